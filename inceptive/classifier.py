@@ -1,0 +1,238 @@
+"""A classifier: a model, the preprocessing its weights expect, and the names of its classes.
+
+On disk it is a model folder: `model.safetensors`, `config.json` and a model card `README.md`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import inceptive
+from inceptive import nets
+from inceptive.account import account
+from inceptive.errors import InceptiveError
+from inceptive.files import write_json, write_text, write_whole
+from inceptive.images import Preprocessing, Source, printable
+from inceptive.metrics import softmax
+from inceptive.model import Model, build
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+Image = Source
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image: (label, probability) pairs, best first; or why there is none."""
+
+    image: str
+    top: tuple[tuple[str, float], ...] = ()
+    error: str = ""
+
+
+@dataclass
+class Classifier:
+    """labels[k] names logit k. `temperature` divides the logits before softmax (see metrics).
+
+    info is what the model folder tells beside: how it was trained, on what, its metrics.
+    """
+
+    model: Model
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    temperature: float = 1.0
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != self.model.net.num_classes:
+            raise InceptiveError(
+                f"{len(self.labels)} labels for a net of {self.model.net.num_classes} classes"
+            )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Classifier":
+        """The classifier in a model folder, ready to predict (in evaluation mode, on the CPU).
+
+        Raises InceptiveError, naming the file, if a part is missing, damaged or does not fit.
+        """
+        folder = Path(folder).expanduser()
+        config = _read_config(folder)
+        try:
+            wanted = config["net"]
+            net = nets.find(wanted["name"])(wanted["num_classes"], channels=wanted["channels"])
+            net = net if wanted.get("aux", True) else net.without_aux()
+            preprocessing = Preprocessing.from_dict(config["preprocessing"])
+            labels, temperature = tuple(config["labels"]), float(config["temperature"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InceptiveError(f"{folder / CONFIG}: lacks or garbles {error}") from None
+        model = build(net)
+        load_weights(model, folder / WEIGHTS)
+        known = ("net", "preprocessing", "labels", "temperature")
+        info = {key: value for key, value in config.items() if key not in known}
+        return cls(model.eval(), preprocessing, labels, temperature, info)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder; each file appears whole or not at all, `config.json` last."""
+        folder = Path(folder)
+        tensors = {key: value.contiguous() for key, value in self.model.state_dict().items()}
+        write_whole(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": "pt"}))
+        write_text(folder / CARD, model_card(self))
+        self.save_config(folder)
+
+    def save_config(self, folder: str | Path) -> None:
+        """Write only `config.json`: labels, preprocessing, temperature, and `info`."""
+        net = self.model.net
+        write_json(Path(folder) / CONFIG, {
+            "inceptive": inceptive.__version__,
+            "torch": torch.__version__,
+            "net": {
+                "name": net.name,
+                "num_classes": net.num_classes,
+                "channels": net.channels,
+                "aux": bool(net.aux),
+            },
+            "labels": list(self.labels),
+            "preprocessing": self.preprocessing.to_dict(),
+            "temperature": self.temperature,
+        } | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")})
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """images (N, C, S, S), uint8 or 0-255, as the net takes them: float32, same shape."""
+        scale, shift = self.preprocessing.scale_and_shift()
+        x = images.to(torch.float32)
+        x = x * torch.from_numpy(scale).to(x.device) + torch.from_numpy(shift).to(x.device)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) in float32, on the CPU."""
+        device = next(self.model.parameters()).device
+        self.model.eval()
+        return self.model(self.normalise(images.to(device))).float().cpu()
+
+    def probs(self, images: Tensor) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
+        return softmax(self.logits(images).numpy(), self.temperature)
+
+    def predict(self, images: Iterable[Image], top: int = 5, batch_size: int = 32) -> list[Prediction]:
+        """Names and probabilities for each image (a path, bytes, Pillow image or uint8 array).
+
+        One Prediction for each image, in order. An image that cannot be decoded has `error` set and
+        no answer; the others are answered.
+        """
+        return list(self.predictions(images, top, batch_size))
+
+    def predictions(
+        self, images: Iterable[Image], top: int = 5, batch_size: int = 32
+    ) -> Iterator[Prediction]:
+        """As `predict`, one by one as batches are done."""
+        waiting: list[tuple[str, np.ndarray | str]] = []
+        for number, image in enumerate(images):
+            named = isinstance(image, str | Path)
+            name = printable(image) if named else f"image {number}"  # type: ignore[arg-type]
+            try:
+                waiting.append((name, self.preprocessing.load(image)))
+            except InceptiveError as error:
+                waiting.append((name, str(error)))
+            if len(waiting) == batch_size:
+                yield from self._answer(waiting, top)
+                waiting = []
+        yield from self._answer(waiting, top)
+
+    def _answer(self, waiting: Sequence[tuple[str, np.ndarray | str]], top: int) -> Iterator[Prediction]:
+        arrays = [found for _, found in waiting if not isinstance(found, str)]
+        answers = iter(self.probs(torch.from_numpy(np.stack(arrays))) if arrays else ())
+        for name, found in waiting:
+            if isinstance(found, str):
+                yield Prediction(name, error=found)
+                continue
+            probs = next(answers)
+            best = np.argsort(-probs, kind="stable")[:top]
+            yield Prediction(name, tuple((self.labels[k], float(probs[k])) for k in best))
+
+
+def load_weights(model: Model, path: Path, skip: tuple[str, ...] = ()) -> None:
+    """Fill `model` from a safetensors file; keys that start with one of `skip` keep fresh weights.
+
+    Raises InceptiveError, listing what either side lacks, unless every other key fits exactly.
+    """
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise InceptiveError(f"{path}: there is no such file") from None
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InceptiveError(f"{path}: is damaged ({error})") from None
+    own = model.state_dict()
+
+    def kept(keys: Iterable[str]) -> set[str]:
+        return {key for key in keys if not key.startswith(skip)} if skip else set(keys)
+
+    missing, extra = kept(own) - kept(tensors), kept(tensors) - kept(own)
+    if missing or extra:
+        raise InceptiveError(
+            f"{path}: does not fit {model.net.name}: "
+            f"it lacks {_some(missing)} and has too much {_some(extra)}"
+        )
+    for key in sorted(kept(own)):
+        if own[key].shape != tensors[key].shape:
+            raise InceptiveError(
+                f"{path}: {key} is {tuple(tensors[key].shape)}, "
+                f"{model.net.name} takes {tuple(own[key].shape)}"
+            )
+        own[key].copy_(tensors[key])
+
+
+def _some(keys: set[str]) -> str:
+    listed = sorted(keys)
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return (", ".join(listed[:3]) + more) if listed else "nothing"
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    if not path.is_file():
+        reason = "is not a model folder (no config.json)" if folder.is_dir() else "does not exist"
+        raise InceptiveError(f"model {folder}: {reason}; `inceptive train` writes one")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InceptiveError(f"{path}: is damaged ({error})") from None
+    if not isinstance(config, dict):
+        raise InceptiveError(f"{path}: is damaged (not a JSON object)")
+    return config
+
+
+def model_card(classifier: Classifier) -> str:
+    """The model folder's README: what it is, how it was made, how well it does, how to use it."""
+    net, info = classifier.model.net, classifier.info
+    cost = account(net, classifier.preprocessing.size)
+    data, metrics = info.get("data", {}), info.get("metrics", {})
+    lines = [
+        "---", "library_name: inceptive", "pipeline_tag: image-classification", "---", "",
+        f"# {net.name} for {len(classifier.labels)} classes", "",
+        f"- Classes: {', '.join(classifier.labels[:20])}{' ...' if len(classifier.labels) > 20 else ''}",
+        f"- Net: {net.source}; {cost.params:,} parameters, {cost.macs / 1e6:,.1f} M multiply-adds "
+        f"for one image of {cost.image_size} x {cost.image_size} pixels",
+    ]  # fmt: skip
+    if data:
+        licence = f"; licence of the images: {data['licence']}" if data.get("licence") else ""
+        lines.append(f"- Trained on {data.get('train')} images of {data.get('name')}{licence}")
+    if "top1" in metrics:
+        low, high = metrics["top1_interval"]
+        lines.append(
+            f"- Accuracy on {metrics['count']} validation images: {metrics['top1']:.2%} "
+            f"(95 % interval {low:.2%} to {high:.2%}); the epoch was chosen on these images, "
+            "so judge it on a test split"
+        )
+    lines += [
+        "", "```python", "import inceptive", 'clf = inceptive.Classifier.load("this/folder")',
+        'clf.predict(["photo.jpg"], top=5)', "```", "",
+    ]  # fmt: skip
+    return "\n".join(lines)

@@ -1,0 +1,43 @@
+"""The command `inceptive`. Standard output carries the answer, standard error everything else.
+
+Exit status: 0 done, 1 the request cannot be met, 2 bad usage, 130 stopped with Ctrl-C. Each command
+is one module of `inceptive.commands`; what it needs is imported when it runs, so help is instant.
+"""
+
+import os
+import sys
+
+import typer
+
+from inceptive.commands import evaluate, nets, predict, table, train
+from inceptive.errors import InceptiveError
+
+app = typer.Typer(
+    help="The Inception family of image classifiers: exact, trainable, explained and fast.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (nets, table, train, evaluate, predict):
+    app.command(name=module.NAME)(module.run)
+
+
+def main() -> None:
+    """Run one command and leave with its exit status."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    try:
+        app(standalone_mode=True, prog_name="inceptive")
+    except InceptiveError as error:
+        print(f"inceptive {command}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"inceptive {command}: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+NAME = "evaluate"
+def run() -> None:
+    pass

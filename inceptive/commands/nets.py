@@ -1,0 +1,3 @@
+NAME = "nets"
+def run() -> None:
+    pass

@@ -1,0 +1,3 @@
+NAME = "predict"
+def run() -> None:
+    pass

@@ -1,0 +1,3 @@
+NAME = "table"
+def run() -> None:
+    pass

@@ -1,0 +1,115 @@
+"""What `inceptive train` does once torch is loaded: choose, check, tell, train."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inceptive.commands.display import Display, duration
+from inceptive.data.open import open_data
+from inceptive.data.source import Data
+from inceptive.errors import InceptiveError
+from inceptive.train import checkpoint
+from inceptive.train import recipe as recipes
+from inceptive.train.loop import train
+from inceptive.train.prepare import shares
+from inceptive.train.recipe import Recipe
+
+FITTING = {"fashion-mnist": "fashion_mnist", "cifar10": "cifar10", "solar": "solar", "digits": "digits"}
+"""The recipe for each built-in set; a folder takes `finetune` with weights, else `photos`."""
+
+
+@dataclass(frozen=True)
+class Request:
+    data: str
+    recipe: str
+    net: str
+    weights: str
+    out: Path | None
+    resume: bool
+    changes: list[str]
+    strict: bool
+    tensorboard: bool
+
+
+def train_from(request: Request) -> None:
+    """Train as asked; on the way say what is done and what is wrong with the data."""
+    display = Display()
+    name = request.data.partition(":")[0]
+    out = request.out or Path("runs") / (Path(name).name or "model")
+    if request.resume:
+        recipe = recipes.check(checkpoint.load(out)["recipe"], f"{out}: its recipe")
+    else:
+        refuse_to_overwrite(out)
+        recipe = choose(request, display)
+    data = open_data(request.data, shares(recipe), request.strict, display.load)
+    display.close()
+    describe(data, display)
+    try:
+        classifier = train(recipe, data, out, watched(display, out, request), request.resume)
+    except KeyboardInterrupt:
+        display.close()
+        again = f"inceptive train {request.data} --out {out} --resume"
+        where = f"; go on with: {again}" if (out / checkpoint.CHECKPOINT).exists() else ""
+        raise InceptiveError(f"stopped{where}") from None
+    finally:
+        display.close()
+    metrics, training = classifier.info["metrics"], classifier.info["training"]
+    low, high = metrics["top1_interval"]
+    display.say(
+        f"best epoch {training['epoch']}: {metrics['top1']:.2%} of {metrics['count']} validation "
+        f"images right (95 % interval {low:.1%} to {high:.1%}), after {duration(training['seconds'])}"
+    )
+    print(out)
+
+
+def choose(request: Request, display: Display) -> Recipe:
+    """The recipe that was asked for, or one that fits the data, with the changes asked for."""
+    name = request.recipe
+    if not name:
+        name = FITTING.get(request.data.partition(":")[0], "photos")
+        if Path(request.data).is_dir():
+            name = "photos"
+        if request.weights:
+            name = "finetune"
+        display.say(f"recipe: {name} (another with --recipe; one value with --set)")
+    changes = list(request.changes)
+    changes += [f"net={request.net}"] if request.net else []
+    changes += [f"weights={request.weights!r}"] if request.weights else []
+    return recipes.read(name, changes)
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    if (out / checkpoint.CHECKPOINT).exists():
+        raise InceptiveError(
+            f"{out}: holds a training that did not end; go on with --resume, or give another --out"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InceptiveError(f"{out}: is not empty; give another --out")
+
+
+def describe(data: Data, display: Display) -> None:
+    """Say what will be trained on, and everything that is wrong with it."""
+    counts = ", ".join(f"{len(samples)} {split}" for split, samples in data.splits.items())
+    display.say(f"{data.name}: {len(data.classes)} classes, images: {counts}"
+                + (f"; licence {data.licence}" if data.licence else ""))
+    per_class = data.counts("train")
+    if len(data.classes) <= 20:
+        listed = ", ".join(f"{n} {c}" for n, c in zip(per_class, data.classes, strict=True))
+        display.say(f"to train on: {listed}")
+    least, most = int(per_class.min()), int(per_class.max())
+    if most > 1.5 * least:
+        display.say(
+            f"unbalanced: the largest class has {most / max(least, 1):.1f} times the images of the "
+            "smallest; data.balance weighs the loss"
+        )
+    for note in data.notes:
+        display.say(f"note: {note}")
+    for error in data.unreadable:
+        display.say(f"left out: {error}")
+
+
+def watched(display: Display, out: Path, request: Request) -> Display:
+    if not request.tensorboard:
+        return display
+    from inceptive.commands.tensorboard import TensorBoardDisplay
+
+    return TensorBoardDisplay(out)

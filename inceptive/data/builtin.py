@@ -1,0 +1,257 @@
+"""Sets that are known by name: digits, fashion-mnist, cifar10, solar.
+
+None is shipped with inceptive. Each is read from where its owner or a distribution puts it, or from
+the cache (INCEPTIVE_CACHE, else ~/.cache/inceptive), or downloaded with its hash checked.
+"""
+
+import gzip
+import hashlib
+import importlib.util
+import io
+import os
+import pickle
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive.data.folder import Progress, arrange, scan_all
+from inceptive.data.source import Data, Samples, Shares
+from inceptive.data.split import digest, divide
+from inceptive.errors import InceptiveError
+
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
+FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+FASHION_SHA256 = {
+    "train-images-idx3-ubyte.gz":
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    "train-labels-idx1-ubyte.gz":
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    "t10k-images-idx3-ubyte.gz":
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "t10k-labels-idx1-ubyte.gz":
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+}  # fmt: skip
+CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+CIFAR_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+SOLAR_GRADES = {"0.0": "functional", "0.3333333333333333": "possibly defective",
+                "0.6666666666666666": "likely defective", "1.0": "defective"}  # fmt: skip
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: INCEPTIVE_CACHE, else inceptive in the user's cache."""
+    if given := os.environ.get("INCEPTIVE_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inceptive"
+
+
+def digits(option: str, shares: Shares, progress: Progress | None) -> Data:
+    """1,797 handwritten digits of 8 x 8 pixels, out of scikit-learn (UCI; BSD)."""
+    if option:
+        raise InceptiveError(f"digits has no option {option!r}")
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise InceptiveError("digits comes with scikit-learn: pip install scikit-learn") from None
+    loaded = load_digits()
+    images = np.rint(loaded.images * (255 / 16)).astype(np.uint8)
+    samples = Samples(images, loaded.target.astype(np.int64), "digits")
+    return Data("digits", tuple("0123456789"), _divided(samples, shares), 1, "BSD-3-Clause")
+
+
+def fashion_mnist(option: str, shares: Shares, progress: Progress | None) -> Data:
+    """70,000 grey pictures of 28 x 28 pixels of clothes (Zalando; MIT); its test set is the publisher's.
+
+    Source: Xiao, Rasul, Vollgraf, arXiv:1708.07747.
+    """
+    if option:
+        raise InceptiveError(f"fashion-mnist has no option {option!r}")
+
+    def part(name: str) -> Samples:
+        images = _idx(_fashion_file(f"{name}-images-idx3-ubyte.gz"), 3)
+        labels = _idx(_fashion_file(f"{name}-labels-idx1-ubyte.gz"), 1)
+        return Samples(images, labels.astype(np.int64), f"fashion-mnist/{name}")
+
+    splits = _divided(part("train"), Shares(shares.val, 0.0)) | {"test": part("t10k")}
+    return Data("fashion-mnist", FASHION_CLASSES, splits, 1, "MIT")
+
+
+def cifar10(option: str, shares: Shares, progress: Progress | None) -> Data:
+    """60,000 colour pictures of 32 x 32 pixels (Krizhevsky 2009); its test set is the publisher's.
+
+    option is the path of cifar-10-python.tar.gz; without one the cache is looked in, then the
+    publisher asked. Nothing in the archive's pickles is executed.
+    """
+    if option:
+        path = Path(option)
+        if not path.is_file():
+            raise InceptiveError(f"cifar10: there is no file {option}")
+    else:
+        path = cache_folder() / "cifar-10-python.tar.gz"
+        if not path.exists():
+            download(CIFAR_URL, CIFAR_SHA256, path)
+    batches, names = _cifar_archive(path)
+
+    def part(wanted: list[str], origin: str) -> Samples:
+        if missing := [name for name in wanted if name not in batches]:
+            raise InceptiveError(f"{path}: lacks {', '.join(missing)}; is it cifar-10-python.tar.gz?")
+        rows = np.concatenate([batches[name][0] for name in wanted])
+        labels = np.concatenate([batches[name][1] for name in wanted])
+        return Samples(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels, origin)
+
+    train = part([f"data_batch_{k}" for k in range(1, 6)], "cifar10/train")
+    splits = _divided(train, Shares(shares.val, 0.0)) | {"test": part(["test_batch"], "cifar10/test")}
+    return Data("cifar10", names, splits, 3, "not stated by its authors")
+
+
+def solar(option: str, shares: Shares, progress: Progress | None) -> Data:
+    """2,624 electroluminescence photographs of solar cells, 300 x 300 grey, out of PyPI's elpv-dataset.
+
+    Sources: Buerhop-Lutz et al. 2018; Deitsch et al. 2019 and 2021. Licence CC BY-NC-SA 4.0:
+    non-commercial. Options: "" defective or not (probability of a defect at least 0.5); "grades" the
+    four grades that the experts gave; "cells" the grades for each type of cell, mono and poly.
+    """
+    if option not in ("", "grades", "cells"):
+        raise InceptiveError(f"solar has no option {option!r}; there are: grades, cells")
+    spec = importlib.util.find_spec("elpv_dataset")
+    if spec is None or not spec.submodule_search_locations:
+        raise InceptiveError(
+            "solar is in the package elpv-dataset (CC BY-NC-SA 4.0, non-commercial): "
+            "pip install elpv-dataset"
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "data"
+    rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines() if line]
+
+    def name(probability: str, cell: str) -> str:
+        grade = SOLAR_GRADES.get(probability, "unknown")
+        if not option:
+            return "defective" if float(probability) >= 0.5 else "functional"
+        return grade if option == "grades" else f"{cell} {grade}"
+
+    names = [name(probability, cell) for _, probability, cell in rows]
+    classes = tuple(sorted(set(names)))
+    labels = np.array([classes.index(one) for one in names], dtype=np.int64)
+    scanned = scan_all([str(folder / path) for path, _, _ in rows], progress)
+    if bad := [one.error for one in scanned if one.error]:
+        raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {bad[0]}")
+    splits, notes = arrange(scanned, labels, np.full(len(labels), ""), shares, "solar")
+    title = f"solar:{option}" if option else "solar"
+    return Data(title, classes, splits, 1, "CC BY-NC-SA 4.0 (non-commercial)", tuple(notes))
+
+
+BUILTIN: dict[str, Callable[[str, Shares, Progress | None], Data]] = {
+    "digits": digits,
+    "fashion-mnist": fashion_mnist,
+    "cifar10": cifar10,
+    "solar": solar,
+}
+
+
+def _divided(samples: Samples, shares: Shares) -> dict[str, Samples]:
+    """An undivided array of images by the content of each; exact copies stay together."""
+    digests = [digest(image.tobytes()) for image in samples.images]
+    groups = np.unique(digests, return_inverse=True)[1]
+    split = divide(samples.labels, digests, groups, shares)
+    parts = [part for part in ("train", "val", "test") if (split == part).any()]
+    return {part: samples.take(split == part) for part in parts}
+
+
+def _fashion_file(name: str) -> bytes:
+    for folder in (FASHION_DEBIAN, cache_folder() / "fashion-mnist"):
+        if (folder / name).exists():
+            return gzip.decompress((folder / name).read_bytes())
+    path = cache_folder() / "fashion-mnist" / name
+    download(FASHION_URL + name, FASHION_SHA256[name], path)
+    return gzip.decompress(path.read_bytes())
+
+
+def _idx(content: bytes, dimensions: int) -> np.ndarray:
+    """An array in LeCun's idx format, unsigned bytes: magic 0 0 8 d, d big-endian sizes, data."""
+    if content[:4] != bytes([0, 0, 8, dimensions]):
+        raise InceptiveError(f"not an idx file of {dimensions} dimensions: starts {content[:4]!r}")
+    shape = np.frombuffer(content, ">i4", dimensions, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def download(url: str, sha256: str, path: Path) -> None:
+    """Fetch `url` to `path`, whole or not at all, if its SHA-256 is the one expected.
+
+    Raises InceptiveError, saying what to fetch and where to put it, if it cannot be had.
+    """
+    by_hand = f"fetch it by hand and put it at {path}"
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            content = answer.read()
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise InceptiveError(f"{url} cannot be downloaded ({reason}); {by_hand}") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise InceptiveError(f"{url} is not the file expected (SHA-256 {found}); {by_hand}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+def _cifar_archive(
+    path: Path,
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], tuple[str, ...]]:
+    """Each batch's rows (N, 3072) of uint8 and labels (N,), and the class names."""
+    batches: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    names: tuple[str, ...] = ()
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for member in archive:
+                name = Path(member.name).name
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is None:
+                    continue
+                if name.startswith("data_batch_") or name == "test_batch":
+                    batch = plain_pickle(content.read())
+                    rows = np.asarray(batch[b"data"], dtype=np.uint8)
+                    batches[name] = rows, np.asarray(batch[b"labels"], dtype=np.int64)
+                elif name == "batches.meta":
+                    listed = plain_pickle(content.read())[b"label_names"]
+                    names = tuple(one.decode() for one in listed)
+    except (tarfile.TarError, OSError, EOFError, KeyError, ValueError, TypeError) as error:
+        raise InceptiveError(f"{path}: is not CIFAR-10's python archive ({error})") from None
+    return batches, names or tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+
+
+def plain_pickle(content: bytes) -> Any:
+    """What a pickle holds, if that is plain data and NumPy arrays; anything else is refused.
+
+    A pickle may name any function to be called. Here only the two that rebuild an array are known,
+    under the names that old and new NumPy give them.
+    """
+    try:
+        return _Plain(io.BytesIO(content), encoding="bytes").load()
+    except InceptiveError:
+        raise
+    except Exception as error:  # a damaged pickle may raise anything
+        raise InceptiveError(f"a damaged pickle ({error})") from None
+
+
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return _empty_array
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return {"ndarray": np.ndarray, "dtype": np.dtype}[name]
+        raise InceptiveError(f"a pickle that wants to run {module}.{name}: refused")
+
+
+def _empty_array(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray:
+    """NumPy's `_reconstruct` for a plain array, to be filled by the pickle's state."""
+    if kind is not np.ndarray:
+        raise InceptiveError("a pickle of an array subclass: refused")
+    return np.ndarray.__new__(np.ndarray, shape, code)

@@ -1,0 +1,285 @@
+"""A folder of class folders, read with suspicion.
+
+    photos/cat/1.jpg            or      photos/train/cat/1.jpg   photos/val/...   photos/test/...
+    photos/dog/old/2.jpg                (only `train` is required; what lacks is taken out of it)
+
+Every file is decoded once before anything is trained on: what cannot be read is named, copies and
+near-copies are found, and the content of each file decides on which side of the split it lands.
+"""
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from inceptive.data.source import SPLITS, Data, Samples, Shares, as_paths
+from inceptive.data.split import HASH_SIDE, digest, divide, near_duplicates
+from inceptive.errors import InceptiveError
+from inceptive.images import SUFFIXES, decode, printable
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What one look at a file told: `error` if it cannot be read, else all the rest."""
+
+    path: str
+    digest: str = ""
+    thumbnail: np.ndarray | None = None  # (16, 17) of uint8, grey
+    grey: bool = True
+    error: str = ""
+
+
+def scan(path: str) -> Scanned:
+    """Read and decode one image file; never raises for what is wrong with the file."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return Scanned(path, error=f"{printable(path)}: cannot be read ({error.strerror or error})")
+    try:
+        image = decode(content, shorter=2 * HASH_SIDE)
+    except InceptiveError as error:
+        return Scanned(path, error=str(error).replace("the image", printable(path), 1))
+    small = np.asarray(image.resize((64, 64), Image.Resampling.BOX))
+    grey = bool((np.ptp(small, axis=2) <= 2).all())
+    thumbnail = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
+    return Scanned(path, digest(content), np.asarray(thumbnail), grey)
+
+
+def scan_all(paths: list[str], progress: Progress | None = None) -> list[Scanned]:
+    """`scan` of each path, in order, on all cores (decoders release Python's lock)."""
+    found = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, scanned in enumerate(pool.map(scan, paths), 1):
+            found.append(scanned)
+            if progress:
+                progress(done, len(paths))
+    return found
+
+
+def read_folder(
+    root: Path, shares: Shares, strict: bool = False, progress: Progress | None = None
+) -> Data:
+    """The labelled images under `root`, divided into train, val and test.
+
+    Classes are the folders' names in sorted order, Unicode-normalised (NFC). Raises InceptiveError
+    if there are no two classes with images, or a class to be judged was never trained on; with
+    `strict`, also if any file cannot be read.
+    """
+    notes: list[str] = []
+    parts = _split_folders(root, notes)
+    listed = [
+        (split, name, path)
+        for split, folder in parts
+        for name, paths in _class_folders(folder, notes)
+        for path in paths
+    ]
+    if not listed:
+        raise InceptiveError(
+            f"{printable(root)}: holds no images in class folders; "
+            "expected one folder for each class, with its photographs inside"
+        )
+    scanned = scan_all([path for _, _, path in listed], progress)
+    unreadable = tuple(one.error for one in scanned if one.error)
+    if unreadable and strict:
+        raise InceptiveError(
+            f"{len(unreadable)} of {len(listed)} files cannot be read, the first: {unreadable[0]}"
+        )
+    kept = [
+        (split, name, one)
+        for (split, name, _), one in zip(listed, scanned, strict=True)
+        if not one.error
+    ]
+    classes = _classes(root, [(split, name) for split, name, _ in listed], kept, notes)
+    labels = np.array([classes.index(name) for _, name, _ in kept], dtype=np.int64)
+    given = np.array([split for split, _, _ in kept])
+    files = [one for _, _, one in kept]
+    splits, more = arrange(files, labels, given, shares, str(root))
+    notes += more
+    notes += _lacking(classes, splits)
+    channels = 1 if all(one.grey for one in files) else 3
+    return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
+
+
+def list_images(folder: Path) -> tuple[list[str], list[str]]:
+    """Image files under `folder`, sorted, and other files (both as paths); hidden ones in neither.
+
+    Links are followed, each real folder once, so a loop of links ends.
+    """
+    images, others = [], []
+    seen = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(where)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        for name in files:
+            if not _hidden(name):
+                kind = images if Path(name).suffix.lower() in SUFFIXES else others
+                kind.append(os.path.join(where, name))
+    return sorted(images), sorted(others)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX")) or name in ("Thumbs.db", "desktop.ini")
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        inside = sorted(root.iterdir())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InceptiveError(f"{printable(root)}: cannot be read ({reason})") from None
+    return [path for path in inside if path.is_dir() and not _hidden(path.name)]
+
+
+def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
+    """("train" | "val" | "test", folder) for each; ("", root) for a folder that is not divided."""
+    folders = _folders(root)
+    if not folders or any(folder.name.lower() not in SPLIT_FOLDERS for folder in folders):
+        return [("", root)]
+    parts = [(SPLIT_FOLDERS[folder.name.lower()], folder) for folder in folders]
+    if "train" not in {split for split, _ in parts}:
+        names = ", ".join(folder.name for _, folder in parts)
+        raise InceptiveError(f"{printable(root)}: has {names} but no train folder")
+    return parts
+
+
+def _class_folders(root: Path, notes: list[str]) -> Iterator[tuple[str, list[str]]]:
+    loose = [
+        path for path in root.iterdir()
+        if path.is_file() and path.suffix.lower() in SUFFIXES and not _hidden(path.name)
+    ]
+    if loose:
+        notes.append(
+            f"{len(loose)} images lie in {printable(root)} outside any class folder and are left "
+            f"out, among them {printable(loose[0].name)}"
+        )
+    for folder in _folders(root):
+        images, others = list_images(folder)
+        if others:
+            notes.append(
+                f"{len(others)} files in {printable(folder)} are not named as images and are left "
+                f"out, among them {printable(os.path.basename(others[0]))}"
+            )
+        if not images:
+            notes.append(f"class folder {printable(folder)} is empty and is left out")
+        yield unicodedata.normalize("NFC", folder.name), images
+
+
+def _classes(
+    root: Path,
+    listed: list[tuple[str, str]],
+    kept: list[tuple[str, str, Scanned]],
+    notes: list[str],
+) -> tuple[str, ...]:
+    """The classes that can be learned: those with a readable image to train on."""
+    trained = sorted({name for split, name, _ in kept if split in ("", "train")})
+    judged = {name for split, name, _ in kept if split in ("val", "test")}
+    if unknown := sorted(judged.difference(trained)):
+        raise InceptiveError(
+            f"{printable(root)}: {', '.join(map(printable, unknown))} can be tested but not learned: "
+            "no such class with images in the train folder"
+        )
+    lost = sorted({name for split, name in listed if split in ("", "train")}.difference(trained))
+    notes += [f"class {printable(name)} has no readable image and is left out" for name in lost]
+    if len(trained) < 2:
+        raise InceptiveError(
+            f"{printable(root)}: a classifier needs two classes or more with images; "
+            f"found {', '.join(map(printable, trained)) or 'none'}"
+        )
+    return tuple(trained)
+
+
+def arrange(
+    files: list[Scanned], labels: np.ndarray, given: np.ndarray, shares: Shares, origin: str
+) -> tuple[dict[str, Samples], list[str]]:
+    """The samples of each split, and notes on copies among them.
+
+    given (N,) holds the split that the folders say, or "" where they say none.
+    """
+    groups = near_duplicates(
+        np.stack([one.thumbnail for one in files if one.thumbnail is not None]),
+        [one.digest for one in files],
+    )
+    split = _divide(given, labels, files, groups, shares)
+    paths = as_paths([one.path for one in files])
+    splits = {
+        name: Samples(paths[split == name], labels[split == name], origin) for name in SPLITS
+    }
+    return splits, _duplicates(groups, labels, split, files)
+
+
+def _divide(
+    given: np.ndarray, labels: np.ndarray, files: list[Scanned], groups: np.ndarray, shares: Shares
+) -> np.ndarray:
+    """The split of each file: as the folders say, and what they lack taken out of the rest."""
+    split = given.copy()
+    undivided = (given == "") | (given == "train")
+    lacking = Shares(
+        val=0.0 if "val" in given else shares.val,
+        # A folder that has a validation part is used as it is; only an undivided one gives a test part.
+        test=shares.test if (given == "").all() else 0.0,
+    )
+    index = np.flatnonzero(undivided)
+    split[index] = divide(labels[index], [files[i].digest for i in index], groups[index], lacking)
+    return split
+
+
+def _duplicates(
+    groups: np.ndarray,
+    labels: np.ndarray,
+    split: np.ndarray,
+    files: list[Scanned],
+) -> list[str]:
+    """Notes on copies: how many, under two labels, and across the sides that the folders gave."""
+    notes: list[str] = []
+    counts = Counter(groups.tolist())
+    copies = [group for group, count in counts.items() if count > 1]
+    if not copies:
+        return notes
+    extra = sum(counts[group] - 1 for group in copies)
+    example = [printable(files[i].path) for i in np.flatnonzero(groups == copies[0])[:2]]
+    notes.append(
+        f"{extra} images are copies or near-copies of others (of these, an undivided set keeps all "
+        f"on one side), "
+        f"for example {example[0]} and {example[1]}"
+    )
+    for text, values in (("class", labels), ("side of the split", split)):
+        crossing = [g for g in copies if len(set(values[groups == g].tolist())) > 1]
+        if crossing:
+            i = np.flatnonzero(groups == crossing[0])
+            names = [printable(files[k].path) for k in (i[0], i[values[i] != values[i[0]]][0])]
+            notes.append(
+                f"{len(crossing)} groups of copies are in more than one {text}, "
+                f"for example {names[0]} and {names[1]}"
+            )
+    return notes
+
+
+def _lacking(classes: tuple[str, ...], splits: dict[str, Samples]) -> list[str]:
+    """Notes on classes that a split does not hold."""
+    notes = []
+    for name, samples in splits.items():
+        missing = [classes[k] for k in range(len(classes)) if not (samples.labels == k).any()]
+        if len(samples) and missing:
+            notes.append(f"no image of {', '.join(map(printable, missing))} in {name}")
+    return notes

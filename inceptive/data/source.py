@@ -1,0 +1,98 @@
+"""Labelled images as values: `Samples` are one split, `Data` is a set with its splits and classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inceptive.errors import InceptiveError
+from inceptive.images import Source
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N labelled images: paths, or an array (N, H, W) or (N, H, W, 3) of uint8; labels (N,) int64.
+
+    Paths stand in one NumPy array of strings, not in N objects: workers share it without growing.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    origin: str  # what an image in an array is called after: "digits" gives "digits/17"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def on_disk(self) -> bool:
+        return self.images.ndim == 1
+
+    def source(self, index: int) -> Source:
+        """What `images.decode` takes for image `index`."""
+        return str(self.images[index]) if self.on_disk else self.images[index]
+
+    def name(self, index: int) -> str:
+        """What to call image `index` when speaking of it."""
+        return str(self.images[index]) if self.on_disk else f"{self.origin}/{index}"
+
+    def take(self, chosen: np.ndarray) -> "Samples":
+        """The samples at `chosen`, an array of indices or a mask."""
+        return Samples(self.images[chosen], self.labels[chosen], self.origin)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A labelled set. Label k stands for classes[k]; splits are some of train, val and test.
+
+    channels is 1 if every image is grey, else 3. notes are what a person should know before using
+    it; unreadable names each file that was left out, with the reason.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: dict[str, Samples]
+    channels: int
+    licence: str = ""
+    notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+    def split(self, name: str) -> Samples:
+        """The samples of one split, or of "all". Raises InceptiveError, naming those there are."""
+        if name == "all":
+            kept = list(self.splits.values())
+            return Samples(
+                np.concatenate([samples.images for samples in kept]),
+                np.concatenate([samples.labels for samples in kept]),
+                self.name,
+            )
+        if name not in self.splits or not len(self.splits[name]):
+            filled = [split for split, samples in self.splits.items() if len(samples)]
+            raise InceptiveError(f"{self.name} has no {name} split; it has: {', '.join(filled)}")
+        return self.splits[name]
+
+    def counts(self, split: str) -> np.ndarray:
+        """Images of each class in `split`: (K,) int64."""
+        return np.bincount(self.splits[split].labels, minlength=len(self.classes))
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of an undivided set becomes validation and test data."""
+
+    val: float = 0.15
+    test: float = 0.15
+
+    def __post_init__(self) -> None:
+        if min(self.val, self.test) < 0 or self.val + self.test >= 1:
+            raise InceptiveError(
+                f"val {self.val} and test {self.test} are shares of the images that together "
+                "leave some for training"
+            )
+
+
+def as_paths(paths: Sequence[str | Path]) -> np.ndarray:
+    """Paths as one array of strings, (N,)."""
+    return np.array([str(path) for path in paths], dtype=np.str_)

@@ -1,0 +1,108 @@
+"""Dividing a set so that nothing is judged on what it was trained on.
+
+Which side a file lands on follows from its content alone, not from its name, its folder's order or
+a random state: the same folder divides in the same way on every machine.
+"""
+
+import hashlib
+from collections import defaultdict
+
+import numpy as np
+
+from inceptive.data.source import Shares
+
+HASH_SIDE = 16  # the difference hash has 16 x 16 = 256 bits
+NEAR_BITS = 24  # two pictures are near-duplicates if at most so many bits differ ...
+NEAR_LEVELS = 6.0  # ... and their 17 x 16 grey thumbnails differ by less than this of 255 on average
+NEAR_LIMIT = 100_000  # images that are compared pair by pair; beyond, only exact copies are found
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 of a file's bytes, or of an array's, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def difference_hash(thumbnail: np.ndarray) -> np.ndarray:
+    """Where brightness falls from left to right in a thumbnail (16, 17) of uint8: (256,) of bool."""
+    return (thumbnail[:, 1:] < thumbnail[:, :-1]).ravel()
+
+
+def near_duplicates(thumbnails: np.ndarray, digests: list[str]) -> np.ndarray:
+    """A group number for each of N images, (N,): equal for copies and near-copies.
+
+    thumbnails is (N, 16, 17) of uint8. Near means resized, recompressed or slightly brightened, not
+    merely alike: the difference hashes nearly agree and so do the thumbnails themselves. Groups are
+    transitive.
+    """
+    n = len(digests)
+    parent = np.arange(n)
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    def join(i: int, j: int) -> None:
+        a, b = sorted((root(i), root(j)))
+        parent[b] = a
+
+    first: dict[str, int] = {}
+    for i, content in enumerate(digests):
+        join(first.setdefault(content, i), i)
+    if n <= NEAR_LIMIT:
+        for i, j in _near_pairs(thumbnails):
+            join(int(i), int(j))
+    return np.array([root(i) for i in range(n)], dtype=np.int64)
+
+
+def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
+    """Pairs (P, 2) of indices i < j whose pictures nearly agree."""
+    n = len(thumbnails)
+    falls = (thumbnails[:, :, 1:] < thumbnails[:, :, :-1]).reshape(n, -1)
+    signs = np.where(falls, 1.0, -1.0).astype(np.float32)  # dot product = bits - 2 * differing
+    least = signs.shape[1] - 2 * NEAR_BITS if n else 0
+    found = []
+    for start in range(0, n, 1024):
+        agree = signs[start : start + 1024] @ signs.T
+        i, j = np.nonzero(agree >= least)
+        i += start
+        found.append(np.stack([i[i < j], j[i < j]], axis=1))
+    pairs = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
+    apart = np.array([
+        np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean() for i, j in pairs
+    ])
+    return pairs[apart < NEAR_LEVELS] if len(pairs) else pairs
+
+
+def divide(labels: np.ndarray, digests: list[str], groups: np.ndarray, shares: Shares) -> np.ndarray:
+    """The split of each of N images: (N,) of "train", "val" or "test".
+
+    Stratified: each class gives its shares, rounded, and at least one image to every wanted split
+    if it has three or more. A group goes to one side whole, so a share may be passed by a group's size.
+    """
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, group in enumerate(groups):
+        members[int(group)].append(i)
+    by_class: dict[int, list[tuple[str, list[int]]]] = defaultdict(list)
+    for indices in members.values():
+        key = min(digests[i] for i in indices)
+        label = int(np.bincount(labels[indices]).argmax())
+        by_class[label].append((key, indices))
+    split = np.full(len(labels), "train", dtype="<U5")
+    for of_class in by_class.values():
+        of_class.sort()
+        total = sum(len(indices) for _, indices in of_class)
+        for name, share in (("test", shares.test), ("val", shares.val)):
+            quota = round(total * share)
+            if share > 0 and total >= 3:
+                quota = max(quota, 1)
+            while quota > 0 and len(of_class) > 1:
+                # A group larger than what is still wanted stays for training.
+                fits = next((k for k, (_, g) in enumerate(of_class) if len(g) <= quota), None)
+                if fits is None:
+                    break
+                _, indices = of_class.pop(fits)
+                split[indices] = name
+                quota -= len(indices)
+    return split

@@ -1,0 +1,116 @@
+"""What a classifier's answers are worth: accuracy with its interval, per class, and calibration.
+
+probs (N, K) are probabilities, labels (N,) the true classes. Shares are 0-1.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """One class: how many images, and what was found. A share without a denominator is nan."""
+
+    label: str
+    count: int
+    precision: float
+    recall: float
+    f1: float
+
+
+def top_k(probs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Whether the true class is among the k most probable: (N,) of bool. Ties count for neither."""
+    own = probs[np.arange(len(labels)), labels][:, None]
+    return (probs >= own).sum(axis=1) <= k
+
+
+def wilson(hits: int, count: int, z: float = Z95) -> Interval:
+    """95 % interval of a share of `hits` in `count` (Wilson 1927)."""
+    if count == 0:
+        return 0.0, 1.0
+    share = hits / count
+    centre = share + z * z / (2 * count)
+    half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """(K, K) counts: row the true class, column the answer."""
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def per_class(matrix: np.ndarray, names: tuple[str, ...]) -> list[PerClass]:
+    """Precision, recall and F1 of each class, from a confusion matrix (K, K)."""
+    found = []
+    for k, name in enumerate(names):
+        hits, count, answered = int(matrix[k, k]), int(matrix[k].sum()), int(matrix[:, k].sum())
+        precision = hits / answered if answered else float("nan")
+        recall = hits / count if count else float("nan")
+        f1 = 2 * hits / (count + answered) if count + answered else float("nan")
+        found.append(PerClass(name, count, precision, recall, f1))
+    return found
+
+
+def balanced_accuracy(matrix: np.ndarray) -> tuple[float, Interval]:
+    """Mean recall of the classes that occur, with a 95 % bootstrap interval (2,000 draws by class)."""
+    counts = matrix.sum(axis=1)
+    seen = counts > 0
+    counts, hits = counts[seen], np.diag(matrix)[seen]
+    rng = np.random.default_rng(0)
+    drawn = rng.binomial(counts, hits / counts, size=(2000, len(counts))) / counts
+    low, high = np.quantile(drawn.mean(axis=1), [0.025, 0.975])
+    return float((hits / counts).mean()), (float(low), float(high))
+
+
+def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error: mean gap of confidence and accuracy (Guo 2017, equation 3)."""
+    confidence = probs.max(axis=1)
+    correct = probs.argmax(axis=1) == labels
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(which, confidence - correct, bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def negative_log_likelihood(probs: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -ln p(true class), in nats."""
+    own = probs[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(own, 1e-12)).mean())
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities (N, K) of logits / temperature, in float64."""
+    x = logits.astype(np.float64) / temperature
+    x = np.exp(x - x.max(axis=1, keepdims=True))
+    return x / x.sum(axis=1, keepdims=True)
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that makes held-out answers most likely (Guo et al., arXiv:1706.04599).
+
+    Golden-section search of ln T in -3..3: the likelihood has one peak along it. One number for all
+    classes, so no answer changes, only how sure it claims to be.
+    """
+    ratio = (sqrt(5) - 1) / 2
+
+    def loss(log_t: float) -> float:
+        return negative_log_likelihood(softmax(logits, float(np.exp(log_t))), labels)
+
+    low, high = -3.0, 3.0
+    a, b = high - ratio * (high - low), low + ratio * (high - low)
+    loss_a, loss_b = loss(a), loss(b)
+    while high - low > 1e-4:
+        if loss_a < loss_b:
+            high, b, loss_b = b, a, loss_a
+            a = high - ratio * (high - low)
+            loss_a = loss(a)
+        else:
+            low, a, loss_a = a, b, loss_b
+            b = low + ratio * (high - low)
+            loss_b = loss(b)
+    return float(np.exp((low + high) / 2))

@@ -1,0 +1,31 @@
+"""The state of a training that is not finished, in one file, so that it can go on."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inceptive.errors import InceptiveError
+from inceptive.files import write_whole
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    """Write the checkpoint: tensors and plain values only. The one before stays until it is whole."""
+    write_whole(folder / CHECKPOINT, lambda path: torch.save(state, path))
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The state that `save` wrote. Raises InceptiveError if there is none or it is damaged."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        raise InceptiveError(f"{folder}: holds no checkpoint to resume from")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InceptiveError(f"{path}: is damaged ({reason})") from None
+    if not isinstance(state, dict) or "epoch" not in state:
+        raise InceptiveError(f"{path}: is not a checkpoint of inceptive")
+    return state

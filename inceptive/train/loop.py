@@ -1,0 +1,341 @@
+"""The training loop, to be read from top to bottom.
+
+A run is a folder. After every epoch `checkpoint.pt` holds all that is needed to go on, and whenever
+validation is better than ever the model folder is written beside it.
+"""
+
+import csv
+import io
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from inceptive.classifier import Classifier
+from inceptive.data.loading import in_order
+from inceptive.data.source import Data
+from inceptive.errors import InceptiveError
+from inceptive.files import write_text
+from inceptive.metrics import calibration_error, fit_temperature, softmax, top_k, wilson
+from inceptive.model import Model
+from inceptive.train import checkpoint
+from inceptive.train.objective import Objective, class_weights
+from inceptive.train.prepare import (
+    feed_for,
+    frozen_parts,
+    model_for,
+    parameter_groups,
+    preprocessing_for,
+)
+from inceptive.train.recipe import Recipe
+from inceptive.train.schedule import lr_factor
+
+LOOK_STEPS = 10
+"""Steps between two looks at the loss: each look makes an accelerator wait."""
+
+
+class Watch(Protocol):
+    """Who is told what happens; see `commands.display` for the one that draws a progress bar."""
+
+    def say(self, text: str) -> None: ...
+    def load(self, done: int, total: int) -> None: ...
+    def epoch(self, number: int, epochs: int, steps: int) -> None: ...
+    def step(self, done: int, images: int, loss: float, top1: float) -> None: ...
+    def row(self, row: dict[str, Any], better: bool) -> None: ...
+
+
+@dataclass
+class Progress:
+    """How far a run is: what `resume` needs beside tensors."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    best_loss: float = float("inf")
+    best_top1: float = -1.0
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def better(self, top1: float, loss: float) -> bool:
+        """Higher accuracy wins; at the same accuracy, lower loss."""
+        return (top1, -loss) > (self.best_top1, -self.best_loss)
+
+
+def train(recipe: Recipe, data: Data, out: Path, watch: Watch, resume: bool = False) -> Classifier:
+    """Train `recipe` on `data` in the folder `out`; returns the best model, as it lies there.
+
+    With `resume`, go on from the checkpoint in `out`. Raises InceptiveError if the data lacks a
+    split, if the checkpoint is of other data, or if the loss stops being a number.
+    """
+    return Run(recipe, data, out, watch).run(resume)
+
+
+class Run:
+    """One training: the recipe's parts put together, then epochs of steps."""
+
+    def __init__(self, recipe: Recipe, data: Data, out: Path, watch: Watch):
+        self.recipe, self.data, self.out, self.watch = recipe, data, out, watch
+        torch.manual_seed(recipe.seed)
+        self.accelerator = Accelerator(gradient_accumulation_steps=recipe.speed.accumulate)
+        self.device = self.accelerator.device
+        self.bf16 = wants_bf16(recipe.speed.precision, self.device)
+        self.preprocessing = preprocessing_for(recipe, data)
+        self.model = model_for(recipe, data, self.preprocessing.channels)
+        self.feed = feed_for(recipe, data, self.preprocessing, watch.load)
+        if recipe.speed.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        groups = parameter_groups(self.model, recipe)
+        self.model.to(self.device)
+        counts = torch.from_numpy(data.counts("train"))
+        self.objective, self.optimizer = self.accelerator.prepare(
+            Objective(
+                self.model,
+                recipe.aux.weight,
+                recipe.loss.label_smoothing,
+                class_weights(counts, recipe.data.balance),
+            ),
+            optimizer_for(recipe, groups),
+        )
+        self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self.average: AveragedModel | None = None
+        if recipe.ema.decay:
+            average = get_ema_multi_avg_fn(recipe.ema.decay)
+            self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self.progress = Progress()
+
+    @property
+    def judged(self) -> Model:
+        """The model that is validated and kept: the averaged one, if the recipe averages."""
+        return self.average.module if self.average else self.model
+
+    def run(self, resume: bool) -> Classifier:
+        if resume:
+            self._restore()
+        recipe, p = self.recipe, self.progress
+        started = time.monotonic() - p.seconds
+        while p.epoch < recipe.epochs:
+            row = self._epoch(p.epoch)
+            p.epoch += 1
+            logits = self._validate()
+            row |= self._judge(logits)
+            p.seconds = time.monotonic() - started
+            row["seconds"] = round(p.seconds, 2)
+            p.history.append(row)
+            better = p.better(row["val_top1"], row["val_loss"])
+            if better:
+                p.best_top1, p.best_loss, p.best_epoch = row["val_top1"], row["val_loss"], p.epoch
+                self._classifier(logits).save(self.out)
+            self._checkpoint()
+            write_text(self.out / "history.csv", as_csv(p.history))
+            self.watch.row(row, better)
+            if reason := self._enough():
+                self.watch.say(reason)
+                break
+        (self.out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
+        return Classifier.load(self.out)
+
+    def _epoch(self, number: int) -> dict[str, Any]:
+        """One pass over the training images; the row of history that it gives."""
+        steps, started = len(self.feed.train), time.monotonic()
+        # Order, crops, changes and dropout follow from (seed, epoch), so an epoch can be repeated.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + number)
+        draws = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
+        self._set_training()
+        self.watch.epoch(number, self.recipe.epochs, steps)
+        heads = self.accelerator.unwrap_model(self.objective).heads
+        losses = torch.zeros(len(heads), device=self.device)
+        hits, lr = torch.zeros((), device=self.device), 0.0
+        done, images = 0, 0
+        for done, (batch, labels) in enumerate(self.feed.train.epoch(number), 1):
+            lr = self._set_lr(number + (done - 1) / steps)
+            each, right = self._step(batch, labels.to(self.device), draws)
+            losses += each
+            hits += right
+            images += len(labels)
+            if done % LOOK_STEPS == 0 or done == steps:
+                self._refuse_nan(losses, number)
+                self.watch.step(done, images, float(losses[0]) / done, float(hits) / images)
+        seconds = time.monotonic() - started
+        names = ["loss", *(f"loss_{head}" for head in heads[1:])]
+        means = (losses / done).tolist()
+        row: dict[str, Any] = {"epoch": number + 1, "lr": round(lr, 8)}
+        row |= {name: round(mean, 5) for name, mean in zip(names, means, strict=True)}
+        row["top1"] = round(float(hits) / images, 5)
+        row["images_per_second"] = round(images / seconds, 1)
+        return row
+
+    def _step(self, batch: Tensor, labels: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Forward, backward, and where a whole batch is gathered a step: losses, right answers."""
+        images = self._shown(self.feed.augment(batch.to(self.device), draws))
+        with self.accelerator.accumulate(self.objective):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                total, each, logits = self.objective(images, labels)
+            self.accelerator.backward(total)
+            if self.recipe.optimizer.clip and self.accelerator.sync_gradients:
+                self.accelerator.clip_grad_norm_(
+                    self.model.parameters(), self.recipe.optimizer.clip
+                )
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if self.average and self.accelerator.sync_gradients:
+            self.average.update_parameters(self.model)
+        return each, (logits.argmax(1) == labels).sum()
+
+    def _shown(self, images: Tensor) -> Tensor:
+        """Images of 0-255 as the net takes them."""
+        scale, shift = self.preprocessing.scale_and_shift()
+        x = images.float() * torch.from_numpy(scale).to(self.device)
+        x += torch.from_numpy(shift).to(self.device)
+        if self.recipe.speed.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x
+
+    def _set_training(self) -> None:
+        self.model.train()
+        for name in frozen_parts(self.model, self.recipe.finetune.freeze):
+            self.model.get_submodule(name).eval()  # batch norm keeps its statistics too
+
+    def _set_lr(self, epoch: float) -> float:
+        factor = lr_factor(self.recipe.schedule, epoch, self.recipe.epochs)
+        for group, base in zip(self.optimizer.param_groups, self.base_lr, strict=True):
+            group["lr"] = base * factor
+        return self.recipe.optimizer.lr * factor
+
+    def _refuse_nan(self, losses: Tensor, epoch: int) -> None:
+        if not bool(torch.isfinite(losses).all()):
+            kept = (
+                f"the checkpoint of epoch {epoch} is kept in {self.out}; go on from it with --resume"
+                if epoch else "nothing was written yet"
+            )
+            raise InceptiveError(
+                f"training diverged in epoch {epoch + 1}: the loss is no longer a number; {kept} "
+                f"and a smaller rate, --set optimizer.lr={self.recipe.optimizer.lr / 3:.3g}"
+            )
+
+    @torch.inference_mode()
+    def _validate(self) -> np.ndarray:
+        """Logits (N, K) of the validation images, in float32."""
+        self.judged.eval()
+        feed, size = self.feed, max(self.recipe.batch_size, 128)
+        if feed.val_images is not None:
+            batches = iter(feed.val_images.split(size))
+        else:
+            batches = in_order(feed.val, self.preprocessing, size, self.recipe.data.workers)
+        found = []
+        for batch in batches:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                found.append(self.judged(self._shown(batch.to(self.device))).float().cpu())
+        return torch.cat(found).numpy()
+
+    def _judge(self, logits: np.ndarray) -> dict[str, float]:
+        labels, probs = self.feed.val.labels, softmax(logits)
+        chosen = np.maximum(probs[np.arange(len(labels)), labels], 1e-12)
+        return {
+            "val_loss": round(float(-np.log(chosen).mean()), 5),
+            "val_top1": round(float(top_k(probs, labels, 1).mean()), 5),
+        }
+
+    def _classifier(self, logits: np.ndarray) -> Classifier:
+        """The model as it is now, with all that its folder tells, judged on validation `logits`."""
+        labels, data, p = self.feed.val.labels, self.data, self.progress
+        temperature = fit_temperature(logits, labels)
+        hits = top_k(softmax(logits), labels, 1)
+        info = {
+            "data": {
+                "name": data.name,
+                "licence": data.licence,
+                **{split: len(samples) for split, samples in data.splits.items()},
+                "shares": {"val": self.recipe.data.val, "test": self.recipe.data.test},
+            },
+            "recipe": self.recipe.model_dump(),
+            "metrics": {
+                "split": "val",
+                "count": len(labels),
+                "top1": float(hits.mean()),
+                "top1_interval": wilson(int(hits.sum()), len(labels)),
+                "calibration_error": calibration_error(softmax(logits), labels),
+                "calibration_error_scaled": calibration_error(softmax(logits, temperature), labels),
+            },
+            "training": {
+                "epoch": p.epoch,
+                "seconds": round(p.history[-1]["seconds"], 1),
+                "device": str(self.device),
+                "precision": "bf16" if self.bf16 else "f32",
+                "threads": torch.get_num_threads(),
+            },
+        }
+        return Classifier(self.judged, self.preprocessing, data.classes, temperature, info)
+
+    def _enough(self) -> str:
+        """Why to stop before the last epoch, or ""."""
+        p, stop = self.progress, self.recipe.stop
+        if p.epoch >= self.recipe.epochs:
+            return ""
+        if stop.patience and p.epoch - p.best_epoch >= stop.patience:
+            return f"stopped early: no better validation since epoch {p.best_epoch}"
+        if stop.minutes and p.seconds >= 60 * stop.minutes:
+            return f"stopped after {p.seconds / 60:.1f} minutes, as stop.minutes says"
+        return ""
+
+    def _fingerprint(self) -> dict[str, Any]:
+        counts = {split: len(samples) for split, samples in self.data.splits.items()}
+        return {"classes": list(self.data.classes), "counts": counts}
+
+    def _checkpoint(self) -> None:
+        checkpoint.save(self.out, {
+            "epoch": self.progress.epoch,
+            "progress": asdict(self.progress),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "data": self._fingerprint(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+        })
+
+    def _restore(self) -> None:
+        state = checkpoint.load(self.out)
+        if state["data"] != self._fingerprint():
+            raise InceptiveError(
+                f"{self.out}: its checkpoint is of other data "
+                f"({state['data']['counts']}, now {self._fingerprint()['counts']})"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average and state["average"]:
+            self.average.load_state_dict(state["average"])
+        self.progress = Progress(**state["progress"])
+        self.watch.say(f"going on after epoch {self.progress.epoch} of {self.recipe.epochs}")
+
+
+def wants_bf16(precision: str, device: torch.device) -> bool:
+    """Whether to train in bfloat16: as asked, or where the hardware multiplies it directly."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    flags = torch.cpu.get_capabilities() if capabilities.startswith("AVX512") else {}
+    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))
+
+
+def optimizer_for(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    table = recipe.optimizer
+    if table.kind == "adamw":
+        return torch.optim.AdamW(groups, lr=table.lr, fused=True)
+    return torch.optim.SGD(
+        groups, lr=table.lr, momentum=table.momentum, nesterov=table.nesterov, fused=True
+    )
+
+
+def as_csv(history: list[dict[str, Any]]) -> str:
+    """History as CSV, one row an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

@@ -1,0 +1,147 @@
+"""From a recipe and a labelled set to what the loop takes: batches, net, preprocessing."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inceptive import nets
+from inceptive.classifier import CONFIG, WEIGHTS, Classifier, load_weights
+from inceptive.data.loading import (
+    ALL_INTERPOLATIONS,
+    Crop,
+    FileBatches,
+    MemoryBatches,
+    Progress,
+    fits_in_memory,
+    in_memory,
+)
+from inceptive.data.source import Data, Samples, Shares
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
+from inceptive.model import Model, build
+from inceptive.train.augment import Augment
+from inceptive.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What the loop is fed: batches for training, images for judging, and the change between."""
+
+    train: MemoryBatches | FileBatches
+    augment: Augment
+    val: Samples
+    val_images: Tensor | None  # (N, C, S, S) of uint8, if they fit in memory
+
+
+def shares(recipe: Recipe) -> Shares:
+    return Shares(recipe.data.val, recipe.data.test)
+
+
+def preprocessing_for(recipe: Recipe, data: Data) -> Preprocessing:
+    """How this recipe shows the images of `data`, in training and ever after."""
+    table = recipe.data
+    channels = table.channels or data.channels
+    return Preprocessing(
+        size=recipe.image_size,
+        channels=channels,
+        crop=table.crop,
+        interpolation=table.interpolation,
+        mean=(table.mean,) * channels,
+        std=(table.std,) * channels,
+    )
+
+
+def feed_for(
+    recipe: Recipe, data: Data, preprocessing: Preprocessing, progress: Progress | None = None
+) -> Feed:
+    """Batches of `data` as the recipe wants them. Raises InceptiveError without a validation split."""
+    samples, val = data.split("train"), data.split("val")
+    small = fits_in_memory(samples, preprocessing)
+    train: MemoryBatches | FileBatches
+    if small:
+        # Kept a little larger than the net sees, if the recipe cuts the border off when judging.
+        whole = replace(preprocessing, size=preprocessing.resize, crop=1.0)
+        images, labels = in_memory(samples, whole, progress)
+        train = MemoryBatches(images, labels, recipe.batch_size, recipe.seed)
+    else:
+        crop = Crop(recipe.augment.area, recipe.augment.aspect)
+        kinds = ALL_INTERPOLATIONS if recipe.data.random_interpolation else (
+            preprocessing.interpolation,
+        )
+        train = FileBatches(
+            samples, preprocessing, crop, recipe.batch_size, recipe.seed, recipe.data.workers, kinds
+        )
+    val_images = in_memory(val, preprocessing)[0] if fits_in_memory(val, preprocessing) else None
+    return Feed(train, Augment(recipe.augment, recipe.image_size, cropped=not small), val, val_images)
+
+
+def model_for(recipe: Recipe, data: Data, channels: int) -> Model:
+    """The net of the recipe with fresh weights, or with those of the model folder in `weights`.
+
+    From a folder every layer is taken but the last of each head, which are new for new classes.
+    """
+    net = nets.find(recipe.net)(len(data.classes), channels=channels)
+    model = build(net if recipe.aux.weight else net.without_aux())
+    if not recipe.weights:
+        return model
+    if not (Path(recipe.weights) / CONFIG).exists():
+        raise InceptiveError(
+            f"weights {recipe.weights!r}: not a model folder; give one that `inceptive train` wrote"
+        )
+    given = Classifier.load(recipe.weights)
+    if given.model.net.name != recipe.net:
+        raise InceptiveError(
+            f"weights {recipe.weights}: are for {given.model.net.name}, the recipe trains "
+            f"{recipe.net}; add --set net={given.model.net.name}"
+        )
+    skip = tuple(f"{name}." for name in last_layers(model))
+    heads = tuple(f"{head}." for head in set(given.model.net.heads()) ^ set(model.net.heads()))
+    load_weights(model, Path(recipe.weights) / WEIGHTS, skip + heads)
+    return model
+
+
+def last_layers(model: Model) -> list[str]:
+    """The layers that give logits, of the body and of each head: they know the classes."""
+    ends = [model.net.body.parts[-1][0]]
+    return ends + [f"{head}.{chain.parts[-1][0]}" for head, (_, chain) in model.net.heads().items()]
+
+
+def parameter_groups(model: Model, recipe: Recipe) -> list[dict[str, object]]:
+    """Parameters for the optimizer: weights decay, biases and batch norm do not; old layers slower.
+
+    Parts up to `finetune.freeze` are left out, and their modules stop learning altogether.
+    Raises InceptiveError if no part has that name.
+    """
+    frozen = frozen_parts(model, recipe.finetune.freeze)
+    for name in frozen:
+        model.get_submodule(name).requires_grad_(False)
+    fresh = tuple(f"{name}." for name in last_layers(model))
+    table = recipe.optimizer
+    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (parameter.ndim > 1, name.startswith(fresh))
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": table.weight_decay if decays else 0.0,
+            "lr": table.lr * (1.0 if new else recipe.finetune.lr_scale),
+        }
+        for (decays, new), parameters in groups.items()
+    ]
+
+
+def frozen_parts(model: Model, last: str) -> list[str]:
+    """The parts of the body up to and with `last`, and the heads that read them; [] for ""."""
+    names = [name for name, _ in model.net.body]
+    if not last:
+        return []
+    if last not in names[:-1]:
+        raise InceptiveError(
+            f"finetune.freeze = {last!r}: {model.net.name} has no such part; "
+            f"there are: {', '.join(names[:-1])}"
+        )
+    return names[: names.index(last) + 1]

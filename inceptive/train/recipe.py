@@ -1,0 +1,192 @@
+"""A recipe: everything one training run is, in one TOML file that is checked before anything starts.
+
+A recipe is complete: no file inherits from another. `--set optimizer.lr=0.1` changes one value, and
+the recipe as it ran is written into the model folder.
+"""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from inceptive.errors import InceptiveError
+from inceptive.images import Interpolation
+
+Share = float
+
+
+class Table(BaseModel):
+    """One table of a recipe. Unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _pair(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class DataTable(Table):
+    """How the images are divided, shown and weighed."""
+
+    val: Share = Field(0.15, ge=0, lt=1, description="share for validation if there is none")
+    test: Share = Field(0.15, ge=0, lt=1, description="share for testing of an undivided set")
+    channels: Literal[0, 1, 3] = Field(0, description="0: 1 if every image is grey, else 3")
+    crop: float = Field(1.0, gt=0, le=1, description="share of the shorter side that is seen")
+    interpolation: Interpolation = "bilinear"
+    mean: float = Field(0.5, description="of pixels in 0-1, for every channel")
+    std: float = Field(0.5, gt=0)
+    balance: float = Field(0.0, ge=0, le=1, description="loss weight of a class ~ count^-balance")
+    workers: int = Field(2, ge=0, description="processes that decode a set too large for memory")
+    random_interpolation: bool = False
+
+
+class OptimizerTable(Table):
+    kind: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.05, gt=0, description="the highest learning rate of the schedule")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(0.0, ge=0, description="on weights; never on biases or batch norm")
+    clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: no limit")
+
+
+class ScheduleTable(Table):
+    """The learning rate over epochs, after a linear warm-up."""
+
+    kind: Literal["constant", "step", "cosine", "linear"] = "cosine"
+    warmup_epochs: float = Field(0.0, ge=0)
+    step_epochs: float = Field(30, gt=0, description="step: times `factor` every so many epochs")
+    factor: float = Field(0.1, gt=0, le=1)
+    final: float = Field(0.0, ge=0, lt=1, description="cosine, linear: the last lr, as a share")
+
+
+class LossTable(Table):
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
+class AuxTable(Table):
+    weight: float = Field(0.3, ge=0, description="of each auxiliary loss; 0 leaves the heads out")
+
+
+class AugmentTable(Table):
+    flip: bool = Field(False, description="mirror left and right, half of the time")
+    dihedral: bool = Field(False, description="one of the 8 turns and mirrorings of a square")
+    shift: float = Field(0.0, ge=0, le=0.5, description="at most, as a share of the side")
+    area: tuple[float, float] = Field((1.0, 1.0), description="share of the area that is kept")
+    aspect: tuple[float, float] = Field((1.0, 1.0), description="width / height of what is kept")
+    rotate: float = Field(0.0, ge=0, le=180, description="degrees, at most")
+    border: Literal["zeros", "reflection", "border"] = "reflection"
+    brightness: float = Field(0.0, ge=0, le=1)
+    contrast: float = Field(0.0, ge=0, le=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    hue: float = Field(0.0, ge=0, le=0.5, description="as a share of the colour circle")
+    erase: Share = Field(0.0, ge=0, le=1, description="how often a rectangle is erased")
+
+    _pairs = field_validator("area", "aspect", mode="before")(_pair)
+
+
+class EmaTable(Table):
+    decay: float = Field(0.0, ge=0, lt=1, description="of averaged weights, per step; 0: none")
+
+
+class StopTable(Table):
+    patience: int = Field(0, ge=0, description="epochs without a better validation; 0: never stop")
+    minutes: float = Field(0.0, ge=0, description="no new epoch after so many; 0: no limit")
+
+
+class FinetuneTable(Table):
+    freeze: str = Field("", description="the last part that keeps its weights: 'inception_3b'")
+    lr_scale: float = Field(1.0, ge=0, le=1, description="of all that is not a new last layer")
+
+
+class SpeedTable(Table):
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    channels_last: bool = True
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are added up")
+
+
+class Recipe(Table):
+    """One training run. `weights` is a model folder to start from, or empty."""
+
+    net: str = "googlenet.bn"
+    weights: str = ""
+    image_size: int = Field(224, ge=8, le=4096)
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(64, ge=1)
+    seed: int = 1
+    data: DataTable = DataTable()
+    optimizer: OptimizerTable = OptimizerTable()
+    schedule: ScheduleTable = ScheduleTable()
+    loss: LossTable = LossTable()
+    aux: AuxTable = AuxTable()
+    augment: AugmentTable = AugmentTable()
+    ema: EmaTable = EmaTable()
+    stop: StopTable = StopTable()
+    finetune: FinetuneTable = FinetuneTable()
+    speed: SpeedTable = SpeedTable()
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with inceptive, by name."""
+    folder = Path(str(resources.files("inceptive"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read(name: str, changes: list[str] | None = None) -> Recipe:
+    """The recipe called `name`, or in the TOML file `name`, with `changes` ("key=value") made.
+
+    Raises InceptiveError, naming the key and what was expected, for anything a recipe cannot hold.
+    """
+    known = shipped()
+    path = known.get(name, Path(name))
+    if name not in known and path.suffix != ".toml":
+        raise InceptiveError(
+            f"no recipe is called {name!r}; there are: {', '.join(known)}; or give a .toml file"
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InceptiveError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InceptiveError(f"{path}: is not valid TOML ({error})") from None
+    for change in changes or []:
+        _apply(values, change)
+    return check(values, str(path) if name not in known else f"recipe {name}")
+
+
+def check(values: dict[str, Any], name: str) -> Recipe:
+    """`values` as a Recipe. Raises InceptiveError with one line for the first thing wrong."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise InceptiveError(f"{name}: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """One line for the first thing that is wrong, with the key and what it may be."""
+    one = error.errors()[0]
+    key = ".".join(str(part) for part in one["loc"] if not isinstance(part, int))
+    if one["type"] == "extra_forbidden":
+        table: Any = Recipe
+        for part in one["loc"][:-1]:
+            table = table.model_fields[part].annotation
+        return f"unknown key {key}; there are: {', '.join(table.model_fields)}"
+    return f"{key} = {one['input']!r}: {one['msg'][0].lower()}{one['msg'][1:]}"
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    """Put "table.key=value" into `values`; the value is TOML, or a bare word taken as a string."""
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise InceptiveError(f"--set {change}: expected key=value, as in optimizer.lr=0.1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise InceptiveError(f"--set {change}: {table} is a value, not a table")
+    values[last] = value

@@ -1,0 +1,26 @@
+"""The learning rate through a run."""
+
+from math import cos, pi
+
+from inceptive.train.recipe import ScheduleTable
+
+
+def lr_factor(table: ScheduleTable, epoch: float, epochs: int) -> float:
+    """What the learning rate is multiplied by at `epoch`, which counts parts of epochs from 0.
+
+    step: `factor` to the power of whole `step_epochs` passed (the paper's: 0.96 every 8 epochs).
+    cosine and linear fall from 1 after the warm-up to `final` at the end.
+    """
+    if epoch < table.warmup_epochs:
+        return (epoch + 1e-3) / (table.warmup_epochs + 1e-3)
+    match table.kind:
+        case "constant":
+            return 1.0
+        case "step":
+            return float(table.factor ** (epoch // table.step_epochs))
+        case "cosine" | "linear":
+            done = (epoch - table.warmup_epochs) / max(epochs - table.warmup_epochs, 1e-9)
+            left = 1 - min(done, 1.0)
+            if table.kind == "cosine":
+                left = (1 - cos(pi * left)) / 2
+            return table.final + (1 - table.final) * left
