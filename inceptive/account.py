@@ -169,7 +169,7 @@ def _side_by_side(node: Concat, name: str, view: View) -> tuple[list[Line], View
     channels = sum(after.shape[0] for after in views)
     widest = max(views, key=lambda after: after.field)
     joined = replace(widest, shape=(channels, *widest.shape[1:]))
-    return [line for lines, _ in read for line in lines], joined
+    return [*(line for lines, _ in read for line in lines), Line(name, "concat", joined)], joined
 
 
 def _average(node: AvgPool, name: str, view: View) -> tuple[list[Line], View]:

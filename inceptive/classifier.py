@@ -103,6 +103,11 @@ class Classifier:
             "temperature": self.temperature,
         } | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")})
 
+    def to(self, device: str | torch.device) -> "Classifier":
+        """This classifier, its model moved to `device`."""
+        self.model.to(device)
+        return self
+
     def normalise(self, images: Tensor) -> Tensor:
         """images (N, C, S, S), uint8 or 0-255, as the net takes them: float32, same shape."""
         scale, shift = self.preprocessing.scale_and_shift()

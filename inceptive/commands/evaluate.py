@@ -1,3 +1,33 @@
+"""inceptive evaluate: how good a model is on labelled images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import click
+from typer import Argument, Option
+
 NAME = "evaluate"
-def run() -> None:
-    pass
+
+
+def run(
+    models_and_data: Annotated[list[str], Argument(
+        metavar="MODEL... DATA", help="one model folder, or several to be judged together too; then "
+        "a folder of class folders or a built-in set")],
+    split: Annotated[str, Option(help="train, val, test or all [default: test if there is one, else "
+                                      "val]")] = "",
+    crops: Annotated[int, Option(help="views of each image, averaged: 1, 10 or the paper's 144")] = 1,
+    json: Annotated[bool, Option("--json", help="as JSON")] = False,
+    out: Annotated[Path | None, Option(help="a folder for evaluation.json and predictions.csv")] = None,
+    strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
+) -> None:
+    """Measure MODEL on the labelled images of DATA.
+
+    Accuracy with 95 % intervals, per-class precision and recall, the confusion matrix, calibration.
+    Several models are judged each and as an ensemble, their probabilities averaged.
+    """
+    if len(models_and_data) < 2:
+        raise click.UsageError("give a model folder and then the data to judge it on")
+    from inceptive.commands.evaluation import Request, evaluate
+
+    *models, data = models_and_data
+    evaluate(Request(models, data, split, crops, json, out, strict))

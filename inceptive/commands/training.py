@@ -101,6 +101,11 @@ def describe(data: Data, display: Display) -> None:
             f"unbalanced: the largest class has {most / max(least, 1):.1f} times the images of the "
             "smallest; data.balance weighs the loss"
         )
+    warn(data, display)
+
+
+def warn(data: Data, display: Display) -> None:
+    """Say everything that is odd about the data, and name every file that is left out."""
     for note in data.notes:
         display.say(f"note: {note}")
     for error in data.unreadable:

@@ -107,6 +107,7 @@ class Run:
             average = get_ema_multi_avg_fn(recipe.ema.decay)
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         self.progress = Progress()
+        self.started = time.monotonic()
 
     @property
     def judged(self) -> Model:
@@ -117,7 +118,7 @@ class Run:
         if resume:
             self._restore()
         recipe, p = self.recipe, self.progress
-        started = time.monotonic() - p.seconds
+        self.started = started = time.monotonic() - p.seconds
         while p.epoch < recipe.epochs:
             row = self._epoch(p.epoch)
             p.epoch += 1
@@ -160,6 +161,8 @@ class Run:
             if done % LOOK_STEPS == 0 or done == steps:
                 self._refuse_nan(losses, number)
                 self.watch.step(done, images, float(losses[0]) / done, float(hits) / images)
+            if self._late(time.monotonic() - self.started):
+                break
         seconds = time.monotonic() - started
         names = ["loss", *(f"loss_{head}" for head in heads[1:])]
         means = (losses / done).tolist()
@@ -278,9 +281,12 @@ class Run:
             return ""
         if stop.patience and p.epoch - p.best_epoch >= stop.patience:
             return f"stopped early: no better validation since epoch {p.best_epoch}"
-        if stop.minutes and p.seconds >= 60 * stop.minutes:
+        if self._late(p.seconds):
             return f"stopped after {p.seconds / 60:.1f} minutes, as stop.minutes says"
         return ""
+
+    def _late(self, seconds: float) -> bool:
+        return bool(self.recipe.stop.minutes) and seconds >= 60 * self.recipe.stop.minutes
 
     def _fingerprint(self) -> dict[str, Any]:
         counts = {split: len(samples) for split, samples in self.data.splits.items()}

@@ -48,9 +48,16 @@ def preprocessing_for(recipe: Recipe, data: Data) -> Preprocessing:
         channels=channels,
         crop=table.crop,
         interpolation=table.interpolation,
-        mean=(table.mean,) * channels,
-        std=(table.std,) * channels,
+        mean=_for_channels(table.mean, channels),
+        std=_for_channels(table.std, channels),
     )
+
+
+def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One number for each channel; the mean of three for grey images."""
+    if len(values) == channels:
+        return values
+    return (sum(values) / len(values),) * channels
 
 
 def feed_for(

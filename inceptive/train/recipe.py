@@ -35,11 +35,20 @@ class DataTable(Table):
     channels: Literal[0, 1, 3] = Field(0, description="0: 1 if every image is grey, else 3")
     crop: float = Field(1.0, gt=0, le=1, description="share of the shorter side that is seen")
     interpolation: Interpolation = "bilinear"
-    mean: float = Field(0.5, description="of pixels in 0-1, for every channel")
-    std: float = Field(0.5, gt=0)
+    mean: tuple[float, ...] = Field((0.5,), description="of pixels in 0-1: one number, or three")
+    std: tuple[float, ...] = (0.5,)
     balance: float = Field(0.0, ge=0, le=1, description="loss weight of a class ~ count^-balance")
     workers: int = Field(2, ge=0, description="processes that decode a set too large for memory")
-    random_interpolation: bool = False
+    random_interpolation: bool = Field(False, description="a filter at random for each image")
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _one_or_three(cls, value: Any) -> Any:
+        """A number, or a list of one or three, as a tuple."""
+        value = [value] if isinstance(value, int | float) else value
+        if not isinstance(value, list | tuple) or len(value) not in (1, 3):
+            raise ValueError("expected one number, or a list of three")
+        return tuple(float(one) for one in value)
 
 
 class OptimizerTable(Table):
@@ -85,6 +94,13 @@ class AugmentTable(Table):
 
     _pairs = field_validator("area", "aspect", mode="before")(_pair)
 
+    @field_validator("area", "aspect")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("expected [least, most], both above 0")
+        return value
+
 
 class EmaTable(Table):
     decay: float = Field(0.0, ge=0, lt=1, description="of averaged weights, per step; 0: none")
@@ -92,7 +108,7 @@ class EmaTable(Table):
 
 class StopTable(Table):
     patience: int = Field(0, ge=0, description="epochs without a better validation; 0: never stop")
-    minutes: float = Field(0.0, ge=0, description="no new epoch after so many; 0: no limit")
+    minutes: float = Field(0.0, ge=0, description="stop there, within an epoch too; 0: no limit")
 
 
 class FinetuneTable(Table):

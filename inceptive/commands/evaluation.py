@@ -1,0 +1,128 @@
+"""What `inceptive evaluate` does once torch is loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from inceptive.classifier import Classifier
+from inceptive.commands import output
+from inceptive.commands.display import Display
+from inceptive.commands.training import warn
+from inceptive.data.open import open_data
+from inceptive.data.source import Data, Samples, Shares
+from inceptive.errors import InceptiveError
+from inceptive.evaluate.crops import PROTOCOLS
+from inceptive.evaluate.judge import in_order_of, judge, probabilities
+from inceptive.files import write_json, write_text
+
+
+@dataclass(frozen=True)
+class Request:
+    models: list[str]
+    data: str
+    split: str
+    crops: int
+    json: bool
+    out: Path | None
+    strict: bool
+
+
+def evaluate(request: Request) -> None:
+    """Judge as asked and print the answer."""
+    if request.crops not in PROTOCOLS:
+        raise InceptiveError(f"--crops {request.crops}: there are {', '.join(map(str, PROTOCOLS))}")
+    display = Display()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    classifiers = [Classifier.load(folder).to(device) for folder in request.models]
+    told = classifiers[0].info.get("data", {}).get("shares", {})
+    shares = Shares(**told) if told else Shares()
+    data = open_data(request.data, shares, request.strict, display.load)
+    display.close()
+    warn(data, display)
+    split = request.split or next(
+        (one for one in ("test", "val") if len(data.splits.get(one, ()))), "all"
+    )
+    samples = data.split(split)
+    about = {"data": data.name, "split": split, "crops": request.crops}
+    plain, scaled, answers = [], [], []
+    for name, classifier in zip(request.models, classifiers, strict=True):
+        display.say(f"judging {name} on {len(samples)} {split} images of {data.name}")
+        found = probabilities(classifier, samples, request.crops, display.load)
+        display.close()
+        plain.append(in_order_of(classifier, data.classes, found[0]))
+        scaled.append(in_order_of(classifier, data.classes, found[1]))
+        judged = judge(plain[-1], scaled[-1], samples.labels, data.classes)
+        answers.append({"model": name} | about | judged)
+    if len(classifiers) > 1:
+        if len({found.shape for found in plain}) > 1:
+            raise InceptiveError("models of different classes cannot be averaged")
+        together = np.mean(plain, axis=0), np.mean(scaled, axis=0)
+        answers.append(
+            {"model": f"ensemble of {len(classifiers)}"} | about
+            | judge(*together, samples.labels, data.classes)
+        )
+    answer: Any = answers if len(answers) > 1 else answers[0]
+    if request.out:
+        write_json(request.out / "evaluation.json", answer)
+        write_text(request.out / "predictions.csv", predictions(samples, data, np.mean(scaled, 0)))
+        display.say(f"written: {request.out}/evaluation.json and predictions.csv")
+    text = "\n\n".join(as_text(one) for one in answers)
+    output.answer(output.as_json(answer) if request.json else text)
+
+
+def predictions(samples: Samples, data: Data, probs: np.ndarray) -> str:
+    """CSV: each image, its class, the answer and how sure it is (calibrated)."""
+    best = probs.argmax(axis=1)
+    names = [*data.classes, *(f"(other {k + 1})" for k in range(probs.shape[1]))]
+    rows = [
+        (samples.name(i), data.classes[samples.labels[i]], names[k], f"{probs[i, k]:.4f}")
+        for i, k in enumerate(best)
+    ]
+    return output.as_csv(("image", "class", "label", "prob"), rows) + "\n"
+
+
+def as_text(judged: dict[str, Any]) -> str:
+    """One model's result for a person to read."""
+    classes = judged["classes"]
+    low, high = (f"{one:.2%}" for one in judged["balanced_accuracy_interval"])
+    lines = [
+        f"{judged['model']} on {judged['count']} {judged['split']} images of {judged['data']}, "
+        f"{judged['crops']} crop{'s' if judged['crops'] > 1 else ''}",
+        "",
+        _share("top-1", judged, "top1"),
+    ]
+    if len(classes) > 5:
+        lines.append(_share("top-5", judged, "top5"))
+    lines += [
+        f"balanced     {judged['balanced_accuracy']:.2%}  ({low} to {high}), mean recall of the classes",
+        f"calibration  {judged['calibration_error']:.2%} off, {judged['calibration_error_scaled']:.2%} "
+        "after temperature scaling",
+        "",
+        output.columns(
+            ("class", "images", "precision", "recall", "f1"),
+            [
+                (one["label"], str(one["count"]), *(_percent(one[k]) for k in ("precision", "recall", "f1")))
+                for one in classes
+            ],
+        ),
+    ]
+    if len(classes) <= 20:
+        numbers = [str(k + 1) for k in range(len(classes))]
+        rows = [
+            (f"{k + 1} {one['label']}", *map(str, row))
+            for k, (one, row) in enumerate(zip(classes, judged["confusion"], strict=True))
+        ]
+        lines += ["", output.columns(("true \\ answered", *numbers), rows)]
+    return "\n".join(lines)
+
+
+def _share(name: str, judged: dict[str, Any], key: str) -> str:
+    low, high = judged[f"{key}_interval"]
+    return f"{name:<11}  {judged[key]:.2%}  ({low:.2%} to {high:.2%}), 95 % interval"
+
+
+def _percent(share: float) -> str:
+    return "-" if share != share else f"{share:.1%}"

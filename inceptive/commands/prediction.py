@@ -1,0 +1,135 @@
+"""What `inceptive predict` does once torch is loaded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inceptive.classifier import Classifier, Prediction
+from inceptive.commands import output
+from inceptive.commands.display import say
+from inceptive.data.folder import list_images
+from inceptive.errors import InceptiveError
+from inceptive.files import write_text, write_whole
+from inceptive.images import printable
+
+
+@dataclass(frozen=True)
+class Request:
+    model: str
+    paths: list[Path]
+    top: int
+    format: str
+    out: Path | None
+    batch_size: int
+
+
+def predict(request: Request) -> None:
+    """Answer as asked. Raises InceptiveError, after all the rest is done, if an image was unreadable."""
+    if request.format == "parquet" and not request.out:
+        raise InceptiveError("parquet is not text: name a file with --out")
+    classifier = Classifier.load(request.model)
+    classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+    images = list(find(request.paths))
+    top = min(request.top, len(classifier.labels))
+    if len(images) > request.batch_size:
+        say(f"{len(images)} images")
+    found = classifier.predict(images, top, request.batch_size)
+    write(found, top, request)
+    if bad := [one for one in found if one.error]:
+        for one in bad:
+            say(f"inceptive predict: {one.error}")
+        raise InceptiveError(f"{len(bad)} of {len(found)} images cannot be read; the rest is done")
+
+
+def find(paths: list[Path]) -> Iterator[Path]:
+    """The files among `paths`, and the images in the folders among them; what is not there stays in,
+    so that it is answered with an error. Raises InceptiveError for a folder without images."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        images, others = list_images(path)
+        if others:
+            first = printable(others[0])
+            say(f"note: {len(others)} files are not named as images and are left out, among them {first}")
+        if not images:
+            raise InceptiveError(f"{printable(path)}: holds no images")
+        yield from map(Path, images)
+
+
+def write(found: list[Prediction], top: int, request: Request) -> None:
+    """The answers in the format asked for, to the file or to standard output."""
+    if request.format == "parquet":
+        assert request.out
+        write_parquet(found, top, request.out)
+        return
+    text = FORMATS[request.format](found, top)
+    if request.out:
+        write_text(request.out, text + "\n")
+    else:
+        output.answer(text)
+
+
+def _table(found: list[Prediction], top: int) -> str:
+    rows = []
+    for one in found:
+        answers = [f"{label} {prob:.1%}" for label, prob in one.top]
+        blank = [""] * (top - len(answers))
+        rows.append((one.image, *answers, *blank) if answers else (one.image, "cannot be read", *blank[1:]))
+    header = ("image", *(["answer"] + [f"{k}." for k in range(2, top + 1)]))
+    return output.columns(header, rows, left=top + 1)
+
+
+def _header(top: int) -> list[str]:
+    more = [name for k in range(2, top + 1) for name in (f"label_{k}", f"prob_{k}")]
+    return ["image", "label", "prob", *more, "error"]
+
+
+def _rows(found: list[Prediction], top: int) -> list[list[Any]]:
+    rows = []
+    for one in found:
+        answers: list[Any] = [value for answer in one.top for value in answer]
+        rows.append([one.image, *answers, *[None] * (2 * top - len(answers)), one.error or None])
+    return rows
+
+
+def _csv(found: list[Prediction], top: int) -> str:
+    rows = [
+        [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row]
+        for row in _rows(found, top)
+    ]
+    return output.as_csv(_header(top), rows)
+
+
+def _json(found: list[Prediction], top: int) -> str:
+    return output.as_json([
+        {
+            "image": one.image,
+            "top": [{"label": label, "prob": prob} for label, prob in one.top],
+            "error": one.error or None,
+        }
+        for one in found
+    ])
+
+
+def write_parquet(found: list[Prediction], top: int, out: Path) -> None:
+    """One row an image, the columns of the CSV."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InceptiveError("parquet needs pyarrow: pip install 'inceptive[scale]'") from None
+    kinds = {"image": pyarrow.string(), "error": pyarrow.string()}
+    schema = pyarrow.schema([
+        (name, kinds.get(name, pyarrow.string() if name.startswith("label") else pyarrow.float64()))
+        for name in _header(top)
+    ])
+    columns = list(zip(*_rows(found, top), strict=True)) or [()] * len(schema)
+    table = pyarrow.table([list(column) for column in columns], schema=schema)
+    write_whole(out, lambda path: pyarrow.parquet.write_table(table, path))
+
+
+FORMATS = {"table": _table, "csv": _csv, "json": _json}
