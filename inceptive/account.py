@@ -91,7 +91,9 @@ def account(net: Net, image_size: int | None = None) -> Account:
                 if at == name:
                     aux[head] = tuple(_read(chain, head, view)[0])
     except InceptiveError as error:
-        raise InceptiveError(f"{net.name}: {error}; the least size is {minimum_size(net)}") from None
+        raise InceptiveError(
+            f"{net.name}: {error}; the least size is {minimum_size(net)}"
+        ) from None
     return Account(net, size, tuple(body), aux)
 
 
@@ -133,9 +135,7 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
             params = weights + per_channel * out
             return [Line(name, kind, after, formula, params, weights * prod(size))], after
         case MaxPool(kernel, stride, pad):
-            after = view.through(
-                (c, *_slide(name, (h, w), kernel, stride, pad)), kernel, stride
-            )
+            after = view.through((c, *_slide(name, (h, w), kernel, stride, pad)), kernel, stride)
             return [Line(name, f"max {kernel}×{kernel}/{stride}", after)], after
         case AvgPool():
             return _average(node, name, view)
@@ -196,9 +196,7 @@ def windows_fit(node: AvgPool, size: tuple[int, int]) -> bool:
     return node.grid is None or slid == (node.grid, node.grid)
 
 
-def _slide(
-    name: str, size: tuple[int, int], kernel: int, stride: int, pad: Pad
-) -> tuple[int, int]:
+def _slide(name: str, size: tuple[int, int], kernel: int, stride: int, pad: Pad) -> tuple[int, int]:
     """Positions of a window on a map of `size`. Raises InceptiveError if there is none."""
 
     def one(side: int) -> int:

@@ -89,19 +89,23 @@ class Classifier:
     def save_config(self, folder: str | Path) -> None:
         """Write only `config.json`: labels, preprocessing, temperature, and `info`."""
         net = self.model.net
-        write_json(Path(folder) / CONFIG, {
-            "inceptive": inceptive.__version__,
-            "torch": torch.__version__,
-            "net": {
-                "name": net.name,
-                "num_classes": net.num_classes,
-                "channels": net.channels,
-                "aux": bool(net.aux),
-            },
-            "labels": list(self.labels),
-            "preprocessing": self.preprocessing.to_dict(),
-            "temperature": self.temperature,
-        } | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")})
+        write_json(
+            Path(folder) / CONFIG,
+            {
+                "inceptive": inceptive.__version__,
+                "torch": torch.__version__,
+                "net": {
+                    "name": net.name,
+                    "num_classes": net.num_classes,
+                    "channels": net.channels,
+                    "aux": bool(net.aux),
+                },
+                "labels": list(self.labels),
+                "preprocessing": self.preprocessing.to_dict(),
+                "temperature": self.temperature,
+            }
+            | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")},
+        )
 
     def to(self, device: str | torch.device) -> "Classifier":
         """This classifier, its model moved to `device`."""
@@ -126,7 +130,9 @@ class Classifier:
         """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
         return softmax(self.logits(images).numpy(), self.temperature)
 
-    def predict(self, images: Iterable[Image], top: int = 5, batch_size: int = 32) -> list[Prediction]:
+    def predict(
+        self, images: Iterable[Image], top: int = 5, batch_size: int = 32
+    ) -> list[Prediction]:
         """Names and probabilities for each image (a path, bytes, Pillow image or uint8 array).
 
         One Prediction for each image, in order. An image that cannot be decoded has `error` set and
@@ -151,7 +157,9 @@ class Classifier:
                 waiting = []
         yield from self._answer(waiting, top)
 
-    def _answer(self, waiting: Sequence[tuple[str, np.ndarray | str]], top: int) -> Iterator[Prediction]:
+    def _answer(
+        self, waiting: Sequence[tuple[str, np.ndarray | str]], top: int
+    ) -> Iterator[Prediction]:
         arrays = [found for _, found in waiting if not isinstance(found, str)]
         answers = iter(self.probs(torch.from_numpy(np.stack(arrays))) if arrays else ())
         for name, found in waiting:

@@ -5,6 +5,7 @@ turns that into the square array that a net sees, and is the only code that does
 evaluation, prediction, serving and every exported file use it.
 """
 
+import contextlib
 import io
 import os
 import warnings
@@ -20,10 +21,12 @@ from inceptive.errors import InceptiveError
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
 """Pillow's readers that are used: no reader that runs another program is among them."""
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .webp .avif .gif .bmp .dib .tif .tiff "
-    ".pbm .pgm .ppm .pnm .heic .heif .hif".split()
-)
+# fmt: off
+SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".dib",
+    ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif", ".hif",
+))
+# fmt: on
 """File names that are taken for images when a folder is read."""
 
 MAX_PIXELS = 100_000_000
@@ -55,8 +58,10 @@ def decode(source: Source, channels: int = 3, shorter: int | None = None) -> Ima
     if isinstance(source, Image.Image):
         return _finish(source, channels)
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.ndim == 3 and (
-            source.shape[2] != 3
+        if (
+            source.dtype != np.uint8
+            or source.ndim not in (2, 3)
+            or (source.ndim == 3 and (source.shape[2] != 3))
         ):
             raise InceptiveError(
                 f"an array must be uint8 (H, W) or (H, W, 3), not {source.dtype} {source.shape}"
@@ -151,10 +156,8 @@ def _what(data: bytes) -> str:
 
 def _finish(image: Image.Image, channels: int, name: str = "the image") -> Image.Image:
     """Upright, 8-bit, on white, in the mode for `channels`."""
-    try:
+    with contextlib.suppress(Exception):  # unreadable EXIF says nothing about the pixels
         image = ImageOps.exif_transpose(image)
-    except Exception:  # unreadable EXIF says nothing about the pixels
-        pass
     if image.mode.startswith(("I", "F")):
         image = _to_eight_bits(image)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -216,7 +219,9 @@ class Preprocessing:
         if not 0 < self.crop <= 1:
             raise InceptiveError(f"crop is a share of the shorter side, not {self.crop}")
         if not len(self.mean) == len(self.std) == self.channels:
-            raise InceptiveError(f"mean and std need one number for each of {self.channels} channels")
+            raise InceptiveError(
+                f"mean and std need one number for each of {self.channels} channels"
+            )
 
     @property
     def resize(self) -> int:
@@ -271,7 +276,9 @@ def resize_shorter(image: Image.Image, side: int, interpolation: Interpolation) 
     return image.resize(size, FILTERS[interpolation])
 
 
-def resize_box(image: Image.Image, box: Box, side: int, interpolation: Interpolation) -> Image.Image:
+def resize_box(
+    image: Image.Image, box: Box, side: int, interpolation: Interpolation
+) -> Image.Image:
     """The part of `image` in `box` (left, top, right, bottom) as a square of `side` pixels."""
     return image.resize((side, side), FILTERS[interpolation], box=box)
 

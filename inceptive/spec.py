@@ -115,7 +115,8 @@ class Net:
     """A whole classifier: images (N, channels, H, W) to logits (N, num_classes).
 
     aux pairs the name of a part of `body` with the auxiliary head that reads its output while
-    training; the head on `inception_4a` is called `aux_4a`. image_size is the side the source was written for.
+    training; the head on `inception_4a` is called `aux_4a`. image_size is the side that the source
+    was written for.
     """
 
     name: str

@@ -49,7 +49,8 @@ class Display:
             + (f" (heads {heads})" if heads else "")
             + f"  top1 {row['top1']:.1%}  val top1 {row['val_top1']:.2%} loss {row['val_loss']:.3f}"
             + f"  {row['images_per_second']:.0f} images/s  {duration(row['seconds'])} gone, "
-            + f"{duration(left)} left" + ("  * best" if better else "")
+            + f"{duration(left)} left"
+            + ("  * best" if better else "")
         )
 
     def close(self) -> None:

@@ -10,14 +10,24 @@ NAME = "evaluate"
 
 
 def run(
-    models_and_data: Annotated[list[str], Argument(
-        metavar="MODEL... DATA", help="one model folder, or several to be judged together too; then "
-        "a folder of class folders or a built-in set")],
-    split: Annotated[str, Option(help="train, val, test or all [default: test if there is one, else "
-                                      "val]")] = "",
-    crops: Annotated[int, Option(help="views of each image, averaged: 1, 10 or the paper's 144")] = 1,
+    models_and_data: Annotated[
+        list[str],
+        Argument(
+            metavar="MODEL... DATA",
+            help="one model folder, or several to be judged together too; then "
+            "a folder of class folders or a built-in set",
+        ),
+    ],
+    split: Annotated[
+        str, Option(help="train, val, test or all [default: test if there is one, else val]")
+    ] = "",
+    crops: Annotated[
+        int, Option(help="views of each image, averaged: 1, 10 or the paper's 144")
+    ] = 1,
     json: Annotated[bool, Option("--json", help="as JSON")] = False,
-    out: Annotated[Path | None, Option(help="a folder for evaluation.json and predictions.csv")] = None,
+    out: Annotated[
+        Path | None, Option(help="a folder for evaluation.json and predictions.csv")
+    ] = None,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:
     """Measure MODEL on the labelled images of DATA.

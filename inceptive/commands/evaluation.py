@@ -61,7 +61,8 @@ def evaluate(request: Request) -> None:
             raise InceptiveError("models of different classes cannot be averaged")
         together = np.mean(plain, axis=0), np.mean(scaled, axis=0)
         answers.append(
-            {"model": f"ensemble of {len(classifiers)}"} | about
+            {"model": f"ensemble of {len(classifiers)}"}
+            | about
             | judge(*together, samples.labels, data.classes)
         )
     answer: Any = answers if len(answers) > 1 else answers[0]
@@ -104,7 +105,11 @@ def as_text(judged: dict[str, Any]) -> str:
         output.columns(
             ("class", "images", "precision", "recall", "f1"),
             [
-                (one["label"], str(one["count"]), *(_percent(one[k]) for k in ("precision", "recall", "f1")))
+                (
+                    one["label"],
+                    str(one["count"]),
+                    *(_percent(one[k]) for k in ("precision", "recall", "f1")),
+                )
                 for one in classes
             ],
         ),

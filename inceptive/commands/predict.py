@@ -10,7 +10,9 @@ NAME = "predict"
 
 def run(
     model: Annotated[str, Argument(metavar="MODEL", help="a model folder")],
-    paths: Annotated[list[Path], Argument(metavar="PATH...", help="image files, and folders of them")],
+    paths: Annotated[
+        list[Path], Argument(metavar="PATH...", help="image files, and folders of them")
+    ],
     top: Annotated[int, Option(min=1, help="answers for each image")] = 5,
     format: Annotated[Literal["table", "json", "csv", "parquet"], Option("--format")] = "table",
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,

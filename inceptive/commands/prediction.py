@@ -54,7 +54,9 @@ def find(paths: list[Path]) -> Iterator[Path]:
         images, others = list_images(path)
         if others:
             first = printable(others[0])
-            say(f"note: {len(others)} files are not named as images and are left out, among them {first}")
+            say(
+                f"note: {len(others)} files are not named as images and are left out, among them {first}"
+            )
         if not images:
             raise InceptiveError(f"{printable(path)}: holds no images")
         yield from map(Path, images)
@@ -78,7 +80,9 @@ def _table(found: list[Prediction], top: int) -> str:
     for one in found:
         answers = [f"{label} {prob:.1%}" for label, prob in one.top]
         blank = [""] * (top - len(answers))
-        rows.append((one.image, *answers, *blank) if answers else (one.image, "cannot be read", *blank[1:]))
+        rows.append(
+            (one.image, *answers, *blank) if answers else (one.image, "cannot be read", *blank[1:])
+        )
     header = ("image", *(["answer"] + [f"{k}." for k in range(2, top + 1)]))
     return output.columns(header, rows, left=top + 1)
 
@@ -105,14 +109,16 @@ def _csv(found: list[Prediction], top: int) -> str:
 
 
 def _json(found: list[Prediction], top: int) -> str:
-    return output.as_json([
-        {
-            "image": one.image,
-            "top": [{"label": label, "prob": prob} for label, prob in one.top],
-            "error": one.error or None,
-        }
-        for one in found
-    ])
+    return output.as_json(
+        [
+            {
+                "image": one.image,
+                "top": [{"label": label, "prob": prob} for label, prob in one.top],
+                "error": one.error or None,
+            }
+            for one in found
+        ]
+    )
 
 
 def write_parquet(found: list[Prediction], top: int, out: Path) -> None:
@@ -123,10 +129,17 @@ def write_parquet(found: list[Prediction], top: int, out: Path) -> None:
     except ImportError:
         raise InceptiveError("parquet needs pyarrow: pip install 'inceptive[scale]'") from None
     kinds = {"image": pyarrow.string(), "error": pyarrow.string()}
-    schema = pyarrow.schema([
-        (name, kinds.get(name, pyarrow.string() if name.startswith("label") else pyarrow.float64()))
-        for name in _header(top)
-    ])
+    schema = pyarrow.schema(
+        [
+            (
+                name,
+                kinds.get(
+                    name, pyarrow.string() if name.startswith("label") else pyarrow.float64()
+                ),
+            )
+            for name in _header(top)
+        ]
+    )
     columns = list(zip(*_rows(found, top), strict=True)) or [()] * len(schema)
     table = pyarrow.table([list(column) for column in columns], schema=schema)
     write_whole(out, lambda path: pyarrow.parquet.write_table(table, path))

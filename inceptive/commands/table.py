@@ -35,21 +35,50 @@ def run(
     if json or format == "json":
         output.answer(output.as_json(_object(made, lines, aux)))
     elif format == "csv":
-        header = ("layer", "kind", "channels", "height", "width", "params", "macs", "field", "formula")
-        output.answer(output.as_csv(header, [
-            (x.name, x.kind, *x.view.shape, x.params, x.macs, x.view.field, x.formula) for x in lines
-        ]))
+        header = (
+            "layer",
+            "kind",
+            "channels",
+            "height",
+            "width",
+            "params",
+            "macs",
+            "field",
+            "formula",
+        )
+        output.answer(
+            output.as_csv(
+                header,
+                [
+                    (x.name, x.kind, *x.view.shape, x.params, x.macs, x.view.field, x.formula)
+                    for x in lines
+                ],
+            )
+        )
     else:
         table = output.columns if format == "text" else output.markdown
         rows = [_row(line) for line in lines] + _totals(made, aux)
-        output.answer(_left_formula(table(HEADER[:-1], [row[:-1] for row in rows], left=2),
-                                    [HEADER[-1], *(row[-1] for row in rows)], format))
+        output.answer(
+            _left_formula(
+                table(HEADER[:-1], [row[:-1] for row in rows], left=2),
+                [HEADER[-1], *(row[-1] for row in rows)],
+                format,
+            )
+        )
 
 
 def _row(line: Line) -> tuple[str, ...]:
     c, h, w = line.view.shape
     params, macs = (f"{line.params:,}", f"{line.macs:,}") if line.params else ("", "")
-    return line.name, line.kind, f"{c} x {h} x {w}", params, macs, str(line.view.field), line.formula
+    return (
+        line.name,
+        line.kind,
+        f"{c} x {h} x {w}",
+        params,
+        macs,
+        str(line.view.field),
+        line.formula,
+    )
 
 
 def _totals(made: Account, aux: bool) -> list[tuple[str, ...]]:
@@ -67,8 +96,10 @@ def _left_formula(table: str, formulas: list[str], format: str) -> str:
     lines = table.split("\n")
     if format == "text":
         width = max(map(len, lines))
-        return "\n".join(f"{line.ljust(width)}  {formula}".rstrip()
-                         for line, formula in zip(lines, formulas, strict=True))
+        return "\n".join(
+            f"{line.ljust(width)}  {formula}".rstrip()
+            for line, formula in zip(lines, formulas, strict=True)
+        )
     formulas.insert(1, "---")
     return "\n".join(f"{line} {formula} |" for line, formula in zip(lines, formulas, strict=True))
 

@@ -13,7 +13,12 @@ from inceptive.train.loop import train
 from inceptive.train.prepare import shares
 from inceptive.train.recipe import Recipe
 
-FITTING = {"fashion-mnist": "fashion_mnist", "cifar10": "cifar10", "solar": "solar", "digits": "digits"}
+FITTING = {
+    "fashion-mnist": "fashion_mnist",
+    "cifar10": "cifar10",
+    "solar": "solar",
+    "digits": "digits",
+}
 """The recipe for each built-in set; a folder takes `finetune` with weights, else `photos`."""
 
 
@@ -89,8 +94,10 @@ def refuse_to_overwrite(out: Path) -> None:
 def describe(data: Data, display: Display) -> None:
     """Say what will be trained on, and everything that is wrong with it."""
     counts = ", ".join(f"{len(samples)} {split}" for split, samples in data.splits.items())
-    display.say(f"{data.name}: {len(data.classes)} classes, images: {counts}"
-                + (f"; licence {data.licence}" if data.licence else ""))
+    display.say(
+        f"{data.name}: {len(data.classes)} classes, images: {counts}"
+        + (f"; licence {data.licence}" if data.licence else "")
+    )
     per_class = data.counts("train")
     if len(data.classes) <= 20:
         listed = ", ".join(f"{n} {c}" for n, c in zip(per_class, data.classes, strict=True))

@@ -102,13 +102,17 @@ def cifar10(option: str, shares: Shares, progress: Progress | None) -> Data:
 
     def part(wanted: list[str], origin: str) -> Samples:
         if missing := [name for name in wanted if name not in batches]:
-            raise InceptiveError(f"{path}: lacks {', '.join(missing)}; is it cifar-10-python.tar.gz?")
+            raise InceptiveError(
+                f"{path}: lacks {', '.join(missing)}; is it cifar-10-python.tar.gz?"
+            )
         rows = np.concatenate([batches[name][0] for name in wanted])
         labels = np.concatenate([batches[name][1] for name in wanted])
         return Samples(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels, origin)
 
     train = part([f"data_batch_{k}" for k in range(1, 6)], "cifar10/train")
-    splits = _divided(train, Shares(shares.val, 0.0)) | {"test": part(["test_batch"], "cifar10/test")}
+    splits = _divided(train, Shares(shares.val, 0.0)) | {
+        "test": part(["test_batch"], "cifar10/test")
+    }
     return Data("cifar10", names, splits, 3, "not stated by its authors")
 
 
@@ -224,7 +228,9 @@ def _cifar_archive(
                     names = tuple(one.decode() for one in listed)
     except (tarfile.TarError, OSError, EOFError, KeyError, ValueError, TypeError) as error:
         raise InceptiveError(f"{path}: is not CIFAR-10's python archive ({error})") from None
-    return batches, names or tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+    if not names:
+        raise InceptiveError(f"{path}: lacks batches.meta; is it cifar-10-python.tar.gz?")
+    return batches, names
 
 
 def plain_pickle(content: bytes) -> Any:

@@ -165,7 +165,8 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
 
 def _class_folders(root: Path, notes: list[str]) -> Iterator[tuple[str, list[str]]]:
     loose = [
-        path for path in root.iterdir()
+        path
+        for path in root.iterdir()
         if path.is_file() and path.suffix.lower() in SUFFIXES and not _hidden(path.name)
     ]
     if loose:
@@ -222,9 +223,7 @@ def arrange(
     )
     split = _divide(given, labels, files, groups, shares)
     paths = as_paths([one.path for one in files])
-    splits = {
-        name: Samples(paths[split == name], labels[split == name], origin) for name in SPLITS
-    }
+    splits = {name: Samples(paths[split == name], labels[split == name], origin) for name in SPLITS}
     return splits, _duplicates(groups, labels, split, files)
 
 

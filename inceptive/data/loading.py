@@ -145,9 +145,7 @@ def in_order(
     samples: Samples, preprocessing: Preprocessing, batch_size: int, workers: int = 0
 ) -> Iterator[Tensor]:
     """Batches of images (N, C, S, S) of uint8 in the order of `samples`, as they are judged."""
-    loader = DataLoader(
-        _Judged(samples, preprocessing), batch_size=batch_size, num_workers=workers
-    )
+    loader = DataLoader(_Judged(samples, preprocessing), batch_size=batch_size, num_workers=workers)
     yield from loader
 
 

@@ -13,7 +13,9 @@ from inceptive.data.source import Shares
 
 HASH_SIDE = 16  # the difference hash has 16 x 16 = 256 bits
 NEAR_BITS = 24  # two pictures are near-duplicates if at most so many bits differ ...
-NEAR_LEVELS = 6.0  # ... and their 17 x 16 grey thumbnails differ by less than this of 255 on average
+NEAR_LEVELS = (
+    6.0  # ... and their 17 x 16 grey thumbnails differ by less than this of 255 on average
+)
 NEAR_LIMIT = 100_000  # images that are compared pair by pair; beyond, only exact copies are found
 
 
@@ -69,13 +71,15 @@ def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
         i += start
         found.append(np.stack([i[i < j], j[i < j]], axis=1))
     pairs = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
-    apart = np.array([
-        np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean() for i, j in pairs
-    ])
+    apart = np.array(
+        [np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean() for i, j in pairs]
+    )
     return pairs[apart < NEAR_LEVELS] if len(pairs) else pairs
 
 
-def divide(labels: np.ndarray, digests: list[str], groups: np.ndarray, shares: Shares) -> np.ndarray:
+def divide(
+    labels: np.ndarray, digests: list[str], groups: np.ndarray, shares: Shares
+) -> np.ndarray:
     """The split of each of N images: (N,) of "train", "val" or "test".
 
     Stratified: each class gives its shares, rounded, and at least one image to every wanted split

@@ -45,9 +45,7 @@ def probabilities(
     return np.concatenate(plain), np.concatenate(scaled)
 
 
-def in_order_of(
-    classifier: Classifier, classes: tuple[str, ...], probs: np.ndarray
-) -> np.ndarray:
+def in_order_of(classifier: Classifier, classes: tuple[str, ...], probs: np.ndarray) -> np.ndarray:
     """probs (N, K) with its columns in the order of `classes`.
 
     Raises InceptiveError, naming them, if the data has classes that the classifier does not know.

@@ -63,7 +63,10 @@ class Augment:
         if t.flip or t.dihedral:
             mirror = 1 - 2.0 * draw.integers(2)
         cos, sin = angle.cos(), angle.sin()
-        rows = [torch.stack([cos * w * mirror, -sin * h], 1), torch.stack([sin * w * mirror, cos * h], 1)]
+        rows = [
+            torch.stack([cos * w * mirror, -sin * h], 1),
+            torch.stack([sin * w * mirror, cos * h], 1),
+        ]
         theta = torch.cat([torch.stack(rows, 1), centre[:, :, None]], 2)
         grid = F.affine_grid(theta, [n, x.shape[1], self.size, self.size], align_corners=False)
         return F.grid_sample(x, grid, "bilinear", t.border, align_corners=False)
@@ -75,7 +78,10 @@ class Augment:
             x = x + draw.uniform(-t.brightness, t.brightness)[:, None, None, None]
         if t.contrast:
             mean = x.mean((1, 2, 3), keepdim=True)
-            x = mean + (x - mean) * draw.uniform(1 - t.contrast, 1 + t.contrast)[:, None, None, None]
+            x = (
+                mean
+                + (x - mean) * draw.uniform(1 - t.contrast, 1 + t.contrast)[:, None, None, None]
+            )
         if x.shape[1] == 3 and (t.saturation or t.hue):
             x = self._saturate_and_turn(x, draw)
         return x.clamp(0, 1)
@@ -83,7 +89,9 @@ class Augment:
     def _saturate_and_turn(self, x: Tensor, draw: "_Draw") -> Tensor:
         """Scale the colour differences in YIQ and turn them about grey: saturation and hue."""
         t = self.table
-        to_yiq = x.new_tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+        to_yiq = x.new_tensor(
+            [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]]
+        )
         scale = draw.uniform(1 - t.saturation, 1 + t.saturation)
         turn = draw.uniform(-t.hue, t.hue) * (2 * torch.pi)
         cos, sin = scale * turn.cos(), scale * turn.sin()

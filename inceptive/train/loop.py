@@ -213,7 +213,8 @@ class Run:
         if not bool(torch.isfinite(losses).all()):
             kept = (
                 f"the checkpoint of epoch {epoch} is kept in {self.out}; go on from it with --resume"
-                if epoch else "nothing was written yet"
+                if epoch
+                else "nothing was written yet"
             )
             raise InceptiveError(
                 f"training diverged in epoch {epoch + 1}: the loss is no longer a number; {kept} "
@@ -293,15 +294,18 @@ class Run:
         return {"classes": list(self.data.classes), "counts": counts}
 
     def _checkpoint(self) -> None:
-        checkpoint.save(self.out, {
-            "epoch": self.progress.epoch,
-            "progress": asdict(self.progress),
-            "recipe": self.recipe.model_dump(mode="json"),
-            "data": self._fingerprint(),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
-        })
+        checkpoint.save(
+            self.out,
+            {
+                "epoch": self.progress.epoch,
+                "progress": asdict(self.progress),
+                "recipe": self.recipe.model_dump(mode="json"),
+                "data": self._fingerprint(),
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average.state_dict() if self.average else None,
+            },
+        )
 
     def _restore(self) -> None:
         state = checkpoint.load(self.out)

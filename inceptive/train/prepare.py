@@ -74,14 +74,18 @@ def feed_for(
         train = MemoryBatches(images, labels, recipe.batch_size, recipe.seed)
     else:
         crop = Crop(recipe.augment.area, recipe.augment.aspect)
-        kinds = ALL_INTERPOLATIONS if recipe.data.random_interpolation else (
-            preprocessing.interpolation,
+        kinds = (
+            ALL_INTERPOLATIONS
+            if recipe.data.random_interpolation
+            else (preprocessing.interpolation,)
         )
         train = FileBatches(
             samples, preprocessing, crop, recipe.batch_size, recipe.seed, recipe.data.workers, kinds
         )
     val_images = in_memory(val, preprocessing)[0] if fits_in_memory(val, preprocessing) else None
-    return Feed(train, Augment(recipe.augment, recipe.image_size, cropped=not small), val, val_images)
+    return Feed(
+        train, Augment(recipe.augment, recipe.image_size, cropped=not small), val, val_images
+    )
 
 
 def model_for(recipe: Recipe, data: Data, channels: int) -> Model:

@@ -1,0 +1,667 @@
+"""Folders of class folders, in every state that people leave them in."""
+
+import io
+import os
+import unicodedata
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inceptive.data.folder import read_folder
+from inceptive.data.open import open_data
+from inceptive.data.source import Shares
+from inceptive.errors import InceptiveError
+
+BUILTIN_NAMES = ("digits", "fashion-mnist", "cifar10", "solar")
+
+
+def picture(name, side=24):
+    rng = np.random.default_rng(zlib.crc32(os.fsencode(name)))
+    coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def put(root, *names, mode="RGB"):
+    """One picture file for each name, each with a picture of its own, in `train` as in `val`."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(f"{root.name}/{name}").convert(mode).save(path)
+
+
+def fill(root, **counts):
+    """Class folders with so many pictures each: fill(root, cat=3) makes cat/0.png to cat/2.png."""
+    put(root, *(f"{name}/{k}.png" for name, count in counts.items() for k in range(count)))
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def encoded(name, kind):
+    buffer = io.BytesIO()
+    picture(name, 64).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def read(root, val=0.15, test=0.15, **options):
+    return read_folder(root, Shares(val, test), **options)
+
+
+def files(data, split):
+    return {os.path.relpath(path, data.name) for path in data.splits[split].images.tolist()}
+
+
+def placed(data):
+    """Every file in any split, as often as it occurs."""
+    return sorted(
+        os.path.relpath(path, data.name)
+        for samples in data.splits.values()
+        for path in samples.images.tolist()
+    )
+
+
+def labelled(data):
+    return {
+        os.path.relpath(path, data.name): data.classes[label]
+        for samples in data.splits.values()
+        for path, label in zip(samples.images.tolist(), samples.labels.tolist(), strict=True)
+    }
+
+
+def refusal(call, *arguments, **options):
+    with pytest.raises(InceptiveError) as caught:
+        call(*arguments, **options)
+    message = str(caught.value)
+    assert message.isprintable(), f"not one line of printable text: {message!r}"
+    return message
+
+
+def note(data, *words):
+    """The one note that holds all of `words`."""
+    found = [text for text in data.notes if all(word in text for word in words)]
+    assert len(found) == 1, f"{len(found)} notes hold {words}: {data.notes}"
+    assert found[0].isprintable()
+    return found[0]
+
+
+# -- layouts ------------------------------------------------------------------------------------
+
+
+def test_class_folders_are_divided_class_by_class(tmp_path):
+    fill(tmp_path, dog=20, cat=10)
+    data = read(tmp_path, val=0.2, test=0.1)
+    assert data.classes == ("cat", "dog")
+    assert data.counts("val").tolist() == [2, 4]
+    assert data.counts("test").tolist() == [1, 2]
+    assert data.counts("train").tolist() == [7, 14]
+    assert len(set(placed(data))) == len(placed(data)) == 30
+    assert all(Path(name).parts[0] == label for name, label in labelled(data).items())
+    assert not data.notes and not data.unreadable
+
+
+def test_train_val_and_test_folders_are_used_as_they_are(tmp_path):
+    fill(tmp_path / "train", cat=3, dog=4)
+    fill(tmp_path / "val", cat=2, dog=1)
+    fill(tmp_path / "test", cat=1, dog=2)
+    data = read(tmp_path)
+    for split in ("train", "val", "test"):
+        given = {str(path.relative_to(tmp_path)) for path in (tmp_path / split).rglob("*.png")}
+        assert files(data, split) == given
+    assert data.classes == ("cat", "dog")
+    assert data.counts("val").tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("train", ["train", "training", "Train", "TRAIN"])
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "Validation", "VAL"])
+@pytest.mark.parametrize("test", ["test", "Testing"])
+def test_the_three_parts_go_by_several_names(tmp_path, train, val, test):
+    for part in (train, val, test):
+        fill(tmp_path / part, a=1, b=1)
+    data = read(tmp_path)
+    for split, part in (("train", train), ("val", val), ("test", test)):
+        assert files(data, split) == {f"{part}/a/0.png", f"{part}/b/0.png"}
+
+
+def test_what_lacks_for_validation_is_taken_out_of_the_train_folder(tmp_path):
+    fill(tmp_path / "train", cat=10, dog=20)
+    data = read(tmp_path, val=0.2, test=0.2)
+    assert data.counts("val").tolist() == [2, 4]
+    assert data.counts("train").tolist() == [8, 16]
+    assert not files(data, "test")
+    assert not files(data, "train") & files(data, "val")
+    assert len(placed(data)) == 30
+
+
+def test_a_given_test_folder_is_left_alone_when_validation_is_taken_out_of_train(tmp_path):
+    fill(tmp_path / "train", cat=10, dog=10)
+    fill(tmp_path / "test", cat=2, dog=1)
+    data = read(tmp_path, val=0.2, test=0.3)
+    assert files(data, "test") == {"test/cat/0.png", "test/cat/1.png", "test/dog/0.png"}
+    assert data.counts("val").tolist() == [2, 2]
+    assert data.counts("train").tolist() == [8, 8]
+
+
+def test_a_given_validation_folder_is_used_as_it_is_and_no_test_part_is_made(tmp_path):
+    fill(tmp_path / "train", cat=10, dog=10)
+    fill(tmp_path / "val", cat=1, dog=1)
+    data = read(tmp_path, val=0.4, test=0.4)
+    assert files(data, "val") == {"val/cat/0.png", "val/dog/0.png"}
+    assert len(files(data, "train")) == 20
+    assert not files(data, "test")
+
+
+def test_a_training_file_that_was_copied_into_the_validation_folder_is_told(tmp_path):
+    fill(tmp_path / "train", cat=4, dog=4)
+    fill(tmp_path / "val", cat=2, dog=2)
+    copied = tmp_path / "val/cat/again.png"
+    copied.write_bytes((tmp_path / "train/cat/1.png").read_bytes())
+    data = read(tmp_path)
+    text = note(data, "more than one side of the split")
+    assert str(tmp_path / "train/cat/1.png") in text and str(copied) in text
+    assert not files(data, "train") & files(data, "val")
+    assert "val/cat/again.png" in files(data, "val")
+
+
+def test_copies_of_one_picture_stay_on_one_side_of_an_undivided_set(tmp_path):
+    fill(tmp_path, cat=12, dog=12)
+    for name in ("cat", "dog"):
+        for k in range(12):
+            original = Image.open(tmp_path / name / f"{k}.png")
+            copy = original.resize((48, 48), Image.Resampling.BICUBIC)
+            copy.save(tmp_path / name / f"copy{k}.jpg", quality=90)
+    data = read(tmp_path, val=0.25, test=0.25)
+    for split in ("train", "val", "test"):
+        inside = files(data, split)
+        assert inside
+        originals = {name for name in inside if name.endswith(".png")}
+        copies = {name for name in inside if name.endswith(".jpg")}
+        assert {f"{Path(n).parent}/copy{Path(n).stem}.jpg" for n in originals} == copies
+    note(data, "24 images are copies")
+
+
+def test_a_train_folder_is_required_where_there_are_val_and_test(tmp_path):
+    fill(tmp_path / "val", cat=1, dog=1)
+    fill(tmp_path / "test", cat=1, dog=1)
+    message = refusal(read, tmp_path)
+    assert "no train folder" in message and "test, val" in message
+
+
+def test_a_class_that_validation_lacks_is_told(tmp_path):
+    fill(tmp_path / "train", cat=2, dog=2, owl=2)
+    fill(tmp_path / "val", cat=1)
+    assert "no image of dog, owl in val" in read(tmp_path).notes
+
+
+def test_a_class_that_was_never_trained_on_cannot_be_validated(tmp_path):
+    fill(tmp_path / "train", cat=2, dog=2)
+    fill(tmp_path / "val", cat=1, dog=1, lynx=1)
+    message = refusal(read, tmp_path)
+    assert "lynx" in message and "dog" not in message
+
+
+def test_part_folders_beside_another_folder_are_not_quietly_taken_for_classes(tmp_path):
+    fill(tmp_path / "train", cat=3, dog=3)
+    fill(tmp_path / "val", cat=1, dog=1)
+    put(tmp_path, "unlabelled/0.png")
+    try:
+        data = read(tmp_path)
+    except InceptiveError as error:
+        assert "unlabelled" in str(error)
+    else:
+        assert "train" not in data.classes or any("train" in text for text in data.notes)
+
+
+# -- the same content, the same side ---------------------------------------------------------------
+
+
+def test_the_same_file_lands_on_the_same_side_whatever_its_name(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    fill(one, cat=15, dog=15)
+    for path in sorted(one.rglob("*.png")):
+        new = other / path.parent.name / "deeper" / f"{zlib.crc32(path.read_bytes()):08x}.PNG"
+        write(new, path.read_bytes())
+
+    def sides(root):
+        data = read(root, val=0.2, test=0.2)
+        return {
+            Path(path).read_bytes(): split
+            for split, samples in data.splits.items()
+            for path in samples.images.tolist()
+        }
+
+    first = sides(one)
+    assert len(first) == 30 and sides(other) == first
+    assert sorted(first.values()).count("val") == 6
+
+
+def test_reading_twice_gives_the_same_set(tmp_path):
+    fill(tmp_path, cat=9, dog=9)
+    first, again = read(tmp_path), read(tmp_path)
+    for split in ("train", "val", "test"):
+        assert first.splits[split].images.tolist() == again.splits[split].images.tolist()
+        assert first.splits[split].labels.tolist() == again.splits[split].labels.tolist()
+
+
+# -- what is left out ------------------------------------------------------------------------------
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    fill(tmp_path, cat=3, dog=3)
+    put(
+        tmp_path,
+        ".ipynb_checkpoints/0.png",
+        "cat/.ipynb_checkpoints/0.png",
+        "cat/.0.png",
+        "cat/._0.png",
+        "__MACOSX/cat/0.png",
+        "dog/__MACOSX/0.png",
+        ".hidden.png",
+    )
+    write(tmp_path / "cat/Thumbs.db", b"x")
+    write(tmp_path / "cat/.DS_Store", b"x")
+    data = read(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert placed(data) == sorted(f"{name}/{k}.png" for name in ("cat", "dog") for k in range(3))
+    assert not data.notes
+
+
+def test_hidden_folders_do_not_hide_the_train_folder(tmp_path):
+    fill(tmp_path / "train", cat=3, dog=3)
+    fill(tmp_path / "val", cat=1, dog=1)
+    put(tmp_path, ".ipynb_checkpoints/0.png", "__MACOSX/train/cat/0.png")
+    assert read(tmp_path).classes == ("cat", "dog")
+
+
+def test_an_empty_class_folder_is_told(tmp_path):
+    fill(tmp_path, cat=3, dog=3)
+    (tmp_path / "emu/inside").mkdir(parents=True)
+    data = read(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert "empty" in note(data, str(tmp_path / "emu"))
+
+
+def test_a_class_without_a_readable_image_is_told(tmp_path):
+    fill(tmp_path, cat=3, dog=3)
+    write(tmp_path / "emu/0.jpg", b"")
+    data = read(tmp_path)
+    assert data.classes == ("cat", "dog")
+    note(data, "class emu has no readable image")
+    assert len(data.unreadable) == 1
+
+
+@pytest.mark.parametrize(
+    ("loose", "parts"),
+    [("loose.png", [""]), ("train/loose.png", ["train", "val"]), ("loose.png", ["train", "val"])],
+    ids=["beside the classes", "in the train folder", "beside the train folder"],
+)
+def test_loose_images_are_told(tmp_path, loose, parts):
+    for part in parts:
+        fill(tmp_path / part, cat=2, dog=2)
+    put(tmp_path, loose)
+    data = read(tmp_path)
+    note(data, "1 image", "outside any class folder", "loose.png")
+    assert loose not in placed(data)
+
+
+def test_files_that_are_not_named_as_images_are_told(tmp_path):
+    fill(tmp_path, cat=3, dog=3)
+    write(tmp_path / "cat/labels.csv", b"a,b")
+    write(tmp_path / "cat/raw/photo.nef", b"x")
+    data = read(tmp_path)
+    text = note(data, "2 files", str(tmp_path / "cat"))
+    assert "labels.csv" in text
+    assert len(placed(data)) == 6
+
+
+DAMAGED = {
+    "empty.png": (b"", "is empty"),
+    "zeros.png": (bytes(5000), "is not an image"),
+    "text.jpg": (b"sorry, no photograph here", "it holds text"),
+    "page.jpg": (b"<!DOCTYPE html><html>404</html>", "it holds HTML"),
+    "cut.png": (encoded("cut", "PNG")[:2000], "truncated or damaged"),
+    "cut.jpg": (encoded("cut", "JPEG")[:900], "truncated or damaged"),
+    "head.jpg": (encoded("cut", "JPEG")[:30], ""),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_file_that_cannot_be_read_is_named_with_the_reason_and_left_out(tmp_path, name):
+    content, reason = DAMAGED[name]
+    fill(tmp_path, cat=3, dog=3)
+    write(tmp_path / "dog" / name, content)
+    data = read(tmp_path)
+    (text,) = data.unreadable
+    assert text.startswith(f"{tmp_path / 'dog' / name}: ") and reason in text
+    assert f"dog/{name}" not in placed(data)
+    assert len(placed(data)) == 6
+    message = refusal(read, tmp_path, strict=True)
+    assert "1 of 7 files" in message and text in message
+
+
+def test_a_strict_reading_of_a_sound_folder_is_the_same(tmp_path):
+    fill(tmp_path, cat=3, dog=3)
+    assert placed(read(tmp_path, strict=True)) == placed(read(tmp_path))
+
+
+def test_a_broken_link_is_an_unreadable_file(tmp_path):
+    fill(tmp_path, cat=3, dog=3)
+    (tmp_path / "cat/gone.png").symlink_to(tmp_path / "nowhere.png")
+    (text,) = read(tmp_path).unreadable
+    assert "gone.png: cannot be read" in text
+
+
+def test_a_class_folder_that_is_a_broken_link_is_told(tmp_path):
+    fill(tmp_path, cat=3, dog=3)
+    (tmp_path / "emu").symlink_to(tmp_path / "nowhere")
+    note(read(tmp_path), str(tmp_path / "emu"))
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    fill(tmp_path, cat=3, dog=3)
+    put(tmp_path, "cat/private/0.png")
+    scandir = os.scandir
+
+    def refusing(path="."):
+        if str(path).endswith("private"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    try:
+        data = read(tmp_path)
+    except InceptiveError as error:
+        assert "private" in str(error)
+    else:
+        assert any("private" in text for text in data.notes + data.unreadable)
+
+
+def test_no_image_vanishes_without_a_word(tmp_path):
+    fill(tmp_path, cat=6, dog=6)
+    put(tmp_path, "dog/a/b/c/1.jpg", "dog/a/2.WEBP", "cat/one/3.bmp", "cat/two/3.gif", "cat/4.TIF")
+    for name, (content, _) in DAMAGED.items():
+        write(tmp_path / "cat/bad" / name, content)
+    write(tmp_path / "dog/twin.png", (tmp_path / "dog/0.png").read_bytes())
+    write(tmp_path / "cat/twin.png", (tmp_path / "dog/0.png").read_bytes())
+    write(tmp_path / "dog/readme.txt", b"no image")
+    data = read(tmp_path, val=0.3, test=0.3)
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".txt"]
+    assert len(written) == 12 + 5 + 7 + 2
+    assert len(placed(data)) + len(data.unreadable) == len(written)
+    assert len(set(placed(data))) == len(placed(data))
+    assert sum(data.counts(split).sum() for split in data.splits) == len(placed(data))
+
+
+# -- nesting and links -----------------------------------------------------------------------------
+
+
+def test_nested_folders_belong_to_the_topmost_class(tmp_path):
+    put(tmp_path, "cat/old/2019/1.png", "cat/2.png", "dog/cat/3.png", "dog/train/4.png")
+    data = read(tmp_path, val=0, test=0)
+    assert labelled(data) == {
+        "cat/old/2019/1.png": "cat",
+        "cat/2.png": "cat",
+        "dog/cat/3.png": "dog",
+        "dog/train/4.png": "dog",
+    }
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [("cat/loop", "cat"), ("cat/a/loop", "cat"), ("cat/a/loop", "cat/a"), ("cat/loop", "."),
+     ("loop", ".")],
+)  # fmt: skip
+def test_a_loop_of_links_ends_and_no_image_is_counted_twice(tmp_path, link, target):
+    fill(tmp_path, cat=3, dog=3)
+    put(tmp_path, "cat/a/0.png")
+    (tmp_path / link).symlink_to(tmp_path / target, target_is_directory=True)
+    data = read(tmp_path, val=0, test=0)
+    real = sorted(os.path.realpath(path) for path in data.splits["train"].images.tolist())
+    assert real == sorted(str(path.resolve()) for path in tmp_path.rglob("*.png"))
+    assert data.classes == ("cat", "dog")
+
+
+def test_class_folders_and_files_may_be_links_to_elsewhere(tmp_path):
+    root, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    fill(root, cat=2)
+    put(elsewhere, "dogs/0.png", "dogs/1.png", "one.png")
+    (root / "dog").symlink_to(elsewhere / "dogs", target_is_directory=True)
+    (root / "cat/linked.png").symlink_to(elsewhere / "one.png")
+    (root / "cat/more").symlink_to(elsewhere / "dogs", target_is_directory=True)
+    assert labelled(read(root, val=0, test=0)) == {
+        "cat/0.png": "cat",
+        "cat/1.png": "cat",
+        "cat/linked.png": "cat",
+        "cat/more/0.png": "cat",
+        "cat/more/1.png": "cat",
+        "dog/0.png": "dog",
+        "dog/1.png": "dog",
+    }
+
+
+# -- names ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["猫", "قطة", "בית", "кошка", "बिल्ली", "🐈‍⬛", "가방", "a b", "it's \"one\"", "-rf", "#1 50%",
+     "x.jpg", "[a]*?", "~", "0", "CON"],
+)  # fmt: skip
+def test_a_class_and_its_files_may_have_any_name(tmp_path, name):
+    put(tmp_path, *(f"{name}/{name} {k}.png" for k in range(4)), "other/0.png", "other/1.png")
+    data = read(tmp_path, test=0)
+    assert set(data.classes) == {name, "other"}
+    assert {path for path, label in labelled(data).items() if label == name} == {
+        f"{name}/{name} {k}.png" for k in range(4)
+    }
+    assert all(Path(path).is_file() for path in data.split("all").images.tolist())
+
+
+def test_the_two_forms_of_an_accented_name_are_one_class(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Éléphant") for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    put(tmp_path / "train", f"{decomposed}/0.png", f"{decomposed}/1.png", "owl/0.png")
+    put(tmp_path / "val", f"{composed}/0.png", "owl/1.png")
+    data = read(tmp_path)
+    assert data.classes == ("owl", composed)
+    assert data.counts("train").tolist() == [1, 2]
+    assert data.counts("val").tolist() == [1, 1]
+
+
+def test_both_forms_of_an_accented_name_beside_each_other_are_one_class(tmp_path):
+    names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    put(tmp_path, *(f"{name}/{k}.png" for name in names for k in range(2)), "tea/0.png")
+    data = read(tmp_path, val=0, test=0)
+    assert data.classes == (names[0], "tea")
+    assert data.counts("train").tolist() == [4, 1]
+
+
+def test_names_that_are_no_text_at_all_are_read(tmp_path):
+    fill(tmp_path, cat=2)
+    odd = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(odd)
+    for k in range(2):
+        with open(odd + b"/\xff%d.png" % k, "wb") as file:
+            file.write(encoded(f"odd{k}", "PNG"))
+    with open(odd + b"/\xfe.png", "wb") as file:
+        file.write(b"")
+    data = read(tmp_path, val=0, test=0)
+    assert data.counts("train").tolist() == [2, 2]
+    assert all(Path(path).is_file() for path in data.splits["train"].images.tolist())
+    assert data.unreadable[0].isprintable()
+
+
+def test_line_breaks_and_escapes_in_names_are_printed_escaped(tmp_path):
+    name = "a\nb\x1b[31m"
+    shown = "a\\nb\\x1b[31m"
+    fill(tmp_path, cat=3, dog=3)
+    put(tmp_path, f"{name}.png", "cat/" + name + "2.png")
+    write(tmp_path / "cat" / f"{name}.jpg", b"")
+    write(tmp_path / "cat" / f"{name}.txt", b"")
+    write(tmp_path / "dog/same.png", (tmp_path / f"cat/{name}2.png").read_bytes())
+    (tmp_path / name).mkdir()
+    data = read(tmp_path)
+    assert len(data.notes) >= 5 and all(text.isprintable() for text in data.notes)
+    note(data, "outside any class folder", f"{shown}.png")
+    note(data, "not named as images", f"{shown}.txt")
+    note(data, "is empty", shown)
+    note(data, "more than one class", f"{shown}2.png")
+    (text,) = data.unreadable
+    assert text.isprintable() and f"{shown}.jpg: is empty" in text
+    assert f"{shown}.jpg" in refusal(read, tmp_path, strict=True)
+
+
+def test_line_breaks_in_the_names_of_classes_are_printed_escaped(tmp_path):
+    fill(tmp_path / "train", cat=2, dog=2)
+    put(tmp_path / "val", "cat/0.png", "ly\nnx/0.png")
+    assert "ly\\nnx can be tested" in refusal(read, tmp_path)
+    put(tmp_path / "train", "ly\nnx/0.png", "o\nwl/0.png")
+    assert any("o\\nwl in val" in text for text in read(tmp_path).notes)
+
+
+def test_line_breaks_in_the_name_of_the_folder_are_printed_escaped(tmp_path):
+    root = tmp_path / "my\nphotos"
+    fill(root, cat=2)
+    assert "my\\nphotos" in refusal(read, root)
+    fill(root, cat=2, dog=2)
+    assert "my\\nphotos" in refusal(read(root, test=0).split, "test")
+
+
+# -- colour ------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_grey_pictures_has_one_channel(tmp_path):
+    put(tmp_path, "cat/0.png", "dog/0.png", "dog/1.jpg", mode="L")
+    grey = picture("grey").convert("L").convert("RGB")
+    grey.save(tmp_path / "cat/grey stored as colour.png")
+    grey.save(tmp_path / "cat/grey stored as colour.jpg")
+    assert read(tmp_path).channels == 1
+
+
+def test_one_picture_with_a_spot_of_colour_makes_three_channels(tmp_path):
+    put(tmp_path, *(f"{name}/{k}.png" for name in ("cat", "dog") for k in range(5)), mode="L")
+    spotted = picture("spotted", 96).convert("L").convert("RGB")
+    spotted.paste((255, 0, 0), (10, 10, 16, 16))
+    spotted.save(tmp_path / "dog/spotted.png")
+    assert read(tmp_path).channels == 3
+
+
+# -- copies -------------------------------------------------------------------------------------------
+
+
+def test_one_picture_under_two_classes_is_told_with_both_names(tmp_path):
+    fill(tmp_path, cat=4, dog=4)
+    write(tmp_path / "dog/really a cat.png", (tmp_path / "cat/2.png").read_bytes())
+    data = read(tmp_path)
+    text = note(data, "more than one class")
+    assert str(tmp_path / "cat/2.png") in text
+    assert str(tmp_path / "dog/really a cat.png") in text
+    assert len(placed(data)) == 9
+
+
+def test_pictures_that_all_differ_need_no_note(tmp_path):
+    fill(tmp_path, cat=12, dog=12)
+    assert read(tmp_path).notes == ()
+
+
+# -- refusals ------------------------------------------------------------------------------------------
+
+
+def test_a_single_class_is_refused(tmp_path):
+    fill(tmp_path, cat=5)
+    message = refusal(read, tmp_path)
+    assert "two classes" in message and "found cat" in message
+
+
+def test_two_classes_of_which_one_is_unreadable_are_refused(tmp_path):
+    fill(tmp_path, cat=5)
+    write(tmp_path / "dog/0.png", b"")
+    assert "two classes" in refusal(read, tmp_path)
+
+
+@pytest.mark.parametrize("inside", [[], ["cat", "dog"], ["train/cat", "val/dog"]])
+def test_a_folder_without_images_is_refused(tmp_path, inside):
+    for name in inside:
+        (tmp_path / name).mkdir(parents=True)
+    message = refusal(read, tmp_path)
+    assert str(tmp_path) in message and "no images in class folders" in message
+
+
+def test_images_without_class_folders_are_refused(tmp_path):
+    put(tmp_path, "0.png", "1.png")
+    assert "one folder for each class" in refusal(read, tmp_path)
+
+
+def test_a_file_or_nothing_in_place_of_a_folder_is_refused(tmp_path):
+    put(tmp_path, "photo.png")
+    for name in ("photo.png", "nothing"):
+        assert str(tmp_path / name) in refusal(read, tmp_path / name)
+
+
+def test_a_split_that_is_not_there_is_refused_and_those_there_are_named(tmp_path):
+    fill(tmp_path / "train", cat=5, dog=5)
+    data = read(tmp_path)
+    for name in ("nope", "test", "", "Train"):
+        message = refusal(data.split, name)
+        assert message == f"{tmp_path} has no {name} split; it has: train, val"
+    assert len(data.split("train")) == 8 and len(data.split("val")) == 2
+    assert sorted(data.split("all").images.tolist()) == sorted(map(str, tmp_path.rglob("*.png")))
+
+
+def test_progress_is_told_up_to_the_last_file(tmp_path):
+    fill(tmp_path, cat=4, dog=3)
+    told = []
+    read(tmp_path, progress=lambda done, total: told.append((done, total)))
+    assert told == [(k, 7) for k in range(1, 8)]
+
+
+# -- open_data ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["no-such-set", "/no/such/folder", "digit", "Digits ", "mnist:a"])
+def test_a_name_that_is_nothing_is_refused_and_the_built_in_sets_are_named(
+    tmp_path, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    message = refusal(open_data, name)
+    assert message.startswith(f"{name}: ")
+    assert all(builtin in message for builtin in BUILTIN_NAMES)
+
+
+def test_a_file_in_place_of_a_set_is_refused(tmp_path):
+    put(tmp_path, "photo.png")
+    message = refusal(open_data, str(tmp_path / "photo.png"))
+    assert "is a file" in message and "digits" in message
+
+
+@pytest.mark.parametrize(
+    "name", ["no\nsuch\x1b[31m", "~no-such-user-1/photos", "x" * 5000, "a\0b"]
+)
+def test_the_oddest_name_is_refused_in_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    refusal(open_data, name)
+
+
+def test_a_folder_comes_before_a_built_in_set_of_its_name(tmp_path, monkeypatch):
+    fill(tmp_path / "digits", cat=3, dog=3)
+    monkeypatch.chdir(tmp_path)
+    assert open_data("digits").classes == ("cat", "dog")
+
+
+def test_a_tilde_stands_for_the_home_folder(tmp_path, monkeypatch):
+    fill(tmp_path / "photos", cat=3, dog=3)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = open_data("~/photos", Shares(0, 0))
+    assert sorted(data.split("all").images.tolist()) == sorted(map(str, tmp_path.rglob("*.png")))
+
+
+def test_open_data_passes_shares_and_strictness_on(tmp_path):
+    fill(tmp_path, cat=10, dog=10)
+    data = open_data(str(tmp_path), Shares(0.3, 0.1))
+    assert data.counts("val").tolist() == [3, 3] and data.counts("test").tolist() == [1, 1]
+    write(tmp_path / "cat/empty.png", b"")
+    assert "1 of 21 files" in refusal(open_data, str(tmp_path), strict=True)

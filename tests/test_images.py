@@ -1,0 +1,944 @@
+"""Every file that is an image becomes the right pixels; every other becomes one line of error."""
+
+import functools
+import io
+import json
+import os
+import struct
+import sys
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, features
+
+from inceptive import images
+from inceptive.errors import InceptiveError
+from inceptive.images import MAX_PIXELS, Preprocessing, decode
+
+GOLDEN = Path(__file__).parent / "golden"
+COLOURS = [(220, 40, 40), (40, 180, 60), (40, 60, 200), (240, 220, 80)]
+
+
+def quadrants(width=48, height=32):
+    picture = np.empty((height, width, 3), np.uint8)
+    top, left = height // 2, width // 2
+    picture[:top, :left], picture[:top, left:] = COLOURS[:2]
+    picture[top:, :left], picture[top:, left:] = COLOURS[2:]
+    return picture
+
+
+def noise(width, height, seed=0, channels=3):
+    shape = (height, width, channels)[: 2 if channels == 1 else 3]
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def photo(width, height):
+    """Smooth colours with a little grain: something that a JPEG holds well."""
+    smooth = Image.fromarray(noise(16, 12)).resize((width, height), Image.Resampling.BICUBIC)
+    grain = np.random.default_rng(1).normal(0, 4, (height, width, 1))
+    return (np.asarray(smooth) + grain).clip(0, 255).astype(np.uint8)
+
+
+def encoded(picture, form, **options):
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+def pixels(source, channels=3, **options):
+    image = decode(source, channels, **options)
+    assert image.mode == ("RGB" if channels == 3 else "L")
+    return np.asarray(image).astype(int)
+
+
+def complaint(source, **options):
+    with pytest.raises(InceptiveError) as caught:
+        decode(source, **options)
+    message = str(caught.value)
+    assert message.isprintable()
+    return message
+
+
+def png(width, height, depth, colour_type, raw, *chunks):
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    body = [chunk(b"IHDR", header), *(chunk(*c) for c in chunks)]
+    body += [chunk(b"IDAT", zlib.compress(raw)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+def flat_jpeg(width, height):
+    """Mid-grey, of any size: with the standard tables an 8 x 8 block is the six bits 001010."""
+    small = encoded(Image.new("L", (16, 16), 128), "JPEG")
+    frame, scan = small.index(b"\xff\xc0"), small.index(b"\xff\xda")
+    data = scan + 2 + struct.unpack(">H", small[scan + 2 : scan + 4])[0]
+    size = struct.pack(">HH", height, width)
+    blocks = b"\x28\xa2\x8a" * (width * height // 256)
+    return small[: frame + 5] + size + small[frame + 9 : data] + blocks + b"\xff\xd9"
+
+
+# Formats
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "tolerance"),
+    [
+        ("PNG", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("BMP", {}, 0),
+        ("DIB", {}, 0),
+        ("PPM", {}, 0),
+        ("GIF", {}, 0),
+        ("TIFF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}, 0),
+        ("JPEG", {"quality": 95, "subsampling": 0}, 3),
+        ("JPEG", {"quality": 95, "subsampling": 0, "progressive": True}, 3),
+        ("WEBP", {"quality": 95}, 12),
+        pytest.param(
+            "AVIF",
+            {"quality": 95, "subsampling": "4:4:4"},
+            6,
+            marks=pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF"),
+        ),
+    ],
+)
+def test_a_format_decodes_to_its_pixels(tmp_path, form, options, tolerance):
+    picture = quadrants(64, 32)
+    found = pixels(write(tmp_path / "picture", encoded(picture, form, **options)))
+    assert found.shape == picture.shape
+    assert np.abs(found - picture).max() <= tolerance
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "BMP", "PPM", "TIFF"])
+def test_a_lossless_format_keeps_every_pixel_of_noise(tmp_path, form):
+    picture = noise(37, 23)
+    options = {"lossless": True, "exact": True} if form == "WEBP" else {}
+    file = write(tmp_path / "noise", encoded(picture, form, **options))
+    assert np.array_equal(pixels(file), picture)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
+def test_of_several_pictures_in_a_file_the_first_is_taken(tmp_path, form):
+    red, blue = Image.new("RGB", (24, 16), (255, 0, 0)), Image.new("RGB", (24, 16), (0, 0, 255))
+    options = {"lossless": True} if form == "WEBP" else {}
+    data = encoded(red, form, save_all=True, append_images=[blue], **options)
+    found = pixels(write(tmp_path / "two", data))
+    assert found.shape == (16, 24, 3)
+    assert np.abs(found - (255, 0, 0)).max() <= (2 if form == "MPO" else 0)
+
+
+def test_the_content_decides_and_not_the_name(tmp_path):
+    picture = noise(9, 7)
+    assert np.array_equal(pixels(write(tmp_path / "a.jpg", encoded(picture, "PNG"))), picture)
+    assert np.array_equal(pixels(write(tmp_path / "b.txt", encoded(picture, "BMP"))), picture)
+
+
+def test_text_path_path_and_bytes_are_the_same_source(tmp_path):
+    data = encoded(noise(9, 7), "PNG")
+    file = write(tmp_path / "a.png", data)
+    for source in (file, str(file), data, noise(9, 7), Image.fromarray(noise(9, 7))):
+        assert np.array_equal(pixels(source), noise(9, 7))
+
+
+def test_a_grey_array_becomes_three_equal_channels():
+    grey = noise(9, 7, channels=1)
+    assert np.array_equal(pixels(grey), np.stack([grey] * 3, axis=2))
+    assert np.array_equal(pixels(grey, channels=1), grey)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 1), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4), np.uint16),
+        np.zeros((4, 4), bool),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_an_array_of_another_type_or_shape_is_refused(array):
+    message = complaint(array)
+    assert str(array.dtype) in message
+    assert str(array.shape) in message
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (0, 0)])
+def test_an_array_without_pixels_is_refused(shape):
+    with pytest.raises(InceptiveError):
+        Preprocessing(size=8).load(np.zeros(shape, np.uint8))
+
+
+# Colour, transparency
+
+
+def test_colour_becomes_grey_by_luma():
+    picture = noise(20, 10)
+    luma = picture @ np.array([0.299, 0.587, 0.114])
+    for source in (picture, encoded(picture, "PNG")):
+        assert np.abs(pixels(source, channels=1) - luma).max() <= 1
+
+
+def test_two_or_four_channels_are_refused():
+    for channels in (0, 2, 4):
+        assert f"not {channels}" in complaint(noise(4, 4), channels=channels)
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "GIF"])
+def test_black_and_white_is_0_and_255(tmp_path, form):
+    bits = noise(19, 11, channels=1) > 127
+    file = write(tmp_path / "bits", encoded(Image.fromarray(bits), form))
+    assert np.array_equal(pixels(file), np.where(bits, 255, 0)[..., None].repeat(3, axis=2))
+    assert np.array_equal(pixels(file, channels=1), np.where(bits, 255, 0))
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM"])
+def test_grey_keeps_its_values(tmp_path, form):
+    grey = noise(19, 11, channels=1)
+    file = write(tmp_path / "grey", encoded(grey, form))
+    assert np.array_equal(pixels(file), grey[..., None].repeat(3, axis=2))
+    assert np.array_equal(pixels(file, channels=1), grey)
+
+
+def palette(indices, colours):
+    array = np.array(indices, np.uint8)
+    image = Image.frombytes("P", array.shape[::-1], array.tobytes())
+    image.putpalette([value for colour in colours for value in colour])
+    return image
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "GIF"])
+def test_a_palette_is_looked_up(tmp_path, form):
+    file = write(tmp_path / "palette", encoded(palette([[0, 1], [2, 3]], COLOURS), form))
+    assert np.array_equal(pixels(file), np.array(COLOURS).reshape(2, 2, 3))
+
+
+def on_white(colour, alpha):
+    return np.asarray(colour) * (alpha / 255) + 255 - alpha
+
+
+def test_a_palette_with_transparency_is_laid_on_white(tmp_path):
+    image = palette([[0, 1], [2, 3]], COLOURS)
+    alphas = [0, 128, 255, 60]
+    file = write(tmp_path / "palette.png", encoded(image, "PNG", transparency=bytes(alphas)))
+    expected = np.array([on_white(*pair) for pair in zip(COLOURS, alphas, strict=True)])
+    found = pixels(file).reshape(4, 3)
+    assert np.array_equal(found[0], [255, 255, 255])
+    assert np.array_equal(found[2], COLOURS[2])
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_the_transparent_colour_of_a_gif_is_white(tmp_path):
+    image = palette([[0, 1], [2, 3]], COLOURS)
+    found = pixels(write(tmp_path / "a.gif", encoded(image, "GIF", transparency=1)))
+    assert np.array_equal(found.reshape(4, 3), [COLOURS[0], (255,) * 3, *COLOURS[2:]])
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
+def test_alpha_is_laid_on_white(tmp_path, form):
+    picture = noise(32, 16, channels=4)
+    options = {"lossless": True, "exact": True} if form == "WEBP" else {}
+    found = pixels(write(tmp_path / "rgba", encoded(picture, form, **options)))
+    expected = on_white(picture[..., :3], picture[..., 3:].astype(float))
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_the_colour_under_alpha_zero_does_not_show(tmp_path):
+    picture = np.zeros((8, 8, 4), np.uint8)
+    picture[:4] = (200, 0, 90, 0)
+    picture[4:] = (200, 0, 90, 255)
+    found = pixels(write(tmp_path / "hidden.png", encoded(picture, "PNG")))
+    assert (found[:4] == 255).all()
+    assert (found[4:] == (200, 0, 90)).all()
+
+
+def test_grey_with_alpha_is_laid_on_white(tmp_path):
+    picture = noise(32, 16, channels=4)[..., :2].copy()
+    picture[0, :, 1] = 0
+    image = Image.frombytes("LA", (32, 16), picture.tobytes())
+    file = write(tmp_path / "la.png", encoded(image, "PNG"))
+    expected = on_white(picture[..., 0], picture[..., 1].astype(float))
+    assert (pixels(file, channels=1)[0] == 255).all()
+    assert np.abs(pixels(file, channels=1) - expected).max() <= 1
+    assert np.abs(pixels(file) - expected[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour_type", "raw", "transparent", "expected"),
+    [
+        (8, 2, bytes([9, 8, 7, 9, 8, 6]), (9, 8, 7), [(255,) * 3, (9, 8, 6)]),
+        (8, 0, bytes([10, 200]), (10,), [(255,) * 3, (200,) * 3]),
+        (16, 0, struct.pack(">HH", 1000, 65535), (1000,), [(255,) * 3, (255,) * 3]),
+        (16, 0, struct.pack(">HH", 65535, 0), (65535,), [(255,) * 3, (0,) * 3]),
+        (16, 0, struct.pack(">HH", 0, 65535), (0,), [(255,) * 3, (255,) * 3]),
+    ],
+    ids=["rgb8", "grey8", "grey16-dark", "grey16-bright", "grey16-black"],
+)
+def test_the_one_transparent_colour_of_a_png_is_white(
+    tmp_path, depth, colour_type, raw, transparent, expected
+):
+    chunk = (b"tRNS", struct.pack(f">{len(transparent)}H", *transparent))
+    file = write(tmp_path / "trns.png", png(2, 1, depth, colour_type, b"\0" + raw, chunk))
+    assert np.array_equal(pixels(file)[0], expected)
+
+
+@pytest.mark.parametrize(("form", "tolerance"), [("TIFF", 1), ("JPEG", 4)])
+def test_cmyk_becomes_rgb(tmp_path, form, tolerance):
+    inks = np.zeros((32, 32, 4), np.uint8)
+    inks[:16, :16], inks[:16, 16:] = (0, 255, 255, 0), (255, 0, 0, 0)
+    inks[16:, :16], inks[16:, 16:] = (0, 0, 0, 255), (40, 80, 120, 60)
+    options = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    file = write(
+        tmp_path / "cmyk", encoded(Image.frombytes("CMYK", (32, 32), inks.tobytes()), form, **options)
+    )
+    expected = (255 - inks[..., :3].astype(float)) * (255 - inks[..., 3:].astype(float)) / 255
+    assert np.abs(pixels(file) - expected).max() <= tolerance
+    assert np.abs(pixels(file, 1) - expected @ (0.299, 0.587, 0.114)).max() <= tolerance + 1
+
+
+# More than eight bits
+
+
+@pytest.mark.parametrize("top", [1023, 4095, 16383, 65535])
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+def test_a_ramp_in_sixteen_bits_spans_0_to_255(tmp_path, form, top):
+    ramp = np.linspace(0, top, 64 * 8).round().astype(np.uint16).reshape(8, 64)
+    found = pixels(write(tmp_path / "ramp", encoded(ramp, form)))
+    expected = ramp * (255 / top)
+    assert np.abs(found - expected[..., None]).max() <= 1
+    assert found.min() == 0
+    assert found.max() == 255
+
+
+def test_a_big_endian_tiff_reads_like_a_little_endian_one(tmp_path):
+    ramp = np.linspace(0, 65535, 256).round().astype(">u2").reshape(4, 64)
+    image = Image.frombytes("I;16B", (64, 4), ramp.tobytes())
+    file = write(tmp_path / "ramp.tif", encoded(image, "TIFF"))
+    assert np.abs(pixels(file, 1) - np.arange(256).reshape(4, 64)).max() <= 1
+
+
+def test_a_colour_png_of_sixteen_bits_keeps_its_upper_bits(tmp_path):
+    samples = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.uint16)
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    found = pixels(write(tmp_path / "deep.png", png(7, 5, 16, 2, raw)))
+    assert np.abs(found - samples / 257).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bottom", "top"),
+    [
+        (0, 200, 0, 255),
+        (0, 255, 0, 255),
+        (0, 1, 0, 255),
+        (0, 4000, 0, 4095),
+        (0, 40_000, 0, 65535),
+        (100_000, 1_000_000, 100_000, 1_000_000),
+        (-1000, 1000, -1000, 1000),
+        (-(2**31), 2**31 - 1, -(2**31), 2**31 - 1),
+    ],
+)
+def test_integers_of_32_bits_are_scaled(tmp_path, low, high, bottom, top):
+    ramp = np.linspace(low, high, 256).round().astype(np.int32).reshape(4, 64)
+    found = pixels(write(tmp_path / "ints.tif", encoded(ramp, "TIFF")), channels=1)
+    assert np.abs(found - (ramp - float(bottom)) * (255 / (top - bottom))).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bottom", "top"),
+    [
+        (0, 1, 0, 1),
+        (0.25, 0.5, 0, 1),
+        (0, 255, 0, 255),
+        (0, 100, 0, 255),
+        (-2, 2, -2, 2),
+        (-1, 0, -1, 0),
+        (300, 1000, 300, 1000),
+        (0, 1e30, 0, 1e30),
+    ],
+)
+def test_floats_are_scaled(tmp_path, low, high, bottom, top):
+    ramp = np.linspace(low, high, 256).astype(np.float32).reshape(4, 64)
+    found = pixels(write(tmp_path / "floats.tif", encoded(ramp, "TIFF")), channels=1)
+    assert np.abs(found - (ramp - float(bottom)) * (255 / (top - bottom))).max() <= 1
+
+
+def test_samples_that_are_not_finite_are_black_and_leave_the_others_alone(tmp_path):
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(4, 64)
+    ramp[0, 10], ramp[1, 20], ramp[3, 30] = np.nan, np.inf, -np.inf
+    found = pixels(write(tmp_path / "holes.tif", encoded(ramp, "TIFF")), channels=1)
+    assert np.abs(found - np.where(np.isfinite(ramp), ramp, 0) * 255).max() <= 1
+
+
+def test_nothing_but_nan_is_black(tmp_path):
+    holes = np.full((4, 4), np.nan, np.float32)
+    assert (pixels(write(tmp_path / "nan.tif", encoded(holes, "TIFF"))) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.int32(70_000), np.int32(-5), np.float32(300), np.float32(1e5), np.float32(-3e30)],
+    ids=lambda value: f"{value.dtype}-{value:g}",
+)
+def test_a_flat_picture_beyond_every_range_decodes_to_a_flat_one(tmp_path, value):
+    flat = np.full((4, 6), value)
+    found = pixels(write(tmp_path / "flat.tif", encoded(flat, "TIFF")))
+    assert found.shape == (4, 6, 3)
+    assert found.min() == found.max()
+
+
+# Orientation. EXIF names the sides of the upright picture where row 0 and column 0 are stored.
+
+STORED = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+def turned(upright, orientation, form, **options):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    return encoded(stored, form, exif=exif, **options)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize(
+    ("form", "options", "tolerance"),
+    [
+        ("JPEG", {"quality": 95, "subsampling": 0}, 3),
+        ("PNG", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("TIFF", {}, 0),
+        pytest.param(
+            "AVIF",
+            {"quality": 95, "subsampling": "4:4:4"},
+            6,
+            marks=pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF"),
+        ),
+    ],
+)
+def test_a_turned_picture_is_shown_upright(tmp_path, form, options, tolerance, orientation):
+    upright = quadrants(64, 32)
+    found = pixels(write(tmp_path / "turned", turned(upright, orientation, form, **options)))
+    assert found.shape == upright.shape
+    assert np.abs(found - upright).max() <= tolerance
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_turned_jpeg_is_upright_when_decoded_at_a_smaller_scale(tmp_path, orientation):
+    data = turned(quadrants(1280, 960), orientation, "JPEG", quality=95)
+    found = pixels(write(tmp_path / "large.jpg", data), shorter=50)
+    assert found.shape == (120, 160, 3)
+    assert np.abs(found - quadrants(160, 120)).max() <= 4
+
+
+def test_a_grey_picture_of_sixteen_bits_is_turned_too(tmp_path):
+    upright = np.linspace(0, 65535, 96).round().astype(np.uint16).reshape(8, 12)
+    found = pixels(write(tmp_path / "turned.png", turned(upright, 6, "PNG")), channels=1)
+    assert np.abs(found - upright / 257).max() <= 1
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kept", [4, 20, 30, 66, 81])
+def test_damaged_exif_does_no_harm_and_says_nothing(tmp_path, form, kept):
+    exif = Image.Exif()
+    exif[0x010F] = "maker" * 8
+    options = {"lossless": True} if form == "WEBP" else {"quality": 95, "subsampling": 0}
+    data = encoded(quadrants(), form, exif=exif.tobytes()[:kept], **options)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = pixels(write(tmp_path / "exif", data))
+    assert np.abs(found - quadrants()).max() <= 3
+    assert not told
+
+
+def test_an_orientation_beside_damaged_exif_still_counts(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "maker" * 8
+    stored = np.ascontiguousarray(STORED[6](quadrants()))
+    data = encoded(stored, "PNG", exif=exif.tobytes()[:-20])
+    assert np.array_equal(pixels(write(tmp_path / "turned.png", data)), quadrants())
+
+
+# Decoding a JPEG at a smaller scale
+
+
+def test_a_large_jpeg_is_decoded_small_but_at_least_twice_as_large_as_needed(tmp_path):
+    file = write(tmp_path / "photo.jpg", encoded(photo(2000, 1500), "JPEG", quality=90))
+    assert decode(file).size == (2000, 1500)
+    assert decode(file, shorter=100).size == (500, 375)
+    assert decode(file, shorter=94).size == (500, 375)
+    assert decode(file, shorter=93).size == (250, 188)
+    assert decode(file, shorter=700).size == (2000, 1500)
+    assert decode(file, channels=1, shorter=100).size == (500, 375)
+
+
+def test_a_large_jpeg_looks_as_if_it_had_been_decoded_in_full(tmp_path):
+    file = write(tmp_path / "photo.jpg", encoded(photo(2000, 1500), "JPEG", quality=90))
+    with Image.open(file) as image:
+        full = image.convert("RGB").resize((133, 100), Image.Resampling.BILINEAR)
+    expected = np.asarray(full).astype(int)[:, 16:116].transpose(2, 0, 1)
+    assert expected.std() > 20
+    difference = np.abs(Preprocessing(size=100).load(file) - expected)
+    assert difference.mean() < 1.5
+
+
+def test_a_png_is_never_decoded_at_a_smaller_scale():
+    assert decode(encoded(np.zeros((400, 600), np.uint8), "PNG"), shorter=10).size == (600, 400)
+
+
+@pytest.mark.parametrize("side", [12_000, 13_600], ids=["144 megapixels", "185 megapixels"])
+def test_a_jpeg_too_large_to_decode_in_full_is_read_at_a_smaller_scale(tmp_path, side):
+    file = write(tmp_path / "camera.jpg", flat_jpeg(side, side))
+    assert "too large" in complaint(file)
+    found = decode(file, channels=1, shorter=224)
+    assert found.size == (side // 8, side // 8)
+    assert found.getextrema() == (128, 128)
+
+
+# What is not a picture
+
+PARTS = {
+    "a.jpg": encoded(photo(120, 80), "JPEG", quality=90),
+    "a.png": encoded(photo(120, 80), "PNG"),
+    "a.bmp": encoded(photo(120, 80), "BMP"),
+    "a.tif": encoded(photo(120, 80), "TIFF"),
+    "a.gif": encoded(photo(120, 80), "GIF"),
+    "a.ppm": encoded(photo(120, 80), "PPM"),
+    "a.webp": encoded(photo(120, 80), "WEBP"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("empty.jpg", b"", "is empty (0 bytes)"),
+        ("note.jpg", b"Nothing to see here,\r\n\tmove on.\n", "it holds text"),
+        ("page.png", b"\n<!DOCTYPE html><html><body>404</body></html>", "it holds HTML"),
+        ("drawing.svg", b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "XML"),
+        ("paper.jpg", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "it is a PDF document"),
+        ("zeros.png", bytes(1000), "nothing but zero bytes"),
+        ("noise.jpg", noise(10, 10).tobytes(), "is not an image in a known format"),
+        ("magic.png", b"\x89PNG\r\n\x1a\n", "is"),
+        ("magic.jpg", b"\xff\xd8\xff", "is"),
+    ],
+)
+def test_a_file_that_is_no_image_is_named_with_the_reason(tmp_path, name, data, reason):
+    message = complaint(write(tmp_path / name, data))
+    assert message.startswith(f"{tmp_path / name}: ")
+    assert reason in message.removeprefix(f"{tmp_path / name}: ")
+
+
+def test_bytes_without_a_name_are_called_the_image():
+    assert complaint(b"") == "the image: is empty (0 bytes)"
+
+
+def test_a_missing_file_is_named(tmp_path):
+    message = complaint(tmp_path / "gone.jpg")
+    assert message.startswith(f"{tmp_path / 'gone.jpg'}: ")
+    assert os.strerror(2) in message
+
+
+def test_a_folder_is_no_image(tmp_path):
+    message = complaint(tmp_path)
+    assert message.startswith(f"{tmp_path}: ")
+    assert os.strerror(21) in message
+
+
+@pytest.mark.parametrize("name", ["a\0b.jpg", "a\ud800b.jpg"], ids=["null", "surrogate"])
+def test_a_name_that_no_file_can_have_is_an_error_of_one_line(tmp_path, name):
+    assert "b.jpg: " in complaint(f"{tmp_path}/{name}")
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_file_is_named_with_the_reason(tmp_path, name, share):
+    data = PARTS[name][: int(len(PARTS[name]) * share)]
+    message = complaint(write(tmp_path / name, data))
+    assert message.startswith(f"{tmp_path / name}: is truncated or damaged (")
+
+
+def test_a_truncated_jpeg_is_refused_at_a_smaller_scale_too(tmp_path):
+    data = encoded(photo(800, 600), "JPEG")
+    message = complaint(write(tmp_path / "half.jpg", data[: len(data) // 2]), shorter=50)
+    assert "half.jpg: is truncated" in message
+
+
+@pytest.mark.parametrize("level", [0, 6])
+def test_a_png_with_damaged_pixels_is_refused(tmp_path, level):
+    data = bytearray(encoded(noise(60, 40), "PNG", compress_level=level))
+    data[len(data) // 2] ^= 0x55
+    message = complaint(write(tmp_path / "flipped.png", data))
+    assert "flipped.png: is truncated or damaged" in message
+
+
+def test_a_pillow_image_whose_file_is_truncated_is_refused(tmp_path):
+    data = PARTS["a.jpg"]
+    with Image.open(write(tmp_path / "half.jpg", data[: len(data) // 2])) as image:
+        assert "truncated" in complaint(image)
+
+
+GIF = encoded(noise(8, 8), "GIF")
+
+
+def bmp_header(width, height):
+    size = struct.pack("<IIHH", 54 + 100, 0, 54, 0)[:12]
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + size + info + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("rgb.png", png(60_000, 60_000, 8, 2, b"\0")),
+        ("bits.png", png(12_000, 12_000, 1, 0, b"\0")),
+        ("just.png", png(10_001, 10_000, 1, 0, b"\0")),
+        ("a.bmp", bmp_header(60_000, 60_000)),
+        ("just.bmp", bmp_header(10_001, 10_000)),
+        ("a.gif", GIF[:6] + struct.pack("<HH", 60_000, 60_000) + GIF[10:]),
+        ("just.gif", GIF[:6] + struct.pack("<HH", 10_001, 10_000) + GIF[10:]),
+        ("a.ppm", b"P6 60000 60000 255\n" + bytes(100)),
+        ("just.ppm", b"P6 10001 10000 255\n" + bytes(100)),
+        ("a.jpg", flat_jpeg(160, 160).replace(struct.pack(">HH", 160, 160), b"\xea\x60" * 2)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_decompression_bomb_is_refused(tmp_path, name, data):
+    message = complaint(write(tmp_path / name, data))
+    assert message.startswith(f"{tmp_path / name}: is too large to decode safely")
+    assert f"{MAX_PIXELS // 1_000_000} million" in message
+
+
+def test_the_pixels_allowed_are_counted_exactly(monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    assert decode(encoded(noise(40, 25), "PNG")).size == (40, 25)
+    assert "40 x 26 pixels" in complaint(encoded(noise(40, 26), "PNG"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\nb\x1b[31mc.jpg", "a\\nb\\x1b[31mc.jpg: is empty"),
+        ("tab\tdel\x7f.jpg", "tab\\tdel\\x7f.jpg: is empty"),
+        ("line\u2028.jpg", "line\\u2028.jpg: is empty"),
+        ("bildgröße 図.jpg", "bildgröße 図.jpg: is empty"),
+    ],
+    ids=["escape", "tab", "separator", "letters"],
+)
+def test_a_name_is_shown_on_one_line(tmp_path, name, shown):
+    assert shown in complaint(write(tmp_path / name, b""))
+
+
+def test_a_name_that_is_not_text_is_escaped(tmp_path):
+    assert "\\udcff.jpg: " in complaint(os.fsdecode(bytes(tmp_path) + b"/\xff.jpg"))
+
+
+@pytest.mark.parametrize("junk", [b"P6\n\x1b[31mx 5 255\n", b"P3 2 2 255\n1 2 \x1b]0;x\x07 4\n"])
+def test_nothing_in_a_file_reaches_the_message_unescaped(tmp_path, junk):
+    assert "damaged" in complaint(write(tmp_path / "a.ppm", junk + bytes(100)))
+
+
+def test_threads_that_decode_together_leave_the_warning_filters_alone(monkeypatch):
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+    data, opened, before = encoded(noise(4, 4), "PNG"), Image.open, list(warnings.filters)
+
+    def staged(*arguments, **options):
+        if threading.current_thread().name == "first":
+            first_is_in.set()
+            second_is_in.wait(0.5)
+        else:
+            second_is_in.set()
+            first_is_out.wait(0.5)
+        return opened(*arguments, **options)
+
+    def first():
+        decode(data)
+        first_is_out.set()
+
+    def second():
+        first_is_in.wait(5)
+        decode(data)
+
+    monkeypatch.setattr(Image, "open", staged)
+    threads = [threading.Thread(target=f, name=f.__name__) for f in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before
+
+
+# HEIC, and AVIF under the brand that the two share
+
+
+def test_heic_is_decoded():
+    found = pixels(GOLDEN / "tiny.heic")
+    assert found.shape == (48, 64, 3)
+    inner = np.abs(found - quadrants(64, 48))
+    inner[20:28], inner[:, 28:36] = 0, 0
+    assert inner.max() <= 12
+    assert pixels(GOLDEN / "tiny.heic", channels=1).shape == (48, 64)
+
+
+def test_without_its_package_a_heic_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    message = complaint(GOLDEN / "tiny.heic")
+    assert message.startswith(f"{GOLDEN / 'tiny.heic'}: is a HEIC image")
+    assert "pip install 'inceptive[heic]'" in message
+
+
+@pytest.mark.parametrize("share", [0.03, 0.2, 0.5, 0.9])
+def test_a_truncated_heic_is_refused(tmp_path, share):
+    data = (GOLDEN / "tiny.heic").read_bytes()
+    message = complaint(write(tmp_path / "half.heic", data[: int(len(data) * share)]))
+    assert "half.heic: is truncated or damaged" in message
+
+
+def test_a_heic_of_too_many_pixels_is_refused(monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 64 * 48 - 1)
+    assert "64 x 48 pixels" in complaint(GOLDEN / "tiny.heic")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+@pytest.mark.parametrize("package", [True, False], ids=["with pi_heif", "without"])
+def test_an_avif_under_the_brand_of_all_heif_files_is_decoded(monkeypatch, package):
+    data = encoded(quadrants(), "AVIF", quality=95, subsampling="4:4:4")
+    if not package:
+        monkeypatch.setitem(sys.modules, "pi_heif", None)
+    assert data[4:12] == b"ftypavif"
+    found = pixels(data[:8] + b"mif1" + data[12:])
+    assert np.abs(found - quadrants()).max() <= 6
+
+
+# What the net sees
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "resized", "corner"),
+    [
+        ((400, 200), {"size": 200}, (400, 200), (100, 0)),
+        ((200, 401), {"size": 200}, (200, 401), (0, 100)),
+        ((200, 100), {"size": 50, "crop": 0.5}, (200, 100), (75, 25)),
+        ((100, 201), {"size": 50, "crop": 0.5}, (100, 201), (25, 75)),
+        ((300, 200), {"size": 64}, (96, 64), (16, 0)),
+        ((200, 300), {"size": 64}, (64, 96), (0, 16)),
+        ((300, 200), {"size": 64, "crop": 0.5}, (192, 128), (64, 32)),
+        ((30, 20), {"size": 64, "crop": 0.875}, (110, 73), (23, 4)),
+        ((80, 80), {"size": 40, "interpolation": "bicubic"}, (40, 40), (0, 0)),
+        ((90, 60), {"size": 40, "interpolation": "nearest"}, (60, 40), (10, 0)),
+        ((90, 60), {"size": 40, "interpolation": "box"}, (60, 40), (10, 0)),
+        ((1, 1), {"size": 8}, (8, 8), (0, 0)),
+    ],
+)
+def test_the_shorter_side_is_resized_and_the_centre_square_kept(size, options, resized, corner):
+    picture = noise(*size)
+    method = Image.Resampling[options.get("interpolation", "bilinear").upper()]
+    whole = Image.fromarray(picture)
+    whole = np.asarray(whole if size == resized else whole.resize(resized, method))
+    (left, top), side = corner, options["size"]
+    expected = whole[top : top + side, left : left + side].transpose(2, 0, 1)
+    assert np.array_equal(Preprocessing(**options).load(picture), expected)
+
+
+@pytest.mark.parametrize("upright", [False, True], ids=["landscape", "portrait"])
+@pytest.mark.parametrize(("crop", "seen"), [(1.0, 200), (0.5, 100)])
+def test_the_square_is_the_middle_of_the_picture(upright, crop, seen):
+    picture = np.zeros((200, 400, 3), np.uint8)
+    picture[..., 0] = np.arange(400) // 2
+    picture[..., 1] = np.arange(200)[:, None]
+    picture = picture.swapaxes(0, 1) if upright else picture
+    found = Preprocessing(size=50, crop=crop).load(np.ascontiguousarray(picture)).astype(float)
+    found = found.swapaxes(1, 2) if upright else found
+    step = seen / 50
+    centres = (np.arange(50) + 0.5) * step - 0.5
+    across, down = (centres + 200 - seen / 2) / 2, centres + 100 - seen / 2
+    assert np.abs(found[0] - across).max() <= 1.5
+    assert np.abs(found[1] - down[:, None]).max() <= 1.5
+
+
+@pytest.mark.parametrize(("channels", "mean"), [(1, (0.5,)), (3, (0.5,) * 3)])
+def test_the_square_is_a_contiguous_array_that_may_be_written(channels, mean):
+    preprocessing = Preprocessing(size=32, channels=channels, mean=mean, std=mean)
+    square = preprocessing.load(noise(60, 40))
+    assert square.dtype == np.uint8
+    assert square.shape == (channels, 32, 32)
+    assert square.flags.c_contiguous
+    assert square.flags.writeable
+
+
+def test_a_picture_is_seen_alike_from_every_kind_of_source(tmp_path):
+    picture = noise(300, 200)
+    data = encoded(picture, "PNG")
+    file = write(tmp_path / "a.png", data)
+    preprocessing = Preprocessing(size=64, crop=0.875)
+    expected = preprocessing.load(file)
+    for source in (str(file), data, Image.fromarray(picture), picture):
+        assert np.array_equal(preprocessing.load(source), expected)
+
+
+@pytest.mark.parametrize("size", [(4, 60_000), (60_000, 4)], ids=["tall", "wide"])
+def test_a_long_thin_picture_is_never_blown_up_beyond_what_is_safe(monkeypatch, size):
+    resize = Image.Image.resize
+
+    def watched(image, size, *arguments, **options):
+        assert size[0] * size[1] <= MAX_PIXELS
+        return resize(image, size, *arguments, **options)
+
+    picture = Image.new("RGB", size, (0, 0, 255))
+    left, top = size[0] // 2 - 2, size[1] // 2 - 2
+    picture.paste((255, 0, 0), (left, top, left + 4, top + 4))
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    try:
+        square = Preprocessing(size=224).load(picture)
+    except InceptiveError as error:
+        assert f"{size[0]} x {size[1]}" in str(error)
+    else:
+        assert square.shape == (3, 224, 224)
+        assert square[:, 112, 112].tolist() == [255, 0, 0]
+
+
+def test_scale_and_shift_show_each_channel_as_the_net_wants_it():
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    scale, shift = Preprocessing(mean=mean, std=std).scale_and_shift()
+    assert scale.dtype == shift.dtype == np.float32
+    assert scale.shape == shift.shape == (3, 1, 1)
+    values = np.arange(256, dtype=np.float32)
+    for channel in range(3):
+        expected = (np.arange(256) / 255 - mean[channel]) / std[channel]
+        found = values * scale[channel, 0] + shift[channel, 0]
+        assert np.abs(found - expected).max() < 2e-6
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(),
+        Preprocessing(299, 3, 0.875, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+        Preprocessing(28, 1, mean=(0.13,), std=(0.31,)),
+    ],
+)
+def test_preprocessing_survives_json(preprocessing):
+    text = json.dumps(preprocessing.to_dict())
+    assert Preprocessing.from_dict(json.loads(text)) == preprocessing
+
+
+def test_what_is_not_said_keeps_its_default():
+    assert Preprocessing.from_dict({"size": 96}) == Preprocessing(size=96)
+    assert Preprocessing.from_dict({}) == Preprocessing()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sise": 224},
+        {"size": 224, "colour": "blue"},
+        {1: 2},
+        [224],
+        None,
+        "size\n224",
+        {"size": 0},
+        {"size": -1},
+        {"size": 22.5},
+        {"size": "224"},
+        {"size": None},
+        {"channels": 0, "mean": [], "std": []},
+        {"channels": 2, "mean": [0.5, 0.5], "std": [0.5, 0.5]},
+        {"channels": "3"},
+        {"channels": 1},
+        {"crop": 0},
+        {"crop": -0.5},
+        {"crop": 1.5},
+        {"crop": float("nan")},
+        {"crop": "half"},
+        {"interpolation": "lanczos"},
+        {"interpolation": None},
+        {"interpolation": {}},
+        {"mean": 0.5},
+        {"mean": [0.5, 0.5]},
+        {"mean": ["a", "b", "c"]},
+        {"mean": "abc"},
+        {"mean": [0.5, float("nan"), 0.5]},
+        {"std": [0.5, 0.5, 0.5, 0.5]},
+        {"std": [0.5, 0, 0.5]},
+        {"std": [0.5, float("nan"), 0.5]},
+    ],
+    ids=str,
+)
+def test_preprocessing_that_makes_no_sense_is_refused(values):
+    with pytest.raises(InceptiveError) as caught:
+        Preprocessing.from_dict(values)
+    assert str(caught.value).isprintable()
+
+
+def test_an_unknown_key_is_named():
+    with pytest.raises(InceptiveError, match="sise"):
+        Preprocessing.from_dict({"sise": 224})
+
+
+# Anything at all
+
+FUZZ = settings(max_examples=30, deadline=None, database=None, derandomize=True)
+
+
+def decodes_or_complains(data):
+    try:
+        image = decode(data, shorter=8)
+    except InceptiveError as error:
+        assert str(error).isprintable()
+        assert str(error).startswith("the image: ")
+    else:
+        assert image.mode == "RGB"
+        assert np.asarray(image).shape == (image.height, image.width, 3)
+
+
+@functools.cache
+def small_files():
+    picture = noise(12, 9)
+    grey = np.linspace(0, 65535, 108).astype(np.uint16).reshape(9, 12)
+    files = [encoded(picture, form) for form in ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP")]
+    files += [encoded(grey, "TIFF"), encoded(grey, "PNG"), turned(picture, 6, "JPEG")]
+    files += [encoded(palette([[0, 1], [2, 3]], COLOURS), "PNG", transparency=b"\0\x80")]
+    return files
+
+
+@given(data=st.binary(max_size=200))
+@FUZZ
+def test_random_bytes_decode_or_complain(data):
+    decodes_or_complains(data)
+
+
+@pytest.mark.parametrize("index", range(10))
+@given(
+    edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),
+    kept=st.one_of(st.just(1.0), st.floats(0, 1)),
+)
+@FUZZ
+def test_a_damaged_file_decodes_or_complains(index, edits, kept):
+    data = bytearray(small_files()[index])
+    for position, value in edits:
+        data[int(position * len(data))] = value
+    decodes_or_complains(bytes(data[: round(kept * len(data))]))
