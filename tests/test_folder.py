@@ -213,7 +213,15 @@ def test_part_folders_beside_another_folder_are_not_quietly_taken_for_classes(tm
     except InceptiveError as error:
         assert "unlabelled" in str(error)
     else:
-        assert "train" not in data.classes or any("train" in text for text in data.notes)
+        assert data.classes == ("cat", "dog")
+        note(data, "unlabelled")
+
+
+def test_trains_are_a_class_among_vehicles(tmp_path):
+    fill(tmp_path, train=4, bus=4, tram=4)
+    data = read(tmp_path, val=0, test=0)
+    assert data.classes == ("bus", "train", "tram")
+    assert data.counts("train").tolist() == [4, 4, 4]
 
 
 # -- the same content, the same side ---------------------------------------------------------------

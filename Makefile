@@ -1,0 +1,41 @@
+# Everything a person or CI does with this checkout. Needs Python 3.11 or later and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test slow check clean
+
+# Train on real photographs, evaluate on held-out ones, classify one of them.
+demo: $(VENV)/installed
+	$(PIP) --no-deps elpv-dataset
+	$(BIN)/python tools/demo.py
+
+# The test suite: under three minutes on two cores.
+test: $(VENV)/tested
+	$(BIN)/python -m pytest
+
+# What takes longer than the suite may.
+slow: $(VENV)/tested
+	$(BIN)/python -m pytest -m slow
+
+# What has to hold before a change lands.
+check: $(VENV)/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	touch $@
+
+# torchvision is only an oracle in the tests; --no-deps keeps its CUDA build of torch away.
+$(VENV)/tested: $(VENV)/installed
+	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps torchvision
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,318 @@
+"""The commands as a person uses them: what they print, where, and how they end."""
+
+import csv
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import command, picture
+
+import inceptive
+from inceptive.errors import InceptiveError
+
+
+def one_line(text):
+    return len(text.strip().splitlines()) == 1
+
+
+def test_help_lists_the_commands():
+    done = command("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for name in ("nets", "table", "train", "evaluate", "predict"):
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize("name", ["nets", "table", "train", "evaluate", "predict"])
+def test_every_command_has_help(name):
+    done = command(name, "--help")
+    assert done.returncode == 0 and done.stderr == "" and "Usage: inceptive" in done.stdout
+
+
+@pytest.mark.parametrize("words", [
+    ["paint"], ["table"], ["table", "googlenet", "--size", "big"], ["train"], ["evaluate", "only"],
+    ["predict", "model"], ["table", "googlenet", "--format", "xml"],
+])  # fmt: skip
+def test_bad_usage_ends_with_2_and_says_so_on_standard_error(words):
+    done = command(*words)
+    assert done.returncode == 2 and done.stdout == "" and "Error" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["table", "vgg"], "no net is called 'vgg'"),
+    (["table", "googlenet", "--size", "20"], "the least size is 31"),
+    (["train", "no/such/folder"], "there is no such folder"),
+    (["train", "digits", "--recipe", "nonsense"], "no recipe is called 'nonsense'"),
+    (["train", "digits", "--set", "optimizer.rate=1"], "unknown key optimizer.rate"),
+    (["train", "digits", "--net", "vgg"], "no net is called 'vgg'"),
+    (["evaluate", "no/model", "digits"], "model no/model: does not exist"),
+    (["predict", "no/model", "photo.jpg"], "model no/model: does not exist"),
+    (["train", "digits", "--resume", "--out", "no/run"], "holds no checkpoint"),
+])  # fmt: skip
+def test_what_cannot_be_met_ends_with_1_and_one_line(words, said, tmp_path):
+    done = command(*words, cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    last = done.stderr.strip().splitlines()[-1]
+    assert said in last and last.startswith(f"inceptive {words[0]}: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_table_prints_totals_and_formulas():
+    done = command("table", "googlenet", "--aux")
+    assert done.returncode == 0 and done.stderr == ""
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "6,998,552" in lines["total"] and "1,582,671,872" in lines["total"]
+    assert "13,378,280" in lines["with"]
+    assert lines["inception_3a.b5x5.conv"].endswith("5·5·16·32 + 32")
+    assert "1024 x 7 x 7" in lines["inception_5b"]
+    assert "aux_4a.fc1" in lines
+
+
+def test_table_as_json_csv_and_markdown_say_the_same():
+    found = json.loads(command("table", "googlenet.torchvision", "--json").stdout)
+    assert found["params"] == 6_624_904 and found["params_with_aux"] == 13_004_888
+    assert sum(line["params"] for line in found["layers"]) == found["params"]
+    assert sum(line["macs"] for line in found["layers"]) == found["macs"]
+    rows = list(csv.DictReader(io.StringIO(
+        command("table", "googlenet.torchvision", "--format", "csv").stdout)))
+    assert [int(row["params"]) for row in rows] == [line["params"] for line in found["layers"]]
+    assert [int(row["field"]) for row in rows] == [
+        line["receptive_field"] for line in found["layers"]]
+    markdown = command("table", "googlenet.torchvision", "--format", "md").stdout.splitlines()
+    assert len({line.count("|") for line in markdown}) == 1 and len(markdown) == len(rows) + 3
+
+
+def test_nets_lists_every_net_as_text_and_json():
+    found = json.loads(command("nets", "--json").stdout)
+    assert [one["net"] for one in found] == list(inceptive.NETS)
+    text = command("nets").stdout
+    assert all(one["net"] in text and f"{one['params']:,}" in text for one in found)
+
+
+def test_the_light_commands_leave_torch_alone():
+    for words in (["--help"], ["table", "googlenet"], ["nets"], ["train", "--help"]):
+        code = (
+            f"import sys; sys.argv = ['inceptive', *{words!r}]\n"
+            "from inceptive.cli import main\n"
+            "try: main()\nexcept SystemExit: pass\n"
+            "assert not {'torch', 'PIL', 'numpy', 'pydantic'} & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        assert done.returncode == 0, (words, done.stderr)
+
+
+def test_train_says_what_it_does_and_writes_a_model_folder(trained):
+    out, done = trained
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{out}\n"
+    assert "2 classes, images: 24 train, 8 val, 8 test" in done.stderr
+    assert "epoch 3/3" in done.stderr and "validation images right" in done.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md", "config.json", "history.csv", "model.safetensors"]
+    history = list(csv.DictReader((out / "history.csv").open()))
+    assert [row["epoch"] for row in history] == ["1", "2", "3"]
+    assert {"loss", "loss_aux_4a", "loss_aux_4d", "top1", "val_loss", "val_top1", "lr"} <= set(
+        history[0])
+    config = json.loads((out / "config.json").read_text())
+    assert config["labels"] == ["across", "down"]
+    assert config["preprocessing"]["channels"] == 1
+    assert config["recipe"]["image_size"] == 32
+
+
+def test_train_refuses_to_write_over_a_model(trained, stripes, tiny):
+    out, _ = trained
+    before = (out / "model.safetensors").read_bytes()
+    done = command("train", stripes, "--recipe", tiny, "--out", out)
+    assert done.returncode == 1 and "is not empty" in done.stderr
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_evaluate_judges_the_test_split_and_json_is_one_object(trained, stripes, tmp_path):
+    out, _ = trained
+    done = command("evaluate", out, stripes, "--json", "--out", tmp_path / "judged")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["split"] == "test" and found["count"] == 8
+    assert sum(map(sum, found["confusion"])) == 8
+    low, high = found["top1_interval"]
+    assert low <= found["top1"] <= high
+    assert json.loads((tmp_path / "judged/evaluation.json").read_text()) == found
+    rows = list(csv.DictReader((tmp_path / "judged/predictions.csv").open()))
+    right = sum(row["class"] == row["label"] for row in rows)
+    assert right / len(rows) == found["top1"]
+
+
+def test_evaluate_prints_a_table_for_people(trained, stripes):
+    done = command("evaluate", trained[0], stripes, "--split", "all", "--crops", "10")
+    assert done.returncode == 0, done.stderr
+    assert "40 all images" in done.stdout and "10 crops" in done.stdout
+    assert "95 % interval" in done.stdout and "true \\ answered" in done.stdout
+
+
+def test_several_models_are_judged_each_and_together(trained, stripes):
+    done = command("evaluate", trained[0], trained[0], stripes, "--json")
+    found = json.loads(done.stdout)
+    assert [one["model"] for one in found][-1] == "ensemble of 2" and len(found) == 3
+    assert found[2]["top1"] == found[0]["top1"]
+    assert found[2]["loss"] == pytest.approx(found[0]["loss"])
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--crops", "7"], "--crops 7: there are 1, 10, 144"),
+    (["--split", "best"], "has no best split"),
+])  # fmt: skip
+def test_evaluate_refuses_what_it_cannot_do(trained, stripes, words, said):
+    done = command("evaluate", trained[0], stripes, *words)
+    assert done.returncode == 1 and said in done.stderr and done.stdout == ""
+
+
+def test_evaluate_refuses_classes_that_the_model_does_not_know(trained, tmp_path):
+    for kind in ("across", "diagonal"):
+        (tmp_path / "odd" / kind).mkdir(parents=True)
+        for number in range(3):
+            picture("down", number + 50).save(tmp_path / "odd" / kind / f"{number}{kind}.png")
+    done = command("evaluate", trained[0], tmp_path / "odd", "--split", "all")
+    assert done.returncode == 1 and "the model does not know diagonal" in done.stderr
+
+
+def photographs(folder):
+    folder.mkdir()
+    picture("across", 900, 64).save(folder / "a photo.png")
+    picture("down", 901, 50).convert("RGB").save(folder / "b.jpg")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_predict_does_the_rest_when_one_image_is_broken(trained, tmp_path):
+    folder = photographs(tmp_path / "photos")
+    done = command("predict", trained[0], folder, folder / "gone.png", "--json", "--top", "1")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert [one["image"].rsplit("/", 1)[1] for one in found] == [
+        "a photo.png", "b.jpg", "broken.jpg", "gone.png"]
+    assert [bool(one["error"]) for one in found] == [False, False, True, True]
+    assert found[0]["top"][0]["label"] == "across" and found[1]["top"][0]["label"] == "down"
+    assert "2 of 4 images cannot be read; the rest is done" in done.stderr
+    assert "notes.txt" in done.stderr
+
+
+def test_predict_answers_the_same_in_every_format(trained, tmp_path):
+    import pyarrow.parquet
+
+    folder = photographs(tmp_path / "photos")
+    (folder / "broken.jpg").unlink()
+    asked = ["predict", trained[0], folder]
+    as_json = json.loads(command(*asked, "--format", "json").stdout)
+    rows = list(csv.DictReader(io.StringIO(command(*asked, "--format", "csv").stdout)))
+    done = command(*asked, "--format", "parquet", "--out", tmp_path / "found.parquet")
+    assert done.returncode == 0 and done.stdout == ""
+    table = pyarrow.parquet.read_table(tmp_path / "found.parquet").to_pylist()
+    text = command(*asked).stdout
+    for one, row, columns in zip(as_json, rows, table, strict=True):
+        assert one["image"] == row["image"] == columns["image"] and one["image"] in text
+        first, second = one["top"]
+        assert first["label"] == row["label"] == columns["label"]
+        assert first["prob"] == pytest.approx(float(row["prob"]), abs=1e-6)
+        assert second["prob"] == pytest.approx(columns["prob_2"], abs=1e-9)
+        assert first["prob"] + second["prob"] == pytest.approx(1)
+
+
+def test_predict_batches_do_not_change_the_answers(trained, stripes):
+    answers = [
+        json.loads(command("predict", trained[0], stripes, "--json", "--batch-size", n).stdout)
+        for n in (1, 7)
+    ]
+    for one, other in zip(*answers, strict=True):
+        assert one["image"] == other["image"]
+        assert one["top"][0]["prob"] == pytest.approx(other["top"][0]["prob"], abs=1e-4)
+
+
+def test_an_empty_folder_and_parquet_without_a_file_are_refused(trained, tmp_path):
+    done = command("predict", trained[0], tmp_path)
+    assert done.returncode == 1 and "holds no images" in done.stderr
+    done = command("predict", trained[0], tmp_path, "--format", "parquet")
+    assert done.returncode == 1 and "name a file with --out" in done.stderr
+
+
+def test_training_names_broken_images_first_and_goes_on_without_them(stripes, tiny, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(stripes, data)
+    (data / "down" / "broken.png").write_bytes((data / "down" / "000.png").read_bytes()[:300])
+    out = tmp_path / "out"
+    done = command("train", data, "--recipe", tiny, "--out", out, "--set", "epochs=1")
+    assert done.returncode == 0, done.stderr
+    told = done.stderr.index("broken.png: is truncated or damaged")
+    assert told < done.stderr.index("epoch 1/1")
+    done = command("train", data, "--recipe", tiny, "--out", tmp_path / "two", "--strict")
+    assert done.returncode == 1 and "1 of 41 files cannot be read" in done.stderr
+    assert not (tmp_path / "two").exists()
+
+
+def start_training(data, recipe, out, *more):
+    words = ["train", data, "--recipe", recipe, "--out", out, "--set", "epochs=6", *more]
+    code = "from inceptive.cli import main; main()"
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, words)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def wait_for(path, process, seconds=120):
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < until and process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_training_that_was_stopped_goes_on_and_ends_as_if_never_stopped(
+    how, stripes, tiny, tmp_path
+):
+    whole = command("train", stripes, "--recipe", tiny, "--out", tmp_path / "whole",
+                    "--set", "epochs=6")  # fmt: skip
+    assert whole.returncode == 0
+    out = tmp_path / "cut"
+    process = start_training(stripes, tiny, out)
+    wait_for(out / "checkpoint.pt", process)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode != 0 and "Traceback" not in said
+    if how == signal.SIGINT:
+        assert "--resume" in said
+    assert "holds a training that did not end" in command(
+        "train", stripes, "--recipe", tiny, "--out", out).stderr
+    resumed = command("train", stripes, "--out", out, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on after epoch" in resumed.stderr
+    assert (out / "model.safetensors").read_bytes() == (
+        tmp_path / "whole/model.safetensors").read_bytes()
+    rows = [
+        [{k: row[k] for k in row if k not in ("seconds", "images_per_second")}
+         for row in csv.DictReader((folder / "history.csv").open())]
+        for folder in (out, tmp_path / "whole")
+    ]  # fmt: skip
+    assert rows[0] == rows[1] and len(rows[0]) == 6
+
+
+def test_a_training_that_diverges_stops_with_a_line_and_keeps_what_was_good(
+    stripes, tiny, tmp_path
+):
+    out = tmp_path / "out"
+    done = command("train", stripes, "--recipe", tiny, "--out", out, "--set", "optimizer.lr=1e18",
+                   "--set", "schedule.warmup_epochs=0", "--net", "googlenet")  # fmt: skip
+    assert done.returncode == 1 and "training diverged in epoch 1" in done.stderr
+    assert "--set optimizer.lr=3.33e+17" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_output_into_a_closed_pipe_is_quiet():
+    code = f"{sys.executable} -c 'from inceptive.cli import main; main()' table googlenet | head -1"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("layer") and done.stderr == ""
+
+
+def test_the_error_class_is_public():
+    assert inceptive.InceptiveError is InceptiveError

@@ -1,0 +1,237 @@
+"""Files that appear whole or not at all, and checkpoints that may be damaged."""
+
+import json
+import os
+import pickle
+import stat
+import zipfile
+
+import pytest
+import torch
+
+from inceptive.errors import InceptiveError
+from inceptive.files import write_json, write_text, write_whole
+from inceptive.train import checkpoint
+
+STATE = {
+    "epoch": 3,
+    "recipe": {"net": "googlenet.bn", "data": {"mean": [0.5]}},
+    "model": {"conv.weight": torch.arange(12.0).view(3, 4), "bn.steps": torch.tensor(7)},
+    "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]},
+    "average": None,
+    "progress": {"history": [{"loss": 1.25}], "best": float("inf")},
+}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refused(action, *given):
+    """The one line with which something is refused."""
+    with pytest.raises(InceptiveError) as caught:
+        action(*given)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def umask():
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+# Whole or not at all
+
+
+def test_a_file_is_written_with_the_folders_it_needs(tmp_path):
+    path = tmp_path / "a" / "b" / "text.txt"
+    write_text(path, "Käse\n")
+    assert path.read_bytes() == "Käse\n".encode()
+    assert names(path.parent) == ["text.txt"]
+
+
+def test_a_file_takes_the_place_of_the_old_one(tmp_path):
+    path = tmp_path / "text.txt"
+    write_text(path, "a long old text")
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["text.txt"]
+
+
+def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("old")
+
+    def write(beside):
+        beside.write_text("half")
+        assert beside.parent == path.parent
+        assert path.read_text() == "old"
+        beside.write_text("whole")
+
+    write_whole(path, write)
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (OSError(28, "No space left on device"), InceptiveError),
+        (ValueError("not from the disk"), ValueError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+    ids=["OSError", "ValueError", "KeyboardInterrupt"],
+)
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, raised, expected):
+    path = tmp_path / "text.txt"
+    path.write_text("old")
+
+    def write(beside):
+        beside.write_text("half")
+        raise raised
+
+    with pytest.raises(expected) as caught:
+        write_whole(path, write)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["text.txt"]
+    if expected is InceptiveError:
+        assert str(caught.value) == f"{path}: cannot be written (No space left on device)"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_the_permission_bits_follow_the_umask(tmp_path, umask, mask, mode):
+    umask(mask)
+
+    def private(beside):
+        os.close(os.open(beside, os.O_CREAT | os.O_WRONLY, 0o600))
+
+    write_whole(tmp_path / "private", private)
+    write_text(tmp_path / "text", "")
+    for name in ("private", "text"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
+    assert os.umask(mask) == mask
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "text.txt"
+    assert refused(write_text, path, "").startswith(f"{path}: cannot be written")
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path):
+    assert "cannot be written" in refused(write_text, tmp_path / ("n" * 300), "")
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path):
+    (tmp_path / "text.txt").mkdir()
+    assert "cannot be written" in refused(write_text, tmp_path / "text.txt", "")
+    assert names(tmp_path) == ["text.txt"]
+
+
+# JSON
+
+
+def test_json_comes_back(tmp_path):
+    value = {"names": ["Käse", "猫", 'a "b"\n'], "shares": [0.1, 1e-9], "none": None, "n": 3}
+    write_json(tmp_path / "value.json", value)
+    text = (tmp_path / "value.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert "猫" in text
+    assert text.endswith("}\n")
+
+
+def test_json_is_what_every_reader_takes(tmp_path):
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    write_json(tmp_path / "value.json", {"precision": float("nan"), "recall": [0.5]})
+    text = (tmp_path / "value.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=refuse) == {"precision": None, "recall": [0.5]}
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_comes_back(tmp_path):
+    checkpoint.save(tmp_path, STATE)
+    found = checkpoint.load(tmp_path)
+    assert found.keys() == STATE.keys()
+    for key in ("epoch", "recipe", "average", "progress"):
+        assert found[key] == STATE[key]
+    for key, tensor in STATE["model"].items():
+        assert torch.equal(found["model"][key], tensor)
+    assert found["optimizer"]["param_groups"] == [{"lr": 0.1}]
+    assert torch.equal(found["optimizer"]["state"][0]["momentum_buffer"], torch.ones(3))
+    assert names(tmp_path) == [checkpoint.CHECKPOINT]
+
+
+def test_a_checkpoint_takes_the_place_of_the_one_before(tmp_path):
+    for epoch in (1, 2):
+        checkpoint.save(tmp_path, {"epoch": epoch})
+    assert checkpoint.load(tmp_path) == {"epoch": 2}
+
+
+@pytest.mark.parametrize("folder", [".", "nowhere"])
+def test_a_missing_checkpoint_is_said(tmp_path, folder):
+    assert "holds no checkpoint" in refused(checkpoint.load, tmp_path / folder)
+
+
+DAMAGES = {
+    "empty": lambda whole: b"",
+    "text": lambda whole: b"hello\n" * 40,
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "last byte lost": lambda whole: whole[:-1],
+    "start zeroed": lambda whole: bytes(100) + whole[100:],
+    "all zeros": lambda whole: bytes(len(whole)),
+    "a pickle cut": lambda whole: pickle.dumps({"epoch": 3})[:-4],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path, damage):
+    checkpoint.save(tmp_path, STATE)
+    path = tmp_path / checkpoint.CHECKPOINT
+    path.write_bytes(damage(path.read_bytes()))
+    assert refused(checkpoint.load, tmp_path).startswith(f"{path}: is damaged (")
+
+
+@pytest.mark.parametrize("state", [[1, 2], {"model": {}}, torch.zeros(3)], ids=str)
+def test_another_file_of_torch_is_no_checkpoint(tmp_path, state):
+    torch.save(state, tmp_path / checkpoint.CHECKPOINT)
+    assert "is not a checkpoint" in refused(checkpoint.load, tmp_path)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["a bare pickle", "inside torch's zip"])
+def test_code_in_a_checkpoint_is_never_run(tmp_path, packed):
+    trap = tmp_path / "trap"
+    code = f"cos\nmkdir\n(V{trap}\ntR.".encode()
+    pickle.loads(code)
+    assert trap.is_dir(), "the trap itself does not work"
+    trap.rmdir()
+    path = tmp_path / checkpoint.CHECKPOINT
+    if packed:
+        checkpoint.save(tmp_path, STATE)
+        with zipfile.ZipFile(path) as whole:
+            parts = {name: whole.read(name) for name in whole.namelist()}
+        with zipfile.ZipFile(path, "w") as other:
+            for name, content in parts.items():
+                other.writestr(name, code if name.endswith("data.pkl") else content)
+    else:
+        path.write_bytes(code)
+    assert "is damaged" in refused(checkpoint.load, tmp_path)
+    assert not trap.exists()
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(tmp_path):
+    resource = pytest.importorskip("resource")
+    checkpoint.save(tmp_path, STATE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        line = refused(checkpoint.save, tmp_path, {"epoch": 4, "model": torch.zeros(500_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot be written" in line
+    assert checkpoint.load(tmp_path)["epoch"] == 3
+    assert names(tmp_path) == [checkpoint.CHECKPOINT]

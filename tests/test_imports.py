@@ -1,0 +1,90 @@
+"""Who may look into which room, read from the import statements themselves."""
+
+import ast
+from pathlib import Path
+
+import inceptive
+
+PACKAGE = Path(inceptive.__file__).parent
+ROWS = [
+    ["errors"],
+    ["files", "spec"],
+    ["nets"],
+    ["account"],
+    ["images"],
+    ["metrics"],
+    ["data"],
+    ["model"],
+    ["classifier"],
+    ["train", "evaluate"],
+    ["commands"],
+    ["cli"],
+]
+WITHOUT_TORCH = {"errors", "files", "spec", "nets", "account", "images", "metrics", "cli"}
+PLAIN = {"errors", "files", "spec", "nets", "account"}  # the standard library only
+OPTIONAL = {"pi_heif": "images.py", "sklearn": "data/builtin.py", "pyarrow": "commands/prediction.py"}
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """(module, at the top of the file?) for each import in a file."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            yield name, node in tree.body
+
+
+def modules():
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or
+            path.name not in ("__init__.py",)]  # fmt: skip
+
+
+def test_every_room_is_in_the_map():
+    assert {room(path) for path in modules()} == {name for row in ROWS for name in row}
+
+
+def test_a_module_imports_only_from_rows_above_its_own():
+    row = {name: k for k, names in enumerate(ROWS) for name in names}
+    for path in modules():
+        for name, _ in imports(path):
+            parts = name.split(".")
+            if parts[0] == "inceptive" and len(parts) > 1 and parts[1] in row:
+                above = row[parts[1]] < row[room(path)]
+                assert above or parts[1] == room(path), f"{path} imports {name}"
+
+
+def test_torch_and_others_stay_out_of_the_light_rooms():
+    for path in modules():
+        outside = {name.split(".")[0] for name, _ in imports(path)} - {"inceptive"}
+        if room(path) in WITHOUT_TORCH:
+            assert not outside & {"torch", "accelerate", "safetensors"}, path
+        if room(path) in PLAIN:
+            import sys
+
+            assert outside <= sys.stdlib_module_names, (path, outside)
+
+
+def test_optional_packages_are_imported_where_they_are_needed_and_not_before():
+    for path in modules():
+        for name, at_top in imports(path):
+            package = name.split(".")[0]
+            if package in OPTIONAL:
+                assert str(path).endswith(OPTIONAL[package]) and not at_top, (path, name)
+
+
+def test_peers_are_never_a_dependency():
+    for path in modules():
+        assert not {name.split(".")[0] for name, _ in imports(path)} & {"torchvision", "timm"}, path
+
+
+def test_nothing_is_called_utils():
+    for path in modules():
+        assert path.stem not in ("utils", "common", "helpers", "misc"), path

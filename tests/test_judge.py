@@ -1,0 +1,201 @@
+"""Judging a classifier, against scikit-learn, SciPy and counts done by hand."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
+
+from inceptive.commands.output import as_json
+from inceptive.data.source import Samples
+from inceptive.errors import InceptiveError
+from inceptive.evaluate.crops import crops
+from inceptive.evaluate.judge import in_order_of, judge, probabilities
+from inceptive.images import Preprocessing
+
+KEYS = {
+    "count", "top1", "top1_interval", "top5", "top5_interval", "balanced_accuracy",
+    "balanced_accuracy_interval", "loss", "loss_scaled", "calibration_error",
+    "calibration_error_scaled", "classes", "confusion",
+}  # fmt: skip
+SEVEN = tuple("abcdefg")
+
+
+def seven(count=120, true=7):
+    """Logits (count, 7) that lean to the truth, and labels of the first `true` classes."""
+    rng = np.random.default_rng(5)
+    labels = np.concatenate([np.arange(true), rng.integers(true, size=count - true)])
+    return rng.normal(size=(count, 7)) * 2 + 2 * np.eye(7)[labels], labels
+
+
+# Order of the classes
+
+
+def known(*labels):
+    return SimpleNamespace(labels=labels)
+
+
+def test_columns_follow_the_order_of_the_data():
+    probs = np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]])
+    found = in_order_of(known("cat", "dog", "owl"), ("owl", "cat", "dog"), probs)
+    assert found.tolist() == [[0.7, 0.1, 0.2], [0.2, 0.5, 0.3]]
+
+
+def test_classes_that_the_data_lacks_come_last():
+    found = in_order_of(known("cat", "dog", "owl"), ("owl",), np.array([[0.1, 0.2, 0.7]]))
+    assert found.tolist() == [[0.7, 0.1, 0.2]]
+
+
+def test_classes_that_the_model_does_not_know_are_named():
+    with pytest.raises(InceptiveError) as caught:
+        in_order_of(known("cat", "dog"), ("cat", "owl", "ape"), np.ones((1, 2)) / 2)
+    assert str(caught.value) == "the model does not know owl, ape; it knows: cat, dog"
+
+
+# The judgement
+
+
+def test_a_small_example_counted_by_hand():
+    plain = np.array(
+        [[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.2, 0.7, 0.1], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]
+    )
+    found = judge(plain, plain[:, [0, 1, 2]], np.array([0, 0, 1, 1, 2]), ("a", "b", "c"))
+    assert found.keys() == KEYS
+    assert found["count"] == 5
+    assert found["top1"] == pytest.approx(4 / 5)
+    assert found["top5"] == 1.0
+    assert found["balanced_accuracy"] == pytest.approx((1 + 0.5 + 1) / 3)
+    assert found["confusion"] == [[2, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert found["loss"] == pytest.approx(-np.log([0.9, 0.6, 0.7, 0.3, 0.8]).mean())
+    a, b, c = found["classes"]
+    assert a == {
+        "label": "a", "count": 2, "precision": pytest.approx(2 / 3), "recall": 1.0,
+        "f1": pytest.approx(4 / 5),
+    }  # fmt: skip
+    assert b == {
+        "label": "b", "count": 2, "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3),
+    }  # fmt: skip
+    assert c == {"label": "c", "count": 1, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+
+
+def test_a_judgement_agrees_with_scikit_learn():
+    logits, labels = seven()
+    plain, scaled = softmax(logits, axis=1), softmax(logits / 2.5, axis=1)
+    found = judge(plain, scaled, labels, SEVEN)
+    answers = plain.argmax(axis=1)
+    for key, k in (("top1", 1), ("top5", 5)):
+        share = top_k_accuracy_score(labels, plain, k=k, labels=range(7))
+        interval = binomtest(round(share * 120), 120).proportion_ci(0.95, method="wilson")
+        assert 0.3 < share < 1
+        assert found[key] == pytest.approx(share)
+        assert found[f"{key}_interval"] == pytest.approx((interval.low, interval.high))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, answers))
+    assert found["loss"] == pytest.approx(log_loss(labels, plain, labels=range(7)))
+    assert found["loss_scaled"] == pytest.approx(log_loss(labels, scaled, labels=range(7)))
+    assert found["confusion"] == confusion_matrix(labels, answers, labels=range(7)).tolist()
+    expected = precision_recall_fscore_support(labels, answers, labels=range(7))
+    for key, column in zip(("precision", "recall", "f1", "count"), expected, strict=True):
+        assert [one[key] for one in found["classes"]] == pytest.approx(column.tolist())
+
+
+def test_the_calibration_errors_are_of_the_plain_and_of_the_scaled_answers():
+    plain = np.array([[0.9, 0.1]] * 4)
+    scaled = np.array([[0.75, 0.25]] * 4)
+    found = judge(plain, scaled, np.array([0, 0, 0, 1]), ("a", "b"))
+    assert found["calibration_error"] == pytest.approx(0.15)
+    assert found["calibration_error_scaled"] == pytest.approx(0.0)
+
+
+def test_classes_that_only_the_model_knows_can_be_answered_and_count_in_no_mean():
+    logits, labels = seven(true=4)
+    plain = softmax(logits, axis=1)
+    found = judge(plain, plain, labels, SEVEN[:4])
+    names = [one["label"] for one in found["classes"]]
+    assert names == ["a", "b", "c", "d", "(other 1)", "(other 2)", "(other 3)"]
+    assert [one["count"] for one in found["classes"][4:]] == [0, 0, 0]
+    right = plain.argmax(axis=1) == labels
+    recalls = [right[labels == k].mean() for k in range(4)]
+    assert sum(map(sum, (row[4:] for row in found["confusion"]))) > 0
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+
+
+def test_a_judgement_can_be_printed_as_json():
+    logits, labels = seven(true=4)
+    plain = softmax(logits, axis=1)
+    found = judge(plain, plain, labels, SEVEN[:4])
+    again = json.loads(as_json(found))
+    assert again.keys() == KEYS
+    assert again["classes"][6]["recall"] is None
+    assert again["top1_interval"] == list(found["top1_interval"])
+
+
+# Probabilities
+
+
+def stub(temperature=2.0, seen=None, **preprocessing):
+    """A classifier whose logits are the mean, and the upper left pixel, of what it is shown."""
+
+    def logits(images):
+        assert images.dtype == torch.uint8
+        if seen is not None:
+            seen.append(len(images))
+        x = images.float() / 255
+        return torch.stack([8 * x.mean((1, 2, 3)), 4 * x[:, 0, 0, 0], torch.ones(len(x))], 1)
+
+    shown = Preprocessing(size=8, channels=1, mean=(0.5,), std=(0.5,), **preprocessing)
+    return SimpleNamespace(preprocessing=shown, temperature=temperature, logits=logits)
+
+
+def pictures(count, side=12):
+    images = np.random.default_rng(2).integers(256, size=(count, side, side), dtype=np.uint8)
+    return Samples(images, np.zeros(count, dtype=np.int64), "pictures")
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_one_crop_is_one_softmax_plain_and_with_temperature(temperature):
+    values = np.array([0, 51, 204, 255], dtype=np.uint8)
+    samples = Samples(np.tile(values[:, None, None], (1, 8, 8)), np.zeros(4, dtype=np.int64), "x")
+    plain, scaled = probabilities(stub(temperature), samples)
+    x = values / 255
+    logits = np.stack([8 * x, 4 * x, np.ones(4)], axis=1)
+    np.testing.assert_allclose(plain, softmax(logits, axis=1), atol=1e-6)
+    np.testing.assert_allclose(scaled, softmax(logits / temperature, axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "images"), [(10, 60), (144, 3)])
+def test_several_crops_are_the_mean_of_their_softmaxes(count, images):
+    classifier, samples = stub(), pictures(images)
+    plain, scaled = probabilities(classifier, samples, count)
+    for found, temperature in ((plain, 1.0), (scaled, 2.0)):
+        for index in range(images):
+            views = torch.from_numpy(crops(classifier.preprocessing, samples.source(index), count))
+            assert len(views) == count
+            expected = softmax(classifier.logits(views).numpy() / temperature, axis=1).mean(axis=0)
+            np.testing.assert_allclose(found[index], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "images"), [(1, 300), (10, 60), (144, 3)])
+def test_views_go_through_in_portions_and_progress_is_told(count, images):
+    seen, told = [], []
+    probabilities(stub(seen=seen), pictures(images), count, lambda *now: told.append(now))
+    assert sum(seen) == count * images
+    assert max(seen) <= 256
+    assert [total for _, total in told] == [images] * len(seen)
+    assert [done for done, _ in told] == np.cumsum([one // count for one in seen]).tolist()
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
+    (tmp_path / "bad.jpg").write_text("no picture")
+    samples = Samples(np.array([str(tmp_path / "bad.jpg")]), np.zeros(1, dtype=np.int64), "folder")
+    with pytest.raises(InceptiveError, match=r"bad\.jpg"):
+        probabilities(stub(), samples)

@@ -1,0 +1,187 @@
+"""Training: it learns, it repeats, and every table of a recipe does what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import inceptive
+from inceptive.classifier import Classifier
+from inceptive.data.open import open_data
+from inceptive.data.source import Shares
+from inceptive.errors import InceptiveError
+from inceptive.evaluate.judge import judge, probabilities
+from inceptive.train import recipe as recipes
+from inceptive.train.loop import train
+from inceptive.train.prepare import frozen_parts, last_layers, model_for, parameter_groups
+
+
+class Silent:
+    """A Watch that remembers the history."""
+
+    def __init__(self):
+        self.rows, self.said = [], []
+
+    def say(self, text):
+        self.said.append(text)
+
+    def load(self, done, total): ...
+    def epoch(self, number, epochs, steps): ...
+    def step(self, done, images, loss, top1): ...
+
+    def row(self, row, better):
+        self.rows.append(row)
+
+
+def run(data, tiny, out, *changes, recipe=None):
+    recipe = recipe or recipes.read(str(tiny), list(changes))
+    labelled = open_data(str(data), Shares(recipe.data.val, recipe.data.test))
+    watch = Silent()
+    return train(recipe, labelled, Path(out), watch), labelled, watch
+
+
+def test_it_learns_to_tell_stripes_across_from_stripes_down(stripes, tiny, tmp_path):
+    clf, data, watch = run(stripes, tiny, tmp_path / "m", "epochs=10")
+    assert watch.rows[-1]["loss"] < 0.35 < watch.rows[0]["loss"]
+    found = probabilities(clf, data.split("test"))
+    assert judge(*found, data.split("test").labels, data.classes)["top1"] == 1.0
+
+
+def test_the_2014_net_without_batch_norm_learns_from_scratch(stripes, tiny, tmp_path):
+    _, _, watch = run(stripes, tiny, tmp_path / "m", "net=googlenet", "epochs=25",
+                      "optimizer.lr=0.01", "aux.weight=0.3", "ema.decay=0")  # fmt: skip
+    assert watch.rows[-1]["loss"] < 0.3
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(stripes, tiny, tmp_path):
+    weights = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(stripes, tiny, tmp_path / name, "epochs=1", f"seed={seed}")
+        weights.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_the_folder_gives_back_the_same_classifier(stripes, tiny, tmp_path):
+    clf, data, _ = run(stripes, tiny, tmp_path / "m")
+    clf.save(tmp_path / "copy")
+    again = Classifier.load(tmp_path / "copy")
+    x = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
+    np.testing.assert_array_equal(again.probs(x), clf.probs(x))
+    assert (again.labels, again.preprocessing, again.temperature) == (
+        clf.labels, clf.preprocessing, clf.temperature)  # fmt: skip
+    assert again.info["metrics"]["split"] == "val"
+    assert again.model.net == clf.model.net
+
+
+def test_streaming_from_files_learns_like_memory(stripes, tiny, tmp_path, monkeypatch):
+    import inceptive.data.loading as loading
+
+    monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
+    clf, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=6", "augment.area=[0.6, 1.0]")
+    assert watch.rows[-1]["loss"] < 0.45
+    assert clf.predict([str(stripes / "down" / "003.png")])[0].top[0][0] == "down"
+
+
+def test_without_auxiliary_weight_there_are_no_heads(stripes, tiny, tmp_path):
+    clf, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=1", "aux.weight=0")
+    assert not clf.model.net.aux and "loss_aux_4a" not in watch.rows[0]
+    assert not any(key.startswith("aux") for key in clf.model.state_dict())
+
+
+def test_accumulated_batches_make_one_step(stripes, tiny, tmp_path):
+    """Four batches of 2 without batch norm or chance give the weights of one batch of 8."""
+    same = ["net=googlenet", "epochs=1", "ema.decay=0", "augment.flip=false", "augment.shift=0",
+            "aux.weight=0", "speed.precision=f32", "optimizer.momentum=0"]  # fmt: skip
+    weights = []
+    torch.manual_seed(0)
+    dropout = torch.nn.Dropout.forward
+    torch.nn.Dropout.forward = lambda self, x: x
+    try:
+        for name, more in (("one", ["batch_size=8"]), ("four", ["batch_size=2", "speed.accumulate=4"])):
+            clf, _, _ = run(stripes, tiny, tmp_path / name, *same, *more)
+            weights.append(clf.model.state_dict())
+    finally:
+        torch.nn.Dropout.forward = dropout
+    for key in weights[0]:
+        torch.testing.assert_close(weights[1][key], weights[0][key], rtol=1e-4, atol=1e-6)
+
+
+def test_early_stopping_ends_a_training_that_no_longer_gains(stripes, tiny, tmp_path):
+    _, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=30", "stop.patience=2",
+                      "optimizer.lr=1e-9", "ema.decay=0")  # fmt: skip
+    assert len(watch.rows) < 30 and "stopped early" in watch.said[-1]
+
+
+def test_a_time_limit_ends_within_an_epoch(stripes, tiny, tmp_path):
+    _, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=500", "stop.minutes=0.02")
+    assert len(watch.rows) < 100 and "as stop.minutes says" in watch.said[-1]
+
+
+def test_fine_tuning_starts_from_the_weights_with_new_last_layers(stripes, tiny, tmp_path, trained):
+    recipe = recipes.read(str(tiny), [f"weights={trained[0]}"])
+    data = open_data(str(stripes))
+    model, given = model_for(recipe, data, 1), Classifier.load(trained[0]).model
+    ours, theirs = model.state_dict(), given.state_dict()
+    new = tuple(f"{name}." for name in last_layers(model))
+    assert new == ("fc.", "aux_4a.fc2.", "aux_4d.fc2.")
+    for key in ours:
+        if key.endswith("weight") and ours[key].ndim > 1:
+            assert torch.equal(ours[key], theirs[key]) != key.startswith(new), key
+
+
+def test_frozen_parts_keep_their_weights_and_statistics(stripes, tiny, tmp_path, trained):
+    clf, _, _ = run(stripes, tiny, tmp_path / "m", f"weights={trained[0]}", "ema.decay=0",
+                    "finetune.freeze=inception_4a", "epochs=1")  # fmt: skip
+    before, after = Classifier.load(trained[0]).model.state_dict(), clf.model.state_dict()
+    frozen = tuple(f"{name}." for name in frozen_parts(clf.model, "inception_4a"))
+    changed = {key for key in after if not torch.equal(before[key], after[key])}
+    assert not any(key.startswith(frozen) for key in changed)
+    assert any(key.startswith("inception_5b") for key in changed)
+
+
+def test_old_layers_learn_slower_than_new_ones():
+    model = inceptive.build(inceptive.NETS["googlenet.bn"](num_classes=2))
+    recipe = recipes.check({"optimizer": {"lr": 0.5, "weight_decay": 0.1},
+                            "finetune": {"lr_scale": 0.1}}, "test")  # fmt: skip
+    by_id = {id(p): group for group in parameter_groups(model, recipe) for p in group["params"]}
+    named = dict(model.named_parameters())
+    assert len(by_id) == len(named)
+    expected = {
+        "conv1.weight": (0.05, 0.1), "conv1.bn.weight": (0.05, 0.0), "fc.weight": (0.5, 0.1),
+        "fc.bias": (0.5, 0.0), "aux_4a.fc2.weight": (0.5, 0.1), "aux_4a.fc1.weight": (0.05, 0.1),
+    }  # fmt: skip
+    for key, (lr, decay) in expected.items():
+        group = by_id[id(named[key])]
+        assert (group["lr"], group["weight_decay"]) == (pytest.approx(lr), decay), key
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    (["weights=no/folder"], "not a model folder"),
+    (["finetune.freeze=inception_9z"], "has no such part"),
+    (["net=vgg"], "no net is called 'vgg'"),
+    (["image_size=16"], "the least size is 31"),
+])  # fmt: skip
+def test_what_cannot_be_trained_is_refused_in_words(changes, said, stripes, tiny, tmp_path):
+    with pytest.raises(InceptiveError, match=said):
+        run(stripes, tiny, tmp_path / "m", *changes)
+    assert not (tmp_path / "m").exists()
+
+
+def test_no_validation_split_is_refused_rather_than_taken_from_training(stripes, tiny, tmp_path):
+    with pytest.raises(InceptiveError, match="has no val split"):
+        run(stripes, tiny, tmp_path / "m", "data.val=0")
+
+
+def test_resuming_on_other_data_is_refused(stripes, tiny, tmp_path):
+    from inceptive.train import checkpoint
+    from inceptive.train.loop import Run
+
+    recipe = recipes.read(str(tiny))
+    data = open_data(str(stripes), Shares(0.2, 0.2))
+    one = Run(recipe, data, tmp_path / "m", Silent())
+    one._checkpoint()
+    other = open_data(str(stripes), Shares(0.3, 0.2))
+    with pytest.raises(InceptiveError, match="checkpoint is of other data"):
+        train(recipe, other, tmp_path / "m", Silent(), resume=True)
+    assert (tmp_path / "m" / checkpoint.CHECKPOINT).exists()
