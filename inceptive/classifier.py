@@ -4,8 +4,11 @@ On disk it is a model folder: `model.safetensors`, `config.json` and a model car
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -144,18 +147,19 @@ class Classifier:
         self, images: Iterable[Image], top: int = 5, batch_size: int = 32
     ) -> Iterator[Prediction]:
         """As `predict`, one by one as batches are done."""
-        waiting: list[tuple[str, np.ndarray | str]] = []
-        for number, image in enumerate(images):
-            named = isinstance(image, str | Path)
-            name = printable(image) if named else f"image {number}"  # type: ignore[arg-type]
-            try:
-                waiting.append((name, self.preprocessing.load(image)))
-            except InceptiveError as error:
-                waiting.append((name, str(error)))
-            if len(waiting) == batch_size:
-                yield from self._answer(waiting, top)
-                waiting = []
-        yield from self._answer(waiting, top)
+        numbered = enumerate(images)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            while batch := list(islice(numbered, batch_size)):
+                yield from self._answer(list(pool.map(self._decoded, batch)), top)
+
+    def _decoded(self, numbered: tuple[int, Image]) -> tuple[str, np.ndarray | str]:
+        """The name of an image, and its square; or why there is none."""
+        number, image = numbered
+        name = printable(image) if isinstance(image, str | Path) else f"image {number}"
+        try:
+            return name, self.preprocessing.load(image)
+        except InceptiveError as error:
+            return name, str(error)
 
     def _answer(
         self, waiting: Sequence[tuple[str, np.ndarray | str]], top: int

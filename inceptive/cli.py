@@ -4,8 +4,11 @@ Exit status: 0 done, 1 the request cannot be met, 2 bad usage, 130 stopped with 
 is one module of `inceptive.commands`; what it needs is imported when it runs, so help is instant.
 """
 
+import functools
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -19,21 +22,34 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def stoppable(run: Callable[..., None]) -> Callable[..., None]:
+    """`run`, ending with one line and status 130 on Ctrl-C (typer would say "Aborted" and 1)."""
+
+    @functools.wraps(run)
+    def stopped(*args: Any, **options: Any) -> None:
+        try:
+            run(*args, **options)
+        except KeyboardInterrupt as error:
+            print(f"inceptive: {error or 'stopped'}", file=sys.stderr)
+            sys.exit(130)
+
+    return stopped
+
+
 for module in (nets, table, train, evaluate, predict):
-    app.command(name=module.NAME)(module.run)
+    app.command(name=module.NAME)(stoppable(module.run))
 
 
 def main() -> None:
     """Run one command and leave with its exit status."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
-        app(standalone_mode=True, prog_name="inceptive")
+        app(prog_name="inceptive")
     except InceptiveError as error:
         print(f"inceptive {command}: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print(f"inceptive {command}: stopped", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

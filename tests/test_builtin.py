@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tarfile
 import threading
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,7 +100,9 @@ def test_an_option_that_a_set_has_not_is_refused(name):
 
 
 def idx(array):
-    header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}i", *array.shape)
+    header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(
+        f">{array.ndim}i", *array.shape
+    )
     return header + array.tobytes()
 
 
@@ -195,7 +199,18 @@ def test_a_damaged_idx_file_is_refused_and_named(tmp_path, kind):
 
 # -- cifar10 ------------------------------------------------------------------------------------
 
-LABEL_NAMES = "aeroplane automobile bird cat deer dog frog horse ship lorry".split()
+LABEL_NAMES = [
+    "aeroplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "lorry",
+]
 
 
 def python2(value):
@@ -436,8 +451,7 @@ def test_nothing_in_a_pickle_is_executed(tmp_path, function, arguments, wanted, 
     if np in filled:
         filled[filled.index(np)] = 1
     evil = pickle.dumps({"data": [Calls(function, *filled)], "labels": [0]}, protocol=protocol)
-    members = cifar_members(cifar_images()) | {"data_batch_2": evil}
-    archive = write(tmp_path / "c.tar.gz", tar(members))
+    archive = write(tmp_path / "c.tar.gz", tar({"data_batch_2": evil}))
     message = refusal(open_data, f"cifar10:{archive}")
     assert wanted in message and "refused" in message
     assert not mark.exists() and not mark.with_suffix(".npy").exists()
@@ -464,27 +478,14 @@ def test_only_what_rebuilds_an_array_is_known_to_a_pickle(name):
     refusal(builtin.plain_pickle, b"\x80\x04" + name + b"(U\x01xtR.")
 
 
-@pytest.mark.parametrize(
-    "array",
-    [
-        b"(cnumpy\nndarray\n(K\x01tU\x01OtR",
-        b"(cnumpy\ndtype\n(K\x01tU\x01btR",
-        b"(c__builtin__\nlist\n(K\x01tU\x01btR",
-    ],
-    ids=["of objects", "of another kind", "of lists"],
-)
-def test_arrays_other_than_plain_ones_do_no_harm(array):
-    content = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n" + array + b"."
-    try:
-        found = builtin.plain_pickle(content)
-    except InceptiveError:
-        return
-    assert found.tolist() == [None]
+@pytest.mark.parametrize("kind", [b"cnumpy\ndtype\n", b"cnumpy\nmatrix\n", b"U\x01x", b"N"])
+def test_nothing_but_a_plain_array_is_rebuilt(kind):
+    rebuilt = b"cnumpy.core.multiarray\n_reconstruct\n(" + kind + b"(K\x01tU\x01btR"
+    refusal(builtin.plain_pickle, b"\x80\x02" + rebuilt + b".")
 
 
 OBJECTS = (  # a dtype of objects that says of itself that it holds none
-    b"cnumpy\ndtype\n(U\x02O8K\x00K\x01tR"
-    b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    b"cnumpy\ndtype\n(U\x02O8K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 )
 
 
@@ -566,11 +567,26 @@ def test_a_download_with_another_hash_leaves_nothing(tmp_path):
     assert left_in(tmp_path) == []
 
 
-def test_a_page_that_is_not_there_is_told_and_leaves_nothing(tmp_path):
+def test_a_page_that_is_not_there_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    answers = []
+    urlopen = urllib.request.urlopen
+
+    def watched(*arguments, **options):
+        try:
+            return urlopen(*arguments, **options)
+        except urllib.error.HTTPError as error:
+            answers.append(error)
+            raise
+
+    monkeypatch.setattr(urllib.request, "urlopen", watched)
     with serving({}) as server:
         message = refusal(builtin.download, f"{server}/a", sha256(b""), tmp_path / "a")
     assert f"{server}/a" in message and str(tmp_path / "a") in message
     assert left_in(tmp_path) == []
+    (answer,) = answers
+    left_open = not answer.fp.isclosed()
+    answer.close()
+    assert not left_open, "the server's answer was left open: a ResourceWarning at some later time"
 
 
 def test_a_download_that_breaks_off_is_told_and_leaves_nothing(tmp_path):

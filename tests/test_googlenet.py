@@ -42,7 +42,7 @@ def test_published_counts_come_out(name):
 
 
 def test_each_module_has_the_parameters_and_shape_of_the_paper():
-    found = {name: inside for name, inside in modules(account(NETS["googlenet"]()).body)}
+    found = dict(modules(account(NETS["googlenet"]()).body))
     for name, (params, shape) in MODULES.items():
         assert sum(line.params for line in found[name]) == params
         assert found[name][-1].view.shape == shape
@@ -101,7 +101,7 @@ def theirs():
         for key, tensor in model.state_dict().items():
             if key.endswith("running_var"):
                 tensor.uniform_(0.5, 2.0, generator=generator)
-            elif key.endswith("running_mean") or key.endswith("bn.bias"):
+            elif key.endswith(("running_mean", "bn.bias")):
                 tensor.normal_(0, 0.2, generator=generator)
             elif key.endswith("bn.weight"):
                 tensor.uniform_(0.5, 1.5, generator=generator)
@@ -124,7 +124,9 @@ def their_key(ours):
         return f"{head}.conv.{inner}.{tensor}" if rest == "conv" else f"{head}.{rest}.{tensor}"
     if top == "fc":
         return f"fc.{tensor}"
-    return f"{ {'conv1': 'conv1', 'conv2_reduce': 'conv2', 'conv2': 'conv3'}[top]}.{inner}.{tensor}"
+    return (
+        f"{ {'conv1': 'conv1', 'conv2_reduce': 'conv2', 'conv2': 'conv3'}[top] }.{inner}.{tensor}"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,11 @@ ROWS = [
 ]
 WITHOUT_TORCH = {"errors", "files", "spec", "nets", "account", "images", "metrics", "cli"}
 PLAIN = {"errors", "files", "spec", "nets", "account"}  # the standard library only
-OPTIONAL = {"pi_heif": "images.py", "sklearn": "data/builtin.py", "pyarrow": "commands/prediction.py"}
+OPTIONAL = {
+    "pi_heif": "images.py",
+    "sklearn": "data/builtin.py",
+    "pyarrow": "commands/prediction.py",
+}
 
 
 def room(path):

@@ -86,8 +86,13 @@ def _average_pools(model):
     for module in list(model.modules()):
         for key, child in list(module.named_children()):
             if isinstance(child, torch.nn.MaxPool2d):
-                setattr(module, key, torch.nn.AvgPool2d(
-                    child.kernel_size, child.stride, child.padding, child.ceil_mode))
+                setattr(
+                    module,
+                    key,
+                    torch.nn.AvgPool2d(
+                        child.kernel_size, child.stride, child.padding, child.ceil_mode
+                    ),
+                )
 
 
 @EVERY_NET

@@ -98,6 +98,16 @@ def test_flat_pictures_of_different_brightness_are_no_copies(tmp_path):
     assert len(set(groups_of(paths))) == 3
 
 
+def test_faint_pictures_of_different_shapes_are_no_copies(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = []
+    for k in range(5):
+        coarse = Image.fromarray(rng.integers(122, 134, (6, 6), dtype=np.uint8))
+        faint = coarse.resize((96, 96), Image.Resampling.BICUBIC)
+        paths.append(save(faint, tmp_path / f"{k}.png"))
+    assert len(set(groups_of(paths))) == 5
+
+
 def test_groups_are_transitive_in_whatever_order_their_members_come():
     base = np.random.default_rng(0).integers(60, 160, (16, 17)).astype(np.uint8)
     chain = [base + 5 * k for k in range(6)]

@@ -28,7 +28,7 @@ class Silent:
 
     def load(self, done, total): ...
     def epoch(self, number, epochs, steps): ...
-    def step(self, done, images, loss, top1): ...
+    def step(self, done, images, losses, top1): ...
 
     def row(self, row, better):
         self.rows.append(row)
@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(stripes, tiny
 
 
 def test_the_folder_gives_back_the_same_classifier(stripes, tiny, tmp_path):
-    clf, data, _ = run(stripes, tiny, tmp_path / "m")
+    clf, _data, _ = run(stripes, tiny, tmp_path / "m")
     clf.save(tmp_path / "copy")
     again = Classifier.load(tmp_path / "copy")
     x = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
@@ -98,7 +98,10 @@ def test_accumulated_batches_make_one_step(stripes, tiny, tmp_path):
     dropout = torch.nn.Dropout.forward
     torch.nn.Dropout.forward = lambda self, x: x
     try:
-        for name, more in (("one", ["batch_size=8"]), ("four", ["batch_size=2", "speed.accumulate=4"])):
+        for name, more in (
+            ("one", ["batch_size=8"]),
+            ("four", ["batch_size=2", "speed.accumulate=4"]),
+        ):
             clf, _, _ = run(stripes, tiny, tmp_path / name, *same, *more)
             weights.append(clf.model.state_dict())
     finally:

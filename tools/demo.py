@@ -45,7 +45,9 @@ def main() -> None:
     data = open_data("solar", Shares(**shares))
     held_out = data.split("test")
     photograph = out.with_name(f"{out.name}-cell.png")
-    chosen = next(i for i in range(len(held_out)) if data.classes[held_out.labels[i]] == "defective")
+    chosen = next(
+        i for i in range(len(held_out)) if data.classes[held_out.labels[i]] == "defective"
+    )
     shutil.copyfile(held_out.name(chosen), photograph)
     print(f"\nThe experts call this held-out cell defective: {Path(held_out.name(chosen)).name}")
     inceptive("predict", out, photograph)

@@ -21,7 +21,7 @@ class Display:
         self.live = self.console.is_terminal
         self.progress: Progress | None = None
         self.task = TaskID(0)
-        self.epochs, self.began, self.trained = 1, time.monotonic(), 0.0
+        self.epochs, self.steps, self.number, self.began = 1, 1, 0, time.monotonic()
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
@@ -30,27 +30,26 @@ class Display:
         self._show("reading images", done, total)
 
     def epoch(self, number: int, epochs: int, steps: int) -> None:
-        self.close()
-        self.epochs, self.began = epochs, time.monotonic()
-        self._show(f"epoch {number + 1}/{epochs}", 0, steps)
+        """The bar is of the whole run, so that the time left is too."""
+        self.epochs, self.steps, self.number = epochs, steps, number
+        self.began = time.monotonic()
+        self._show(f"epoch {number + 1}/{epochs}", number * steps, epochs * steps)
 
-    def step(self, done: int, images: int, loss: float, top1: float) -> None:
-        speed = images / max(time.monotonic() - self.began, 1e-9)
+    def step(self, done: int, images: int, losses: list[float], top1: float) -> None:
         if self.progress:
-            text = f"{speed:6.1f} images/s  loss {loss:.3f}  top1 {top1:.1%}"
-            self.progress.update(self.task, completed=done, told=text)
+            speed = images / max(time.monotonic() - self.began, 1e-9)
+            text = f"{speed:6.1f} images/s  loss {_losses(losses)}  top1 {top1:.1%}"
+            at = self.number * self.steps + done
+            self.progress.update(self.task, completed=at, told=text)
 
     def row(self, row: dict[str, Any], better: bool) -> None:
-        self.close()
-        heads = " ".join(f"{row[key]:.3f}" for key in row if key.startswith("loss_"))
+        losses = [row[key] for key in row if key == "loss" or key.startswith("loss_")]
         left = row["seconds"] / row["epoch"] * (self.epochs - row["epoch"])
         self.say(
-            f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.3f}"
-            + (f" (heads {heads})" if heads else "")
-            + f"  top1 {row['top1']:.1%}  val top1 {row['val_top1']:.2%} loss {row['val_loss']:.3f}"
-            + f"  {row['images_per_second']:.0f} images/s  {duration(row['seconds'])} gone, "
-            + f"{duration(left)} left"
-            + ("  * best" if better else "")
+            f"epoch {row['epoch']}/{self.epochs}  loss {_losses(losses)}"
+            f"  top1 {row['top1']:.1%}  val top1 {row['val_top1']:.2%} loss {row['val_loss']:.3f}"
+            f"  {row['images_per_second']:.0f} images/s  {duration(row['seconds'])} gone, "
+            f"{duration(left)} left" + ("  * best" if better else "")
         )
 
     def close(self) -> None:
@@ -68,9 +67,15 @@ class Display:
             )  # fmt: skip
             self.progress.start()
             self.task = self.progress.add_task(text, total=total, told="")
-        self.progress.update(self.task, completed=done)
+        self.progress.update(self.task, description=text, completed=done, total=total)
         if done == total:
             self.close()
+
+
+def _losses(losses: list[float]) -> str:
+    """The main loss, and the heads' in brackets."""
+    main, *heads = (f"{loss:.3f}" for loss in losses)
+    return f"{main} ({' '.join(heads)})" if heads else main
 
 
 def duration(seconds: float) -> str:

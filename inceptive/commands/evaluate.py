@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import click
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 NAME = "evaluate"
 
@@ -36,7 +35,7 @@ def run(
     Several models are judged each and as an ensemble, their probabilities averaged.
     """
     if len(models_and_data) < 2:
-        raise click.UsageError("give a model folder and then the data to judge it on")
+        raise BadParameter("give a model folder and then the data to judge it on")
     from inceptive.commands.evaluation import Request, evaluate
 
     *models, data = models_and_data

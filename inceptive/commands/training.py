@@ -54,7 +54,7 @@ def train_from(request: Request) -> None:
         display.close()
         again = f"inceptive train {request.data} --out {out} --resume"
         where = f"; go on with: {again}" if (out / checkpoint.CHECKPOINT).exists() else ""
-        raise InceptiveError(f"stopped{where}") from None
+        raise KeyboardInterrupt(f"stopped{where}") from None
     finally:
         display.close()
     metrics, training = classifier.info["metrics"], classifier.info["training"]

@@ -46,7 +46,7 @@ class Watch(Protocol):
     def say(self, text: str) -> None: ...
     def load(self, done: int, total: int) -> None: ...
     def epoch(self, number: int, epochs: int, steps: int) -> None: ...
-    def step(self, done: int, images: int, loss: float, top1: float) -> None: ...
+    def step(self, done: int, images: int, losses: list[float], top1: float) -> None: ...
     def row(self, row: dict[str, Any], better: bool) -> None: ...
 
 
@@ -131,8 +131,8 @@ class Run:
             if better:
                 p.best_top1, p.best_loss, p.best_epoch = row["val_top1"], row["val_loss"], p.epoch
                 self._classifier(logits).save(self.out)
-            self._checkpoint()
             write_text(self.out / "history.csv", as_csv(p.history))
+            self._checkpoint()
             self.watch.row(row, better)
             if reason := self._enough():
                 self.watch.say(reason)
@@ -160,7 +160,7 @@ class Run:
             images += len(labels)
             if done % LOOK_STEPS == 0 or done == steps:
                 self._refuse_nan(losses, number)
-                self.watch.step(done, images, float(losses[0]) / done, float(hits) / images)
+                self.watch.step(done, images, (losses / done).tolist(), float(hits) / images)
             if self._late(time.monotonic() - self.started):
                 break
         seconds = time.monotonic() - started
