@@ -8,13 +8,17 @@ evaluation, prediction, serving and every exported file use it.
 import contextlib
 import io
 import os
+import stat
+import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from inceptive.errors import InceptiveError
 
@@ -30,7 +34,7 @@ SUFFIXES = frozenset((
 """File names that are taken for images when a folder is read."""
 
 MAX_PIXELS = 100_000_000
-"""Pixels that are decoded at most: 300 MB as RGB. A larger JPEG is read at a smaller scale."""
+"""Pixels that are decoded at most: 400 MB as RGB. A larger JPEG is read at a smaller scale."""
 
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1".split())
 FILTERS = {
@@ -55,24 +59,91 @@ def decode(source: Source, channels: int = 3, shorter: int | None = None) -> Ima
 
     Raises InceptiveError, naming the file and the reason, if there is no picture to be had.
     """
-    if isinstance(source, Image.Image):
-        return _finish(source, channels)
+    if channels not in (1, 3):
+        raise InceptiveError(f"pictures have 1 or 3 channels, not {channels}")
     if isinstance(source, np.ndarray):
-        if (
-            source.dtype != np.uint8
-            or source.ndim not in (2, 3)
-            or (source.ndim == 3 and (source.shape[2] != 3))
-        ):
-            raise InceptiveError(
-                f"an array must be uint8 (H, W) or (H, W, 3), not {source.dtype} {source.shape}"
-            )
-        return _finish(Image.fromarray(source), channels)
-    name = "the image" if isinstance(source, bytes) else printable(source)
+        return _finish(_from_array(source), channels)
+    name = "the image"
+    with _decoding(name):
+        if isinstance(source, Image.Image):
+            _refuse_bomb(source.size, name)
+            source.load()
+            return _finish(source, channels)
+    data = source
+    if not isinstance(data, bytes):
+        name, data = printable(source), _read(source)  # type: ignore[arg-type]
+    if not data:
+        raise InceptiveError(f"{name}: is empty (0 bytes)")
+    with _decoding(name, data):
+        return _finish(_open(data, name, shorter), channels)
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
     try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        kind = Path(path).stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # a pipe might be waited for forever
+            raise InceptiveError(f"{printable(path)}: cannot be read (it is not a file)")
+        return Path(path).read_bytes()
     except OSError as error:
-        raise InceptiveError(f"{name}: cannot be read ({error.strerror or error})") from None
-    return _finish(_open(data, name, shorter), channels, name)
+        reason = error.strerror or str(error)
+        raise InceptiveError(f"{printable(path)}: cannot be read ({reason})") from None
+    except ValueError:
+        raise InceptiveError(
+            f"{printable(path)}: cannot be read (no file can have that name)"
+        ) from None
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    rgb = array.ndim == 3 and array.shape[2] == 3
+    if array.dtype != np.uint8 or not (array.ndim == 2 or rgb) or not array.size:
+        raise InceptiveError(
+            f"an array must be uint8 (H, W) or (H, W, 3), not {array.dtype} {array.shape}"
+        )
+    return Image.fromarray(array)
+
+
+class _Quiet:
+    """Silences warnings while any thread is inside; `catch_warnings` alone is not for threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+        self.caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.caught = warnings.catch_warnings()
+                self.caught.__enter__()
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.caught.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
+@contextlib.contextmanager
+def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
+    """Turn whatever a decoder does about a damaged file into one InceptiveError."""
+    try:
+        with _QUIET:
+            yield
+    except InceptiveError:
+        raise
+    except UnidentifiedImageError:
+        raise InceptiveError(f"{name}: {_what(data)}") from None
+    except Image.DecompressionBombError:
+        raise InceptiveError(
+            f"{name}: is too large to decode safely (over {MAX_PIXELS / 1e6:.0f} million pixels)"
+        ) from None
+    except Exception as error:  # a damaged file may raise anything inside a decoder
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InceptiveError(f"{name}: is truncated or damaged ({printable(reason)})") from None
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -85,33 +156,29 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
     """Read the header, refuse what is too large, and load every pixel."""
-    if not data:
-        raise InceptiveError(f"{name}: is empty (0 bytes)")
-    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+    if _is_heif(data):
         return _open_heif(data, name)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MAX_PIXELS rules below, on what is really decoded
-            Image.init()  # Pillow registers its rarer readers only when asked
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if shorter and image.format in ("JPEG", "MPO"):
-                scale = 2 * shorter / min(image.size)
-                if scale < 1:
-                    image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
-            _refuse_bomb(image.size, name)
-            image.load()
-            return image
-    except UnidentifiedImageError:
-        raise InceptiveError(f"{name}: {_what(data)}") from None
-    except Image.DecompressionBombError:
-        raise InceptiveError(
-            f"{name}: is too large to decode safely (over {MAX_PIXELS / 1e6:.0f} million pixels)"
-        ) from None
-    except InceptiveError:
-        raise
-    except Exception as error:  # a damaged file may raise anything inside a decoder
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InceptiveError(f"{name}: is truncated or damaged ({reason})") from None
+    Image.init()  # Pillow registers its rarer readers only when asked
+    image: Image.Image
+    if data.startswith(b"\xff\xd8\xff") and len(data) > 20:
+        # Not Image.open: that judges the size before a smaller scale can be asked for.
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+        scale = 2 * shorter / min(image.size) if shorter else 1
+        if scale < 1:
+            image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
+    else:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _refuse_bomb(image.size, name)
+    image.load()
+    return image
+
+
+def _is_heif(data: bytes) -> bool:
+    """Whether an ISO media file is HEIC; AVIF shares its brands and is left to Pillow."""
+    if data[4:8] != b"ftyp" or data[8:12] not in HEIF_BRANDS:
+        return False
+    box = data[: min(int.from_bytes(data[:4], "big"), 400)]
+    return not {box[k : k + 4] for k in range(16, len(box), 4)} & {b"avif", b"avis"}
 
 
 def _open_heif(data: bytes, name: str) -> Image.Image:
@@ -121,15 +188,9 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
         raise InceptiveError(
             f"{name}: is a HEIC image; to read those: pip install 'inceptive[heic]'"
         ) from None
-    try:
-        heif = pi_heif.open_heif(io.BytesIO(data))
-        _refuse_bomb(heif.size, name)
-        return heif.to_pillow()
-    except InceptiveError:
-        raise
-    except Exception as error:  # as above
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InceptiveError(f"{name}: is truncated or damaged ({reason})") from None
+    heif = pi_heif.open_heif(io.BytesIO(data))
+    _refuse_bomb(heif.size, name)
+    return heif.to_pillow()  # type: ignore[no-any-return]
 
 
 def _refuse_bomb(size: tuple[int, int], name: str) -> None:
@@ -154,18 +215,17 @@ def _what(data: bytes) -> str:
     return "is not an image in a known format, or its header is damaged"
 
 
-def _finish(image: Image.Image, channels: int, name: str = "the image") -> Image.Image:
+def _finish(image: Image.Image, channels: int) -> Image.Image:
     """Upright, 8-bit, on white, in the mode for `channels`."""
     with contextlib.suppress(Exception):  # unreadable EXIF says nothing about the pixels
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         image = _to_eight_bits(image)
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+    elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        if image.mode == "La":
+            image = image.convert("LA")
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    if channels not in (1, 3):
-        raise InceptiveError(f"{name}: pictures have 1 or 3 channels, not {channels}")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     mode = "RGB" if channels == 3 else "L"
     if image.mode == mode:
         return image
@@ -181,21 +241,25 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     Whole numbers: the range is the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest
     sample (cameras put 12 bits into 16). Floats: 0-1 if they lie in it, else 0-255 if they lie in
     that. Anything beyond, or below zero, is stretched from its least to its greatest value.
-    Samples that are not finite become black.
+    Samples that are not finite become black, one that is declared transparent white.
     """
-    samples = np.asarray(image, dtype=np.float64)
+    samples = np.asarray(image)
     finite = np.isfinite(samples)
-    samples = np.where(finite, samples, 0.0)
-    low, high = float(samples.min()), float(samples.max())
+    known = samples[finite] if finite.any() else np.zeros(1)
+    low, high = float(known.min()), float(known.max())
     whole = not image.mode.startswith("F")
     ranges = (255.0, 1023.0, 4095.0, 16383.0, 65535.0) if whole else (1.0, 255.0)
     top = next((top for top in ranges if low >= 0 and high <= top), None)
     if top is None:
-        bottom, top = low, max(high, low + 1e-12)
+        bottom, width = low, high - low or 1.0
     else:
-        bottom = 0.0
-    scaled = (samples - bottom) * (255.0 / (top - bottom))
-    return Image.fromarray(np.where(finite, np.rint(scaled), 0).clip(0, 255).astype(np.uint8))
+        bottom, width = 0.0, top
+    scaled = np.rint((np.where(finite, samples, bottom) - bottom) * (255.0 / width))
+    scaled[~finite] = 0
+    clear = image.info.get("transparency")
+    if isinstance(clear, int | float):
+        scaled[samples == clear] = 255
+    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -214,14 +278,28 @@ class Preprocessing:
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
+        """Raises InceptiveError for a value that no preprocessing can have."""
+        if type(self.size) is not int or self.size < 1:
+            raise InceptiveError(f"preprocessing: size is a number of pixels, not {self.size!r}")
+        if self.channels not in (1, 3):
+            raise InceptiveError(f"preprocessing: channels are 1 or 3, not {self.channels!r}")
         if self.interpolation not in FILTERS:
-            raise InceptiveError(f"interpolation is one of {', '.join(FILTERS)}")
-        if not 0 < self.crop <= 1:
-            raise InceptiveError(f"crop is a share of the shorter side, not {self.crop}")
-        if not len(self.mean) == len(self.std) == self.channels:
             raise InceptiveError(
-                f"mean and std need one number for each of {self.channels} channels"
+                f"preprocessing: interpolation is one of {', '.join(FILTERS)}, "
+                f"not {self.interpolation!r}"
             )
+        if not (_all_numbers((self.crop,)) and 0.01 <= self.crop <= 1):
+            raise InceptiveError(
+                f"preprocessing: crop is a share of the shorter side, 0.01 to 1, not {self.crop!r}"
+            )
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not _all_numbers(values) or len(values) != self.channels:
+                raise InceptiveError(
+                    f"preprocessing: {name} is one number for each of {self.channels} channels, "
+                    f"not {values!r}"
+                )
+        if min(self.std) <= 0:
+            raise InceptiveError(f"preprocessing: std is above 0, not {self.std!r}")
 
     @property
     def resize(self) -> int:
@@ -259,7 +337,9 @@ class Preprocessing:
         """Raises InceptiveError if `values` names what a Preprocessing has not."""
         known = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or set(values) - known:
-            raise InceptiveError(f"preprocessing takes {', '.join(sorted(known))}; found {values}")
+            raise InceptiveError(
+                f"preprocessing takes {', '.join(sorted(known))}; found {values!r}"
+            )
         lists = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         try:
             return cls(**lists)
@@ -267,12 +347,26 @@ class Preprocessing:
             raise InceptiveError(f"preprocessing: {error}") from None
 
 
+def _all_numbers(values: Any) -> bool:
+    return isinstance(values, tuple | list) and all(
+        isinstance(one, int | float) and isfinite(one) for one in values
+    )
+
+
 def resize_shorter(image: Image.Image, side: int, interpolation: Interpolation) -> Image.Image:
-    """`image` with its shorter side `side` pixels long and its proportions kept."""
+    """`image` with its shorter side `side` pixels long and its proportions kept.
+
+    Raises InceptiveError for a picture so long that the result would be over MAX_PIXELS.
+    """
     scale = side / min(image.size)
     size = (max(side, round(image.width * scale)), max(side, round(image.height * scale)))
     if image.size == size:
         return image
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InceptiveError(
+            f"a picture of {image.width} x {image.height} pixels is too long and thin to be seen "
+            f"with its shorter side at {side}"
+        )
     return image.resize(size, FILTERS[interpolation])
 
 
@@ -287,4 +381,4 @@ def as_array(image: Image.Image) -> np.ndarray:
     """A grey or RGB image as uint8 (C, H, W)."""
     array = np.asarray(image)
     planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return np.ascontiguousarray(planes)
+    return planes.copy()
