@@ -51,7 +51,9 @@ def find(paths: list[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        images, others = list_images(path)
+        images, others, unread = list_images(path)
+        for note in unread:
+            say(f"note: {note}")
         if others:
             first = printable(others[0])
             say(

@@ -6,6 +6,7 @@ the cache (INCEPTIVE_CACHE, else ~/.cache/inceptive), or downloaded with its has
 
 import gzip
 import hashlib
+import http.client
 import importlib.util
 import io
 import os
@@ -13,6 +14,7 @@ import pickle
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from inceptive.data.folder import Progress, arrange, scan_all
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.split import digest, divide
 from inceptive.errors import InceptiveError
+from inceptive.files import write_whole
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -49,7 +52,7 @@ SOLAR_GRADES = {"0.0": "functional", "0.3333333333333333": "possibly defective",
 def cache_folder() -> Path:
     """Where downloads are kept: INCEPTIVE_CACHE, else inceptive in the user's cache."""
     if given := os.environ.get("INCEPTIVE_CACHE"):
-        return Path(given)
+        return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inceptive"
 
 
@@ -77,7 +80,10 @@ def fashion_mnist(option: str, shares: Shares, progress: Progress | None) -> Dat
 
     def part(name: str) -> Samples:
         images = _idx(_fashion_file(f"{name}-images-idx3-ubyte.gz"), 3)
-        labels = _idx(_fashion_file(f"{name}-labels-idx1-ubyte.gz"), 1)
+        path = _fashion_file(f"{name}-labels-idx1-ubyte.gz")
+        labels = _idx(path, 1)
+        if len(labels) != len(images) or (labels >= len(FASHION_CLASSES)).any():
+            raise InceptiveError(f"{path}: its labels are not those of {name}-images-idx3-ubyte.gz")
         return Samples(images, labels.astype(np.int64), f"fashion-mnist/{name}")
 
     splits = _divided(part("train"), Shares(shares.val, 0.0)) | {"test": part("t10k")}
@@ -91,7 +97,7 @@ def cifar10(option: str, shares: Shares, progress: Progress | None) -> Data:
     publisher asked. Nothing in the archive's pickles is executed.
     """
     if option:
-        path = Path(option)
+        path = Path(option).expanduser()
         if not path.is_file():
             raise InceptiveError(f"cifar10: there is no file {option}")
     else:
@@ -132,7 +138,11 @@ def solar(option: str, shares: Shares, progress: Progress | None) -> Data:
             "pip install elpv-dataset"
         )
     folder = Path(spec.submodule_search_locations[0]) / "data"
-    rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines() if line]
+    try:
+        table = (folder / "labels.csv").read_text()
+    except OSError as error:
+        raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {error}") from None
+    rows = [line.split() for line in table.splitlines() if line]
 
     def name(probability: str, cell: str) -> str:
         grade = SOLAR_GRADES.get(probability, "unknown")
@@ -168,21 +178,27 @@ def _divided(samples: Samples, shares: Shares) -> dict[str, Samples]:
     return {part: samples.take(split == part) for part in parts}
 
 
-def _fashion_file(name: str) -> bytes:
+def _fashion_file(name: str) -> Path:
     for folder in (FASHION_DEBIAN, cache_folder() / "fashion-mnist"):
         if (folder / name).exists():
-            return gzip.decompress((folder / name).read_bytes())
+            return folder / name
     path = cache_folder() / "fashion-mnist" / name
     download(FASHION_URL + name, FASHION_SHA256[name], path)
-    return gzip.decompress(path.read_bytes())
+    return path
 
 
-def _idx(content: bytes, dimensions: int) -> np.ndarray:
+def _idx(path: Path, dimensions: int) -> np.ndarray:
     """An array in LeCun's idx format, unsigned bytes: magic 0 0 8 d, d big-endian sizes, data."""
-    if content[:4] != bytes([0, 0, 8, dimensions]):
-        raise InceptiveError(f"not an idx file of {dimensions} dimensions: starts {content[:4]!r}")
-    shape = np.frombuffer(content, ">i4", dimensions, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    try:
+        content = gzip.decompress(path.read_bytes())
+        if content[:4] != bytes([0, 0, 8, dimensions]):
+            raise ValueError(f"starts {content[:4]!r}")
+        shape = np.frombuffer(content, ">i4", dimensions, offset=4)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise InceptiveError(
+            f"{path}: is not an idx file of {dimensions} dimensions, gzipped ({error}); remove it"
+        ) from None
 
 
 def download(url: str, sha256: str, path: Path) -> None:
@@ -194,16 +210,16 @@ def download(url: str, sha256: str, path: Path) -> None:
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             content = answer.read()
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise InceptiveError(f"{url} cannot be downloaded ({error}); {by_hand}") from None
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
         raise InceptiveError(f"{url} cannot be downloaded ({reason}); {by_hand}") from None
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise InceptiveError(f"{url} is not the file expected (SHA-256 {found}); {by_hand}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_bytes(content)
-    beside.replace(path)
+    write_whole(path, lambda beside: beside.write_bytes(content) and None)
 
 
 def _cifar_archive(
@@ -222,12 +238,18 @@ def _cifar_archive(
                 if name.startswith("data_batch_") or name == "test_batch":
                     batch = plain_pickle(content.read())
                     rows = np.asarray(batch[b"data"], dtype=np.uint8)
-                    batches[name] = rows, np.asarray(batch[b"labels"], dtype=np.int64)
+                    labels = np.asarray(batch[b"labels"], dtype=np.int64)
+                    if rows.shape != (len(labels), 3072) or (labels % 10 != labels).any():
+                        raise ValueError(f"{name} is not pictures of 3,072 bytes with labels 0-9")
+                    batches[name] = rows, labels
                 elif name == "batches.meta":
                     listed = plain_pickle(content.read())[b"label_names"]
                     names = tuple(one.decode() for one in listed)
-    except (tarfile.TarError, OSError, EOFError, KeyError, ValueError, TypeError) as error:
-        raise InceptiveError(f"{path}: is not CIFAR-10's python archive ({error})") from None
+            while archive.fileobj and archive.fileobj.read(2**20):
+                pass  # what compresses the archive checks its sum at the end
+    except Exception as error:  # a damaged archive may raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InceptiveError(f"{path}: is not CIFAR-10's python archive ({reason})") from None
     if not names:
         raise InceptiveError(f"{path}: lacks batches.meta; is it cifar-10-python.tar.gz?")
     return batches, names
@@ -252,12 +274,41 @@ class _Plain(pickle.Unpickler):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return _empty_array
         if module == "numpy" and name in ("ndarray", "dtype"):
-            return {"ndarray": np.ndarray, "dtype": np.dtype}[name]
+            return {"ndarray": _ndarray, "dtype": _Dtype}[name]
         raise InceptiveError(f"a pickle that wants to run {module}.{name}: refused")
 
 
-def _empty_array(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray:
+def _ndarray(*arguments: Any) -> Any:
+    """Stands for numpy.ndarray, which a pickle may name but not call."""
+    raise InceptiveError("a pickle that wants to run numpy.ndarray: refused")
+
+
+class _Dtype:
+    """Stands for numpy.dtype. The real ones would let a pickle pass bytes off as objects."""
+
+    def __init__(self, code: str | bytes, align: object = False, copy: object = False):
+        if code not in ("u1", b"u1"):
+            raise InceptiveError(f"a pickle of an array of {code!r}, not of bytes: refused")
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+class _Array:
+    """Stands for a numpy.ndarray of bytes that a pickle rebuilds."""
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, bytes]) -> None:
+        _, shape, dtype, fortran, raw = state
+        if not isinstance(dtype, _Dtype):
+            raise InceptiveError("a pickle of an array without a type: refused")
+        self.array = np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.array, dtype=dtype)
+
+
+def _empty_array(kind: Any, shape: tuple[int, ...], code: bytes) -> _Array:
     """NumPy's `_reconstruct` for a plain array, to be filled by the pickle's state."""
-    if kind is not np.ndarray:
+    if kind is not _ndarray:
         raise InceptiveError("a pickle of an array subclass: refused")
-    return np.ndarray.__new__(np.ndarray, shape, code)
+    return _Array()

@@ -10,7 +10,7 @@ near-copies are found, and the content of each file decides on which side of the
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +87,7 @@ def read_folder(
     listed = [
         (split, name, path)
         for split, folder in parts
-        for name, paths in _class_folders(folder, notes)
+        for name, paths in _class_folders(folder, notes, root)
         for path in paths
     ]
     if not listed:
@@ -117,25 +117,37 @@ def read_folder(
     return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
 
 
-def list_images(folder: Path) -> tuple[list[str], list[str]]:
-    """Image files under `folder`, sorted, and other files (both as paths); hidden ones in neither.
+def list_images(
+    folder: Path, elsewhere: Iterable[Path] = ()
+) -> tuple[list[str], list[str], list[str]]:
+    """Image files under `folder` and other files, sorted paths; and notes on what cannot be read.
 
-    Links are followed, each real folder once, so a loop of links ends.
+    Hidden files and folders are in neither. Links are followed, each real folder once and those in
+    `elsewhere` never, so a loop of links ends.
     """
-    images, others = [], []
-    seen = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        status = os.stat(where)
-        if (status.st_dev, status.st_ino) in seen:
+    images, others, notes = [], [], []
+    seen = {_identity(path) for path in elsewhere} - {_identity(folder)}
+
+    def refused(error: OSError) -> None:
+        path = printable(error.filename)
+        notes.append(f"{path} cannot be read ({error.strerror}) and is left out")
+
+    for where, folders, files in os.walk(folder, onerror=refused, followlinks=True):
+        if _identity(where) in seen:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(_identity(where))
         folders[:] = sorted(name for name in folders if not _hidden(name))
         for name in files:
             if not _hidden(name):
                 kind = images if Path(name).suffix.lower() in SUFFIXES else others
                 kind.append(os.path.join(where, name))
-    return sorted(images), sorted(others)
+    return sorted(images), sorted(others), notes
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _hidden(name: str) -> bool:
@@ -154,28 +166,53 @@ def _folders(root: Path) -> list[Path]:
 def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
     """("train" | "val" | "test", folder) for each; ("", root) for a folder that is not divided."""
     folders = _folders(root)
-    if not folders or any(folder.name.lower() not in SPLIT_FOLDERS for folder in folders):
+    parts = [
+        (SPLIT_FOLDERS[folder.name.lower()], folder)
+        for folder in folders
+        if folder.name.lower() in SPLIT_FOLDERS
+    ]
+    others = [folder for folder in folders if folder.name.lower() not in SPLIT_FOLDERS]
+    trained = "train" in {split for split, _ in parts}
+    # Beside other folders, one called "train" is a class if photographs lie in it directly.
+    if not parts or (others and (not trained or any(_loose(folder) for _, folder in parts))):
         return [("", root)]
-    parts = [(SPLIT_FOLDERS[folder.name.lower()], folder) for folder in folders]
-    if "train" not in {split for split, _ in parts}:
+    if not trained:
         names = ", ".join(folder.name for _, folder in parts)
         raise InceptiveError(f"{printable(root)}: has {names} but no train folder")
+    notes += [f"{printable(one)} lies beside the train folder and is left out" for one in others]
+    _note_loose(root, notes)
     return parts
 
 
-def _class_folders(root: Path, notes: list[str]) -> Iterator[tuple[str, list[str]]]:
-    loose = [
+def _loose(folder: Path) -> list[Path]:
+    """Image files that lie in `folder` itself."""
+    return sorted(
         path
-        for path in root.iterdir()
+        for path in folder.iterdir()
         if path.is_file() and path.suffix.lower() in SUFFIXES and not _hidden(path.name)
-    ]
-    if loose:
+    )
+
+
+def _note_loose(root: Path, notes: list[str]) -> None:
+    if loose := _loose(root):
         notes.append(
             f"{len(loose)} images lie in {printable(root)} outside any class folder and are left "
             f"out, among them {printable(loose[0].name)}"
         )
-    for folder in _folders(root):
-        images, others = list_images(folder)
+
+
+def _class_folders(root: Path, notes: list[str], top: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each class under `root` with its images; `top` is the whole set's folder."""
+    _note_loose(root, notes)
+    for path in sorted(root.iterdir()):
+        if path.is_symlink() and not path.exists() and not _hidden(path.name):
+            notes.append(f"{printable(path)} is a link to nothing and is left out")
+    around = {_identity(top), _identity(root)}
+    folders = [folder for folder in _folders(root) if _identity(folder) not in around]
+    for folder in folders:
+        # A link that leads up or across would count one class's images for another.
+        images, others, unread = list_images(folder, [top, root, *folders])
+        notes += unread
         if others:
             notes.append(
                 f"{len(others)} files in {printable(folder)} are not named as images and are left "
@@ -231,7 +268,7 @@ def _divide(
     given: np.ndarray, labels: np.ndarray, files: list[Scanned], groups: np.ndarray, shares: Shares
 ) -> np.ndarray:
     """The split of each file: as the folders say, and what they lack taken out of the rest."""
-    split = given.copy()
+    split = given.astype("<U5")
     undivided = (given == "") | (given == "train")
     lacking = Shares(
         val=0.0 if "val" in given else shares.val,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from inceptive.data.source import Samples
+from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array, resize_box
 
 MEMORY_LIMIT = 4 * 2**30
@@ -116,11 +118,12 @@ class FileBatches:
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = permutation(len(self.samples), self.seed, number).tolist()
         size = self.batch_size
-        yield from DataLoader(
+        loader = DataLoader(
             _Cropped(self, number),
             batch_sampler=[order[k * size : (k + 1) * size] for k in range(len(self))],
             num_workers=self.workers,
         )
+        yield from _told_in_one_line(loader)
 
 
 class _Cropped(Dataset[tuple[Tensor, int]]):
@@ -146,7 +149,16 @@ def in_order(
 ) -> Iterator[Tensor]:
     """Batches of images (N, C, S, S) of uint8 in the order of `samples`, as they are judged."""
     loader = DataLoader(_Judged(samples, preprocessing), batch_size=batch_size, num_workers=workers)
-    yield from loader
+    yield from _told_in_one_line(loader)
+
+
+def _told_in_one_line(loader: DataLoader[Any]) -> Iterator[Any]:
+    """What `loader` gives; of a worker's InceptiveError only the line itself, not its traceback."""
+    try:
+        yield from loader
+    except InceptiveError as error:
+        last = str(error).strip().splitlines()[-1]
+        raise InceptiveError(last.removeprefix("inceptive.errors.InceptiveError: ")) from None
 
 
 class _Judged(Dataset[Tensor]):

@@ -6,6 +6,7 @@ from inceptive.data.builtin import BUILTIN
 from inceptive.data.folder import Progress, read_folder
 from inceptive.data.source import Data, Shares
 from inceptive.errors import InceptiveError
+from inceptive.images import printable
 
 
 def open_data(
@@ -15,13 +16,18 @@ def open_data(
 
     A folder of that name comes before a built-in set. Raises InceptiveError if there is neither.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
+    shown = printable(name)
+    try:
+        path = Path(name).expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError) as error:  # no such user's home, too long a name
+        raise InceptiveError(f"{shown}: {getattr(error, 'strerror', None) or error}") from None
+    if is_folder:
         return read_folder(path, shares, strict, progress)
     builtin, _, option = name.partition(":")
     if builtin in BUILTIN:
         return BUILTIN[builtin](option, shares, progress)
     known = ", ".join(BUILTIN)
-    if path.exists():
-        raise InceptiveError(f"{name}: is a file; expected a folder of class folders, or {known}")
-    raise InceptiveError(f"{name}: there is no such folder, nor a built-in set; those are {known}")
+    if exists:
+        raise InceptiveError(f"{shown}: is a file; expected a folder of class folders, or {known}")
+    raise InceptiveError(f"{shown}: there is no such folder, nor a built-in set; those are {known}")

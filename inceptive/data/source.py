@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from inceptive.errors import InceptiveError
-from inceptive.images import Source
+from inceptive.images import Source, printable
 
 SPLITS = ("train", "val", "test")
 
@@ -70,7 +70,9 @@ class Data:
             )
         if name not in self.splits or not len(self.splits[name]):
             filled = [split for split, samples in self.splits.items() if len(samples)]
-            raise InceptiveError(f"{self.name} has no {name} split; it has: {', '.join(filled)}")
+            raise InceptiveError(
+                f"{printable(self.name)} has no {printable(name)} split; it has: {', '.join(filled)}"
+            )
         return self.splits[name]
 
     def counts(self, split: str) -> np.ndarray:
@@ -86,7 +88,7 @@ class Shares:
     test: float = 0.15
 
     def __post_init__(self) -> None:
-        if min(self.val, self.test) < 0 or self.val + self.test >= 1:
+        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
             raise InceptiveError(
                 f"val {self.val} and test {self.test} are shares of the images that together "
                 "leave some for training"

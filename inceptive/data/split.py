@@ -24,11 +24,6 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def difference_hash(thumbnail: np.ndarray) -> np.ndarray:
-    """Where brightness falls from left to right in a thumbnail (16, 17) of uint8: (256,) of bool."""
-    return (thumbnail[:, 1:] < thumbnail[:, :-1]).ravel()
-
-
 def near_duplicates(thumbnails: np.ndarray, digests: list[str]) -> np.ndarray:
     """A group number for each of N images, (N,): equal for copies and near-copies.
 
@@ -61,6 +56,7 @@ def near_duplicates(thumbnails: np.ndarray, digests: list[str]) -> np.ndarray:
 def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
     """Pairs (P, 2) of indices i < j whose pictures nearly agree."""
     n = len(thumbnails)
+    # The difference hash: where brightness falls from left to right, 256 bits.
     falls = (thumbnails[:, :, 1:] < thumbnails[:, :, :-1]).reshape(n, -1)
     signs = np.where(falls, 1.0, -1.0).astype(np.float32)  # dot product = bits - 2 * differing
     least = signs.shape[1] - 2 * NEAR_BITS if n else 0
@@ -71,10 +67,12 @@ def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
         i += start
         found.append(np.stack([i[i < j], j[i < j]], axis=1))
     pairs = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
-    apart = np.array(
-        [np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean() for i, j in pairs]
-    )
-    return pairs[apart < NEAR_LEVELS] if len(pairs) else pairs
+    near = [
+        pair[np.abs(thumbnails[pair[:, 0]].astype(np.int16) - thumbnails[pair[:, 1]]).mean((1, 2))
+             < NEAR_LEVELS]
+        for pair in np.array_split(pairs, len(pairs) // 4096 + 1)
+    ]  # fmt: skip
+    return np.concatenate(near)
 
 
 def divide(
@@ -97,15 +95,22 @@ def divide(
     for of_class in by_class.values():
         of_class.sort()
         total = sum(len(indices) for _, indices in of_class)
-        for name, share in (("test", shares.test), ("val", shares.val)):
+        wanted = [(n, s) for n, s in (("test", shares.test), ("val", shares.val)) if s > 0]
+        for position, (name, share) in enumerate(wanted):
             quota = round(total * share)
-            if share > 0 and total >= 3:
+            if total >= 3:
                 quota = max(quota, 1)
-            while quota > 0 and len(of_class) > 1:
-                # A group larger than what is still wanted stays for training.
+            spared = len(wanted) - position  # groups left to training and to the splits to come
+            given = 0
+            while quota > 0 and len(of_class) > spared:
+                # A group larger than what is still wanted stays for training, unless the split
+                # would have nothing of this class: then it gets the smallest.
                 fits = next((k for k, (_, g) in enumerate(of_class) if len(g) <= quota), None)
                 if fits is None:
-                    break
+                    if given or total < 3:
+                        break
+                    fits = min(range(len(of_class)), key=lambda k: len(of_class[k][1]))
+                given += 1
                 _, indices = of_class.pop(fits)
                 split[indices] = name
                 quota -= len(indices)
