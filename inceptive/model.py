@@ -109,7 +109,7 @@ def initialise(module: nn.Module) -> None:
     of GoogLeNet does not print its own; torch's default (variance 1 / (3 fan-in)) shrinks the
     signal by sqrt(6) a layer, and the logits of different images become equal. A linear layer
     that ends in logits has no ReLU: variance 1 / fan-in there, and 0.01 squared for the last one,
-    so that training starts near a loss of ln K.
+    so that the first loss is not far from ln K.
     """
     if isinstance(module, nn.Conv2d | nn.Linear):
         fan_in = module.weight[0].numel()

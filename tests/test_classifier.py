@@ -79,7 +79,7 @@ def without(key):
     ("config.json", without("net"), "config.json: lacks or garbles 'net'"),
     ("config.json", lambda c: c.replace(b"googlenet.bn", b"alexnet"), "no net is called 'alexnet'"),
     ("config.json", lambda c: c.replace(b'"size"', b'"sise"'), "preprocessing takes"),
-    ("config.json", lambda c: c.replace(b'"num_classes": 3', b'"num_classes": 4'), "fc.bias is"),
+    ("config.json", lambda c: c.replace(b'"num_classes": 3', b'"num_classes": 4'), "aux_4a.fc2.bias is"),
     ("model.safetensors", lambda c: c[:1000], "model.safetensors: is damaged"),
     ("model.safetensors", lambda c: b"", "model.safetensors: is damaged"),
     ("model.safetensors", lambda c: b"\x80\x04pickle", "model.safetensors: is damaged"),

@@ -114,8 +114,8 @@ def test_train_says_what_it_does_and_writes_a_model_folder(trained):
     out, done = trained
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{out}\n"
-    assert "2 classes, images: 24 train, 8 val, 8 test" in done.stderr
-    assert "epoch 3/3" in done.stderr and "validation images right" in done.stderr
+    assert "2 classes, images: 36 train, 12 val, 12 test" in done.stderr
+    assert "epoch 6/6" in done.stderr and "validation images right" in done.stderr
     assert sorted(path.name for path in out.iterdir()) == [
         "README.md",
         "config.json",
@@ -123,7 +123,7 @@ def test_train_says_what_it_does_and_writes_a_model_folder(trained):
         "model.safetensors",
     ]
     history = list(csv.DictReader((out / "history.csv").open()))
-    assert [row["epoch"] for row in history] == ["1", "2", "3"]
+    assert [row["epoch"] for row in history] == list("123456")
     assert {"loss", "loss_aux_4a", "loss_aux_4d", "top1", "val_loss", "val_top1", "lr"} <= set(
         history[0]
     )
@@ -146,8 +146,8 @@ def test_evaluate_judges_the_test_split_and_json_is_one_object(trained, stripes,
     done = command("evaluate", out, stripes, "--json", "--out", tmp_path / "judged")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["split"] == "test" and found["count"] == 8
-    assert sum(map(sum, found["confusion"])) == 8
+    assert found["split"] == "test" and found["count"] == 12
+    assert sum(map(sum, found["confusion"])) == 12
     low, high = found["top1_interval"]
     assert low <= found["top1"] <= high
     assert json.loads((tmp_path / "judged/evaluation.json").read_text()) == found
@@ -159,7 +159,7 @@ def test_evaluate_judges_the_test_split_and_json_is_one_object(trained, stripes,
 def test_evaluate_prints_a_table_for_people(trained, stripes):
     done = command("evaluate", trained[0], stripes, "--split", "all", "--crops", "10")
     assert done.returncode == 0, done.stderr
-    assert "40 all images" in done.stdout and "10 crops" in done.stdout
+    assert "60 all images" in done.stdout and "10 crops" in done.stdout
     assert "95 % interval" in done.stdout and "true \\ answered" in done.stdout
 
 
@@ -263,12 +263,12 @@ def test_training_names_broken_images_first_and_goes_on_without_them(stripes, ti
     told = done.stderr.index("broken.png: is truncated or damaged")
     assert told < done.stderr.index("epoch 1/1")
     done = command("train", data, "--recipe", tiny, "--out", tmp_path / "two", "--strict")
-    assert done.returncode == 1 and "1 of 41 files cannot be read" in done.stderr
+    assert done.returncode == 1 and "1 of 61 files cannot be read" in done.stderr
     assert not (tmp_path / "two").exists()
 
 
 def start_training(data, recipe, out, *more):
-    words = ["train", data, "--recipe", recipe, "--out", out, "--set", "epochs=6", *more]
+    words = ["train", data, "--recipe", recipe, "--out", out, *more]
     code = "from inceptive.cli import main; main()"
     return subprocess.Popen([sys.executable, "-c", code, *map(str, words)],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
@@ -283,12 +283,9 @@ def wait_for(path, process, seconds=120):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_training_that_was_stopped_goes_on_and_ends_as_if_never_stopped(
-    how, stripes, tiny, tmp_path
+    how, stripes, tiny, trained, tmp_path
 ):
-    whole = command("train", stripes, "--recipe", tiny, "--out", tmp_path / "whole",
-                    "--set", "epochs=6")  # fmt: skip
-    assert whole.returncode == 0
-    out = tmp_path / "cut"
+    whole, out = trained[0], tmp_path / "cut"
     process = start_training(stripes, tiny, out)
     wait_for(out / "checkpoint.pt", process)
     process.send_signal(how)
@@ -303,13 +300,12 @@ def test_a_training_that_was_stopped_goes_on_and_ends_as_if_never_stopped(
     resumed = command("train", stripes, "--out", out, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "going on after epoch" in resumed.stderr
-    assert (out / "model.safetensors").read_bytes() == (
-        tmp_path / "whole/model.safetensors"
-    ).read_bytes()
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (out, whole)]
+    assert weights[0] == weights[1]
     rows = [
         [{k: row[k] for k in row if k not in ("seconds", "images_per_second")}
          for row in csv.DictReader((folder / "history.csv").open())]
-        for folder in (out, tmp_path / "whole")
+        for folder in (out, whole)
     ]  # fmt: skip
     assert rows[0] == rows[1] and len(rows[0]) == 6
 

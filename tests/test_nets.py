@@ -23,10 +23,15 @@ def test_the_account_has_the_shapes_of_the_torch_modules(name, size, channels):
     net = NETS[name](num_classes=7, channels=channels)
     model = inceptive.build(net).eval()
     seen = {}
+
+    def remember(key):
+        def hook(module, given, out):
+            seen.setdefault(key, tuple(out.shape[1:]))
+
+        return hook
+
     for key, module in model.named_modules():
-        module.register_forward_hook(
-            lambda _, __, out, key=key: seen.setdefault(key, tuple(out.shape[1:]))
-        )
+        module.register_forward_hook(remember(key))
     with torch.inference_mode():
         model.endpoints(images(net, size, 1))
     made = account(net, size)
@@ -182,8 +187,9 @@ def test_the_loss_starts_near_that_of_guessing(name):
     net = NETS[name](num_classes=10)
     model = inceptive.build(net)
     labels = torch.arange(8) % 10
-    loss = torch.nn.functional.cross_entropy(model(images(net, 96, 8) * 2 - 1), labels)
-    assert 1.8 < float(loss) < 3.2  # ln 10 = 2.30
+    with torch.no_grad():
+        logits = model(images(net, 96, 8) * 2 - 1)
+    assert 1.6 < torch.nn.functional.cross_entropy(logits, labels).item() < 3.6  # ln 10 = 2.30
 
 
 def test_endpoints_can_be_named_and_unknown_ones_are_refused():

@@ -42,8 +42,8 @@ def run(data, tiny, out, *changes, recipe=None):
 
 
 def test_it_learns_to_tell_stripes_across_from_stripes_down(stripes, tiny, tmp_path):
-    clf, data, watch = run(stripes, tiny, tmp_path / "m", "epochs=10")
-    assert watch.rows[-1]["loss"] < 0.35 < watch.rows[0]["loss"]
+    clf, data, watch = run(stripes, tiny, tmp_path / "m")
+    assert watch.rows[-1]["loss"] < 0.3 < watch.rows[0]["loss"]
     found = probabilities(clf, data.split("test"))
     assert judge(*found, data.split("test").labels, data.classes)["top1"] == 1.0
 
@@ -78,7 +78,9 @@ def test_streaming_from_files_learns_like_memory(stripes, tiny, tmp_path, monkey
     import inceptive.data.loading as loading
 
     monkeypatch.setattr(loading, "MEMORY_LIMIT", 0)
-    clf, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=6", "augment.area=[0.6, 1.0]")
+    clf, _, watch = run(
+        stripes, tiny, tmp_path / "m", "augment.area=[0.6, 1.0]", "augment.aspect=[0.9, 1.1]"
+    )
     assert watch.rows[-1]["loss"] < 0.45
     assert clf.predict([str(stripes / "down" / "003.png")])[0].top[0][0] == "down"
 
@@ -106,8 +108,8 @@ def test_accumulated_batches_make_one_step(stripes, tiny, tmp_path):
             weights.append(clf.model.state_dict())
     finally:
         torch.nn.Dropout.forward = dropout
-    for key in weights[0]:
-        torch.testing.assert_close(weights[1][key], weights[0][key], rtol=1e-4, atol=1e-6)
+    for key, expected in weights[0].items():
+        assert (weights[1][key] - expected).norm() <= 1e-4 * expected.norm() + 1e-6, key
 
 
 def test_early_stopping_ends_a_training_that_no_longer_gains(stripes, tiny, tmp_path):

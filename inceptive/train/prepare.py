@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from inceptive import nets
+from inceptive.account import account
 from inceptive.classifier import CONFIG, WEIGHTS, Classifier, load_weights
 from inceptive.data.loading import (
     ALL_INTERPOLATIONS,
@@ -94,6 +95,7 @@ def model_for(recipe: Recipe, data: Data, channels: int) -> Model:
     From a folder every layer is taken but the last of each head, which are new for new classes.
     """
     net = nets.find(recipe.net)(len(data.classes), channels=channels)
+    account(net, recipe.image_size)  # too small a picture is refused here, in words
     model = build(net if recipe.aux.weight else net.without_aux())
     if not recipe.weights:
         return model
