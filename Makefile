@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test slow check clean
+.PHONY: demo test slow check lint clean
 
 # Train on real photographs, evaluate on held-out ones, classify one of them.
 demo: $(VENV)/installed
@@ -23,11 +23,12 @@ slow: $(VENV)/tested
 	$(PYTEST) -m slow
 
 # What has to hold before a change lands.
-check: $(VENV)/tested
+check: lint test
+
+lint: $(VENV)/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
