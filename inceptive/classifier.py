@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
+import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 import inceptive
@@ -85,7 +85,7 @@ class Classifier:
         """Write the model folder; each file appears whole or not at all, `config.json` last."""
         folder = Path(folder)
         tensors = {key: value.contiguous() for key, value in self.model.state_dict().items()}
-        write_whole(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": "pt"}))
+        write_whole(folder / WEIGHTS, safetensors.torch.save(tensors, {"format": "pt"}))
         write_text(folder / CARD, model_card(self))
         self.save_config(folder)
 
@@ -127,7 +127,8 @@ class Classifier:
         """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) in float32, on the CPU."""
         device = next(self.model.parameters()).device
         self.model.eval()
-        return self.model(self.normalise(images.to(device))).float().cpu()
+        logits: Tensor = self.model(self.normalise(images.to(device)))
+        return logits.float().cpu()
 
     def probs(self, images: Tensor) -> np.ndarray:
         """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""

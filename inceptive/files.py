@@ -3,15 +3,15 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from inceptive.errors import InceptiveError
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, then put it in its place in one step.
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write `content` to a file beside `path`, then put it in its place in one step.
 
     A reader sees the old file or the new one, after a power cut too. Raises InceptiveError if the
     disk refuses; the old file is then untouched.
@@ -19,9 +19,9 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(beside)
-        beside.chmod(0o666 & ~_umask())  # some writers make private files
-        with open(beside, "rb+") as file:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
         folder = os.open(path.parent, os.O_RDONLY)
@@ -36,15 +36,22 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
             beside.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8") and None)
+    write_whole(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, as_json(value) + "\n")
+
+
+def as_json(value: Any) -> str:
+    """JSON, with nan and infinity (a share of nothing, say) as null: JSON has neither."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

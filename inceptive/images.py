@@ -37,13 +37,13 @@ MAX_PIXELS = 100_000_000
 """Pixels that are decoded at most: 400 MB as RGB. A larger JPEG is read at a smaller scale."""
 
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1".split())
-FILTERS = {
+Interpolation = Literal["nearest", "box", "bilinear", "bicubic"]
+FILTERS: dict[Interpolation, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-Interpolation = Literal["nearest", "box", "bilinear", "bicubic"]
 Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 Box = tuple[float, float, float, float]
 
@@ -165,7 +165,8 @@ def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
         scale = 2 * shorter / min(image.size) if shorter else 1
         if scale < 1:
-            image.draft(None, (int(image.width * scale) + 1, int(image.height * scale) + 1))
+            least = (int(image.width * scale) + 1, int(image.height * scale) + 1)
+            image.draft(None, least)  # type: ignore[no-untyped-call]
     else:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     _refuse_bomb(image.size, name)
@@ -340,7 +341,9 @@ class Preprocessing:
             raise InceptiveError(
                 f"preprocessing takes {', '.join(sorted(known))}; found {values!r}"
             )
-        lists = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        lists: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in values.items()
+        }
         try:
             return cls(**lists)
         except TypeError as error:

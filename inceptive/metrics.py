@@ -24,9 +24,10 @@ class PerClass:
 
 
 def top_k(probs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Whether the true class is among the k most probable: (N,) of bool. Ties count for neither."""
+    """Whether the true class is among the k most probable: (N,) of bool. Ties and nan say no."""
     own = probs[np.arange(len(labels)), labels][:, None]
-    return (probs >= own).sum(axis=1) <= k
+    rank = (probs >= own).sum(axis=1)
+    return np.asarray((rank >= 1) & (rank <= k))
 
 
 def wilson(hits: int, count: int, z: float = Z95) -> Interval:
@@ -87,7 +88,7 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Probabilities (N, K) of logits / temperature, in float64."""
     x = logits.astype(np.float64) / temperature
     x = np.exp(x - x.max(axis=1, keepdims=True))
-    return x / x.sum(axis=1, keepdims=True)
+    return np.asarray(x / x.sum(axis=1, keepdims=True))
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -98,8 +99,13 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     ratio = (sqrt(5) - 1) / 2
 
+    scores = logits.astype(np.float64)
+    scores = scores - scores.max(axis=1, keepdims=True)
+    own = scores[np.arange(len(labels)), labels]
+
     def loss(log_t: float) -> float:
-        return negative_log_likelihood(softmax(logits, float(np.exp(log_t))), labels)
+        t = np.exp(log_t)
+        return float((np.log(np.exp(scores / t).sum(axis=1)) - own / t).mean())
 
     low, high = -3.0, 3.0
     a, b = high - ratio * (high - low), low + ratio * (high - low)

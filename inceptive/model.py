@@ -55,7 +55,9 @@ class Model(nn.Module):
                     self.add_module(head, _module(chain, shape))
         self._last = net.body.parts[-1][0]
         self.apply(initialise)
-        nn.init.normal_(self.get_submodule(self._last).weight, std=0.01)
+        last = self.get_submodule(self._last)
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K), in training and in evaluation; auxiliary heads are not run."""

@@ -122,7 +122,7 @@ def test_train_says_what_it_does_and_writes_a_model_folder(trained):
         "history.csv",
         "model.safetensors",
     ]
-    history = list(csv.DictReader((out / "history.csv").open()))
+    history = list(csv.DictReader(io.StringIO((out / "history.csv").read_text())))
     assert [row["epoch"] for row in history] == list("123456")
     assert {"loss", "loss_aux_4a", "loss_aux_4d", "top1", "val_loss", "val_top1", "lr"} <= set(
         history[0]
@@ -151,7 +151,7 @@ def test_evaluate_judges_the_test_split_and_json_is_one_object(trained, stripes,
     low, high = found["top1_interval"]
     assert low <= found["top1"] <= high
     assert json.loads((tmp_path / "judged/evaluation.json").read_text()) == found
-    rows = list(csv.DictReader((tmp_path / "judged/predictions.csv").open()))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "judged/predictions.csv").read_text())))
     right = sum(row["class"] == row["label"] for row in rows)
     assert right / len(rows) == found["top1"]
 
@@ -304,7 +304,7 @@ def test_a_training_that_was_stopped_goes_on_and_ends_as_if_never_stopped(
     assert weights[0] == weights[1]
     rows = [
         [{k: row[k] for k in row if k not in ("seconds", "images_per_second")}
-         for row in csv.DictReader((folder / "history.csv").open())]
+         for row in csv.DictReader(io.StringIO((folder / "history.csv").read_text()))]
         for folder in (out, whole)
     ]  # fmt: skip
     assert rows[0] == rows[1] and len(rows[0]) == 6

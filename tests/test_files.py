@@ -60,18 +60,15 @@ def test_a_file_takes_the_place_of_the_old_one(tmp_path):
     assert names(tmp_path) == ["text.txt"]
 
 
-def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path):
+def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path, monkeypatch):
     path = tmp_path / "text.txt"
     path.write_text("old")
-
-    def write(beside):
-        beside.write_text("half")
-        assert beside.parent == path.parent
-        assert path.read_text() == "old"
-        beside.write_text("whole")
-
-    write_whole(path, write)
+    seen = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (seen.append(path.read_text()), sync(file)))
+    write_whole(path, b"whole")
     assert path.read_text() == "whole"
+    assert seen == ["old", "whole"]  # the file's content first, then the folder's new entry
 
 
 @pytest.mark.parametrize(
@@ -83,16 +80,18 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path):
     ],
     ids=["OSError", "ValueError", "KeyboardInterrupt"],
 )
-def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, raised, expected):
+def test_a_disk_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path, monkeypatch, raised, expected
+):
     path = tmp_path / "text.txt"
     path.write_text("old")
 
-    def write(beside):
-        beside.write_text("half")
+    def fail(file):
         raise raised
 
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(expected) as caught:
-        write_whole(path, write)
+        write_whole(path, b"half")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["text.txt"]
     if expected is InceptiveError:
@@ -103,10 +102,7 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, rais
 def test_the_permission_bits_follow_the_umask(tmp_path, umask, mask, mode):
     umask(mask)
 
-    def private(beside):
-        os.close(os.open(beside, os.O_CREAT | os.O_WRONLY, 0o600))
-
-    write_whole(tmp_path / "private", private)
+    write_whole(tmp_path / "private", b"")
     write_text(tmp_path / "text", "")
     for name in ("private", "text"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode

@@ -8,7 +8,6 @@ import unicodedata
 import pytest
 
 from inceptive.commands import output
-from inceptive.errors import InceptiveError
 
 NAN = float("nan")
 HEADER = ("class", "images", "f1")
@@ -94,13 +93,6 @@ def test_json_says_null_for_nan_at_any_depth():
 def test_json_keeps_other_scripts_and_the_order_of_keys():
     text = output.as_json({"z": "猫", "a": 'Kä"se'})
     assert text == '{\n  "z": "猫",\n  "a": "Kä\\"se"\n}'
-
-
-def test_one_of_gives_what_it_knows_and_names_it_otherwise():
-    assert output.one_of("--format", "csv", ("text", "csv")) == "csv"
-    with pytest.raises(InceptiveError) as caught:
-        output.one_of("--format", "xml", ("text", "csv"))
-    assert str(caught.value) == "--format 'xml': there are text, csv"
 
 
 @pytest.mark.parametrize(

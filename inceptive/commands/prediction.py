@@ -1,5 +1,6 @@
 """What `inceptive predict` does once torch is loaded."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,9 @@ def write_parquet(found: list[Prediction], top: int, out: Path) -> None:
     )
     columns = list(zip(*_rows(found, top), strict=True)) or [()] * len(schema)
     table = pyarrow.table([list(column) for column in columns], schema=schema)
-    write_whole(out, lambda path: pyarrow.parquet.write_table(table, path))
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(table, content)
+    write_whole(out, content.getbuffer())
 
 
 FORMATS = {"table": _table, "csv": _csv, "json": _json}

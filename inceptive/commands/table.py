@@ -83,7 +83,9 @@ def _row(line: Line) -> tuple[str, ...]:
 
 def _totals(made: Account, aux: bool) -> list[tuple[str, ...]]:
     size = f"{made.image_size} x {made.image_size}"
-    rows = [("total", "", size, f"{made.params:,}", f"{made.macs:,}", "", "")]
+    rows: list[tuple[str, ...]] = [
+        ("total", "", size, f"{made.params:,}", f"{made.macs:,}", "", "")
+    ]
     if aux and made.aux:
         macs = made.macs + sum(line.macs for head in made.aux.values() for line in head)
         with_aux = ("with heads", "", size, f"{made.params_with_aux:,}", f"{macs:,}", "", "")

@@ -219,7 +219,7 @@ def download(url: str, sha256: str, path: Path) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise InceptiveError(f"{url} is not the file expected (SHA-256 {found}); {by_hand}")
-    write_whole(path, lambda beside: beside.write_bytes(content) and None)
+    write_whole(path, content)
 
 
 def _cifar_archive(

@@ -125,7 +125,9 @@ def list_images(
     Hidden files and folders are in neither. Links are followed, each real folder once and those in
     `elsewhere` never, so a loop of links ends.
     """
-    images, others, notes = [], [], []
+    images: list[str] = []
+    others: list[str] = []
+    notes: list[str] = []
     seen = {_identity(path) for path in elsewhere} - {_identity(folder)}
 
     def refused(error: OSError) -> None:

@@ -172,4 +172,4 @@ class _Judged(Dataset[Tensor]):
         return torch.from_numpy(self.preprocessing.load(self.samples.source(index)))
 
 
-ALL_INTERPOLATIONS: tuple[Interpolation, ...] = tuple(FILTERS)  # type: ignore[assignment]
+ALL_INTERPOLATIONS: tuple[Interpolation, ...] = tuple(FILTERS)

@@ -26,7 +26,8 @@ def probabilities(
 
     Raises InceptiveError, naming the file, for an image that cannot be decoded.
     """
-    plain, scaled = [], []
+    plain: list[np.ndarray] = []
+    scaled: list[np.ndarray] = []
     at_once = max(1, VIEWS // count)
 
     def views(index: int) -> np.ndarray:

@@ -52,13 +52,14 @@ class Augment:
         area, aspect = (t.area, t.aspect) if not self.cropped else ((1.0, 1.0), (1.0, 1.0))
         part = draw.uniform(*area)
         ratio = draw.uniform(*aspect).sqrt()
-        w, h = part.sqrt() * ratio, part.sqrt() / ratio
+        w, h = (part.sqrt() * ratio).clamp(max=1), (part.sqrt() / ratio).clamp(max=1)
+        turns = draw.integers(4) if t.dihedral else torch.zeros(n, device=x.device)
+        # A quarter turn lays the crop's width down the picture.
+        across, down = torch.where(turns % 2 == 1, h, w), torch.where(turns % 2 == 1, w, h)
         # A crop lies inside the picture; a shift may leave it, by so much of the side.
-        free_x, free_y = (1 - w).clamp(min=0) + 2 * t.shift, (1 - h).clamp(min=0) + 2 * t.shift
+        free_x, free_y = 1 - across + 2 * t.shift, 1 - down + 2 * t.shift
         centre = torch.stack([draw.uniform(-1, 1) * free_x, draw.uniform(-1, 1) * free_y], 1)
-        angle = draw.uniform(-t.rotate, t.rotate).deg2rad()
-        if t.dihedral:
-            angle = angle + draw.integers(4) * (torch.pi / 2)
+        angle = draw.uniform(-t.rotate, t.rotate).deg2rad() + turns * (torch.pi / 2)
         mirror = torch.ones(n, device=x.device)
         if t.flip or t.dihedral:
             mirror = 1 - 2.0 * draw.integers(2)
@@ -102,7 +103,7 @@ class Augment:
 
     def _erase(self, x: Tensor, draw: "_Draw") -> Tensor:
         """A grey rectangle of 2-33 % of the area over the pictures drawn (arXiv:1708.04896)."""
-        side = torch.arange(x.shape[-1], device=x.device) / x.shape[-1]
+        side = (torch.arange(x.shape[-1], device=x.device) + 0.5) / x.shape[-1]
         area, ratio = draw.uniform(0.02, 0.33), draw.uniform(-1.2, 1.2).exp().sqrt()
         w, h = (area.sqrt() * ratio).clamp(max=1), (area.sqrt() / ratio).clamp(max=1)
         left, top = draw.uniform(0, 1) * (1 - w), draw.uniform(0, 1) * (1 - h)

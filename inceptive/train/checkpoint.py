@@ -1,5 +1,6 @@
 """The state of a training that is not finished, in one file, so that it can go on."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ CHECKPOINT = "checkpoint.pt"
 
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Write the checkpoint: tensors and plain values only. The one before stays until it is whole."""
-    write_whole(folder / CHECKPOINT, lambda path: torch.save(state, path))
+    content = io.BytesIO()  # torch.save to a file tells a full disk in riddles
+    torch.save(state, content)
+    write_whole(folder / CHECKPOINT, content.getbuffer())
 
 
 def load(folder: Path) -> dict[str, Any]:

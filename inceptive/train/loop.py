@@ -104,7 +104,7 @@ class Run:
         self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.average: AveragedModel | None = None
         if recipe.ema.decay:
-            average = get_ema_multi_avg_fn(recipe.ema.decay)
+            average = get_ema_multi_avg_fn(recipe.ema.decay)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         self.progress = Progress()
         self.started = time.monotonic()
@@ -112,7 +112,9 @@ class Run:
     @property
     def judged(self) -> Model:
         """The model that is validated and kept: the averaged one, if the recipe averages."""
-        return self.average.module if self.average else self.model
+        averaged = self.average.module if self.average else self.model
+        assert isinstance(averaged, Model)
+        return averaged
 
     def run(self, resume: bool) -> Classifier:
         if resume:
@@ -227,7 +229,7 @@ class Run:
         self.judged.eval()
         feed, size = self.feed, max(self.recipe.batch_size, 128)
         if feed.val_images is not None:
-            batches = iter(feed.val_images.split(size))
+            batches = iter(torch.split(feed.val_images, size))
         else:
             batches = in_order(feed.val, self.preprocessing, size, self.recipe.data.workers)
         found = []
@@ -327,7 +329,7 @@ def wants_bf16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.backends.cpu.get_cpu_capability()
     flags = torch.cpu.get_capabilities() if capabilities.startswith("AVX512") else {}
     return bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))

@@ -24,6 +24,7 @@ class Objective(nn.Module):
     ):
         super().__init__()
         self.model, self.aux_weight, self.label_smoothing = model, aux_weight, label_smoothing
+        self.class_weight: Tensor | None
         self.register_buffer("class_weight", class_weight, persistent=False)
         self.main = model.net.body.parts[-1][0]
         self.heads = [self.main, *model.net.heads()] if aux_weight else [self.main]

@@ -6,13 +6,14 @@ the recipe as it ran is written into the model folder.
 
 import tomllib
 from importlib import resources
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from inceptive.errors import InceptiveError
-from inceptive.images import Interpolation
+from inceptive.images import Interpolation, printable
 
 Share = float
 
@@ -20,7 +21,7 @@ Share = float
 class Table(BaseModel):
     """One table of a recipe. Unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def _pair(value: Any) -> Any:
@@ -45,10 +46,26 @@ class DataTable(Table):
     @classmethod
     def _one_or_three(cls, value: Any) -> Any:
         """A number, or a list of one or three, as a tuple."""
-        value = [value] if isinstance(value, int | float) else value
-        if not isinstance(value, list | tuple) or len(value) not in (1, 3):
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        numbers = all(type(one) in (int, float) and isfinite(one) for one in values)
+        if not numbers or len(values) not in (1, 3):
             raise ValueError("expected one number, or a list of three")
-        return tuple(float(one) for one in value)
+        return tuple(float(one) for one in values)
+
+    @field_validator("std")
+    @classmethod
+    def _above_zero(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if min(value) <= 0:
+            raise ValueError("expected numbers above 0")
+        return value
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _no_truth(cls, value: Any) -> Any:
+        """Python takes true for 1; a recipe does not."""
+        if isinstance(value, bool):
+            raise ValueError("expected 0, 1 or 3")
+        return value
 
 
 class OptimizerTable(Table):
@@ -130,7 +147,7 @@ class Recipe(Table):
     image_size: int = Field(224, ge=8, le=4096)
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(64, ge=1)
-    seed: int = 1
+    seed: int = Field(1, ge=0, lt=2**32)
     data: DataTable = DataTable()
     optimizer: OptimizerTable = OptimizerTable()
     schedule: ScheduleTable = ScheduleTable()
@@ -164,8 +181,8 @@ def read(name: str, changes: list[str] | None = None) -> Recipe:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InceptiveError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InceptiveError(f"{path}: is not valid TOML ({error})") from None
+    except ValueError as error:  # bad syntax, bad UTF-8, a number of thousands of digits
+        raise InceptiveError(f"{path}: is not valid TOML ({printable(str(error))})") from None
     for change in changes or []:
         _apply(values, change)
     return check(values, str(path) if name not in known else f"recipe {name}")
@@ -182,7 +199,7 @@ def check(values: dict[str, Any], name: str) -> Recipe:
 def _first(error: ValidationError) -> str:
     """One line for the first thing that is wrong, with the key and what it may be."""
     one = error.errors()[0]
-    key = ".".join(str(part) for part in one["loc"] if not isinstance(part, int))
+    key = printable(".".join(str(part) for part in one["loc"] if not isinstance(part, int)))
     if one["type"] == "extra_forbidden":
         table: Any = Recipe
         for part in one["loc"][:-1]:
@@ -198,7 +215,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
         raise InceptiveError(f"--set {change}: expected key=value, as in optimizer.lr=0.1")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         value = text
     *tables, last = key.strip().split(".")
     for table in tables:
