@@ -37,7 +37,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, text.encode())
+    write_whole(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

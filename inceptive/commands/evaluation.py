@@ -57,7 +57,7 @@ def evaluate(request: Request) -> None:
         judged = judge(plain[-1], scaled[-1], samples.labels, data.classes)
         answers.append({"model": name} | about | judged)
     if len(classifiers) > 1:
-        if len({found.shape for found in plain}) > 1:
+        if len({frozenset(classifier.labels) for classifier in classifiers}) > 1:
             raise InceptiveError("models of different classes cannot be averaged")
         together = np.mean(plain, axis=0), np.mean(scaled, axis=0)
         answers.append(

@@ -181,7 +181,7 @@ def read(name: str, changes: list[str] | None = None) -> Recipe:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InceptiveError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:  # bad syntax, bad UTF-8, a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # bad syntax or UTF-8, absurd numbers, nesting
         raise InceptiveError(f"{path}: is not valid TOML ({printable(str(error))})") from None
     for change in changes or []:
         _apply(values, change)
@@ -205,7 +205,8 @@ def _first(error: ValidationError) -> str:
         for part in one["loc"][:-1]:
             table = table.model_fields[part].annotation
         return f"unknown key {key}; there are: {', '.join(table.model_fields)}"
-    return f"{key} = {one['input']!r}: {one['msg'][0].lower()}{one['msg'][1:]}"
+    said = one["msg"].removeprefix("Value error, ")
+    return f"{key} = {one['input']!r}: {said[0].lower()}{said[1:]}"
 
 
 def _apply(values: dict[str, Any], change: str) -> None:
@@ -214,9 +215,12 @@ def _apply(values: dict[str, Any], change: str) -> None:
     if not equals or not key.strip():
         raise InceptiveError(f"--set {change}: expected key=value, as in optimizer.lr=0.1")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except ValueError:
-        value = text
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        parsed = {"value": text}
+    if len(parsed) > 1:
+        raise InceptiveError(f"--set {printable(change)}: expected one key=value")
+    value = parsed["value"]
     *tables, last = key.strip().split(".")
     for table in tables:
         values = values.setdefault(table, {})
