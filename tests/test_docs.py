@@ -1,7 +1,12 @@
 """What the documents say is what the code does."""
 
+import contextlib
+import io
 import re
+import shutil
 from pathlib import Path
+
+from conftest import picture
 
 import inceptive
 
@@ -27,3 +32,18 @@ def test_links_in_the_documents_lead_somewhere():
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([\w:./-]+)\)", path.read_text()):
             assert target.startswith("http") or (path.parent / target).exists(), (path, target)
+
+
+def test_the_example_in_the_readme_runs(trained, tmp_path):
+    """With another model and picture at the paths that `make demo` leaves."""
+    example = re.search(
+        r"```python\n(import inceptive\n.*?)```", (ROOT / "README.md").read_text(), re.S
+    )
+    shutil.copytree(trained[0], tmp_path / "runs/demo")
+    picture("down", 77).save(tmp_path / "runs/demo-cell.png")
+    printed = io.StringIO()
+    with contextlib.chdir(tmp_path), contextlib.redirect_stdout(printed):
+        exec(example[1], {})
+    lines = printed.getvalue().splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == ["down", "across"]
+    assert lines[2].endswith("% of the validation images right")
