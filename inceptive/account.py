@@ -4,7 +4,7 @@ Read from the value alone: no tensor is made. One multiply-add (mac) is one mult
 addition in a convolution or linear layer; FLOPs are two of them. Shapes are (C, H, W) of one image.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from typing import assert_never
@@ -12,16 +12,22 @@ from typing import assert_never
 from inceptive.errors import InceptiveError
 from inceptive.spec import (
     LRN,
+    Activation,
+    Add,
     AvgPool,
+    BatchNorm,
     Chain,
     Concat,
     Conv,
     Dropout,
+    Kernel,
     Linear,
     MaxPool,
+    Multiply,
     Net,
     Node,
     Pad,
+    Separable,
 )
 
 Shape = tuple[int, int, int]
@@ -29,14 +35,27 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class View:
-    """What one position of a map sees: its shape, and of the image `field` pixels at `step` apart."""
+    """What one position of a map sees of the image, and what stands between.
+
+    reach is the height and width, in pixels, of the part of the image that one position depends
+    on; neighbours are `step` pixels apart. depth counts the layers with weights on the longest way.
+    """
 
     shape: Shape
-    field: int = 1
+    reach: tuple[int, int] = (1, 1)
     step: int = 1
+    depth: int = 0
 
-    def through(self, shape: Shape, kernel: int, stride: int) -> "View":
-        return View(shape, self.field + (kernel - 1) * self.step, self.step * stride)
+    @property
+    def field(self) -> int:
+        """The receptive field: the longer side of `reach`."""
+        return max(self.reach)
+
+    def through(self, shape: Shape, kernel: Kernel, stride: int, depth: int = 0) -> "View":
+        """The view of a window's output: `depth` is 1 for a layer with weights."""
+        high, wide = _sides(kernel)
+        reach = self.reach[0] + (high - 1) * self.step, self.reach[1] + (wide - 1) * self.step
+        return View(shape, reach, self.step * stride, self.depth + depth)
 
 
 @dataclass(frozen=True)
@@ -69,6 +88,11 @@ class Account:
     def macs(self) -> int:
         """Multiply-adds for one image, without auxiliary heads."""
         return sum(line.macs for line in self.body)
+
+    @property
+    def depth(self) -> int:
+        """Layers with weights on the longest way from the image to the logits."""
+        return self.body[-1].view.depth
 
     @property
     def params_with_aux(self) -> int:
@@ -127,13 +151,21 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
     match node:
         case Conv(out, kernel, stride, pad, norm):
             size = _slide(name, (h, w), kernel, stride, pad)
-            after = view.through((out, *size), kernel, stride)
-            weights, per_channel = kernel * kernel * c * out, 2 if norm else 1
-            extra = f"{per_channel}·{out}" if norm else f"{out}"
-            formula = f"{kernel}·{kernel}·{c}·{out} + {extra}"
-            kind = f"conv {kernel}×{kernel}" + (f"/{stride}" if stride > 1 else "")
-            params = weights + per_channel * out
-            return [Line(name, kind, after, formula, params, weights * prod(size))], after
+            after = view.through((out, *size), kernel, stride, depth=1)
+            high, wide = _sides(kernel)
+            weights = high * wide * c * out
+            more, extra = _per_channel(out, norm, node.has_bias)
+            formula = f"{high}·{wide}·{c}·{out}{extra}"
+            kind = f"conv {high}×{wide}" + (f"/{stride}" if stride > 1 else "")
+            return [Line(name, kind, after, formula, weights + more, weights * prod(size))], after
+        case Separable(out, kernel, stride, pad, norm, multiplier=multiplier):
+            size = _slide(name, (h, w), kernel, stride, pad)
+            after = view.through((out, *size), kernel, stride, depth=1)
+            weights = (kernel * kernel + out) * c * multiplier
+            more, extra = _per_channel(out, norm, norm is None)
+            formula = f"{kernel}·{kernel}·{c * multiplier} + {c * multiplier}·{out}{extra}"
+            kind = f"separable {kernel}×{kernel}" + (f"/{stride}" if stride > 1 else "")
+            return [Line(name, kind, after, formula, weights + more, weights * prod(size))], after
         case MaxPool(kernel, stride, pad):
             after = view.through((c, *_slide(name, (h, w), kernel, stride, pad)), kernel, stride)
             return [Line(name, f"max {kernel}×{kernel}/{stride}", after)], after
@@ -141,47 +173,91 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
             return _average(node, name, view)
         case LRN(size=channels):
             return [Line(name, f"lrn {channels}", view)], view
+        case BatchNorm():
+            params, extra = _per_channel(c, node, bias=False)
+            return [Line(name, "batch norm", view, extra.removeprefix(" + "), params)], view
+        case Activation(kind):
+            return [Line(name, kind, view)], view
         case Dropout(drop):
             return [Line(name, f"dropout {drop:g}", view)], view
-        case Linear(out):
-            # Every position of the map is read, so the field grows to all of them.
-            after = View((out, 1, 1), view.field + (max(h, w) - 1) * view.step, view.step)
+        case Linear(out, bias=bias):
+            # Every position of the map is read, so the reach grows to all of them.
+            after = replace(view.through((out, 1, 1), (h, w), 1, depth=1), step=view.step)
             given = c * h * w
-            formula = f"{given}·{out} + {out}"
-            return [Line(name, "linear", after, formula, (given + 1) * out, given * out)], after
+            more, extra = _per_channel(out, None, bias)
+            formula = f"{given}·{out}{extra}"
+            return [Line(name, "linear", after, formula, given * out + more, given * out)], after
         case Chain():
             lines: list[Line] = []
             for part, child in node:
-                more, view = _read(child, f"{name}.{part}".lstrip("."), view)
-                lines += more
+                inside, view = _read(child, _within(name, part), view)
+                lines += inside
             return lines, view
         case Concat():
-            return _side_by_side(node, name, view)
+            lines, views = _side_by_side(node, name, view)
+            if len({after.shape[1:] for after in views}) > 1:
+                shapes = [after.shape for after in views]
+                raise InceptiveError(f"{name}: branches of different sizes {shapes}")
+            joined = _joined(views, sum(after.shape[0] for after in views))
+            return [*lines, Line(name, "concat", joined)], joined
+        case Multiply():
+            lines, views = _side_by_side(node, name, view)
+            joined = _equal(name, views)
+            return [*lines, Line(name, "multiply", joined)], joined
+        case Add(branch, shortcut, scale, relu):
+            both = Chain() if shortcut is None else shortcut
+            lines, views = _side_by_side((("branch", branch), ("shortcut", both)), name, view)
+            joined = _equal(name, views)
+            kind = "add" + (f" ×{scale:g}" if scale != 1 else "") + (" + relu" if relu else "")
+            return [*lines, Line(name, kind, joined)], joined
         case _:
             assert_never(node)
 
 
-def _side_by_side(node: Concat, name: str, view: View) -> tuple[list[Line], View]:
-    read = [_read(child, f"{name}.{part}".lstrip("."), view) for part, child in node]
-    views = [after for _, after in read]
-    if len({after.shape[1:] for after in views}) > 1:
-        raise InceptiveError(f"{name}: branches of different sizes {[v.shape for v in views]}")
-    channels = sum(after.shape[0] for after in views)
-    widest = max(views, key=lambda after: after.field)
-    joined = replace(widest, shape=(channels, *widest.shape[1:]))
-    return [*(line for lines, _ in read for line in lines), Line(name, "concat", joined)], joined
+def _per_channel(out: int, norm: BatchNorm | None, bias: bool) -> tuple[int, str]:
+    """Parameters beside the weights, and the formula's end: bias, gamma and beta."""
+    each = int(bias) + (0 if norm is None else 1 + norm.scale)
+    return each * out, (f" + {each}·{out}" if each > 1 else f" + {out}" if each else "")
+
+
+def _within(name: str, part: str) -> str:
+    return f"{name}.{part}".lstrip(".")
+
+
+def _sides(kernel: Kernel) -> tuple[int, int]:
+    return (kernel, kernel) if isinstance(kernel, int) else kernel
+
+
+def _side_by_side(
+    parts: Iterable[tuple[str, Node]], name: str, view: View
+) -> tuple[list[Line], list[View]]:
+    read = [_read(child, _within(name, part), view) for part, child in parts]
+    return [line for lines, _ in read for line in lines], [after for _, after in read]
+
+
+def _joined(views: list[View], channels: int) -> View:
+    """What a position sees through several branches at once: as far as the farthest."""
+    high, wide = (max(after.reach[side] for after in views) for side in (0, 1))
+    depth = max(after.depth for after in views)
+    return View((channels, *views[0].shape[1:]), (high, wide), views[0].step, depth)
+
+
+def _equal(name: str, views: list[View]) -> View:
+    if len({after.shape for after in views}) > 1:
+        shapes = [after.shape for after in views]
+        raise InceptiveError(f"{name}: added or multiplied maps of different shapes {shapes}")
+    return _joined(views, views[0].shape[0])
 
 
 def _average(node: AvgPool, name: str, view: View) -> tuple[list[Line], View]:
     """Windows where the kernel gives the grid (or no grid is asked for), else adaptive ones."""
     c, h, w = view.shape
-    if windows_fit(node, (h, w)):
-        assert node.kernel is not None
-        size = _slide(name, (h, w), node.kernel, node.stride, "valid")
+    if node.kernel is not None and windows_fit(node, (h, w)):
+        size = _slide(name, (h, w), node.kernel, node.stride, node.pad)
         after = view.through((c, *size), node.kernel, node.stride)
         return [Line(name, f"avg {node.kernel}×{node.kernel}/{node.stride}", after)], after
     grid = node.grid or 1
-    window = -(-max(h, w) // grid)  # the widest adaptive window, in positions
+    window = -(-h // grid), -(-w // grid)  # the widest adaptive window, in positions
     step = max(1, max(h, w) // grid)
     after = view.through((c, grid, grid), window, step)
     kind = "avg global" if grid == 1 else f"avg to {grid}×{grid}"
@@ -192,27 +268,41 @@ def windows_fit(node: AvgPool, size: tuple[int, int]) -> bool:
     """Whether `node` slides its windows over a map of `size`; if not it pools adaptively."""
     if node.kernel is None:
         return False
-    slid = tuple((side - node.kernel) // node.stride + 1 for side in size)
+    slid = tuple(positions(side, node.kernel, node.stride, node.pad) for side in size)
     return node.grid is None or slid == (node.grid, node.grid)
 
 
-def _slide(name: str, size: tuple[int, int], kernel: int, stride: int, pad: Pad) -> tuple[int, int]:
+def positions(side: int, kernel: int, stride: int, pad: Pad) -> int:
+    """Positions of a window of `kernel` along `side`; below 1 if it does not fit."""
+    match pad:
+        case "same":
+            return (side + 2 * (kernel // 2) - kernel) // stride + 1
+        case "valid":
+            return (side - kernel) // stride + 1
+        case "ceil":
+            return -(-(side - kernel) // stride) + 1
+        case "tf":
+            return -(-side // stride)
+        case int():
+            return (side + 2 * pad - kernel) // stride + 1
+        case _:
+            assert_never(pad)
+
+
+def tf_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's SAME: what stands before and after `side`, the odd one after."""
+    total = max((positions(side, kernel, stride, "tf") - 1) * stride + kernel - side, 0)
+    return total // 2, total - total // 2
+
+
+def _slide(
+    name: str, size: tuple[int, int], kernel: Kernel, stride: int, pad: Pad
+) -> tuple[int, int]:
     """Positions of a window on a map of `size`. Raises InceptiveError if there is none."""
-
-    def one(side: int) -> int:
-        match pad:
-            case "same":
-                return (side + 2 * (kernel // 2) - kernel) // stride + 1
-            case "valid":
-                return (side - kernel) // stride + 1
-            case "ceil":
-                return -(-(side - kernel) // stride) + 1
-            case _:
-                assert_never(pad)
-
-    positions = one(size[0]), one(size[1])
-    if min(positions) < 1:
+    high, wide = _sides(kernel)
+    found = positions(size[0], high, stride, pad), positions(size[1], wide, stride, pad)
+    if min(found) < 1:
         raise InceptiveError(
-            f"{name or 'a layer'}: no {kernel}×{kernel} window fits on {size[0]}×{size[1]}"
+            f"{name or 'a layer'}: no {high}×{wide} window fits on {size[0]}×{size[1]}"
         )
-    return positions
+    return found

@@ -12,19 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inceptive.account import Shape, account, out_shape, windows_fit
+from inceptive.account import Shape, account, out_shape, tf_padding, windows_fit
 from inceptive.errors import InceptiveError
 from inceptive.spec import (
     LRN,
+    Activation,
+    Add,
     AvgPool,
+    BatchNorm,
     Chain,
     Concat,
     Conv,
     Dropout,
+    Kernel,
     Linear,
     MaxPool,
+    Multiply,
     Net,
     Node,
+    Pad,
+    Separable,
 )
 
 
@@ -65,6 +72,11 @@ class Model(nn.Module):
             if name == self._last:
                 return x
         raise AssertionError("a net ends in its last part")
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer reads, (N, features): for most nets the averages of the last maps."""
+        *_, before, _ = self.net.body.parts
+        return self.endpoints(images, [before[0]])[before[0]].flatten(1)
 
     def endpoints(self, images: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Outputs by name: each part of the body (N, C, H, W) and each auxiliary head (N, K).
@@ -114,6 +126,7 @@ def initialise(module: nn.Module) -> None:
     so that the first loss is not far from ln K.
     """
     if isinstance(module, nn.Conv2d | nn.Linear):
+        # weight[0] holds what one output reads: of a depthwise layer, one channel.
         fan_in = module.weight[0].numel()
         gain = 2.0 if getattr(module, "relu", False) else 1.0
         nn.init.normal_(module.weight, std=sqrt(gain / fan_in))
@@ -126,17 +139,22 @@ def _module(node: Node, shape: Shape) -> nn.Module:
     match node:
         case Conv():
             return ConvUnit(shape[0], node)
-        case MaxPool(kernel, stride, pad):
-            padding = kernel // 2 if pad == "same" else 0
-            return nn.MaxPool2d(kernel, stride, padding, ceil_mode=pad == "ceil")
+        case Separable():
+            return SeparableUnit(shape[0], node)
+        case MaxPool():
+            return Maximum(node)
         case AvgPool():
             return Average(node)
         case LRN(size, alpha, beta, k):
             return nn.LocalResponseNorm(size, alpha, beta, k)
+        case BatchNorm():
+            return Norm(shape[0], node)
+        case Linear():
+            return LinearUnit(shape[0] * shape[1] * shape[2], node)
+        case Activation(kind):
+            return nn.Sigmoid() if kind == "sigmoid" else nn.ReLU()
         case Dropout(drop):
             return nn.Dropout(drop)
-        case Linear(out, relu):
-            return LinearUnit(shape[0] * shape[1] * shape[2], out, relu)
         case Chain():
             chain = nn.Sequential()
             for name, child in node:
@@ -145,8 +163,26 @@ def _module(node: Node, shape: Shape) -> nn.Module:
             return chain
         case Concat():
             return Branches({name: _module(child, shape) for name, child in node})
+        case Multiply():
+            return Product({name: _module(child, shape) for name, child in node})
+        case Add():
+            return Residual(node, shape)
         case _:
             assert_never(node)
+
+
+def _padding(pad: Pad, kernel: Kernel) -> tuple[int, int]:
+    """What torch itself pads, high and wide; `tf` depends on the map's size: see `_pad_tf`."""
+    if isinstance(pad, int):
+        return pad, pad
+    high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+    return (high // 2, wide // 2) if pad == "same" else (0, 0)
+
+
+def _pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tensor:
+    high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+    sides = (*tf_padding(x.shape[3], wide, stride), *tf_padding(x.shape[2], high, stride))
+    return F.pad(x, sides, value=value) if any(sides) else x
 
 
 class ConvUnit(nn.Conv2d):
@@ -155,27 +191,71 @@ class ConvUnit(nn.Conv2d):
     def __init__(self, channels: int, conv: Conv):
         if conv.pad == "ceil":
             raise InceptiveError("a convolution has no ceil mode")
-        padding = conv.kernel // 2 if conv.pad == "same" else 0
-        bias = conv.norm is None
-        super().__init__(channels, conv.out, conv.kernel, conv.stride, padding, bias=bias)
+        padding = _padding(conv.pad, conv.kernel)
+        super().__init__(channels, conv.out, conv.kernel, conv.stride, padding, bias=conv.has_bias)
+        self.tf_kernel = conv.kernel if conv.pad == "tf" else None
         self.relu = conv.relu
-        self.bn: nn.Module | None = None
-        if conv.norm:
-            self.bn = nn.BatchNorm2d(conv.out, conv.norm.eps, conv.norm.momentum)
+        self.bn = Norm(conv.out, conv.norm) if conv.norm else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.tf_kernel is not None:
+            x = _pad_tf(x, self.tf_kernel, self.stride[0])
         x = super().forward(x)
         if self.bn is not None:
             x = self.bn(x)
         return F.relu(x, inplace=True) if self.relu else x
 
 
+class SeparableUnit(nn.Module):
+    """Depthwise, then 1x1 across channels, then `bn` and ReLU where the value asks for them."""
+
+    def __init__(self, channels: int, node: Separable):
+        super().__init__()
+        width = channels * node.multiplier
+        pad = "valid" if node.pad == "tf" else node.pad
+        self.depthwise = nn.Conv2d(
+            channels,
+            width,
+            node.kernel,
+            node.stride,
+            _padding(pad, node.kernel),
+            groups=channels,
+            bias=False,
+        )
+        self.pointwise = ConvUnit(width, Conv(node.out, 1, norm=node.norm, relu=node.relu))
+        self.tf_kernel = node.kernel if node.pad == "tf" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.tf_kernel is not None:
+            x = _pad_tf(x, self.tf_kernel, self.depthwise.stride[0])
+        found: Tensor = self.pointwise(self.depthwise(x))
+        return found
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation of maps (N, C, H, W) or vectors (N, C); no gamma without `scale`."""
+
+    def __init__(self, channels: int, norm: BatchNorm):
+        super().__init__(channels, norm.eps, norm.momentum)
+        if not norm.scale:
+            self.register_parameter("weight", None)
+
+    def reset_parameters(self) -> None:
+        self.reset_running_stats()
+        for parameter, value in ((self.weight, 1.0), (self.bias, 0.0)):
+            if parameter is not None:
+                nn.init.constant_(parameter, value)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Both (N, C, H, W) and (N, C) are normalised alike: there is nothing to refuse."""
+
+
 class LinearUnit(nn.Linear):
     """Flatten (N, ...) to (N, features), linear, then ReLU where the value asks for it."""
 
-    def __init__(self, features: int, out: int, relu: bool):
-        super().__init__(features, out)
-        self.relu = relu
+    def __init__(self, features: int, linear: Linear):
+        super().__init__(features, linear.out, bias=linear.bias)
+        self.relu = linear.relu
 
     def forward(self, x: Tensor) -> Tensor:
         # channels-last maps hold the same values in another order in memory: flatten by index.
@@ -183,17 +263,37 @@ class LinearUnit(nn.Linear):
         return F.relu(x, inplace=True) if self.relu else x
 
 
+class Maximum(nn.MaxPool2d):
+    """Max pooling as `spec.MaxPool` says."""
+
+    def __init__(self, pool: MaxPool):
+        padding = _padding(pool.pad, pool.kernel)
+        super().__init__(pool.kernel, pool.stride, padding, ceil_mode=pool.pad == "ceil")
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool.pad == "tf":
+            x = _pad_tf(x, self.pool.kernel, self.pool.stride, value=float("-inf"))
+        return super().forward(x)
+
+
 class Average(nn.Module):
     """Average pooling as `spec.AvgPool` says: windows where they give the grid, else adaptive."""
 
     def __init__(self, pool: AvgPool):
         super().__init__()
+        if pool.pad == "tf" or pool.pad == "ceil":
+            raise InceptiveError(f"average pooling takes no padding {pool.pad!r}")
         self.pool = pool
+        self.padding = _padding(pool.pad, pool.kernel or 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if windows_fit(self.pool, (x.shape[2], x.shape[3])):
-            return F.avg_pool2d(x, self.pool.kernel or 1, self.pool.stride)
-        return F.adaptive_avg_pool2d(x, self.pool.grid or 1)
+        pool = self.pool
+        if pool.kernel is not None and windows_fit(pool, (x.shape[2], x.shape[3])):
+            return F.avg_pool2d(
+                x, pool.kernel, pool.stride, self.padding, count_include_pad=pool.count_pad
+            )
+        return F.adaptive_avg_pool2d(x, pool.grid or 1)
 
 
 class Branches(nn.ModuleDict):
@@ -201,3 +301,26 @@ class Branches(nn.ModuleDict):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self.values()], dim=1)
+
+
+class Product(nn.ModuleDict):
+    """Named branches side by side on one input, multiplied element by element."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: list[Tensor] = [branch(x) for branch in self.values()]
+        return torch.stack(maps).prod(dim=0) if len(maps) > 2 else maps[0] * maps[1]
+
+
+class Residual(nn.Module):
+    """shortcut(x) + scale * branch(x), then ReLU where the value asks for it."""
+
+    def __init__(self, node: Add, shape: Shape):
+        super().__init__()
+        self.branch = _module(node.branch, shape)
+        self.shortcut = None if node.shortcut is None else _module(node.shortcut, shape)
+        self.scale, self.relu = node.scale, node.relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut: Tensor = x if self.shortcut is None else self.shortcut(x)
+        total = torch.add(shortcut, self.branch(x), alpha=self.scale)
+        return F.relu(total, inplace=True) if self.relu else total

@@ -11,26 +11,59 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-Pad = Literal["same", "valid", "ceil"]
-"""How a window meets the border.
+Kernel: TypeAlias = int | tuple[int, int]
+"""The side of a square window, or its (height, width)."""
 
-same   kernel // 2 zeros on each side: stride 1 keeps the size of an odd kernel (max pooling: -inf)
+Pad: TypeAlias = Literal["same", "valid", "ceil", "tf"] | int
+"""How a window meets the border. Convolutions pad with zeros, max pooling with -inf.
+
+same   kernel // 2 on each side: stride 1 keeps the size of an odd kernel
 valid  no padding, windows that do not fit are dropped
 ceil   no padding, a last window may hang over the far border (Caffe's pooling)
+tf     TensorFlow's SAME: as little as gives ceil(size / stride), the odd one at the far border
+n      n on each side
 """
 
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """Batch normalisation over N, H, W (arXiv:1502.03167). momentum is the share of the new batch."""
+    """Batch normalisation over N, H, W (arXiv:1502.03167). momentum is the share of the new batch.
+
+    Without `scale` there is no gamma, as in TF-slim and Keras where a ReLU follows.
+    """
 
     eps: float = 1e-3
     momentum: float = 0.1
+    scale: bool = True
 
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution to `out` channels, then `norm` (which takes the place of the bias), then ReLU."""
+    """Convolution to `out` channels, then `norm`, then ReLU.
+
+    bias None: there is one where there is no `norm`, which would take it away again.
+    """
+
+    out: int
+    kernel: Kernel
+    stride: int = 1
+    pad: Pad = "same"
+    norm: BatchNorm | None = None
+    relu: bool = True
+    bias: bool | None = None
+
+    @property
+    def has_bias(self) -> bool:
+        return self.norm is None if self.bias is None else self.bias
+
+
+@dataclass(frozen=True)
+class Separable:
+    """A depthwise convolution, then a 1x1 across channels (arXiv:1610.02357), `norm`, ReLU.
+
+    Each channel gets `multiplier` maps of its own; nothing stands between the two. A bias, where
+    there is no `norm`, is the 1x1's.
+    """
 
     out: int
     kernel: int
@@ -38,6 +71,7 @@ class Conv:
     pad: Pad = "same"
     norm: BatchNorm | None = None
     relu: bool = True
+    multiplier: int = 1
 
 
 @dataclass(frozen=True)
@@ -53,11 +87,14 @@ class AvgPool:
 
     `AvgPool(grid=1)` is global average pooling. With both, the windows are used where they give
     the grid, and adaptive ones at any other input size: so a linear layer may follow at all sizes.
+    count_pad: whether padded zeros count as samples (as in Caffe) or not (as in TensorFlow).
     """
 
     kernel: int | None = None
     stride: int = 1
     grid: int | None = None
+    pad: Pad = "valid"
+    count_pad: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +113,14 @@ class Linear:
 
     out: int
     relu: bool = False
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation that stands alone; most are the `relu` of a layer."""
+
+    kind: Literal["relu", "sigmoid"] = "relu"
 
 
 @dataclass(frozen=True)
@@ -107,7 +152,38 @@ class Concat(_Group):
     """Parts side by side on one input, their outputs joined along the channels."""
 
 
-Node: TypeAlias = Conv | MaxPool | AvgPool | LRN | Linear | Dropout | Chain | Concat
+class Multiply(_Group):
+    """Parts side by side on one input, their outputs multiplied element by element (Hadamard)."""
+
+
+@dataclass(frozen=True)
+class Add:
+    """A residual: shortcut(x) + scale * branch(x), then ReLU where `relu`.
+
+    Without a shortcut of its own it is x itself.
+    """
+
+    branch: "Node"
+    shortcut: "Node | None" = None
+    scale: float = 1.0
+    relu: bool = False
+
+
+Node: TypeAlias = (
+    Conv
+    | Separable
+    | MaxPool
+    | AvgPool
+    | LRN
+    | BatchNorm
+    | Linear
+    | Activation
+    | Dropout
+    | Chain
+    | Concat
+    | Multiply
+    | Add
+)
 
 
 @dataclass(frozen=True)
@@ -115,8 +191,8 @@ class Net:
     """A whole classifier: images (N, channels, H, W) to logits (N, num_classes).
 
     aux pairs the name of a part of `body` with the auxiliary head that reads its output while
-    training; the head on `inception_4a` is called `aux_4a`. image_size is the side that the source
-    was written for.
+    training; the head on `inception_4a` is called `aux_4a`, on `mixed_6e` `aux_6e`. image_size is
+    the side that the source was written for.
     """
 
     name: str
@@ -129,7 +205,8 @@ class Net:
 
     def heads(self) -> dict[str, tuple[str, Chain]]:
         """Name of each auxiliary head -> (the part it reads, the head)."""
-        return {f"aux_{at.removeprefix('inception_')}": (at, head) for at, head in self.aux}
+        named = (at.removeprefix("inception_").removeprefix("mixed_") for at, _ in self.aux)
+        return {f"aux_{name}": pair for name, pair in zip(named, self.aux, strict=True)}
 
     def without_aux(self) -> "Net":
         """The same net with its auxiliary heads thrown away, as at inference."""

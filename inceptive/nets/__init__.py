@@ -4,13 +4,42 @@ from collections.abc import Callable
 from functools import partial
 
 from inceptive.errors import InceptiveError
+from inceptive.nets.baselines import alexnet, vgg16
+from inceptive.nets.bn_inception import bn_inception
 from inceptive.nets.googlenet import googlenet
+from inceptive.nets.inception_resnet import inception_resnet
+from inceptive.nets.inception_v3 import inception_v3
+from inceptive.nets.inception_v4 import inception_v4
+from inceptive.nets.xception import xception
 from inceptive.spec import Net
 
 NETS: dict[str, Callable[..., Net]] = {
     "googlenet": partial(googlenet, "googlenet"),
     "googlenet.bn": partial(googlenet, "googlenet.bn"),
     "googlenet.torchvision": partial(googlenet, "googlenet.torchvision"),
+    "googlenet.slim": partial(googlenet, "googlenet.slim"),
+    "googlenet.inception5h": partial(googlenet, "googlenet.inception5h"),
+    "bn_inception": partial(bn_inception, "bn_inception"),
+    "bn_inception.cadene": partial(bn_inception, "bn_inception.cadene"),
+    "inception_v2.slim": partial(bn_inception, "inception_v2.slim"),
+    "inception_v3": partial(inception_v3, "inception_v3"),
+    "inception_v3.slim": partial(inception_v3, "inception_v3.slim"),
+    "inception_v3.keras": partial(inception_v3, "inception_v3.keras"),
+    "inception_v3.torchvision": partial(inception_v3, "inception_v3.torchvision"),
+    "inception_v3.fid": partial(inception_v3, "inception_v3.fid"),
+    "inception_v3.nsfwjs": partial(inception_v3, "inception_v3.nsfwjs"),
+    "inception_v4": partial(inception_v4, "inception_v4"),
+    "inception_v4.slim": partial(inception_v4, "inception_v4.slim"),
+    "inception_resnet_v1": partial(inception_resnet, "inception_resnet_v1"),
+    "inception_resnet_v1.facenet": partial(inception_resnet, "inception_resnet_v1.facenet"),
+    "inception_resnet_v2": partial(inception_resnet, "inception_resnet_v2"),
+    "inception_resnet_v2.slim": partial(inception_resnet, "inception_resnet_v2.slim"),
+    "inception_resnet_v2.keras": partial(inception_resnet, "inception_resnet_v2.keras"),
+    "inception_resnet_v2.paper": partial(inception_resnet, "inception_resnet_v2.paper"),
+    "xception": partial(xception, "xception"),
+    "xception.keras": partial(xception, "xception.keras"),
+    "alexnet": alexnet,
+    "vgg16": vgg16,
 }
 
 

@@ -23,6 +23,7 @@ from inceptive.spec import (
     Linear,
     MaxPool,
     Net,
+    Pad,
 )
 
 
@@ -51,6 +52,10 @@ TABLE_1 = {
     "5b": Row(384,    192, 384,     48, 128,  128),  # 1024 x  7 x  7
 }
 # fmt: on
+INCEPTION_5H = TABLE_1 | {
+    "4a": TABLE_1["4a"]._replace(c3x3=204),
+    "5a": TABLE_1["5a"]._replace(c5x5_reduce=48),
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ class Variant:
     pool4: int = 3  # kernel of the pooling before stage 5
     aux_pool: AvgPool = AvgPool(5, stride=3, grid=4)  # 14 x 14 -> 4 x 4
     dropout: float = 0.4
+    heads: bool = True
+    lrn: LRN = LRN(5)  # where there is no norm
+    conv1_pad: Pad = "same"
+    pool_pad: Pad = "ceil"  # of the poolings that halve the map
 
 
 VARIANTS = {
@@ -81,6 +90,26 @@ VARIANTS = {
         aux_pool=AvgPool(grid=4),
         dropout=0.2,
     ),
+    # TF-slim, nets/inception_v1.py: the same two departures; no heads, no gamma, SAME padding.
+    "googlenet.slim": Variant(
+        source="TF-slim, nets/inception_v1.py",
+        norm=BatchNorm(momentum=3e-4, scale=False),
+        large=3,
+        pool4=2,
+        dropout=0.2,
+        heads=False,
+        conv1_pad="tf",
+        pool_pad="tf",
+    ),
+    # Google's own graph of 2015: 4a's 3x3 and 5a's reduction are not as wide as printed.
+    "googlenet.inception5h": Variant(
+        source="Google's inception5h graph, as in lucent's InceptionV1",
+        table=INCEPTION_5H,
+        heads=False,
+        lrn=LRN(9, alpha=1e-4, beta=0.5, k=1.0),
+        conv1_pad="tf",
+        pool_pad="tf",
+    ),
 }
 
 
@@ -88,8 +117,8 @@ def googlenet(variant: str = "googlenet", num_classes: int = 1000, channels: int
     """The net as a value, for images of `channels` channels and `num_classes` classes."""
     v = VARIANTS[variant]
     conv = partial(Conv, norm=v.norm)
-    halve = partial(MaxPool, stride=2, pad="ceil")
-    lrn = LRN(5) if v.norm is None else None
+    halve = partial(MaxPool, stride=2, pad=v.pool_pad)
+    lrn = v.lrn if v.norm is None else None
 
     def inception(row: Row) -> Concat:
         """Four views of one input, side by side (Figure 2b)."""
@@ -106,7 +135,7 @@ def googlenet(variant: str = "googlenet", num_classes: int = 1000, channels: int
 
     # fmt: off
     body = Chain(
-        conv1=conv(64, 7, stride=2), pool1=halve(3), norm1=lrn,           #   64 x 56 x 56
+        conv1=conv(64, 7, stride=2, pad=v.conv1_pad), pool1=halve(3), norm1=lrn,  #   64 x 56 x 56
         conv2_reduce=conv(64, 1), conv2=conv(192, 3), norm2=lrn,          #  192 x 56 x 56
         pool2=halve(3), **stage("3"),                                     #  480 x 28 x 28
         pool3=halve(3), **stage("4"),                                     #  832 x 14 x 14
@@ -118,5 +147,5 @@ def googlenet(variant: str = "googlenet", num_classes: int = 1000, channels: int
         fc1=Linear(1024, relu=True), dropout=Dropout(0.7), fc2=Linear(num_classes),
     )
     # fmt: on
-    aux = (("inception_4a", head), ("inception_4d", head))
+    aux = (("inception_4a", head), ("inception_4d", head)) if v.heads else ()
     return Net(variant, body, num_classes, v.source, aux, channels)
