@@ -115,21 +115,25 @@ def account(net: Net, image_size: int | None = None) -> Account:
                 if at == name:
                     aux[head] = tuple(_read(chain, head, view)[0])
     except InceptiveError as error:
-        raise InceptiveError(
-            f"{net.name}: {error}; the least size is {minimum_size(net)}"
-        ) from None
+        least = minimum_size(net)
+        if size < least:
+            raise InceptiveError(f"{net.name}: {error}; the least size is {least}") from None
+        fits = minimum_size(net, above=size)
+        raise InceptiveError(f"{net.name}: {error}; {fits} pixels would fit") from None
     return Account(net, size, tuple(body), aux)
 
 
-def minimum_size(net: Net) -> int:
-    """The least side, in pixels, of a square image that every stage of `net` can take."""
-    for size in range(1, 1024):
+def minimum_size(net: Net, above: int = 0) -> int:
+    """The least side over `above`, in pixels, of a square image that all of `net` can take."""
+    for size in range(above + 1, above + 1024):
         try:
             _read(net.body, "", View((net.channels, size, size)))
         except InceptiveError:
             continue
         return size
-    raise InceptiveError(f"{net.name} takes no square image up to 1024 pixels")
+    raise InceptiveError(
+        f"{net.name} takes no square image of {above + 1} to {above + 1023} pixels"
+    )
 
 
 def out_shape(node: Node, shape: Shape) -> Shape:

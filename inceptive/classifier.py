@@ -21,13 +21,18 @@ from torch import Tensor
 import inceptive
 from inceptive import nets
 from inceptive.account import account
+from inceptive.downloads import Received
 from inceptive.errors import InceptiveError
 from inceptive.files import write_json, write_text, write_whole
 from inceptive.images import Preprocessing, Source, printable
 from inceptive.metrics import softmax
 from inceptive.model import Model, build
+from inceptive.weights.catalogue import Published, catalogue, published_labels
+from inceptive.weights.load import by_hand, fetch, hub_folder
+from inceptive.weights.load import load as load_published
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder asks no network
 Image = Source
 
 
@@ -60,12 +65,44 @@ class Classifier:
             )
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Classifier":
-        """The classifier in a model folder, ready to predict (in evaluation mode, on the CPU).
+    def load(
+        cls,
+        model: str | Path,
+        file: str | Path | None = None,
+        received: Received | None = None,
+    ) -> "Classifier":
+        """A classifier ready to predict: in evaluation mode, on the CPU.
 
+        model is a model folder, a published name (`inceptive nets` lists them) or, after "hf:", the
+        id of a repository on the Hugging Face hub that holds a model folder. file: published
+        weights at hand, in place of the download; received is told of a download's progress.
         Raises InceptiveError, naming the file, if a part is missing, damaged or does not fit.
         """
-        folder = Path(folder).expanduser()
+        folder = Path(model).expanduser()
+        if folder.is_dir() and file is None:
+            return cls._from_folder(folder)
+        for published in catalogue().values():
+            if str(model) in (published.name, published.hub, HUB + published.hub):
+                return cls._from_published(published, file, received)
+        if file is not None:
+            raise InceptiveError(f"no published weights are called {model}; see `inceptive nets`")
+        if str(model).startswith(HUB):
+            return cls._from_folder(hub_folder(str(model).removeprefix(HUB)))
+        return cls._from_folder(folder)
+
+    @classmethod
+    def _from_published(
+        cls, published: Published, file: str | Path | None, received: Received | None
+    ) -> "Classifier":
+        path = fetch(published, received) if file is None else by_hand(published, file)
+        told: dict[str, Any] = {"name": published.name, "licence": published.licence}
+        if published.top1 is not None:
+            told |= {"top1": published.top1 / 100, "accuracy_source": published.accuracy_source}
+        model, labels = load_published(published, path), published_labels(published)
+        return cls(model, published.preprocessing, labels, info={"published": told})
+
+    @classmethod
+    def _from_folder(cls, folder: Path) -> "Classifier":
         config = _read_config(folder)
         try:
             wanted = config["net"]

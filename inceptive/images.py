@@ -269,6 +269,8 @@ class Preprocessing:
 
     The shorter side is resized to size / crop, the centre square of `size` pixels is kept, and each
     channel is shown as (value / 255 - mean) / std. With crop 1.0 the whole shorter side is seen.
+    With `squash` the centre `crop` of each side becomes the square instead, proportions given up, as
+    in TF-slim.
     """
 
     size: int = 224
@@ -277,6 +279,7 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    squash: bool = False
 
     def __post_init__(self) -> None:
         """Raises InceptiveError for a value that no preprocessing can have."""
@@ -299,6 +302,8 @@ class Preprocessing:
                     f"preprocessing: {name} is one number for each of {self.channels} channels, "
                     f"not {values!r}"
                 )
+        if type(self.squash) is not bool:
+            raise InceptiveError(f"preprocessing: squash is true or false, not {self.squash!r}")
         if min(self.std) <= 0:
             raise InceptiveError(f"preprocessing: std is above 0, not {self.std!r}")
 
@@ -320,6 +325,11 @@ class Preprocessing:
 
     def fit(self, image: Image.Image) -> np.ndarray:
         """Resize the shorter side, cut the centre square: uint8 (C, size, size)."""
+        if self.squash:
+            wide, high = image.width * self.crop, image.height * self.crop
+            left, top = (image.width - wide) / 2, (image.height - high) / 2
+            box = (left, top, left + wide, top + high)
+            return as_array(resize_box(image, box, self.size, self.interpolation))
         image = resize_shorter(image, self.resize, self.interpolation)
         left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
         return as_array(image.crop((left, top, left + self.size, top + self.size)))

@@ -5,6 +5,7 @@ hook and its checkpoint key are one word: `inception_3a.b5x5.conv.weight`.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from math import sqrt
 from typing import assert_never
 
@@ -274,7 +275,8 @@ class Maximum(nn.MaxPool2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.pool.pad == "tf":
             x = _pad_tf(x, self.pool.kernel, self.pool.stride, value=float("-inf"))
-        return super().forward(x)
+        found: Tensor = super().forward(x)
+        return found
 
 
 class Average(nn.Module):
@@ -307,8 +309,8 @@ class Product(nn.ModuleDict):
     """Named branches side by side on one input, multiplied element by element."""
 
     def forward(self, x: Tensor) -> Tensor:
-        maps: list[Tensor] = [branch(x) for branch in self.values()]
-        return torch.stack(maps).prod(dim=0) if len(maps) > 2 else maps[0] * maps[1]
+        product: Tensor = reduce(torch.mul, (branch(x) for branch in self.values()))
+        return product
 
 
 class Residual(nn.Module):

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inceptive import downloads
 from inceptive.data import builtin
 from inceptive.data.open import open_data
 from inceptive.data.source import Shares
@@ -467,7 +468,7 @@ def test_nothing_in_a_pickle_is_executed(tmp_path, function, arguments, wanted, 
         b"cnumpy._core.multiarray\nfromfile\n",
         b"c_codecs\nencode\n",
         b"c__builtin__\ngetattr\n",
-        b"cinceptive.data.builtin\ndownload\n",
+        b"cinceptive.downloads\ndownload\n",
     ],
 )
 def test_only_what_rebuilds_an_array_is_known_to_a_pickle(name):
@@ -553,7 +554,7 @@ CONTENT = bytes(range(256)) * 400
 
 def test_a_download_with_the_right_hash_appears_whole(tmp_path):
     with serving({"/a": CONTENT}) as server:
-        builtin.download(f"{server}/a", sha256(CONTENT), tmp_path / "new/folder/a")
+        downloads.download(f"{server}/a", sha256(CONTENT), tmp_path / "new/folder/a")
     assert (tmp_path / "new/folder/a").read_bytes() == CONTENT
     assert left_in(tmp_path) == ["new/folder/a"]
 
@@ -561,7 +562,7 @@ def test_a_download_with_the_right_hash_appears_whole(tmp_path):
 def test_a_download_with_another_hash_leaves_nothing(tmp_path):
     with serving({"/a": CONTENT}) as server:
         url = f"{server}/a"
-        message = refusal(builtin.download, url, sha256(b"other"), tmp_path / "a")
+        message = refusal(downloads.download, url, sha256(b"other"), tmp_path / "a")
     assert url in message and sha256(CONTENT) in message and str(tmp_path / "a") in message
     assert left_in(tmp_path) == []
 
@@ -579,7 +580,7 @@ def test_a_page_that_is_not_there_is_told_and_leaves_nothing(tmp_path, monkeypat
 
     monkeypatch.setattr(urllib.request, "urlopen", watched)
     with serving({}) as server:
-        message = refusal(builtin.download, f"{server}/a", sha256(b""), tmp_path / "a")
+        message = refusal(downloads.download, f"{server}/a", sha256(b""), tmp_path / "a")
     assert f"{server}/a" in message and str(tmp_path / "a") in message
     assert left_in(tmp_path) == []
     (answer,) = answers
@@ -590,7 +591,7 @@ def test_a_page_that_is_not_there_is_told_and_leaves_nothing(tmp_path, monkeypat
 
 def test_a_download_that_breaks_off_is_told_and_leaves_nothing(tmp_path):
     with serving({"/a": CONTENT}, cut=100) as server:
-        message = refusal(builtin.download, f"{server}/a", sha256(CONTENT), tmp_path / "a")
+        message = refusal(downloads.download, f"{server}/a", sha256(CONTENT), tmp_path / "a")
     assert f"{server}/a" in message and str(tmp_path / "a") in message
     assert left_in(tmp_path) == []
 
@@ -608,7 +609,7 @@ def test_an_answer_that_is_not_http_is_told(tmp_path):
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/a"
     try:
-        assert url in refusal(builtin.download, url, sha256(b""), tmp_path / "a")
+        assert url in refusal(downloads.download, url, sha256(b""), tmp_path / "a")
     finally:
         thread.join()
         listener.close()
@@ -618,7 +619,7 @@ def test_a_refused_connection_is_told_with_what_to_fetch_and_where_to_put_it(tmp
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}/cifar.tar.gz"
-    message = refusal(builtin.download, url, sha256(b""), tmp_path / "put/here")
+    message = refusal(downloads.download, url, sha256(b""), tmp_path / "put/here")
     assert url in message and f"put it at {tmp_path / 'put/here'}" in message
     assert left_in(tmp_path) == []
 
@@ -627,7 +628,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with serving({"/a": CONTENT}) as server:
         path = tmp_path / "file/below/a"
-        assert str(path) in refusal(builtin.download, f"{server}/a", sha256(CONTENT), path)
+        assert str(path) in refusal(downloads.download, f"{server}/a", sha256(CONTENT), path)
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
@@ -636,7 +637,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with serving({"/a": CONTENT}) as server:
-        message = refusal(builtin.download, f"{server}/a", sha256(CONTENT), tmp_path / "a")
+        message = refusal(downloads.download, f"{server}/a", sha256(CONTENT), tmp_path / "a")
     assert "No space left" in message
     assert left_in(tmp_path) == []
 
@@ -669,13 +670,13 @@ def test_a_set_that_cannot_be_downloaded_says_where_to_put_it(tmp_path):
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
-    assert builtin.cache_folder() == tmp_path / "cache"
+    assert downloads.cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("INCEPTIVE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert builtin.cache_folder() == tmp_path / "xdg/inceptive"
+    assert downloads.cache_folder() == tmp_path / "xdg/inceptive"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert builtin.cache_folder() == tmp_path / "home/.cache/inceptive"
+    assert downloads.cache_folder() == tmp_path / "home/.cache/inceptive"
 
 
 # -- solar --------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def without(key):
     ("config.json", lambda c: b"\xff\xfe", "config.json: is damaged"),
     ("config.json", without("labels"), "config.json: lacks or garbles 'labels'"),
     ("config.json", without("net"), "config.json: lacks or garbles 'net'"),
-    ("config.json", lambda c: c.replace(b"googlenet.bn", b"alexnet"), "no net is called 'alexnet'"),
+    ("config.json", lambda c: c.replace(b"googlenet.bn", b"lenet"), "no net is called 'lenet'"),
     ("config.json", lambda c: c.replace(b'"size"', b'"sise"'), "preprocessing takes"),
     ("config.json", lambda c: c.replace(b'"num_classes": 3', b'"num_classes": 4'), "aux_4a.fc2.bias is"),
     ("model.safetensors", lambda c: c[:1000], "model.safetensors: is damaged"),

@@ -9,22 +9,34 @@ PACKAGE = Path(inceptive.__file__).parent
 ROWS = [
     ["errors"],
     ["files", "spec"],
-    ["nets"],
+    ["downloads", "nets"],
     ["account"],
     ["images"],
     ["metrics"],
     ["data"],
     ["model"],
+    ["weights"],
     ["classifier"],
     ["train", "evaluate"],
     ["commands"],
     ["cli"],
 ]
-WITHOUT_TORCH = {"errors", "files", "spec", "nets", "account", "images", "metrics", "cli"}
-PLAIN = {"errors", "files", "spec", "nets", "account"}  # the standard library only
+WITHOUT_TORCH = {
+    "errors",
+    "files",
+    "downloads",
+    "spec",
+    "nets",
+    "account",
+    "images",
+    "metrics",
+    "cli",
+}
+PLAIN = {"errors", "files", "downloads", "spec", "nets", "account"}  # the standard library only
 OPTIONAL = {
     "pi_heif": "images.py",
     "sklearn": "data/builtin.py",
+    "h5py": "weights/readers/keras_h5.py",
     "pyarrow": "commands/prediction.py",
 }
 

@@ -163,7 +163,7 @@ def test_old_layers_learn_slower_than_new_ones():
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    (["weights=no/folder"], "not a model folder"),
+    (["weights=no/folder"], "does not exist"),
     (["finetune.freeze=inception_9z"], "has no such part"),
     (["net=vgg"], "no net is called 'vgg'"),
     (["image_size=16"], "the least size is 31"),

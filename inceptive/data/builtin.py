@@ -5,17 +5,13 @@ the cache (INCEPTIVE_CACHE, else ~/.cache/inceptive), or downloaded with its has
 """
 
 import gzip
-import hashlib
-import http.client
 import importlib.util
 import io
-import os
 import pickle
 import tarfile
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +20,8 @@ import numpy as np
 from inceptive.data.folder import Progress, arrange, scan_all
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.split import digest, divide
+from inceptive.downloads import cache_folder, download
 from inceptive.errors import InceptiveError
-from inceptive.files import write_whole
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -47,13 +43,6 @@ CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 SOLAR_GRADES = {"0.0": "functional", "0.3333333333333333": "possibly defective",
                 "0.6666666666666666": "likely defective", "1.0": "defective"}  # fmt: skip
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: INCEPTIVE_CACHE, else inceptive in the user's cache."""
-    if given := os.environ.get("INCEPTIVE_CACHE"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inceptive"
 
 
 def digits(option: str, shares: Shares, progress: Progress | None) -> Data:
@@ -158,7 +147,17 @@ def solar(option: str, shares: Shares, progress: Progress | None) -> Data:
         raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {bad[0]}")
     splits, notes = arrange(scanned, labels, np.full(len(labels), ""), shares, "solar")
     title = f"solar:{option}" if option else "solar"
+    if not option:
+        # The experts' doubt: 0, 1/3, 2/3 or 1 is the probability that a cell is defective.
+        doubt = {str(folder / path): float(probability) for path, probability, _ in rows}
+        splits = {name: _with_doubt(samples, doubt) for name, samples in splits.items()}
     return Data(title, classes, splits, 1, "CC BY-NC-SA 4.0 (non-commercial)", tuple(notes))
+
+
+def _with_doubt(samples: Samples, doubt: dict[str, float]) -> Samples:
+    """Samples of two classes, "defective" first, with the probability of it as soft labels."""
+    defective = np.array([doubt[str(path)] for path in samples.images], dtype=np.float32)
+    return replace(samples, soft=np.stack([defective, 1 - defective], axis=1))
 
 
 BUILTIN: dict[str, Callable[[str, Shares, Progress | None], Data]] = {
@@ -199,27 +198,6 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
         raise InceptiveError(
             f"{path}: is not an idx file of {dimensions} dimensions, gzipped ({error}); remove it"
         ) from None
-
-
-def download(url: str, sha256: str, path: Path) -> None:
-    """Fetch `url` to `path`, whole or not at all, if its SHA-256 is the one expected.
-
-    Raises InceptiveError, saying what to fetch and where to put it, if it cannot be had.
-    """
-    by_hand = f"fetch it by hand and put it at {path}"
-    try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            content = answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            raise InceptiveError(f"{url} cannot be downloaded ({error}); {by_hand}") from None
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
-        raise InceptiveError(f"{url} cannot be downloaded ({reason}); {by_hand}") from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise InceptiveError(f"{url} is not the file expected (SHA-256 {found}); {by_hand}")
-    write_whole(path, content)
 
 
 def _cifar_archive(

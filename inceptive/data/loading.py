@@ -1,8 +1,8 @@
 """Samples on their way to the net: uint8 tensors in memory for small sets, workers for large ones.
 
 Both give the same thing: for each epoch an iterator over batches, images (N, C, S, S) of uint8 and
-labels (N,) of int64. Order and crops follow from (seed, epoch) alone, never from the number of
-workers or from what ran before, so an epoch can be repeated.
+targets (N,) of int64, or (N, K) where labels are soft. Order and crops follow from (seed, epoch)
+alone, never from the number of workers or from what ran before, so an epoch can be repeated.
 """
 
 import os
@@ -58,7 +58,7 @@ def fits_in_memory(samples: Samples, preprocessing: Preprocessing) -> bool:
 def in_memory(
     samples: Samples, preprocessing: Preprocessing, progress: Progress | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Every image through `preprocessing`: (N, C, S, S) of uint8, and labels (N,) of int64."""
+    """Every image through `preprocessing`: (N, C, S, S) of uint8, and the targets of `samples`."""
     size = preprocessing.size
     images = torch.empty((len(samples), preprocessing.channels, size, size), dtype=torch.uint8)
 
@@ -69,7 +69,7 @@ def in_memory(
         for done, _ in enumerate(pool.map(load, range(len(samples))), 1):
             if progress and done % 64 == 0:
                 progress(done, len(samples))
-    return images, torch.from_numpy(samples.labels)
+    return images, torch.from_numpy(samples.targets)
 
 
 def permutation(count: int, seed: int, epoch: int) -> Tensor:
@@ -126,13 +126,13 @@ class FileBatches:
         yield from _told_in_one_line(loader)
 
 
-class _Cropped(Dataset[tuple[Tensor, int]]):
+class _Cropped(Dataset[tuple[Tensor, np.ndarray]]):
     """One epoch's view of the files: image `index` with the crop that (seed, epoch, index) draws."""
 
     def __init__(self, batches: FileBatches, epoch: int):
-        self.batches, self.epoch = batches, epoch
+        self.batches, self.epoch, self.targets = batches, epoch, batches.samples.targets
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, np.ndarray]:
         b = self.batches
         rng = np.random.default_rng((b.seed, self.epoch, index))
         # The smallest crop is to have as many pixels as the net sees.
@@ -141,7 +141,7 @@ class _Cropped(Dataset[tuple[Tensor, int]]):
         box = b.crop.box(*image.size, rng)
         interpolation = b.interpolations[rng.integers(len(b.interpolations))]
         square = resize_box(image, box, b.preprocessing.size, interpolation)
-        return torch.from_numpy(as_array(square)), int(b.samples.labels[index])
+        return torch.from_numpy(as_array(square)), self.targets[index]
 
 
 def in_order(

@@ -16,12 +16,15 @@ SPLITS = ("train", "val", "test")
 class Samples:
     """N labelled images: paths, or an array (N, H, W) or (N, H, W, 3) of uint8; labels (N,) int64.
 
+    soft (N, K), where a set has it, is how probable each class is in its experts' eyes.
+
     Paths stand in one NumPy array of strings, not in N objects: workers share it without growing.
     """
 
     images: np.ndarray
     labels: np.ndarray
     origin: str  # what an image in an array is called after: "digits" gives "digits/17"
+    soft: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,7 +43,13 @@ class Samples:
 
     def take(self, chosen: np.ndarray) -> "Samples":
         """The samples at `chosen`, an array of indices or a mask."""
-        return Samples(self.images[chosen], self.labels[chosen], self.origin)
+        soft = None if self.soft is None else self.soft[chosen]
+        return Samples(self.images[chosen], self.labels[chosen], self.origin, soft)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What to train on: soft labels (N, K) of float32 if there are any, else labels (N,)."""
+        return self.labels if self.soft is None else self.soft.astype(np.float32)
 
 
 @dataclass(frozen=True)

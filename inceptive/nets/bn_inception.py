@@ -109,14 +109,14 @@ def bn_inception(variant: str = "bn_inception", num_classes: int = 1000, channel
     def module(row: Row) -> Concat:
         """Two 3x3 stand for the 5x5; a module without a 1x1 branch halves the map."""
         last = partial(conv, kernel=3) if row.c1x1 else partial(conv, kernel=3, stride=2, pad=v.pad)
-        pool = {"avg": average, "max": MaxPool(3), "through": halve}[row.pool]
+        pools: dict[str, AvgPool | MaxPool] = {"avg": average, "max": MaxPool(3), "through": halve}
         return Concat(
             b1x1=conv(row.c1x1, 1) if row.c1x1 else None,
             b3x3=Chain(reduce=conv(row.c3x3_reduce, 1), conv=last(row.c3x3)),
             b3x3dbl=Chain(
                 reduce=conv(row.double_reduce, 1), conv1=conv(row.double, 3), conv2=last(row.double)
             ),
-            pool=Chain(pool=pool, proj=conv(row.proj, 1) if row.proj else None),
+            pool=Chain(pool=pools[row.pool], proj=conv(row.proj, 1) if row.proj else None),
         )
 
     body = Chain(

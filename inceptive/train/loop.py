@@ -23,7 +23,7 @@ from inceptive.data.source import Data
 from inceptive.errors import InceptiveError
 from inceptive.files import write_text
 from inceptive.metrics import calibration_error, fit_temperature, softmax, top_k, wilson
-from inceptive.model import Model
+from inceptive.model import Model, Norm
 from inceptive.train import checkpoint
 from inceptive.train.objective import Objective, class_weights
 from inceptive.train.prepare import (
@@ -189,7 +189,8 @@ class Run:
             self.optimizer.zero_grad()
         if self.average and self.accelerator.sync_gradients:
             self.average.update_parameters(self.model)
-        return each, (logits.argmax(1) == labels).sum()
+        hard = labels if labels.ndim == 1 else labels.argmax(1)
+        return each, (logits.argmax(1) == hard).sum()
 
     def _shown(self, images: Tensor) -> Tensor:
         """Images of 0-255 as the net takes them."""
@@ -204,6 +205,10 @@ class Run:
         self.model.train()
         for name in frozen_parts(self.model, self.recipe.finetune.freeze):
             self.model.get_submodule(name).eval()  # batch norm keeps its statistics too
+        if self.recipe.finetune.batch_norm == "frozen":
+            for module in self.model.modules():
+                if isinstance(module, Norm):
+                    module.eval()
 
     def _set_lr(self, epoch: float) -> float:
         factor = lr_factor(self.recipe.schedule, epoch, self.recipe.epochs)

@@ -12,7 +12,8 @@ class Objective(nn.Module):
 
     total = loss of the logits + aux_weight * the sum of the auxiliary heads' losses
     (arXiv:1409.4842, section 5: 0.3). Cross-entropy with label smoothing; class_weight (K,) scales
-    the loss of each class and averages to 1 over the training images.
+    the loss of each class and averages to 1 over the training images. labels are (N,) of int64, or
+    (N, K) of probabilities.
     """
 
     def __init__(
@@ -40,7 +41,8 @@ class Objective(nn.Module):
             logits, labels, reduction="none", label_smoothing=self.label_smoothing
         )
         if self.class_weight is not None:
-            each = each * self.class_weight[labels]
+            hard = labels.ndim == 1
+            each = each * (self.class_weight[labels] if hard else labels @ self.class_weight)
         return each.mean()
 
 

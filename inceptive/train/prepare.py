@@ -1,14 +1,13 @@
 """From a recipe and a labelled set to what the loop takes: batches, net, preprocessing."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from inceptive import nets
 from inceptive.account import account
-from inceptive.classifier import CONFIG, WEIGHTS, Classifier, load_weights
+from inceptive.classifier import Classifier
 from inceptive.data.loading import (
     ALL_INTERPOLATIONS,
     Crop,
@@ -22,6 +21,7 @@ from inceptive.data.source import Data, Samples, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.model import Model, build
+from inceptive.spec import AvgPool
 from inceptive.train.augment import Augment
 from inceptive.train.recipe import Recipe
 
@@ -66,6 +66,8 @@ def feed_for(
 ) -> Feed:
     """Batches of `data` as the recipe wants them. Raises InceptiveError without a validation split."""
     samples, val = data.split("train"), data.split("val")
+    if not recipe.data.soft:
+        samples = replace(samples, soft=None)
     small = fits_in_memory(samples, preprocessing)
     train: MemoryBatches | FileBatches
     if small:
@@ -90,29 +92,44 @@ def feed_for(
 
 
 def model_for(recipe: Recipe, data: Data, channels: int) -> Model:
-    """The net of the recipe with fresh weights, or with those of the model folder in `weights`.
+    """The net of the recipe with fresh weights, or with those that `weights` names.
 
-    From a folder every layer is taken but the last of each head, which are new for new classes.
+    Of a model folder or published weights every layer is taken but the last of each head, which are
+    new for new classes. Raises InceptiveError if they are of another net.
     """
     net = nets.find(recipe.net)(len(data.classes), channels=channels)
     account(net, recipe.image_size)  # too small a picture is refused here, in words
     model = build(net if recipe.aux.weight else net.without_aux())
     if not recipe.weights:
         return model
-    if not (Path(recipe.weights) / CONFIG).exists():
-        raise InceptiveError(
-            f"weights {recipe.weights!r}: not a model folder; give one that `inceptive train` wrote"
-        )
-    given = Classifier.load(recipe.weights)
-    if given.model.net.name != recipe.net:
-        raise InceptiveError(
-            f"weights {recipe.weights}: are for {given.model.net.name}, the recipe trains "
-            f"{recipe.net}; add --set net={given.model.net.name}"
-        )
-    skip = tuple(f"{name}." for name in last_layers(model))
-    heads = tuple(f"{head}." for head in set(given.model.net.heads()) ^ set(model.net.heads()))
-    load_weights(model, Path(recipe.weights) / WEIGHTS, skip + heads)
+    start_from(model, Classifier.load(recipe.weights), recipe.weights)
     return model
+
+
+def start_from(model: Model, given: Classifier, name: str) -> None:
+    """Fill `model` with what `given` has learned: all its layers up to those that know its classes.
+
+    Heads, and layers after the pooling (another classifier's, say), may be missing on either side:
+    they stay fresh. Raises InceptiveError, naming a layer, if another one is missing or of another
+    shape.
+    """
+    theirs, ours = given.model.state_dict(), model.state_dict()
+    pooled = max(k for k, (_, node) in enumerate(model.net.body) if isinstance(node, AvgPool))
+    after = [part for part, _ in model.net.body.parts[pooled:]]
+    free = tuple(f"{part}." for part in [*after, *model.net.heads()])
+    ends = tuple(f"{layer}." for layer in [*last_layers(model), *last_layers(given.model)])
+    taken = {
+        key: value
+        for key, value in theirs.items()
+        if key in ours and not key.startswith(ends) and value.shape == ours[key].shape
+    }
+    lacking = [key for key in ours if key not in taken and not key.startswith(free + ends)]
+    if lacking:
+        raise InceptiveError(
+            f"weights {name}: are for {given.model.net.name}, which has no {lacking[0]} such as "
+            f"{model.net.name} has; try --set net={given.model.net.name}"
+        )
+    model.load_state_dict(taken, strict=False)
 
 
 def last_layers(model: Model) -> list[str]:

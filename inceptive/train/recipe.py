@@ -40,6 +40,7 @@ class DataTable(Table):
     std: tuple[float, ...] = (0.5,)
     balance: float = Field(0.0, ge=0, le=1, description="loss weight of a class ~ count^-balance")
     workers: int = Field(2, ge=0, description="processes that decode a set too large for memory")
+    soft: bool = Field(False, description="train on the experts' doubt, where a set tells it")
     random_interpolation: bool = Field(False, description="a filter at random for each image")
 
     @field_validator("mean", "std", mode="before")
@@ -131,6 +132,9 @@ class StopTable(Table):
 class FinetuneTable(Table):
     freeze: str = Field("", description="the last part that keeps its weights: 'inception_3b'")
     lr_scale: float = Field(1.0, ge=0, le=1, description="of all that is not a new last layer")
+    batch_norm: Literal["train", "frozen"] = Field(
+        "train", description="frozen: statistics stay those of the given weights"
+    )
 
 
 class SpeedTable(Table):
@@ -140,7 +144,7 @@ class SpeedTable(Table):
 
 
 class Recipe(Table):
-    """One training run. `weights` is a model folder to start from, or empty."""
+    """One training run. `weights`: a model folder or published name to start from, or empty."""
 
     net: str = "googlenet.bn"
     weights: str = ""

@@ -4,7 +4,7 @@
 which every tensor of ours has one of theirs, or None where the publisher keeps none.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,6 +28,8 @@ class Source:
 
     leaves pairs our tensor (`bn.` before those of batch normalisation) with the end of their key;
     what it leaves out, the publisher does not keep. layout says how values lie: see `layouts`.
+    canonical brings the names in a file to those of the table, where they vary; ignored are names
+    in a file that are no weights.
     """
 
     units: Mapping[str, str]
@@ -35,6 +37,8 @@ class Source:
     norm: str = "{}.bn"
     leaves: Mapping[str, str] = field(default_factory=lambda: TORCH)
     layout: Layout = "torch"
+    ignored: tuple[str, ...] = ()
+    canonical: Callable[[Iterable[str]], dict[str, str]] = lambda names: {n: n for n in names}
 
 
 def within(ours: str, theirs: str, table: Mapping[str, str]) -> dict[str, str]:
@@ -55,7 +59,9 @@ def key_table(source: Source, keys: Iterable[str]) -> dict[str, str | None]:
     for key in keys:
         owner, _, leaf = key.rpartition(".")
         unit = owner.removesuffix(".bn")
-        ending = source.leaves.get(f"bn.{leaf}" if owner in norms else leaf)
+        part = owner.rpartition(".")[2]  # depthwise and pointwise may have leaves of their own
+        plain = source.leaves.get(f"{part}.{leaf}", source.leaves.get(leaf))
+        ending = source.leaves.get(f"bn.{leaf}") if owner in norms else plain
         name = source.units.get(owner)
         if name is None and unit in source.units:
             name = (source.norm if owner != unit else source.conv).format(source.units[unit])

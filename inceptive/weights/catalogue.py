@@ -1,0 +1,72 @@
+"""The published checkpoints: what `catalogue.toml` says of each."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
+
+
+@dataclass(frozen=True)
+class Published:
+    """One checkpoint.
+
+    net is the variant it was trained in, source the key table it fits. `url` is where it lies, or
+    `hub` the repository on the Hugging Face hub; with neither, `note` says how it is had.
+    digest: hexadecimal digits, as `downloads.matches` reads them. labels: a list of names in
+    `labels/`, or "" where its publisher names none. background: class 0 of the file is none of the
+    labels and is left out. bgr: its first layer reads blue first. top1, top5: as the publisher
+    states them, in per cent.
+    """
+
+    name: str
+    net: str
+    source: str
+    classes: int
+    licence: str
+    preprocessing: Preprocessing
+    file: str
+    url: str = ""
+    hub: str = ""
+    digest: str = ""
+    megabytes: float = 0
+    labels: str = ""
+    background: bool = False
+    bgr: bool = False
+    heads: bool = True
+    top1: float | None = None
+    top5: float | None = None
+    accuracy_source: str = ""
+    note: str = ""
+
+
+@cache
+def catalogue() -> dict[str, Published]:
+    """Every published checkpoint by name, in the file's order."""
+    text = files("inceptive.weights").joinpath("catalogue.toml").read_text()
+    return {name: _published(name, entry) for name, entry in tomllib.loads(text).items()}
+
+
+def find(name: str) -> Published:
+    """The checkpoint called `name`. Raises InceptiveError, naming those there are."""
+    if name not in catalogue():
+        raise InceptiveError(
+            f"no published weights are called {name!r}; there are: {', '.join(catalogue())}"
+        )
+    return catalogue()[name]
+
+
+def published_labels(published: Published) -> tuple[str, ...]:
+    """Class names in the order in which the checkpoint counts them."""
+    if not published.labels:
+        return tuple(f"class {k}" for k in range(published.classes))
+    path = files("inceptive.weights").joinpath("labels", f"{published.labels}.txt")
+    return tuple(path.read_text().splitlines())
+
+
+def _published(name: str, entry: dict[str, Any]) -> Published:
+    preprocessing = Preprocessing.from_dict(entry.pop("preprocessing"))
+    return Published(name=name, preprocessing=preprocessing, **entry)

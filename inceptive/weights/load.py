@@ -1,0 +1,160 @@
+"""Published weights, fetched, checked and filled into the net that they were trained in."""
+
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import numpy as np
+import torch
+from torch import nn
+
+from inceptive import nets
+from inceptive.downloads import Received, cache_folder, download, matches
+from inceptive.errors import InceptiveError
+from inceptive.model import Model, build
+from inceptive.weights import layouts
+from inceptive.weights.catalogue import Published
+from inceptive.weights.names import SOURCES, Source, key_table
+from inceptive.weights.readers import read
+
+log = logging.getLogger("inceptive")
+
+
+def load(published: Published, path: Path) -> Model:
+    """The model of `published` with the weights in the file at `path`, in evaluation mode.
+
+    Raises InceptiveError if the file is damaged or does not fit; then nothing is loaded.
+    """
+    net = nets.find(published.net)(published.classes)
+    model = build(net if published.heads else net.without_aux())
+    fill(model, published, read(path), str(path))
+    return model.eval()
+
+
+def fetch(published: Published, received: Received | None = None) -> Path:
+    """Where the file lies: in the cache, where it is downloaded to unless it is there already.
+
+    Files of the Hugging Face hub are kept in the hub's own cache. Raises InceptiveError, saying
+    what to fetch and where to put it, if it cannot be had.
+    """
+    path = cache_folder() / "weights" / published.file
+    if path.is_file():
+        if not matches(path.read_bytes(), published.digest):
+            raise InceptiveError(f"{path}: is not the file published (its hash differs); remove it")
+        return path
+    if published.hub:
+        name = path.name
+        return _from_hub(published.hub, name, f"; fetch {name} by hand and put it at {path}")
+    if not published.url:
+        raise InceptiveError(f"{published.name}: {published.note}; then put it at {path}")
+    download(published.url, published.digest, path, received)
+    return path
+
+
+def by_hand(published: Published, file: str | Path) -> Path:
+    """A file given by hand: other weights of the same format are welcome, and said to be other."""
+    path = Path(file).expanduser()
+    if not path.exists() and not path.with_name(f"{path.name}.index").is_file():
+        raise InceptiveError(f"{path}: there is no such file")
+    if path.is_file() and not matches(path.read_bytes(), published.digest):
+        log.warning("%s is not the file published as %s: its hash differs", path, published.name)
+    return path
+
+
+def hub_folder(hub: str) -> Path:
+    """The model folder kept in a repository of the Hugging Face hub, in the hub's own cache."""
+    for name in ("model.safetensors", "config.json"):
+        path = _from_hub(hub, name)
+    return path.parent
+
+
+def _from_hub(hub: str, name: str, by_hand: str = "") -> Path:
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        try:
+            return Path(hf_hub_download(hub, name, local_files_only=True))
+        except LocalEntryNotFoundError:
+            if not getproxies():  # without a network it would try for half a minute
+                socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+            return Path(hf_hub_download(hub, name))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InceptiveError(
+            f"{hub}: its {name} cannot be had from the Hugging Face hub ({reason}){by_hand}"
+        ) from None
+
+
+def fill(model: Model, published: Published, arrays: Mapping[str, np.ndarray], origin: str) -> None:
+    """Put the publisher's tensors into `model`: all of them, or none if one does not fit.
+
+    Raises InceptiveError, naming `origin`, what is missing, what is unknown and what has another
+    shape.
+    """
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    source = SOURCES[published.source]
+    theirs = _named(source, shapes, arrays, origin)
+    classifiers = _classifiers(model)
+    first = next(iter(shapes))
+    state, wrong = {}, []
+    for key, shape in shapes.items():
+        if (array := theirs.get(key)) is None:
+            # Their normalisation has no gamma: it is one. Their batches are not counted.
+            fill_in = torch.ones(shape) if shape else torch.tensor(0)
+            state[key] = fill_in
+            continue
+        array = layouts.to_torch(array, key, source.layout, shape)
+        if published.background and key.rpartition(".")[0] in classifiers:
+            array = layouts.without_background(array, published.classes)
+        if published.bgr and key == first:
+            array = layouts.bgr_to_rgb(array)
+        if array.shape != shape:
+            wrong.append(f"{key} {tuple(array.shape)} for {shape}")
+            continue
+        state[key] = torch.from_numpy(np.ascontiguousarray(array))
+    if wrong:
+        raise InceptiveError(f"{origin}: does not fit {model.net.name}: {_some(wrong)}")
+    model.load_state_dict(state)
+
+
+def _named(
+    source: Source,
+    keys: Mapping[str, tuple[int, ...]],
+    arrays: Mapping[str, np.ndarray],
+    origin: str,
+) -> dict[str, np.ndarray]:
+    """Our key -> their array. Raises InceptiveError with what is missing and what is unknown."""
+    table = key_table(source, keys)
+    canonical = source.canonical(arrays)
+    found = {canonical[name]: array for name, array in arrays.items()}
+    missing = [
+        name
+        for key, name in table.items()
+        if name is not None and name not in found and not key.endswith("num_batches_tracked")
+    ]
+    unknown = sorted(set(found) - set(table.values()) - set(source.ignored))
+    if missing or unknown:
+        raise InceptiveError(
+            f"{origin}: is not the checkpoint expected; missing {len(missing)}: "
+            f"{_some(missing)}; unknown {len(unknown)}: {_some(unknown)}"
+        )
+    return {key: found[name] for key, name in table.items() if name in found}
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "none") + more
+
+
+def _classifiers(model: Model) -> set[str]:
+    """The modules that end in classes: the last layer, and that of each head."""
+    classes = model.net.num_classes
+    return {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == classes
+    }

@@ -1,0 +1,193 @@
+"""TensorFlow checkpoints of both generations.
+
+V1 is one table whose first value lists the tensors and whose other values hold them (TF-Slim's
+inception_v1.ckpt of 2016). V2 is a table `x.index` that says where in `x.data-00000-of-00001`
+each tensor lies. Sources: tensorflow/core/util/saved_tensor_slice.proto,
+tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/framework/{tensor,types}.proto.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from inceptive.weights.readers.guard import array, collect, content, reading, untar
+from inceptive.weights.readers.marks import GZIP, TABLE_END
+from inceptive.weights.readers.table import entries
+from inceptive.weights.readers.wire import fields, octets, text, whole, wholes
+
+# TensorFlow's DataType: what NumPy calls it, and the field of TensorProto that holds its values.
+TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 4: ("u1", 7), 5: ("<i2", 7), 6: ("i1", 7),
+         9: ("<i8", 10), 10: ("?", 11), 17: ("<u2", 7), 19: ("<f2", 7)}  # fmt: skip
+STRING = 7
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a checkpoint by their TensorFlow names, in the order of those names.
+
+    "InceptionV1/Conv2d_1a_7x7/weights" is (kernel height, kernel width, in, out). path is a V1
+    file, a V2 prefix or its .index file, or a .tar.gz that holds one of these. Strings (what
+    tf.train.Checkpoint notes about its objects) are left out.
+    Raises InceptiveError if it cannot be read, or if a tensor is stored in slices.
+    """
+    with reading(path, "a TensorFlow checkpoint"):
+        files = _files(path)
+        indexes = [name for name in files if name.endswith(".index")]
+        tables = indexes or [name for name, data in files.items() if data[-8:] == TABLE_END]
+        tables = tables or (list(files) if len(files) == 1 else [])  # to say what is wrong with it
+        if len(tables) != 1:
+            raise ValueError(f"it holds {len(tables)} checkpoints" if tables else "it holds none")
+        table = tables[0]
+        if indexes:
+            return collect(_bundle(files, table.removesuffix(".index")))
+        return collect(_slices(files[table]))
+
+
+def _files(path: Path) -> Mapping[str, memoryview]:
+    """The checkpoint's files by name: those of an archive, or `path` and what belongs to it."""
+    prefix = path.name.removesuffix(".index")
+    if path.with_name(f"{prefix}.index").is_file():
+        beside = [one for one in path.parent.iterdir() if one.name.startswith(f"{prefix}.data-")]
+        paths = [path.with_name(f"{prefix}.index"), *sorted(beside)]
+        return {one.name: memoryview(content(one)) for one in paths}
+    data = memoryview(content(path))
+    return untar(path) if data[:2] == GZIP else {path.name: data}
+
+
+class Entry(NamedTuple):
+    """What a table says about one tensor."""
+
+    code: int
+    shape: list[int]
+    shard: int
+    offset: int
+    size: int
+
+
+def _bundle(files: Mapping[str, memoryview], prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+    shards, left = 1, sum(map(len, files.values()))
+    for key, value in entries(files[f"{prefix}.index"]):
+        if not key:
+            shards = _header(value)
+            continue
+        if key[0] == 0:  # a slice's key is coded, and starts so; TensorFlow sorts it to the front
+            raise ValueError("a tensor is stored in slices")
+        name, entry = str(key, "utf-8"), _entry(value)
+        if entry.code == STRING:
+            continue
+        shard = f"{prefix}.data-{entry.shard:05}-of-{shards:05}"
+        if shard not in files:
+            raise ValueError(f"{shard} is not beside its index")
+        left -= entry.size
+        if min(entry.offset, entry.size, left) < 0:
+            raise ValueError("its tensors claim more bytes than there are")
+        data = files[shard][entry.offset : entry.offset + entry.size]
+        yield name, _named(name, data, _type(name, entry.code)[0], entry.shape)
+
+
+def _header(message: memoryview) -> int:
+    """How many data files there are, of a BundleHeaderProto."""
+    header = {number: value for number, value in fields(message) if number in (1, 2)}
+    if header.get(2, 0) != 0:
+        raise ValueError("its numbers are big-endian")
+    return whole(header.get(1, 0))
+
+
+def _entry(message: memoryview) -> Entry:
+    """A BundleEntryProto."""
+    numbers, shape = {1: 0, 3: 0, 4: 0, 5: 0}, list[int]()
+    for number, value in fields(message):
+        if number == 7:
+            raise ValueError("a tensor is stored in slices")
+        if number == 2:
+            shape = _shape(octets(value))
+        elif number in numbers:
+            numbers[number] = whole(value)
+    return Entry(numbers[1], shape, numbers[3], numbers[4], numbers[5])
+
+
+def _slices(table: memoryview) -> Iterator[tuple[str, np.ndarray]]:
+    listed: dict[str, tuple[int, list[int]]] = {}
+    for _, record in entries(table):
+        for number, value in fields(record):
+            if number == 1:  # SavedTensorSliceMeta, in the first record
+                listed |= dict(_meta(octets(one)) for k, one in fields(octets(value)) if k == 1)
+            elif number == 2:
+                yield from _slice(octets(value), listed)
+    if missing := [name for name, (code, _) in listed.items() if code != STRING]:
+        raise ValueError(f"it lists {missing[0]!r} but does not hold it")
+
+
+def _meta(message: memoryview) -> tuple[str, tuple[int, list[int]]]:
+    """Name, type and shape, of a SavedSliceMeta."""
+    name, code, shape = "", 0, list[int]()
+    for number, value in fields(message):
+        match number:
+            case 1:
+                name = text(value)
+            case 2:
+                shape = _shape(octets(value))
+            case 3:
+                code = whole(value)
+    return name, (code, shape)
+
+
+def _slice(
+    message: memoryview, listed: dict[str, tuple[int, list[int]]]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensor of a SavedSlice; it is struck off the list."""
+    name, tensor = "", memoryview(b"")
+    for number, value in fields(message):
+        match number:
+            case 1:
+                name = text(value)
+            case 2:  # a TensorSliceProto; a whole tensor's has neither starts nor lengths
+                if any(len(octets(extent)) for _, extent in fields(octets(value))):
+                    raise ValueError(f"{name!r} is stored in slices")
+            case 3:
+                tensor = octets(value)
+    if name not in listed:
+        raise ValueError(f"it holds {name!r} twice, or does not list it")
+    code, shape = listed.pop(name)
+    if code != STRING:
+        dtype, field = _type(name, code)
+        yield name, _named(name, _values(tensor, dtype, field), dtype, shape)
+
+
+def _values(message: memoryview, dtype: np.dtype, field: int) -> bytearray:
+    """The bytes of a TensorProto's values: floats as they are, whole numbers out of varints."""
+    data = bytearray()
+    bits = np.dtype("<u2") if dtype.kind == "f" and dtype.itemsize == 2 else dtype
+    for number, value in fields(message):
+        if number == 4 or (number == field and field in (5, 6)):
+            data += octets(value)
+        elif number == field:
+            data += np.fromiter(wholes(value), np.int64).astype(bits).tobytes()
+    return data
+
+
+def _type(name: str, code: int) -> tuple[np.dtype, int]:
+    if code not in TYPES:
+        raise ValueError(f"{name!r} is of TensorFlow's type {code}, which is not supported")
+    dtype, field = TYPES[code]
+    return np.dtype(dtype), field
+
+
+def _named(
+    name: str, data: memoryview | bytearray, dtype: np.dtype, shape: list[int]
+) -> np.ndarray:
+    try:
+        return array(data, dtype, shape)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _shape(message: memoryview) -> list[int]:
+    """The sizes of a TensorShapeProto."""
+    sizes = []
+    for number, dimension in fields(message):
+        if number == 2:
+            found = [whole(value) for k, value in fields(octets(dimension)) if k == 1]
+            sizes.append(found[-1] if found else 0)
+    return sizes
