@@ -470,6 +470,12 @@ def test_an_archive_is_never_unpacked_to_the_disk(tmp_path):
             member.type, member.linkname = kind, "/etc/passwd"
             archive.addfile(member)
         refused(path, "it holds none")
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("x.ckpt")
+        member.size = len(data)
+        member.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(1 << 60)}
+        archive.addfile(member, io.BytesIO(data))
+    refused(path, "it holds none")
     refused(tarball(path, {"a.ckpt": data, "b.ckpt": data}), "2 checkpoints")
     with gzip.open(path, "wb") as bomb:
         bomb.write(bytes(1 << 25))
@@ -581,8 +587,8 @@ def test_a_manifest_reaches_for_nothing_outside_its_folder(tmp_path):
     (tmp_path / "group1-shard1of2").write_bytes(shards["group1-shard1of2"])
     for name in ("../group1-shard1of2", str(tmp_path / "group1-shard1of2"), "..", ""):
         manifest[0]["paths"][0] = name
-        refused(tfjs_folder(tmp_path / "model", manifest, {}))
-        refused(nsfwjs(tmp_path / "x.tgz", manifest, shards))
+        refused(tfjs_folder(tmp_path / "model", manifest, {}), "not plain")
+        refused(nsfwjs(tmp_path / "x.tgz", manifest, shards), "not plain")
 
 
 def test_a_manifest_that_does_not_fit_its_shards(tmp_path):

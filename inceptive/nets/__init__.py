@@ -7,6 +7,7 @@ from inceptive.errors import InceptiveError
 from inceptive.nets.baselines import alexnet, vgg16
 from inceptive.nets.bn_inception import bn_inception
 from inceptive.nets.googlenet import googlenet
+from inceptive.nets.hadamard import hadamard_inception
 from inceptive.nets.inception_resnet import inception_resnet
 from inceptive.nets.inception_v3 import inception_v3
 from inceptive.nets.inception_v4 import inception_v4
@@ -38,6 +39,7 @@ NETS: dict[str, Callable[..., Net]] = {
     "inception_resnet_v2.paper": partial(inception_resnet, "inception_resnet_v2.paper"),
     "xception": partial(xception, "xception"),
     "xception.keras": partial(xception, "xception.keras"),
+    "hadamard_inception": hadamard_inception,
     "alexnet": alexnet,
     "vgg16": vgg16,
 }

@@ -19,7 +19,7 @@ from inceptive.weights.readers.wire import fields, octets, text, whole, wholes
 
 # TensorFlow's DataType: what NumPy calls it, and the field of TensorProto that holds its values.
 TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 4: ("u1", 7), 5: ("<i2", 7), 6: ("i1", 7),
-         9: ("<i8", 10), 10: ("?", 11), 17: ("<u2", 7), 19: ("<f2", 7)}  # fmt: skip
+         9: ("<i8", 10), 10: ("?", 11), 17: ("<u2", 7), 19: ("<f2", 13)}  # fmt: skip
 STRING = 7
 
 

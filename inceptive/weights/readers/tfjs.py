@@ -28,6 +28,7 @@ from inceptive.weights.readers.marks import GZIP
 TYPES = {"float32": "<f4", "int32": "<i4", "bool": "?", "uint8": "u1",
          "uint16": "<u2", "float16": "<f2"}  # fmt: skip
 MODELS = ("model.json", "model.min.js")
+PLAIN = re.compile(r"\w[\w.-]*")  # a file name that leads to no other folder
 TOKEN = re.compile(
     r"""("(?:[^"\\]|\\.)*")"""  # text
     r"|(-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"  # numbers, .5 and 1e3 among them
@@ -110,7 +111,7 @@ def _base64(script: memoryview) -> bytes:
 def _group(group: Any, shard: Shard) -> Iterator[tuple[str, np.ndarray]]:
     """The weights of one group: its shards laid end to end, cut up in the manifest's order."""
     paths = [str(path) for path in group["paths"]]
-    if len(set(paths)) < len(paths) or any(PurePosixPath(path).name != path for path in paths):
+    if len(set(paths)) < len(paths) or not all(PLAIN.fullmatch(path) for path in paths):
         raise ValueError("the shards' names are not plain, different names")
     data, at = memoryview(b"".join(shard(path) for path in paths)), 0
     for weight in group["weights"]:
