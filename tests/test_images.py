@@ -17,9 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from inceptive import images
 from inceptive.errors import InceptiveError
-from inceptive.images import MAX_PIXELS, Preprocessing, decode
+from inceptive.images import MAX_PIXELS, Preprocessing, decode, decoding
 
 GOLDEN = Path(__file__).parent / "golden"
 COLOURS = [(220, 40, 40), (40, 180, 60), (40, 60, 200), (240, 220, 80)]
@@ -651,7 +650,7 @@ def test_a_decompression_bomb_is_refused(tmp_path, name, data):
 
 
 def test_the_pixels_allowed_are_counted_exactly(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
     assert decode(encoded(noise(40, 25), "PNG")).size == (40, 25)
     assert "40 x 26 pixels" in complaint(encoded(noise(40, 26), "PNG"))
 
@@ -734,7 +733,7 @@ def test_a_truncated_heic_is_refused(tmp_path, share):
 
 
 def test_a_heic_of_too_many_pixels_is_refused(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 64 * 48 - 1)
     assert "64 x 48 pixels" in complaint(GOLDEN / "tiny.heic")
 
 
@@ -922,7 +921,7 @@ FUZZ = settings(max_examples=30, deadline=None, database=None, derandomize=True)
 def decodes_or_complains(data):
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(images, "MAX_PIXELS", 1_000_000)
+            patch.setattr(decoding, "MAX_PIXELS", 1_000_000)
             image = decode(data, shorter=8)
     except InceptiveError as error:
         assert str(error).isprintable()

@@ -34,7 +34,7 @@ WITHOUT_TORCH = {
 }
 PLAIN = {"errors", "files", "downloads", "spec", "nets", "account"}  # the standard library only
 OPTIONAL = {
-    "pi_heif": "images.py",
+    "pi_heif": "images/decoding.py",
     "sklearn": "data/builtin.py",
     "h5py": "weights/readers/keras_h5.py",
     "pyarrow": "commands/prediction.py",

@@ -1,9 +1,4 @@
-"""Any image file, decoded safely and shown to the net in one way.
-
-`decode` turns a file into an upright 8-bit picture, grey or RGB, whatever is inside. `Preprocessing`
-turns that into the square array that a net sees, and is the only code that does so: training,
-evaluation, prediction, serving and every exported file use it.
-"""
+"""Any image file, decoded safely: an upright 8-bit picture, grey or RGB, whatever is inside."""
 
 import contextlib
 import io
@@ -12,10 +7,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
-from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
@@ -37,15 +29,7 @@ MAX_PIXELS = 100_000_000
 """Pixels that are decoded at most: 400 MB as RGB. A larger JPEG is read at a smaller scale."""
 
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1".split())
-Interpolation = Literal["nearest", "box", "bilinear", "bicubic"]
-FILTERS: dict[Interpolation, Image.Resampling] = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
-Box = tuple[float, float, float, float]
 
 
 def decode(source: Source, channels: int = 3, shorter: int | None = None) -> Image.Image:
@@ -261,137 +245,3 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     if isinstance(clear, int | float):
         scaled[samples == clear] = 255
     return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the square array that a net sees.
-
-    The shorter side is resized to size / crop, the centre square of `size` pixels is kept, and each
-    channel is shown as (value / 255 - mean) / std. With crop 1.0 the whole shorter side is seen.
-    With `squash` the centre `crop` of each side becomes the square instead, proportions given up, as
-    in TF-slim.
-    """
-
-    size: int = 224
-    channels: int = 3
-    crop: float = 1.0
-    interpolation: Interpolation = "bilinear"
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)
-    squash: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises InceptiveError for a value that no preprocessing can have."""
-        if type(self.size) is not int or self.size < 1:
-            raise InceptiveError(f"preprocessing: size is a number of pixels, not {self.size!r}")
-        if self.channels not in (1, 3):
-            raise InceptiveError(f"preprocessing: channels are 1 or 3, not {self.channels!r}")
-        if self.interpolation not in FILTERS:
-            raise InceptiveError(
-                f"preprocessing: interpolation is one of {', '.join(FILTERS)}, "
-                f"not {self.interpolation!r}"
-            )
-        if not (_all_numbers((self.crop,)) and 0.01 <= self.crop <= 1):
-            raise InceptiveError(
-                f"preprocessing: crop is a share of the shorter side, 0.01 to 1, not {self.crop!r}"
-            )
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if not _all_numbers(values) or len(values) != self.channels:
-                raise InceptiveError(
-                    f"preprocessing: {name} is one number for each of {self.channels} channels, "
-                    f"not {values!r}"
-                )
-        if type(self.squash) is not bool:
-            raise InceptiveError(f"preprocessing: squash is true or false, not {self.squash!r}")
-        if min(self.std) <= 0:
-            raise InceptiveError(f"preprocessing: std is above 0, not {self.std!r}")
-
-    @property
-    def resize(self) -> int:
-        """The shorter side, in pixels, from which the square is cut."""
-        return round(self.size / self.crop)
-
-    def load(self, source: Source) -> np.ndarray:
-        """The picture in `source` as the net's square: uint8 (C, size, size).
-
-        Raises InceptiveError, naming the file and the reason, if it cannot be decoded.
-        """
-        return self.fit(self.decode(source, self.resize))
-
-    def decode(self, source: Source, shorter: int) -> Image.Image:
-        """The picture in this net's channels, to be resized to about `shorter` pixels."""
-        return decode(source, self.channels, shorter)
-
-    def fit(self, image: Image.Image) -> np.ndarray:
-        """Resize the shorter side, cut the centre square: uint8 (C, size, size)."""
-        if self.squash:
-            wide, high = image.width * self.crop, image.height * self.crop
-            left, top = (image.width - wide) / 2, (image.height - high) / 2
-            box = (left, top, left + wide, top + high)
-            return as_array(resize_box(image, box, self.size, self.interpolation))
-        image = resize_shorter(image, self.resize, self.interpolation)
-        left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
-        return as_array(image.crop((left, top, left + self.size, top + self.size)))
-
-    def scale_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
-        """scale, shift (C, 1, 1) in float32 with net input = uint8 value * scale + shift."""
-        mean, std = np.asarray(self.mean), np.asarray(self.std)
-        scale, shift = 1 / (255 * std), -mean / std
-        return scale.astype(np.float32)[:, None, None], shift.astype(np.float32)[:, None, None]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
-        """Raises InceptiveError if `values` names what a Preprocessing has not."""
-        known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) - known:
-            raise InceptiveError(
-                f"preprocessing takes {', '.join(sorted(known))}; found {values!r}"
-            )
-        lists: dict[str, Any] = {
-            key: tuple(v) if isinstance(v, list) else v for key, v in values.items()
-        }
-        try:
-            return cls(**lists)
-        except TypeError as error:
-            raise InceptiveError(f"preprocessing: {error}") from None
-
-
-def _all_numbers(values: Any) -> bool:
-    return isinstance(values, tuple | list) and all(
-        isinstance(one, int | float) and isfinite(one) for one in values
-    )
-
-
-def resize_shorter(image: Image.Image, side: int, interpolation: Interpolation) -> Image.Image:
-    """`image` with its shorter side `side` pixels long and its proportions kept.
-
-    Raises InceptiveError for a picture so long that the result would be over MAX_PIXELS.
-    """
-    scale = side / min(image.size)
-    size = (max(side, round(image.width * scale)), max(side, round(image.height * scale)))
-    if image.size == size:
-        return image
-    if size[0] * size[1] > MAX_PIXELS:
-        raise InceptiveError(
-            f"a picture of {image.width} x {image.height} pixels is too long and thin to be seen "
-            f"with its shorter side at {side}"
-        )
-    return image.resize(size, FILTERS[interpolation])
-
-
-def resize_box(
-    image: Image.Image, box: Box, side: int, interpolation: Interpolation
-) -> Image.Image:
-    """The part of `image` in `box` (left, top, right, bottom) as a square of `side` pixels."""
-    return image.resize((side, side), FILTERS[interpolation], box=box)
-
-
-def as_array(image: Image.Image) -> np.ndarray:
-    """A grey or RGB image as uint8 (C, H, W)."""
-    array = np.asarray(image)
-    planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return planes.copy()
