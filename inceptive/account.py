@@ -167,7 +167,8 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
             after = view.through((out, *size), kernel, stride, depth=1)
             weights = (kernel * kernel + out) * c * multiplier
             more, extra = _per_channel(out, norm, norm is None)
-            formula = f"{kernel}·{kernel}·{c * multiplier} + {c * multiplier}·{out}{extra}"
+            maps = f"{c}·{multiplier}" if multiplier > 1 else str(c)
+            formula = f"{kernel}·{kernel}·{maps} + {maps}·{out}{extra}"
             kind = f"separable {kernel}×{kernel}" + (f"/{stride}" if stride > 1 else "")
             return [Line(name, kind, after, formula, weights + more, weights * prod(size))], after
         case MaxPool(kernel, stride, pad):

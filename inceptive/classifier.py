@@ -250,6 +250,15 @@ def _some(keys: set[str]) -> str:
     return (", ".join(listed[:3]) + more) if listed else "nothing"
 
 
+def described(folder: Path) -> tuple[str, Preprocessing]:
+    """The name of the net in a model folder, and its preprocessing; no weights are read."""
+    config = _read_config(folder)
+    try:
+        return str(config["net"]["name"]), Preprocessing.from_dict(config["preprocessing"])
+    except (KeyError, TypeError) as error:
+        raise InceptiveError(f"{folder / CONFIG}: lacks or garbles {error}") from None
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():

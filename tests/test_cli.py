@@ -14,6 +14,7 @@ from conftest import command, picture
 
 import inceptive
 from inceptive.errors import InceptiveError
+from inceptive.weights.catalogue import catalogue
 
 
 def one_line(text):
@@ -93,18 +94,43 @@ def test_table_as_json_csv_and_markdown_say_the_same():
 
 def test_nets_lists_every_net_as_text_and_json():
     found = json.loads(command("nets", "--json").stdout)
-    assert [one["net"] for one in found] == list(inceptive.NETS)
+    assert set(found) == {"nets", "weights"}
+    assert [one["net"] for one in found["nets"]] == list(inceptive.NETS)
     text = command("nets").stdout
-    assert all(one["net"] in text and f"{one['params']:,}" in text for one in found)
+    assert all(one["net"] in text and f"{one['params']:,}" in text for one in found["nets"])
+
+
+def test_nets_lists_the_published_weights_and_what_each_fits():
+    found = json.loads(command("nets", "--json").stdout)
+    weights = {one["name"]: one for one in found["weights"]}
+    assert set(weights) == set(catalogue())
+    fitting = {one["net"]: one["weights"] for one in found["nets"]}
+    assert sorted(name for names in fitting.values() for name in names) == sorted(weights)
+    assert all(weights[name]["net"] == net for net, names in fitting.items() for name in names)
+    assert weights["inception_v4.timm"]["top1"] == 0.80144  # a share
+    assert all(one["top1"] is None or 0.6 < one["top1"] < one["top5"] < 1 for one in found["weights"])
+    text = command("nets").stdout.split("\n\n")[1]
+    assert len(text.splitlines()) == 1 + len(weights)
+    for line, one in zip(text.splitlines()[1:], found["weights"], strict=True):
+        assert line.split()[:2] == [one["name"], one["net"]]
+        whence = one["url"] or one["hub"] or one["note"]
+        assert whence and line.endswith(whence) and one["licence"] in line
+
+
+def test_a_table_says_how_a_separable_convolution_multiplies():
+    layers = json.loads(command("table", "bn_inception", "--json").stdout)["layers"]
+    assert layers[0]["formula"] == "7·7·3·8 + 3·8·64 + 2·64"
 
 
 def test_the_light_commands_leave_torch_alone():
+    light = {"--help": "torch PIL numpy", "table": "torch PIL numpy", "nets": "torch"}
     for words in (["--help"], ["table", "googlenet"], ["nets"], ["train", "--help"]):
+        heavy = set(light.get(words[0], light["--help"]).split())
         code = (
             f"import sys; sys.argv = ['inceptive', *{words!r}]\n"
             "from inceptive.cli import main\n"
             "try: main()\nexcept SystemExit: pass\n"
-            "assert not {'torch', 'PIL', 'numpy'} & set(sys.modules)"
+            f"assert not {heavy!r} & set(sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
         assert done.returncode == 0, (words, done.stderr)

@@ -14,7 +14,13 @@ from inceptive.errors import InceptiveError
 from inceptive.evaluate.judge import judge, probabilities
 from inceptive.train import recipe as recipes
 from inceptive.train.loop import train
-from inceptive.train.prepare import frozen_parts, last_layers, model_for, parameter_groups
+from inceptive.train.prepare import (
+    as_weights_expect,
+    frozen_parts,
+    last_layers,
+    model_for,
+    parameter_groups,
+)
 
 
 class Silent:
@@ -134,6 +140,29 @@ def test_fine_tuning_starts_from_the_weights_with_new_last_layers(stripes, tiny,
     for key in ours:
         if key.endswith("weight") and ours[key].ndim > 1:
             assert torch.equal(ours[key], theirs[key]) != key.startswith(new), key
+
+
+def test_what_a_recipe_leaves_open_is_as_its_weights_expect(trained):
+    published = as_weights_expect(recipes.read("finetune", ["weights='inception_v3.gluon_in1k'"]))
+    assert published.net == "inception_v3.torchvision" and published.data.channels == 3
+    assert published.data.mean == (0.485, 0.456, 0.406)
+    own = as_weights_expect(recipes.read("finetune", [f"weights='{trained[0]}'"]))
+    assert own.net == "googlenet.bn" and own.data.channels == 1
+    said = ["weights='inception_v4.timm'", "net=inception_v4.slim", "data.mean=0.3"]
+    kept = as_weights_expect(recipes.read("finetune", said))
+    assert kept.net == "inception_v4.slim" and kept.data.mean == (0.3,)
+    assert as_weights_expect(recipes.read("digits")) == recipes.read("digits")
+
+
+def test_published_weights_are_found_for_a_net_or_refused():
+    found = as_weights_expect(recipes.read("finetune", ["weights=published", "net=xception"]))
+    assert found.weights == "xception.timm"
+    with pytest.raises(InceptiveError, match=r"no weights are published for inception_resnet_v2.p"):
+        as_weights_expect(
+            recipes.read("finetune", ["weights=published", "net=inception_resnet_v2.paper"])
+        )
+    with pytest.raises(InceptiveError, match="does not exist"):
+        as_weights_expect(recipes.read("finetune", ["weights=no/folder"]))
 
 
 def test_frozen_parts_keep_their_weights_and_statistics(stripes, tiny, tmp_path, trained):

@@ -32,6 +32,19 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
     return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
 
 
+def with_last(table: str, column: Sequence[str]) -> str:
+    """A table of `columns` or `markdown` with one more column, header first, that reads from the left."""
+    lines = table.split("\n")
+    if table.startswith("| "):
+        cells = [column[0], "---", *(cell.replace("|", "\\|") for cell in column[1:])]
+        return "\n".join(f"{line} {cell} |" for line, cell in zip(lines, cells, strict=True))
+    width = max(map(cell_len, lines))
+    return "\n".join(
+        f"{line}{' ' * (width - cell_len(line))}  {cell}".rstrip()
+        for line, cell in zip(lines, column, strict=True)
+    )
+
+
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """The same as CSV."""
     lines = []

@@ -33,7 +33,7 @@ def run(
     if modules:
         lines = _gathered(tuple(lines))
     if json or format == "json":
-        output.answer(output.as_json(_object(made, lines, aux)))
+        output.answer(output.as_json(_object(made, lines)))
     elif format == "csv":
         header = (
             "layer",
@@ -58,18 +58,13 @@ def run(
     else:
         table = output.columns if format == "text" else output.markdown
         rows = [_row(line) for line in lines] + _totals(made, aux)
-        output.answer(
-            _left_formula(
-                table(HEADER[:-1], [row[:-1] for row in rows], left=2),
-                [HEADER[-1], *(row[-1] for row in rows)],
-                format,
-            )
-        )
+        bare = table(HEADER[:-1], [row[:-1] for row in rows], left=2)
+        output.answer(output.with_last(bare, [HEADER[-1], *(row[-1] for row in rows)]))
 
 
 def _row(line: Line) -> tuple[str, ...]:
     c, h, w = line.view.shape
-    params, macs = (f"{line.params:,}", f"{line.macs:,}") if line.params else ("", "")
+    params, macs = (f"{number:,}" if number else "" for number in (line.params, line.macs))
     return (
         line.name,
         line.kind,
@@ -93,19 +88,6 @@ def _totals(made: Account, aux: bool) -> list[tuple[str, ...]]:
     return rows
 
 
-def _left_formula(table: str, formulas: list[str], format: str) -> str:
-    """Add the last column, which reads from the left."""
-    lines = table.split("\n")
-    if format == "text":
-        width = max(map(len, lines))
-        return "\n".join(
-            f"{line.ljust(width)}  {formula}".rstrip()
-            for line, formula in zip(lines, formulas, strict=True)
-        )
-    formulas.insert(1, "---")
-    return "\n".join(f"{line} {formula} |" for line, formula in zip(lines, formulas, strict=True))
-
-
 def _gathered(lines: tuple[Line, ...]) -> list[Line]:
     """One line for each module: what its layers cost together, and its own output."""
     gathered = []
@@ -118,7 +100,7 @@ def _gathered(lines: tuple[Line, ...]) -> list[Line]:
     return gathered
 
 
-def _object(made: Account, lines: list[Line], aux: bool) -> dict[str, object]:
+def _object(made: Account, lines: list[Line]) -> dict[str, object]:
     """The table as one JSON object; shapes are [channels, height, width]."""
     return {
         "net": made.net.name,
@@ -129,6 +111,7 @@ def _object(made: Account, lines: list[Line], aux: bool) -> dict[str, object]:
         "params": made.params,
         "params_with_aux": made.params_with_aux,
         "macs": made.macs,
+        "depth": made.depth,
         "layers": [
             {
                 "name": line.name,

@@ -20,7 +20,13 @@ def run(
         str, Option(help="a shipped recipe's name or a .toml file; else one that fits the data")
     ] = "",
     net: Annotated[str, Option(help="the net to train, instead of the recipe's")] = "",
-    weights: Annotated[str, Option(help="a model folder whose weights to start from")] = "",
+    weights: Annotated[
+        str,
+        Option(
+            metavar="FOLDER|NAME|published",
+            help="start from a model folder's weights, or published ones (see `inceptive nets`)",
+        ),
+    ] = "",
     out: Annotated[Path | None, Option(help="the folder to write [default: runs/DATA]")] = None,
     resume: Annotated[bool, Option("--resume", help="go on with the training in --out")] = False,
     changes: Annotated[

@@ -10,7 +10,7 @@ from inceptive.errors import InceptiveError
 from inceptive.train import checkpoint
 from inceptive.train import recipe as recipes
 from inceptive.train.loop import train
-from inceptive.train.prepare import shares
+from inceptive.train.prepare import as_weights_expect, shares
 from inceptive.train.recipe import Recipe
 
 FITTING = {
@@ -79,7 +79,7 @@ def choose(request: Request, display: Display) -> Recipe:
     changes = list(request.changes)
     changes += [f"net={request.net}"] if request.net else []
     changes += [f"weights={request.weights!r}"] if request.weights else []
-    return recipes.read(name, changes)
+    return as_weights_expect(recipes.read(name, changes))
 
 
 def refuse_to_overwrite(out: Path) -> None:

@@ -8,6 +8,10 @@ height x width for a 224 x 224 image.
 
 from inceptive.spec import AvgPool, Chain, Conv, Dropout, Linear, MaxPool, Net
 
+DEPARTURES = {
+    "alexnet": ("One tower without LRN; the net of 2012 has two towers and LRN.",),
+    "vgg16": (),
+}
 CONFIGURATION_D = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
 
 

@@ -4,11 +4,7 @@ Source: Ioffe & Szegedy, "Batch Normalization", arXiv:1502.03167, figure 5 (the 
 and section 4.2: GoogLeNet with batch normalisation, its 5x5 taken apart into two 3x3, 3a-3c and
 4a-4e with average pooling, and a separable conv1 of depth multiplier 8. The paper is silent on
 padding: TensorFlow's SAME, as its authors' code has it.
-
-The printed table contradicts itself in three rows. 4c and 4d sum to 608 channels and print 576;
-4e sums to 1056 and prints 1024. Here the widths are believed, as in the Caffe net of the same name;
-TF-slim believes the sums instead and projects the pooling to 96. The text's 13.6 million
-parameters fit neither. Shapes in comments are channels x height x width for a 224 x 224 image.
+Shapes in comments are channels x height x width for a 224 x 224 image.
 """
 
 from collections.abc import Mapping
@@ -75,26 +71,38 @@ class Variant:
     pool_pad: Pad = "tf"
     count_pad: bool = False
     dropout: float = 0.0
+    departures: tuple[str, ...] = ()  # in words: what the fields above do not say
 
 
 CAFFE = BatchNorm(1e-5)
 VARIANTS = {
-    "bn_inception": Variant(),
-    # The Caffe net of temporal segment networks as Cadene ported it: plain conv1, biases under
-    # batch normalisation, Caffe's paddings.
+    "bn_inception": Variant(
+        departures=(
+            "The printed table contradicts itself in three rows: 4c and 4d sum to 608 channels and "
+            "print 576, 4e gives 1056 and prints 1024. Here the widths are believed, as in the "
+            "Caffe net of the same name; TF-slim believes the sums.",
+            "3c and 4e halve the map, though they print the size of their input.",
+            "The text's 13.6 million parameters follow from neither reading.",
+            "Padding and epsilon are not printed: TensorFlow's SAME and 1e-3, as its authors' code "
+            "has them.",
+        ),
+    ),
     "bn_inception.cadene": Variant(
         source="Cadene/pretrained-models.pytorch, models/bninception.py",
         conv1=Conv(64, 7, stride=2, norm=CAFFE, bias=True),
         norm=CAFFE, bias=True, pad="same", pool_pad="ceil", count_pad=True,
+        departures=("The Caffe net of temporal segment networks, as Cadene ported it.",),
     ),
-    # TF-slim: 4c and 4d project to 96; conv1 has a bias and no normalisation (its arg_scope does
-    # not reach separable layers).
     "inception_v2.slim": Variant(
         source="TF-slim, nets/inception_v2.py",
         table=SLIM,
         conv1=Separable(64, 7, stride=2, pad="tf", multiplier=8),
         norm=BatchNorm(momentum=3e-4),
         dropout=0.2,
+        departures=(
+            "Its conv1 is without normalisation because TF-slim's arg_scope does not reach "
+            "separable layers.",
+        ),
     ),
 }  # fmt: skip
 

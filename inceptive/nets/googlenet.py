@@ -73,15 +73,23 @@ class Variant:
     lrn: LRN = LRN(5)  # where there is no norm
     conv1_pad: Pad = "same"
     pool_pad: Pad = "ceil"  # of the poolings that halve the map
+    departures: tuple[str, ...] = ()  # in words: what the fields above do not say
 
 
 VARIANTS = {
-    # 2014: biases, LRN twice, true 5x5, two heads. Caffe's bvlc_googlenet is this net.
-    "googlenet": Variant(),
-    # The same with batch normalisation in place of LRN and biases; what `train` takes by default.
-    "googlenet.bn": Variant(norm=BatchNorm()),
-    # torchvision 0.28, models/googlenet.py: "5x5" is 3x3 (a known bug there, issue 906), pool4 is
-    # 2x2, the heads pool adaptively (windows of 4 at 0, 3, 7, 10 instead of 5 at 0, 3, 6, 9).
+    "googlenet": Variant(
+        departures=(
+            "The paper prints no padding and no constants of LRN: both are as in Caffe's "
+            "`bvlc_googlenet`, which is this net.",
+            "Table 1's columns of parameters and operations (6.8 million and 1.50 G in sum) do not "
+            "follow from its widths, which stay as printed. A separable conv1 and the widths of "
+            "`googlenet.inception5h` give every cell of its operations; its authors do not say so.",
+        ),
+    ),
+    "googlenet.bn": Variant(
+        norm=BatchNorm(),
+        departures=("Not in the paper; what `inceptive train` takes by default.",),
+    ),
     "googlenet.torchvision": Variant(
         source="torchvision 0.28, models/googlenet.py",
         norm=BatchNorm(),
@@ -89,8 +97,13 @@ VARIANTS = {
         pool4=2,
         aux_pool=AvgPool(grid=4),
         dropout=0.2,
+        departures=(
+            "The 3×3 of branch `b5x5` is a known bug there (pytorch/vision issue 906): the weights "
+            "were trained with it.",
+            "In the heads windows of 4 stand at 0, 3, 7, 10 where the paper has 5 at 0, 3, 6, 9; "
+            "torchvision's own weights never trained them.",
+        ),
     ),
-    # TF-slim, nets/inception_v1.py: the same two departures; no heads, no gamma, SAME padding.
     "googlenet.slim": Variant(
         source="TF-slim, nets/inception_v1.py",
         norm=BatchNorm(momentum=3e-4, scale=False),
@@ -101,7 +114,6 @@ VARIANTS = {
         conv1_pad="tf",
         pool_pad="tf",
     ),
-    # Google's own graph of 2015: 4a's 3x3 and 5a's reduction are not as wide as printed.
     "googlenet.inception5h": Variant(
         source="Google's inception5h graph, as in lucent's InceptionV1",
         table=INCEPTION_5H,
@@ -109,6 +121,7 @@ VARIANTS = {
         lrn=LRN(9, alpha=1e-4, beta=0.5, k=1.0),
         conv1_pad="tf",
         pool_pad="tf",
+        departures=("Google's own graph of 2015: of all public weights the nearest to the paper.",),
     ),
 }
 

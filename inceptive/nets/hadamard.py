@@ -48,6 +48,10 @@ TABLE = {
     "5b": Row(320,    160, 320,     96,  192),  #  832 x  7 x  7
 }
 # fmt: on
+DEPARTURES = (
+    "An interpretation: only the abstract of the paper is public. Layers, widths and placement are "
+    "ours, and its accuracies are not claimed for this net.",
+)
 SQUEEZE = 4  # the attention's hidden channels are a quarter of the module's
 
 

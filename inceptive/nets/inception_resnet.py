@@ -2,8 +2,7 @@
 
 Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
 Learning", arXiv:1602.07261, figures 10 to 19. The v2 that its authors released (TF-slim,
-nets/inception_resnet_v2.py) is another net than the paper draws: both are here. The paper prints
-1154 and 2048 channels where its own figures give 1152 and 2144.
+nets/inception_resnet_v2.py) is another net than the paper draws: both are here.
 Shapes in comments are channels x height x width for a 299 x 299 image.
 """
 
@@ -95,29 +94,42 @@ class Variant:
     heads: bool = False
     dropout: float = 0.2
     image_size: int = 299
+    departures: tuple[str, ...] = ()  # in words: what the fields above do not say
 
 
 PAPER = "arXiv:1602.07261, figures 10 to 19"
+SCALES = "The paper says only that residuals are scaled by 0.1 to 0.3: the scales are TF-slim's."
 RELEASED = Variant(
     "TF-slim, nets/inception_resnet_v2.py", V2, stem_released, 320, (10, 20, 9),
     linear_last=True, conv_7b=1536,
+    departures=("Of the difference its authors say that the code is what they meant "
+                "(tensorflow/models issue 1553).",),
 )  # fmt: skip
 VARIANTS = {
-    "inception_resnet_v1": Variant(PAPER, V1, stem_v1, 256),
+    "inception_resnet_v1": Variant(PAPER, V1, stem_v1, 256, departures=(SCALES,)),
     "inception_resnet_v1.facenet": Variant(
         "davidsandberg/facenet, models/inception_resnet_v1.py", V1, stem_v1, 256,
         linear_last=True, embedding=512, dropout=0.6, image_size=160,
     ),
     "inception_resnet_v2": RELEASED,
-    # The head on block17_20 is TF-slim's alone.
-    "inception_resnet_v2.slim": replace(RELEASED, norm=inception_v3.PUBLISHED, heads=True),
+    "inception_resnet_v2.slim": replace(
+        RELEASED, norm=inception_v3.PUBLISHED, heads=True, departures=()
+    ),
     "inception_resnet_v2.keras": replace(
         RELEASED,
         source="Keras 3, applications/inception_resnet_v2.py",
         norm=BatchNorm(momentum=0.01, scale=False),
         dropout=0.0,
+        departures=(),
     ),
-    "inception_resnet_v2.paper": Variant(PAPER, V2, stem_v4, 384),
+    "inception_resnet_v2.paper": Variant(
+        PAPER, V2, stem_v4, 384,
+        departures=(
+            "The paper prints 1154 channels after reduction A and 2048 after reduction B; its own "
+            "figures and table 1 sum to 1152 and 2144, which stand here.",
+            SCALES,
+        ),
+    ),
 }  # fmt: skip
 
 
@@ -191,7 +203,7 @@ def inception_resnet(variant: str, num_classes: int = 1000, channels: int = 3) -
         mixed_7a=reduction_b(conv, w),
         **eight,                                              # on  8 x  8
         conv_7b=conv(v.conv_7b, 1) if v.conv_7b else None,
-        pool=AvgPool(grid=1), dropout=Dropout(v.dropout),
+        pool=AvgPool(grid=1), dropout=Dropout(v.dropout) if v.dropout else None,
         embedding=Linear(v.embedding, bias=False) if v.embedding else None,
         norm=v.norm if v.embedding else None,
         fc=Linear(num_classes),

@@ -30,12 +30,19 @@ class Variant:
     dropout: float = 0.2
     top: tuple[int, ...] = ()  # fully connected layers before the classifier
     top_dropout: tuple[float, ...] = ()
+    departures: tuple[str, ...] = ()  # in words: what the fields above do not say
 
 
 COUNTED = AvgPool(3, pad="same", count_pad=True)
 VARIANTS = {
-    "inception_v3": Variant(),
-    # TF-slim and Keras train without gamma; Keras has no head and no dropout.
+    "inception_v3": Variant(
+        departures=(
+            "As its authors released it, not as Table 1 prints it: the stem has a 1×1 to 80 "
+            "channels where the table has a 3×3, lacks the table's 3×3 to 288, and the modules on "
+            "35×35 give 256, 288 and 288 channels where the table has 288 throughout.",
+            "The text counts 42 layers; the longest way through the released graph is longer.",
+        ),
+    ),
     "inception_v3.slim": Variant(norm=PUBLISHED),
     "inception_v3.keras": Variant(
         source="Keras 3, applications/inception_v3.py",
@@ -43,15 +50,22 @@ VARIANTS = {
         heads=False,
         dropout=0.0,
     ),
-    # torchvision (and timm, with the same class) average padded zeros in (torchvision issue 926).
     "inception_v3.torchvision": Variant(
-        source="torchvision 0.28, models/inception.py", average=COUNTED, dropout=0.5
+        source="torchvision 0.28, models/inception.py",
+        average=COUNTED,
+        dropout=0.5,
+        departures=(
+            "Google's weights were trained without padded zeros in the averages: the outputs "
+            "differ a little (pytorch/vision issue 926). timm's `inception_v3` has the same.",
+        ),
     ),
-    # The net of the Frechet inception distance: 1008 classes, mixed_7c takes maxima.
     "inception_v3.fid": Variant(
-        source="pytorch-fid b9c1811, inception.py", last=MaxPool(3), heads=False, dropout=0.0
+        source="pytorch-fid b9c1811, inception.py",
+        last=MaxPool(3),
+        heads=False,
+        dropout=0.0,
+        departures=("The net of the Fréchet inception distance; its weights have 1008 classes.",),
     ),
-    # npm nsfwjs 4.4.0, models/inception_v3: Keras' net under three more layers.
     "inception_v3.nsfwjs": Variant(
         source="npm nsfwjs 4.4.0, models/inception_v3",
         norm=BatchNorm(momentum=0.01, scale=False),
@@ -59,6 +73,7 @@ VARIANTS = {
         dropout=0.0,
         top=(256, 128),
         top_dropout=(0.5, 0.25),
+        departures=("Keras' net under three layers of its own, for 5 classes.",),
     ),
 }
 
@@ -150,7 +165,7 @@ def inception_v3(variant: str = "inception_v3", num_classes: int = 1000, channel
         ),                                                    # 1280 x  8 x  8
         mixed_7b=eight(conv, v.average),                      # 2048 x  8 x  8
         mixed_7c=eight(conv, v.last or v.average),
-        pool=AvgPool(grid=1), dropout=Dropout(v.dropout),
+        pool=AvgPool(grid=1), dropout=Dropout(v.dropout) if v.dropout else None,
         **{f"fc{k}": layer for k, layer in enumerate(_top(v), start=1)},
         fc=Linear(num_classes),
     )

@@ -24,13 +24,21 @@ class Variant:
     source: str = "arXiv:1602.07261, figures 3 to 9"
     norm: BatchNorm = BatchNorm()
     heads: bool = False
+    departures: tuple[str, ...] = ()  # in words: what the fields above do not say
 
 
 VARIANTS = {
-    "inception_v4": Variant(),
-    # TF-slim trains with a head on mixed_6h that the paper does not mention.
-    "inception_v4.slim": Variant("TF-slim, nets/inception_v4.py", PUBLISHED, heads=True),
-}
+    "inception_v4": Variant(
+        departures=(
+            "The paper does not say whether averages count padded zeros: they do not, as in the "
+            "code that its authors released.",
+        )
+    ),
+    "inception_v4.slim": Variant(
+        "TF-slim, nets/inception_v4.py", PUBLISHED, heads=True,
+        departures=("The paper does not mention the head.",),
+    ),
+}  # fmt: skip
 
 
 def stem(conv: partial[Conv]) -> dict[str, Conv | Concat]:

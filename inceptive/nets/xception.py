@@ -31,17 +31,23 @@ class Variant:
     source: str
     norm: BatchNorm
     pool: Pad
+    departures: tuple[str, ...] = ()  # in words: what the fields above do not say
 
 
 VARIANTS = {
-    # As the torch ports have it (Cadene, timm's legacy_xception): one pooling of the four stands a
-    # pixel off from Keras', where its input has an even size (74 x 74).
-    "xception": Variant("arXiv:1610.02357, figure 5, padded as in timm", BatchNorm(1e-5), "same"),
-    # As its author released it.
-    "xception.keras": Variant(
-        "Keras 3, applications/xception.py", BatchNorm(1e-3, momentum=0.01), "tf"
+    "xception": Variant(
+        "arXiv:1610.02357, figure 5, padded as in timm", BatchNorm(1e-5), "same",
+        departures=(
+            "The paper prints neither padding nor epsilon: both are as in the torch ports (Cadene, "
+            "timm's `legacy_xception`). One pooling of the four so stands a pixel off from Keras', "
+            "where its input has an even side (74×74).",
+        ),
     ),
-}
+    "xception.keras": Variant(
+        "Keras 3, applications/xception.py", BatchNorm(1e-3, momentum=0.01), "tf",
+        departures=("As the paper's author released it.",),
+    ),
+}  # fmt: skip
 
 
 def xception(variant: str = "xception", num_classes: int = 1000, channels: int = 3) -> Net:

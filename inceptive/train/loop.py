@@ -4,10 +4,8 @@ A run is a folder. After every epoch `checkpoint.pt` holds all that is needed to
 validation is better than ever the model folder is written beside it.
 """
 
-import csv
-import io
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,9 +20,10 @@ from inceptive.data.loading import in_order
 from inceptive.data.source import Data
 from inceptive.errors import InceptiveError
 from inceptive.files import write_text
-from inceptive.metrics import calibration_error, fit_temperature, softmax, top_k, wilson
+from inceptive.metrics import calibration_error, fit_temperature, softmax, top_k
 from inceptive.model import Model, Norm
 from inceptive.train import checkpoint
+from inceptive.train.history import Progress, as_csv, record
 from inceptive.train.objective import Objective, class_weights
 from inceptive.train.prepare import (
     feed_for,
@@ -48,22 +47,6 @@ class Watch(Protocol):
     def epoch(self, number: int, epochs: int, steps: int) -> None: ...
     def step(self, done: int, images: int, losses: list[float], top1: float) -> None: ...
     def row(self, row: dict[str, Any], better: bool) -> None: ...
-
-
-@dataclass
-class Progress:
-    """How far a run is: what `resume` needs beside tensors."""
-
-    epoch: int = 0
-    seconds: float = 0.0
-    best_loss: float = float("inf")
-    best_top1: float = -1.0
-    best_epoch: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def better(self, top1: float, loss: float) -> bool:
-        """Higher accuracy wins; at the same accuracy, lower loss."""
-        return (top1, -loss) > (self.best_top1, -self.best_loss)
 
 
 def train(recipe: Recipe, data: Data, out: Path, watch: Watch, resume: bool = False) -> Classifier:
@@ -253,34 +236,20 @@ class Run:
 
     def _classifier(self, logits: np.ndarray) -> Classifier:
         """The model as it is now, with all that its folder tells, judged on validation `logits`."""
-        labels, data, p = self.feed.val.labels, self.data, self.progress
+        labels = self.feed.val.labels
         temperature = fit_temperature(logits, labels)
         hits = top_k(softmax(logits), labels, 1)
-        info = {
-            "data": {
-                "name": data.name,
-                "licence": data.licence,
-                **{split: len(samples) for split, samples in data.splits.items()},
-                "shares": {"val": self.recipe.data.val, "test": self.recipe.data.test},
-            },
-            "recipe": self.recipe.model_dump(),
-            "metrics": {
-                "split": "val",
-                "count": len(labels),
-                "top1": float(hits.mean()),
-                "top1_interval": wilson(int(hits.sum()), len(labels)),
-                "calibration_error": calibration_error(softmax(logits), labels),
-                "calibration_error_scaled": calibration_error(softmax(logits, temperature), labels),
-            },
-            "training": {
-                "epoch": p.epoch,
-                "seconds": round(p.history[-1]["seconds"], 1),
-                "device": str(self.device),
-                "precision": "bf16" if self.bf16 else "f32",
-                "threads": torch.get_num_threads(),
-            },
+        info = record(self.recipe, self.data, self.progress, hits)
+        info["metrics"] |= {
+            "calibration_error": calibration_error(softmax(logits), labels),
+            "calibration_error_scaled": calibration_error(softmax(logits, temperature), labels),
         }
-        return Classifier(self.judged, self.preprocessing, data.classes, temperature, info)
+        info["training"] |= {
+            "device": str(self.device),
+            "precision": "bf16" if self.bf16 else "f32",
+            "threads": torch.get_num_threads(),
+        }
+        return Classifier(self.judged, self.preprocessing, self.data.classes, temperature, info)
 
     def _enough(self) -> str:
         """Why to stop before the last epoch, or ""."""
@@ -347,12 +316,3 @@ def optimizer_for(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.O
     return torch.optim.SGD(
         groups, lr=table.lr, momentum=table.momentum, nesterov=table.nesterov, fused=True
     )
-
-
-def as_csv(history: list[dict[str, Any]]) -> str:
-    """History as CSV, one row an epoch."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()

@@ -1,13 +1,14 @@
 """From a recipe and a labelled set to what the loop takes: batches, net, preprocessing."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from inceptive import nets
 from inceptive.account import account
-from inceptive.classifier import Classifier
+from inceptive.classifier import Classifier, described
 from inceptive.data.loading import (
     ALL_INTERPOLATIONS,
     Crop,
@@ -24,6 +25,7 @@ from inceptive.model import Model, build
 from inceptive.spec import AvgPool
 from inceptive.train.augment import Augment
 from inceptive.train.recipe import Recipe
+from inceptive.weights.catalogue import catalogue
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,38 @@ def feed_for(
     val_images = in_memory(val, preprocessing)[0] if fits_in_memory(val, preprocessing) else None
     return Feed(
         train, Augment(recipe.augment, recipe.image_size, cropped=not small), val, val_images
+    )
+
+
+def as_weights_expect(recipe: Recipe) -> Recipe:
+    """`recipe` with what it leaves open as its weights have it: net, channels, mean and std.
+
+    weights = "published" are the first in the catalogue that fit the recipe's net. Raises
+    InceptiveError if there are none, or if the model folder is none.
+    """
+    if not recipe.weights:
+        return recipe
+    name = recipe.weights
+    if name == "published":
+        fitting = [one.name for one in catalogue().values() if one.net == recipe.net]
+        if not fitting:
+            raise InceptiveError(f"no weights are published for {recipe.net}; see `inceptive nets`")
+        name = fitting[0]
+    if name in catalogue():
+        net, shown = catalogue()[name].net, catalogue()[name].preprocessing
+    else:
+        net, shown = described(Path(name))
+    table, given = recipe.data, recipe.data.model_fields_set
+    left_open = {"channels": shown.channels, "mean": shown.mean, "std": shown.std}
+    if table.channels:
+        left_open.pop("channels")
+    data = {key: value for key, value in left_open.items() if key == "channels" or key not in given}
+    return recipe.model_copy(
+        update={
+            "weights": name,
+            "net": recipe.net if "net" in recipe.model_fields_set else net,
+            "data": table.model_copy(update=data),
+        }
     )
 
 
