@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test slow check lint clean
+.PHONY: demo test slow check lint tables clean
 
 # Train on real photographs, evaluate on held-out ones, classify one of them.
 demo: $(VENV)/installed
@@ -30,15 +30,20 @@ lint: $(VENV)/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# docs/family.md, written from the nets and the catalogue of weights.
+tables: $(VENV)/installed
+	$(BIN)/python tools/family.py
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
 	touch $@
 
-# torchvision is only an oracle in the tests; --no-deps keeps its CUDA build of torch away.
+# The peers are only oracles in the tests; --no-deps keeps a CUDA build of torch away, and old pins.
 $(VENV)/tested: $(VENV)/installed
 	$(PIP) -e '.[dev]'
-	$(PIP) --no-deps torchvision
+	$(PIP) --no-deps torchvision timm pytorchcv pytorch-fid facenet-pytorch
+	$(PIP) keras
 	touch $@
 
 clean:

@@ -16,7 +16,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     A reader sees the old file or the new one, after a power cut too. Raises InceptiveError if the
     disk refuses; the old file is then untouched.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, "wb") as file:

@@ -24,11 +24,11 @@ def one_line(text):
 def test_help_lists_the_commands():
     done = command("--help")
     assert done.returncode == 0 and done.stderr == ""
-    for name in ("nets", "table", "train", "evaluate", "predict"):
+    for name in ("nets", "table", "draw", "train", "evaluate", "predict"):
         assert name in done.stdout
 
 
-@pytest.mark.parametrize("name", ["nets", "table", "train", "evaluate", "predict"])
+@pytest.mark.parametrize("name", ["nets", "table", "draw", "train", "evaluate", "predict"])
 def test_every_command_has_help(name):
     done = command(name, "--help")
     assert done.returncode == 0 and done.stderr == "" and "Usage: inceptive" in done.stdout
@@ -47,6 +47,9 @@ def test_bad_usage_ends_with_2_and_says_so_on_standard_error(words):
 @pytest.mark.parametrize(("words", "said"), [
     (["table", "vgg"], "no net is called 'vgg'"),
     (["table", "googlenet", "--size", "20"], "the least size is 31"),
+    (["draw", "vgg"], "no net is called 'vgg'"),
+    (["draw", "googlenet", "--part", "3a"], "no part called '3a'; there are: conv1, pool1,"),
+    (["draw", "googlenet", "--out", "."], "cannot be written"),
     (["train", "no/such/folder"], "there is no such folder"),
     (["train", "digits", "--recipe", "nonsense"], "no recipe is called 'nonsense'"),
     (["train", "digits", "--set", "optimizer.rate=1"], "unknown key optimizer.rate"),
@@ -108,7 +111,9 @@ def test_nets_lists_the_published_weights_and_what_each_fits():
     assert sorted(name for names in fitting.values() for name in names) == sorted(weights)
     assert all(weights[name]["net"] == net for net, names in fitting.items() for name in names)
     assert weights["inception_v4.timm"]["top1"] == 0.80144  # a share
-    assert all(one["top1"] is None or 0.6 < one["top1"] < one["top5"] < 1 for one in found["weights"])
+    assert all(
+        one["top1"] is None or 0.6 < one["top1"] < one["top5"] < 1 for one in found["weights"]
+    )
     text = command("nets").stdout.split("\n\n")[1]
     assert len(text.splitlines()) == 1 + len(weights)
     for line, one in zip(text.splitlines()[1:], found["weights"], strict=True):
@@ -124,7 +129,13 @@ def test_a_table_says_how_a_separable_convolution_multiplies():
 
 def test_the_light_commands_leave_torch_alone():
     light = {"--help": "torch PIL numpy", "table": "torch PIL numpy", "nets": "torch"}
-    for words in (["--help"], ["table", "googlenet"], ["nets"], ["train", "--help"]):
+    for words in (
+        ["--help"],
+        ["table", "googlenet"],
+        ["draw", "vgg16"],
+        ["nets"],
+        ["train", "--help"],
+    ):
         heavy = set(light.get(words[0], light["--help"]).split())
         code = (
             f"import sys; sys.argv = ['inceptive', *{words!r}]\n"

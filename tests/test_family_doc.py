@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from inceptive.account import minimum_size
 from inceptive.nets import NETS
 from inceptive.weights.catalogue import catalogue
 
@@ -75,3 +76,11 @@ def test_a_changed_field_changes_the_document(family):
 ])  # fmt: skip
 def test_the_known_departures_are_told(family, name, said):
     assert said in section(family.document(), name)
+
+
+def test_only_one_net_leaves_out_sizes_above_its_least():
+    def gaps(net):
+        least = minimum_size(net)
+        return any(minimum_size(net, above=size) != size + 1 for size in range(least, least + 40))
+
+    assert [name for name, make in NETS.items() if gaps(make())] == ["bn_inception.cadene"]

@@ -11,6 +11,7 @@ ROWS = [
     ["files", "spec"],
     ["downloads", "nets"],
     ["account"],
+    ["draw"],
     ["images"],
     ["metrics"],
     ["data"],
@@ -28,11 +29,12 @@ WITHOUT_TORCH = {
     "spec",
     "nets",
     "account",
+    "draw",
     "images",
     "metrics",
     "cli",
 }
-PLAIN = {"errors", "files", "downloads", "spec", "nets", "account"}  # the standard library only
+PLAIN = {"errors", "files", "downloads", "spec", "nets", "account", "draw"}  # standard library
 OPTIONAL = {
     "pi_heif": "images/decoding.py",
     "sklearn": "data/builtin.py",
@@ -97,8 +99,9 @@ def test_optional_packages_are_imported_where_they_are_needed_and_not_before():
 
 
 def test_peers_are_never_a_dependency():
+    peers = {"torchvision", "timm", "keras", "pytorchcv", "facenet_pytorch", "pytorch_fid"}
     for path in modules():
-        assert not {name.split(".")[0] for name, _ in imports(path)} & {"torchvision", "timm"}, path
+        assert not {name.split(".")[0] for name, _ in imports(path)} & peers, path
 
 
 def test_nothing_is_called_utils():

@@ -32,9 +32,9 @@ Written by `tools/family.py` from the nets and the catalogue of weights: change 
 
 Parameters and multiply-adds are for 1000 classes and one image of the size given; `with heads` adds
 the auxiliary heads that only training uses. Depth counts layers with weights on the longest way from
-the image to the logits. An image may be of any size from `least` on. Accuracies are per cent of
-ImageNet's validation images, top-1 / top-5 at one crop, as the publishers of the weights state them:
-quoted, not measured here.
+the image to the logits. `least` is the smallest image (`bn_inception.cadene` leaves out some larger
+sizes, where its paddings do not meet). Accuracies are per cent of ImageNet's validation images, top-1 /
+top-5 at one crop, as the publishers of the weights state them: quoted, not measured here.
 """
 ABSENT = """\
 ## What is not here

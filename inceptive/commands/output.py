@@ -33,7 +33,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
 
 
 def with_last(table: str, column: Sequence[str]) -> str:
-    """A table of `columns` or `markdown` with one more column, header first, that reads from the left."""
+    """A table of `columns` or `markdown`, and one more column that reads from the left."""
     lines = table.split("\n")
     if table.startswith("| "):
         cells = [column[0], "---", *(cell.replace("|", "\\|") for cell in column[1:])]
