@@ -42,7 +42,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # The peers are only oracles in the tests; --no-deps keeps a CUDA build of torch away, and old pins.
 $(VENV)/tested: $(VENV)/installed
 	$(PIP) -e '.[dev]'
-	$(PIP) --no-deps torchvision timm pytorchcv pytorch-fid facenet-pytorch
+	$(PIP) --no-deps torchvision timm pytorchcv pytorch-fid facenet-pytorch pretrainedmodels torch-lucent
 	$(PIP) keras
 	touch $@
 

@@ -99,7 +99,8 @@ def test_optional_packages_are_imported_where_they_are_needed_and_not_before():
 
 
 def test_peers_are_never_a_dependency():
-    peers = {"torchvision", "timm", "keras", "pytorchcv", "facenet_pytorch", "pytorch_fid"}
+    peers = {"torchvision", "timm", "keras", "pytorchcv", "facenet_pytorch", "pytorch_fid",
+             "pretrainedmodels", "lucent"}  # fmt: skip
     for path in modules():
         assert not {name.split(".")[0] for name, _ in imports(path)} & peers, path
 

@@ -10,6 +10,7 @@ import sys
 import types
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from torch import nn
 from inceptive.classifier import Classifier
 from inceptive.model import build
 from inceptive.nets import NETS
+from inceptive.weights.catalogue import find
 
 SINGLE, DOUBLE = 1e-4, 1e-9  # largest difference, as a share of the largest value
 
@@ -43,20 +45,23 @@ def draw(model, seed=0):
     return model.eval()
 
 
-def drawn(make):
-    """What `make` makes, without the time that its own initialisation would take."""
+def drawn(imported):
+    """The model of a peer once imported, without the time that its own initialisation would take."""
+    make = imported()
     with torch.device("meta"):
         model = make()
     return draw(model.to_empty(device="cpu"))
 
 
 def images(size, count=2, seed=1):
-    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    """Noise of a contrast of its own each: averages of large maps differ too."""
+    noise = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    return noise * torch.linspace(0.5, 2, count).view(-1, 1, 1, 1)
 
 
-def outputs(model, parts, x):
-    """Logits, and the outputs of the submodules `parts` by our names of them."""
-    found, hooks = {}, []
+def outputs(name, model, x):
+    """Logits of the peer of `name`, and its submodules' outputs by our names of them."""
+    found, hooks, parts = {}, [], PEERS[name].parts
     for ours, theirs in parts.items():
 
         def keep(module, given, out, name=ours):
@@ -64,10 +69,10 @@ def outputs(model, parts, x):
 
         hooks.append(model.get_submodule(theirs).register_forward_hook(keep))
     with torch.inference_mode():
-        found["fc"] = model(x)
+        logits = model(x.flip(1) if find(name).bgr else x)
     for hook in hooks:
         hook.remove()
-    return found
+    return {"fc": logits[:, 1:] if find(name).background else logits} | found
 
 
 def agree(found, expected, bound):
@@ -81,10 +86,10 @@ def agree(found, expected, bound):
         assert difference <= bound, f"{name}: {difference:.1e}"
 
 
-def agree_in_both_precisions(ours, theirs, parts, size):
-    x = images(size)
+def agree_in_both_precisions(name, ours, theirs):
+    x = images(PEERS[name].size)
     for dtype, bound in ((torch.float32, SINGLE), (torch.float64, DOUBLE)):
-        expected = outputs(theirs.to(dtype), parts, x.to(dtype))
+        expected = outputs(name, theirs.to(dtype), x.to(dtype))
         with torch.inference_mode():
             found = ours.to(dtype).endpoints(x.to(dtype), expected)
         agree(found, expected, bound)
@@ -97,6 +102,9 @@ def loaded(published, file):
 
 
 # torchvision, timm, pytorchcv, facenet-pytorch, pytorch-fid: state dicts
+
+
+# Each function imports a peer and returns what makes its model.
 
 
 def torchvision(module):
@@ -112,57 +120,79 @@ def torchvision(module):
 
 def torchvision_v1():
     made = torchvision("torchvision.models.googlenet").GoogLeNet
-    return made(num_classes=1000, aux_logits=True, init_weights=False)
+    return partial(made, num_classes=1000, aux_logits=True, init_weights=False)
 
 
 def torchvision_v3():
     made = torchvision("torchvision.models.inception").Inception3
-    return made(num_classes=1000, aux_logits=True, init_weights=False)
+    return partial(made, num_classes=1000, aux_logits=True, init_weights=False)
 
 
 def timm(name, made):
     torchvision("torchvision")
-    return lambda: getattr(pytest.importorskip(f"timm.models.{name}"), made)()
+    return getattr(pytest.importorskip(f"timm.models.{name}"), made)
 
 
-def pytorchcv(name):
-    """Its final pooling takes 8 x 8 maps (7 x 7, 10 x 10) only: a global one is the same there."""
+def at_any_size(made, pool, **how):
+    """`made` with its last pooling, meant for maps of one size, global: the same at that size."""
 
     def make():
-        model = getattr(pytest.importorskip(f"pytorchcv.models.{name}"), name)()
-        holder = model.features.final_block if name == "xception" else model.features
-        pool = "pool" if name == "xception" else "final_pool"
-        assert isinstance(holder.get_submodule(pool), nn.AvgPool2d)
-        setattr(holder, pool, nn.AdaptiveAvgPool2d(1))
+        model = made(**how)
+        assert isinstance(model.get_submodule(pool), nn.AvgPool2d)
+        model.set_submodule(pool, nn.AdaptiveAvgPool2d(1))
         return model
 
     return make
 
 
-def facenet():
-    """Only the net's own module is imported: the package asks for requests and older libraries."""
-    spec = find_spec("facenet_pytorch")
-    if spec is None:
-        pytest.skip("facenet-pytorch is not installed")
-    package, requests = types.ModuleType("facenet_pytorch"), types.ModuleType("requests")
-    package.__path__ = list(spec.submodule_search_locations)
-    adapters = types.ModuleType("requests.adapters")
+def pytorchcv(name):
+    pool = "features.final_block.pool" if name == "xception" else "features.final_pool"
+    return at_any_size(getattr(pytest.importorskip(f"pytorchcv.models.{name}"), name), pool)
+
+
+def alone(module):
+    """A module of a package whose `__init__` asks for much more, or for older libraries."""
+    if find_spec(module.partition(".")[0]) is None:
+        pytest.skip(f"{module.partition('.')[0]} is not installed")
+    requests, adapters = types.ModuleType("requests"), types.ModuleType("requests.adapters")
     adapters.HTTPAdapter = object
     with pytest.MonkeyPatch.context() as patch:
-        for module in (package, requests, adapters):
-            patch.setitem(sys.modules, module.__name__, module)
-        net = importlib.import_module("facenet_pytorch.models.inception_resnet_v1")
-    return net.InceptionResnetV1(classify=True, num_classes=8631)
+        for stub in (requests, adapters):
+            patch.setitem(sys.modules, stub.__name__, stub)
+        parts = module.split(".")
+        for depth in range(1, len(parts)):
+            package = types.ModuleType(".".join(parts[:depth]))
+            package.__path__ = list(find_spec(package.__name__).submodule_search_locations)
+            patch.setitem(sys.modules, package.__name__, package)
+        return importlib.import_module(module)
+
+
+def facenet():
+    module = alone("facenet_pytorch.models.inception_resnet_v1")
+    return partial(module.InceptionResnetV1, classify=True, num_classes=8631)
+
+
+def cadene(name, made, pool, classes):
+    module = alone(f"pretrainedmodels.models.{name}")
+    return at_any_size(getattr(module, made), pool, num_classes=classes)
+
+
+def lucent():
+    return alone("lucent.modelzoo.inceptionv1.InceptionV1").InceptionV1
 
 
 def fid():
     """As pytorch-fid puts it together, without the weights that it would download."""
     torchvision("torchvision")
     module = pytest.importorskip("pytorch_fid.inception")
-    plain = module._inception_v3(num_classes=1008, aux_logits=False, weights=None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "load_state_dict_from_url", lambda *_, **__: plain.state_dict())
-        return module.fid_inception_v3()
+
+    def make():
+        plain = module._inception_v3(num_classes=1008, aux_logits=False, weights=None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "load_state_dict_from_url", lambda *_, **__: plain.state_dict())
+            return module.fid_inception_v3()
+
+    return make
 
 
 def counted(ours, theirs, start=0):
@@ -204,46 +234,67 @@ PARTS_V3 = {**{f"conv_{at}": f"Conv2d_{at}_{3 if at != '3b' else 1}x{3 if at != 
 FIRST = {f"conv_{at}": f"conv2d_{at}" for at in STEM} | {
     "mixed_6a": "mixed_6a", "mixed_7a": "mixed_7a"
 }  # fmt: skip
+PARTS_RESNET_V2 = {
+    **FIRST,
+    "mixed_5b": "mixed_5b",
+    **counted(blocks(35, 10), "repeat.{}"),
+    **counted(blocks(17, 20), "repeat_1.{}"),
+    **counted(blocks(8, 9), "repeat_2.{}"),
+    "block8_10": "block8",
+    "conv_7b": "conv2d_7b",
+}
 XCEPTION = [f"block{k}" for k in range(1, 13)]
 
 
 class Peer(NamedTuple):
-    """make: their model. parts: our parts -> their submodules. size: of the images compared."""
+    """imported: returns what makes their model. parts: ours -> their submodules. size: of images.
 
-    make: Callable[[], nn.Module]
+    139 pixels give the least last maps (3 x 3) on which every pooling and padding shows.
+    """
+
+    imported: Callable[[], Callable[[], nn.Module]]
     parts: dict[str, str]
-    size: int = 96
+    size: int = 139
     suffix: str = ".pth"
 
 
 PEERS = {
     "googlenet.torchvision": Peer(torchvision_v1, PARTS_V1, 64),
+    # Its last layer is softmax, its pooling takes maps of 7 x 7 only, its paddings even sizes.
+    "googlenet.inception5h": Peer(
+        lucent,
+        {"conv1": "conv2d0", "conv2_reduce": "conv2d1", "conv2": "conv2d2"}
+        | {name: name.replace("inception_", "mixed") for name in V1}
+        | {"fc": "softmax2_pre_activation_matmul"},
+        224,
+    ),
     "inception_v3.torchvision": Peer(torchvision_v3, PARTS_V3),
     "inception_v3.tf_in1k": Peer(
-        timm("inception_v3", "InceptionV3"), PARTS_V3, suffix=".safetensors"
+        partial(timm, "inception_v3", "InceptionV3"), PARTS_V3, suffix=".safetensors"
     ),
     "inception_v4.timm": Peer(
-        timm("inception_v4", "InceptionV4"),
+        partial(timm, "inception_v4", "InceptionV4"),
         counted(["conv_1a", "conv_2a", "conv_2b", *V4], "features.{}"),
         suffix=".safetensors",
     ),
+    "inception_v4.cadene": Peer(
+        partial(cadene, "inceptionv4", "InceptionV4", "avg_pool", 1001),
+        counted(["conv_1a", "conv_2a", "conv_2b", *V4], "features.{}"),
+    ),
     "inception_resnet_v2.timm": Peer(
-        timm("inception_resnet_v2", "InceptionResnetV2"),
-        {
-            **FIRST,
-            "mixed_5b": "mixed_5b",
-            **counted(blocks(35, 10), "repeat.{}"),
-            **counted(blocks(17, 20), "repeat_1.{}"),
-            **counted(blocks(8, 9), "repeat_2.{}"),
-            "block8_10": "block8",
-            "conv_7b": "conv2d_7b",
-        },
+        partial(timm, "inception_resnet_v2", "InceptionResnetV2"),
+        PARTS_RESNET_V2,
         suffix=".safetensors",
     ),
+    "inception_resnet_v2.cadene": Peer(
+        partial(cadene, "inceptionresnetv2", "InceptionResNetV2", "avgpool_1a", 1001),
+        PARTS_RESNET_V2,
+    ),
     "xception.timm": Peer(
-        timm("xception", "Xception"),
+        partial(timm, "xception", "Xception"),
         {"conv1": "act1", "conv2": "act2", "conv3": "act3", "conv4": "act4"}
         | {name: name for name in XCEPTION},
+        96,
     ),
     "inception_resnet_v1.vggface2": Peer(
         facenet,
@@ -260,49 +311,63 @@ PEERS = {
         suffix=".pt",
     ),
     "inception_v3.fid": Peer(fid, PARTS_V3),
+    "bn_inception.cadene": Peer(  # its modules have no submodule each
+        partial(cadene, "bninception", "BNInception", "global_pool", 1000),
+        {"conv1": "conv1_relu_7x7", "conv2": "conv2_relu_3x3"},
+        64,
+    ),
     "bn_inception.pytorchcv": Peer(
-        pytorchcv("bninception"),
+        partial(pytorchcv, "bninception"),
         {"conv1": "features.init_block.conv1", "conv2": "features.init_block.conv2"}
         | staged(V2[:2], V2[2:7], V2[7:]),
         64,
         ".pth.zip",
     ),
     "inception_v3.pytorchcv": Peer(
-        pytorchcv("inceptionv3"),
+        partial(pytorchcv, "inceptionv3"),
         first(*(f"conv_{at}" for at in STEM)) | staged(V3[:3], V3[3:8], V3[8:]),
         suffix=".pth.zip",
     ),
     "inception_v4.pytorchcv": Peer(
-        pytorchcv("inceptionv4"),
+        partial(pytorchcv, "inceptionv4"),
         first("conv_1a", "conv_2a", "conv_2b")
         | counted(V4[:3], "features.init_block.block{}", 1)
         | staged(V4[3:7], V4[7:15], V4[15:]),
         suffix=".pth.zip",
     ),
     "inception_resnet_v1.pytorchcv": Peer(
-        pytorchcv("inceptionresnetv1"),
+        partial(pytorchcv, "inceptionresnetv1"),
         first(*(f"conv_{at}" for at in STEM), "conv_4b")
         | staged(blocks(35, 5), ["mixed_6a", *blocks(17, 10)], ["mixed_7a", *blocks(8, 6)])
         | {"embedding": "output.fc1", "norm": "output.bn"},
         suffix=".pth.zip",
     ),
     "inception_resnet_v2.pytorchcv": Peer(
-        pytorchcv("inceptionresnetv2"),
+        partial(pytorchcv, "inceptionresnetv2"),
         first(*(f"conv_{at}" for at in STEM))
         | {"mixed_5b": "features.init_block.block", "conv_7b": "features.final_conv"}
         | staged(blocks(35, 10), ["mixed_6a", *blocks(17, 20)], ["mixed_7a", *blocks(8, 10)]),
         suffix=".pth.zip",
     ),
     "xception.pytorchcv": Peer(
-        pytorchcv("xception"),
+        partial(pytorchcv, "xception"),
         first("conv1", "conv2")
         | staged(XCEPTION[:1], XCEPTION[1:2], XCEPTION[2:11], XCEPTION[11:])
         | {"conv4": "features.final_block.activ"},
-        suffix=".pth.zip",
+        96,
+        ".pth.zip",
     ),
 }  # fmt: skip
-QUICK = ("googlenet.torchvision", "xception.timm", "inception_resnet_v1.vggface2",
-         "inception_v3.fid", "bn_inception.pytorchcv")  # fmt: skip
+# One of each peer; the others take over five seconds together with their imports.
+QUICK = (
+    "googlenet.torchvision",
+    "xception.timm",
+    "inception_resnet_v1.vggface2",
+    "inception_v3.fid",
+    "bn_inception.pytorchcv",
+    "bn_inception.cadene",
+    "googlenet.inception5h",
+)
 
 
 def saved(model, folder, suffix):
@@ -327,11 +392,11 @@ def saved(model, folder, suffix):
 )
 def test_logits_and_stages_are_the_peers(name, tmp_path):
     peer = PEERS[name]
-    theirs = drawn(peer.make)
+    theirs = drawn(peer.imported)
     path = saved(theirs, tmp_path, peer.suffix)
     ours = loaded(name, path)
     path.unlink()
-    agree_in_both_precisions(ours, theirs, peer.parts, peer.size)
+    agree_in_both_precisions(name, ours, theirs)
 
 
 @pytest.mark.slow
@@ -339,10 +404,10 @@ def test_logits_and_stages_are_the_peers(name, tmp_path):
 def test_logits_and_stages_are_the_peers_at_the_size_of_the_weights(name, tmp_path):
     """Maps of other sizes, odd ones among them, meet other borders."""
     peer = PEERS[name]
-    theirs = drawn(peer.make)
+    theirs = drawn(peer.imported)
     ours = loaded(name, saved(theirs, tmp_path, peer.suffix))
     x = images(ours.net.image_size)
-    expected = outputs(theirs, peer.parts, x)
+    expected = outputs(name, theirs, x)
     with torch.inference_mode():
         agree(ours.endpoints(x, expected), expected, SINGLE)
 
@@ -416,8 +481,8 @@ def keras_parts(name, model):
 @pytest.mark.parametrize(
     ("name", "made", "size"),
     [
-        pytest.param("inception_v3.keras", "InceptionV3", 75, marks=pytest.mark.slow),
-        pytest.param("inception_resnet_v2.keras", "InceptionResNetV2", 75, marks=pytest.mark.slow),
+        pytest.param("inception_v3.keras", "InceptionV3", 139, marks=pytest.mark.slow),
+        pytest.param("inception_resnet_v2.keras", "InceptionResNetV2", 139, marks=pytest.mark.slow),
         # Of 96 pixels two poolings see maps of an even size, where SAME pads on one side only.
         ("xception.keras", "Xception", 96),
     ],

@@ -162,7 +162,7 @@ def inception_resnet(repeats: tuple[int, int, int], groups: tuple[str, str, str]
 
 
 def timm_resnet_v2() -> dict[str, str]:
-    """timm's and Cadene's Inception-ResNet v2."""
+    """timm's Inception-ResNet v2. Cadene's calls its last layer otherwise."""
     first = {
         "b1x1": ".branch0",
         **numbered(".branch1.", "b5x5.reduce", "b5x5.conv"),
@@ -250,6 +250,7 @@ SOURCES = {
     "torchvision_v3": Source(torchvision_v3()),
     "timm_v4": Source(timm_v4()),
     "timm_resnet_v2": Source(timm_resnet_v2()),
+    "cadene_resnet_v2": Source(timm_resnet_v2() | {"fc": "last_linear"}),
     "facenet_pytorch": Source(facenet_pytorch()),
     "timm_xception": Source(timm_xception(), conv="{}"),
     "cadene_bn": Source(cadene_bn(), conv="{}", norm="{}_bn"),
