@@ -22,7 +22,6 @@ from torch import nn
 from inceptive.classifier import Classifier
 from inceptive.model import build
 from inceptive.nets import NETS
-from inceptive.weights.catalogue import find
 
 SINGLE, DOUBLE = 1e-4, 1e-9  # largest difference, as a share of the largest value
 
@@ -69,10 +68,10 @@ def outputs(name, model, x):
 
         hooks.append(model.get_submodule(theirs).register_forward_hook(keep))
     with torch.inference_mode():
-        logits = model(x.flip(1) if find(name).bgr else x)
+        logits = model(x.flip(1) if PEERS[name].bgr else x)
     for hook in hooks:
         hook.remove()
-    return {"fc": logits[:, 1:] if find(name).background else logits} | found
+    return {"fc": logits[:, 1:] if logits.shape[1] == 1001 else logits} | found  # background
 
 
 def agree(found, expected, bound):
@@ -249,13 +248,15 @@ XCEPTION = [f"block{k}" for k in range(1, 13)]
 class Peer(NamedTuple):
     """imported: returns what makes their model. parts: ours -> their submodules. size: of images.
 
-    139 pixels give the least last maps (3 x 3) on which every pooling and padding shows.
+    139 pixels give the least last maps (3 x 3) on which every pooling and padding shows. bgr: theirs
+    reads blue first.
     """
 
     imported: Callable[[], Callable[[], nn.Module]]
     parts: dict[str, str]
     size: int = 139
     suffix: str = ".pth"
+    bgr: bool = False
 
 
 PEERS = {
@@ -315,6 +316,7 @@ PEERS = {
         partial(cadene, "bninception", "BNInception", "global_pool", 1000),
         {"conv1": "conv1_relu_7x7", "conv2": "conv2_relu_3x3"},
         64,
+        bgr=True,
     ),
     "bn_inception.pytorchcv": Peer(
         partial(pytorchcv, "bninception"),
