@@ -10,7 +10,7 @@ ROWS = [
     ["errors"],
     ["files", "spec"],
     ["downloads", "nets"],
-    ["account"],
+    ["account", "reference"],
     ["draw"],
     ["images"],
     ["metrics"],
@@ -32,6 +32,7 @@ WITHOUT_TORCH = {
     "draw",
     "images",
     "metrics",
+    "reference",
     "cli",
 }
 PLAIN = {"errors", "files", "downloads", "spec", "nets", "account", "draw"}  # standard library
@@ -77,6 +78,14 @@ def test_a_module_imports_only_from_rows_above_its_own():
             if parts[0] == "inceptive" and len(parts) > 1 and parts[1] in row:
                 above = row[parts[1]] < row[room(path)]
                 assert above or parts[1] == room(path), f"{path} imports {name}"
+
+
+def test_the_two_witnesses_of_the_mathematics_never_see_each_other():
+    for path in modules():
+        if room(path) in ("reference", "model"):
+            other = {"reference": "model", "model": "reference"}[room(path)]
+            for name, _ in imports(path):
+                assert not name.startswith(f"inceptive.{other}"), (path, name)
 
 
 def test_torch_and_others_stay_out_of_the_light_rooms():

@@ -6,11 +6,13 @@ float64. Matching shapes prove nothing: a padding, an eps or a scale shows here 
 """
 
 import importlib
+import json
 import sys
 import types
 import zipfile
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -75,7 +77,8 @@ def outputs(name, model, x):
 
 
 def agree(found, expected, bound):
-    """Each expected value is ours to within `bound`, and differs between the images."""
+    """Each expected value is ours to within `bound`, and differs between the images; the largest."""
+    worst = 0.0
     for name, theirs in expected.items():
         ours = found[name]
         assert ours.shape == theirs.shape, name
@@ -83,15 +86,24 @@ def agree(found, expected, bound):
         assert (theirs[0] - theirs[1]).abs().max().item() > 1e-2 * largest > 0, name
         difference = (ours - theirs).abs().max().item() / largest
         assert difference <= bound, f"{name}: {difference:.1e}"
+        worst = max(worst, difference)
+    return worst
 
 
-def agree_in_both_precisions(name, ours, theirs):
-    x = images(PEERS[name].size)
-    for dtype, bound in ((torch.float32, SINGLE), (torch.float64, DOUBLE)):
-        expected = outputs(name, theirs.to(dtype), x.to(dtype))
-        with torch.inference_mode():
-            found = ours.to(dtype).endpoints(x.to(dtype), expected)
-        agree(found, expected, bound)
+@pytest.fixture
+def state(record_property):
+    """Writes what was compared, and the largest difference, into the report of the tests.
+
+    `make peers` makes docs/peers.md of it. mode: eval, or train where heads are compared too.
+    """
+
+    def write(name, by, theirs, x, outputs, difference, mode="eval"):
+        row = {"weights": name, "peer": f"{by} {version(by)}", "made": theirs, "mode": mode,
+               "size": x.shape[-1], "outputs": outputs, "difference": difference,
+               "precision": str(x.dtype).removeprefix("torch.")}  # fmt: skip
+        record_property("compared", json.dumps(row))
+
+    return write
 
 
 def loaded(published, file):
@@ -246,12 +258,14 @@ XCEPTION = [f"block{k}" for k in range(1, 13)]
 
 
 class Peer(NamedTuple):
-    """imported: returns what makes their model. parts: ours -> their submodules. size: of images.
+    """What is known of a peer's class.
 
-    139 pixels give the least last maps (3 x 3) on which every pooling and padding shows. bgr: theirs
-    reads blue first.
+    by: whose package. imported: returns what makes their model. parts: ours -> their submodules.
+    size: of images; 139 pixels give the least last maps (3 x 3) on which every pooling and padding
+    shows. bgr: theirs reads blue first.
     """
 
+    by: str
     imported: Callable[[], Callable[[], nn.Module]]
     parts: dict[str, str]
     size: int = 139
@@ -260,44 +274,52 @@ class Peer(NamedTuple):
 
 
 PEERS = {
-    "googlenet.torchvision": Peer(torchvision_v1, PARTS_V1, 64),
+    "googlenet.torchvision": Peer("torchvision", torchvision_v1, PARTS_V1, 64),
     # Its last layer is softmax, its pooling takes maps of 7 x 7 only, its paddings even sizes.
     "googlenet.inception5h": Peer(
+        "torch-lucent",
         lucent,
         {"conv1": "conv2d0", "conv2_reduce": "conv2d1", "conv2": "conv2d2"}
         | {name: name.replace("inception_", "mixed") for name in V1}
         | {"fc": "softmax2_pre_activation_matmul"},
         224,
     ),
-    "inception_v3.torchvision": Peer(torchvision_v3, PARTS_V3),
+    "inception_v3.torchvision": Peer("torchvision", torchvision_v3, PARTS_V3),
     "inception_v3.tf_in1k": Peer(
+        "timm",
         partial(timm, "inception_v3", "InceptionV3"), PARTS_V3, suffix=".safetensors"
     ),
     "inception_v4.timm": Peer(
+        "timm",
         partial(timm, "inception_v4", "InceptionV4"),
         counted(["conv_1a", "conv_2a", "conv_2b", *V4], "features.{}"),
         suffix=".safetensors",
     ),
     "inception_v4.cadene": Peer(
+        "pretrainedmodels",
         partial(cadene, "inceptionv4", "InceptionV4", "avg_pool", 1001),
         counted(["conv_1a", "conv_2a", "conv_2b", *V4], "features.{}"),
     ),
     "inception_resnet_v2.timm": Peer(
+        "timm",
         partial(timm, "inception_resnet_v2", "InceptionResnetV2"),
         PARTS_RESNET_V2,
         suffix=".safetensors",
     ),
     "inception_resnet_v2.cadene": Peer(
+        "pretrainedmodels",
         partial(cadene, "inceptionresnetv2", "InceptionResNetV2", "avgpool_1a", 1001),
         PARTS_RESNET_V2,
     ),
     "xception.timm": Peer(
+        "timm",
         partial(timm, "xception", "Xception"),
         {"conv1": "act1", "conv2": "act2", "conv3": "act3", "conv4": "act4"}
         | {name: name for name in XCEPTION},
         96,
     ),
     "inception_resnet_v1.vggface2": Peer(
+        "facenet-pytorch",
         facenet,
         {
             **FIRST,
@@ -311,7 +333,7 @@ PEERS = {
         },
         suffix=".pt",
     ),
-    "inception_v3.fid": Peer(fid, PARTS_V3),
+    "inception_v3.fid": Peer("pytorch-fid", fid, PARTS_V3),
     "bn_inception.cadene": Peer(  # its modules have no submodule each
         partial(cadene, "bninception", "BNInception", "global_pool", 1000),
         {"conv1": "conv1_relu_7x7", "conv2": "conv2_relu_3x3"},
@@ -319,6 +341,7 @@ PEERS = {
         bgr=True,
     ),
     "bn_inception.pytorchcv": Peer(
+        "pytorchcv",
         partial(pytorchcv, "bninception"),
         {"conv1": "features.init_block.conv1", "conv2": "features.init_block.conv2"}
         | staged(V2[:2], V2[2:7], V2[7:]),
@@ -326,11 +349,13 @@ PEERS = {
         ".pth.zip",
     ),
     "inception_v3.pytorchcv": Peer(
+        "pytorchcv",
         partial(pytorchcv, "inceptionv3"),
         first(*(f"conv_{at}" for at in STEM)) | staged(V3[:3], V3[3:8], V3[8:]),
         suffix=".pth.zip",
     ),
     "inception_v4.pytorchcv": Peer(
+        "pytorchcv",
         partial(pytorchcv, "inceptionv4"),
         first("conv_1a", "conv_2a", "conv_2b")
         | counted(V4[:3], "features.init_block.block{}", 1)
@@ -338,6 +363,7 @@ PEERS = {
         suffix=".pth.zip",
     ),
     "inception_resnet_v1.pytorchcv": Peer(
+        "pytorchcv",
         partial(pytorchcv, "inceptionresnetv1"),
         first(*(f"conv_{at}" for at in STEM), "conv_4b")
         | staged(blocks(35, 5), ["mixed_6a", *blocks(17, 10)], ["mixed_7a", *blocks(8, 6)])
@@ -345,6 +371,7 @@ PEERS = {
         suffix=".pth.zip",
     ),
     "inception_resnet_v2.pytorchcv": Peer(
+        "pytorchcv",
         partial(pytorchcv, "inceptionresnetv2"),
         first(*(f"conv_{at}" for at in STEM))
         | {"mixed_5b": "features.init_block.block", "conv_7b": "features.final_conv"}
@@ -352,6 +379,7 @@ PEERS = {
         suffix=".pth.zip",
     ),
     "xception.pytorchcv": Peer(
+        "pytorchcv",
         partial(pytorchcv, "xception"),
         first("conv1", "conv2")
         | staged(XCEPTION[:1], XCEPTION[1:2], XCEPTION[2:11], XCEPTION[11:])
@@ -392,18 +420,24 @@ def saved(model, folder, suffix):
 @pytest.mark.parametrize(
     "name", [one if one in QUICK else pytest.param(one, marks=pytest.mark.slow) for one in PEERS]
 )
-def test_logits_and_stages_are_the_peers(name, tmp_path):
+def test_logits_and_stages_are_the_peers(name, tmp_path, state):
     peer = PEERS[name]
     theirs = drawn(peer.imported)
     path = saved(theirs, tmp_path, peer.suffix)
     ours = loaded(name, path)
     path.unlink()
-    agree_in_both_precisions(name, ours, theirs)
+    for dtype, bound in ((torch.float32, SINGLE), (torch.float64, DOUBLE)):
+        x = images(peer.size).to(dtype)
+        expected = outputs(name, theirs.to(dtype), x)
+        with torch.inference_mode():
+            found = ours.to(dtype).endpoints(x, expected)
+        difference = agree(found, expected, bound)
+        state(name, peer.by, type(theirs).__name__, x, len(expected), difference)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
-def test_logits_and_stages_are_the_peers_at_the_size_of_the_weights(name, tmp_path):
+def test_logits_and_stages_are_the_peers_at_the_size_of_the_weights(name, tmp_path, state):
     """Maps of other sizes, odd ones among them, meet other borders."""
     peer = PEERS[name]
     theirs = drawn(peer.imported)
@@ -411,13 +445,15 @@ def test_logits_and_stages_are_the_peers_at_the_size_of_the_weights(name, tmp_pa
     x = images(ours.net.image_size)
     expected = outputs(name, theirs, x)
     with torch.inference_mode():
-        agree(ours.endpoints(x, expected), expected, SINGLE)
+        difference = agree(ours.endpoints(x, expected), expected, SINGLE)
+    state(name, peer.by, type(theirs).__name__, x, len(expected), difference)
 
 
 @pytest.mark.slow
-def test_the_head_of_v3_is_torchvisions_while_training(tmp_path):
+def test_the_head_of_v3_is_torchvisions_while_training(tmp_path, state):
+    name = "inception_v3.torchvision"
     theirs = drawn(torchvision_v3).double()
-    ours = loaded("inception_v3.torchvision", saved(theirs.float(), tmp_path, ".pth")).double()
+    ours = loaded(name, saved(theirs.float(), tmp_path, ".pth")).double()
     theirs.double()
     for model in (ours, theirs):
         model.train()
@@ -428,7 +464,9 @@ def test_the_head_of_v3_is_torchvisions_while_training(tmp_path):
     with torch.no_grad():
         expected = theirs(x)
         found = ours.endpoints(x, ["fc", "aux_6e"])
-    agree(found, {"fc": expected.logits, "aux_6e": expected.aux_logits}, DOUBLE)
+    expected = {"fc": expected.logits, "aux_6e": expected.aux_logits}
+    difference = agree(found, expected, DOUBLE)
+    state(name, PEERS[name].by, type(theirs).__name__, x, len(expected), difference, "train")
 
 
 # Keras
@@ -489,12 +527,12 @@ def keras_parts(name, model):
         ("xception.keras", "Xception", 96),
     ],
 )
-def test_logits_and_stages_are_keras(keras, tmp_path, monkeypatch, name, made, size):
-    x = images(size)
+def test_logits_and_stages_are_keras(keras, tmp_path, monkeypatch, state, name, made, size):
     ours = weights = None
     for policy, dtype, bound in (("float32", torch.float32, SINGLE),
                                  ("float64", torch.float64, DOUBLE)):  # fmt: skip
         keras.config.set_dtype_policy(policy)
+        x = images(size).to(dtype)
         model = getattr(keras.applications, made)(
             weights=None, input_shape=(size, size, 3), classifier_activation=None
         )
@@ -510,13 +548,15 @@ def test_logits_and_stages_are_keras(keras, tmp_path, monkeypatch, name, made, s
             # Batch normalisation and means would round to float32, whatever the policy.
             for module in (keras.src.backend, keras.src.backend.common.dtypes):
                 patch.setattr(module, "result_type", lambda *_, policy=policy: policy)
-            given = whole(x.to(dtype).permute(0, 2, 3, 1), training=False)
+            given = whole(x.permute(0, 2, 3, 1), training=False)
         with torch.inference_mode():
-            found = ours.to(dtype).endpoints(x.to(dtype), [*parts, "fc"])
+            found = ours.to(dtype).endpoints(x, [*parts, "fc"])
         *maps, logits = given
         assert logits.dtype == dtype
         expected = {key: one.permute(0, 3, 1, 2) for key, one in zip(parts, maps, strict=True)}
-        agree(found, expected | {"fc": logits}, bound)
+        expected["fc"] = logits
+        difference = agree(found, expected, bound)
+        state(name, "keras", made, x, len(expected), difference)
 
 
 # Caffe, whose own code does not run here: its file format, names and layout, written by hand
