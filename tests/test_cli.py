@@ -24,11 +24,11 @@ def one_line(text):
 def test_help_lists_the_commands():
     done = command("--help")
     assert done.returncode == 0 and done.stderr == ""
-    for name in ("nets", "table", "draw", "train", "evaluate", "predict"):
+    for name in ("nets", "table", "trace", "draw", "train", "evaluate", "predict"):
         assert name in done.stdout
 
 
-@pytest.mark.parametrize("name", ["nets", "table", "draw", "train", "evaluate", "predict"])
+@pytest.mark.parametrize("name", ["nets", "table", "trace", "draw", "train", "evaluate", "predict"])
 def test_every_command_has_help(name):
     done = command(name, "--help")
     assert done.returncode == 0 and done.stderr == "" and "Usage: inceptive" in done.stdout
@@ -135,6 +135,8 @@ def test_the_light_commands_leave_torch_alone():
         ["draw", "vgg16"],
         ["nets"],
         ["train", "--help"],
+        ["trace", "--help"],
+        ["table", "googlenet", "--against", "paper"],
     ):
         heavy = set(light.get(words[0], light["--help"]).split())
         code = (

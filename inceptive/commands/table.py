@@ -7,6 +7,8 @@ from typer import Argument, Option
 from inceptive import nets
 from inceptive.account import Account, Line, account, modules
 from inceptive.commands import output
+from inceptive.commands.against import answer as printed_beside
+from inceptive.errors import InceptiveError
 
 NAME = "table"
 HEADER = ("layer", "kind", "output", "params", "multiply-adds", "field", "formula")
@@ -21,11 +23,25 @@ def run(
     size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
     classes: Annotated[int, Option(min=1)] = 1000,
     channels: Annotated[int, Option(min=1, help="channels of the image: 1 is grey")] = 3,
+    against: Annotated[
+        Literal["paper", "tutorial"] | None,
+        Option(help="a printed table of NET, beside what is counted here"),
+    ] = None,
 ) -> None:
     """Print each layer of NET: output shape, parameters with formula, multiply-adds, receptive field.
 
-    The output is channels x height x width for one image; the field is in pixels of the image.
+    The output is channels x height x width for one image; the field is in pixels of the image. With
+    --against each printed cell instead: what is counted here, the difference, and the reason if known.
     """
+    if against is not None:
+        if aux or modules or size is not None or (classes, channels) != (1000, 3):
+            raise InceptiveError(
+                f"--against {against}: a printed table has its own rows and sizes; leave out "
+                "--aux, --modules, --size, --classes and --channels"
+            )
+        kind = "json" if json else format
+        output.answer(printed_beside(nets.find(net)(), against, kind))
+        return
     made = account(nets.find(net)(classes, channels=channels), size)
     lines = list(made.body)
     if aux:

@@ -1,0 +1,260 @@
+"""One value taken apart in the NumPy reference, beside what torch computes and differentiates."""
+
+import numpy as np
+import pytest
+import torch
+from test_reference_net import drawn
+from torch.nn import functional as F
+
+from inceptive.errors import InceptiveError
+from inceptive.nets import NETS
+from inceptive.reference.trace import find, layers_of, trace
+from inceptive.spec import Add, AvgPool, Chain, Concat, Conv, Linear, MaxPool, Multiply, Separable
+
+EXACT = 1e-9
+LAYERS = {
+    ("googlenet", 96): [
+        "conv1", "pool1", "norm1", "norm2", "inception_3a", "inception_3a.b1x1",
+        "inception_3a.b5x5.conv", "inception_3b.pool.pool", "inception_4e", "pool5", "dropout", "fc",
+        "aux_4a.pool", "aux_4a.fc1", "aux_4d.fc2",
+    ],
+    ("googlenet.bn", 64): ["inception_3a.b3x3.conv", "aux_4d.conv"],
+    ("googlenet.slim", 64): ["conv1", "pool1", "inception_4a.b5x5.conv"],
+    ("bn_inception", 64): ["conv1", "inception_3a.pool.pool", "inception_4e"],
+    ("bn_inception.cadene", 64): ["conv1", "inception_3a.pool.pool"],
+    ("inception_v3", 107): ["mixed_6b.b7x7.conv1", "mixed_5b.pool.pool", "mixed_7b"],
+    ("inception_resnet_v1.facenet", 96): None,
+    ("xception.keras", 71): ["block1", "block1.branch.sep1", "block1.branch.relu2", "conv3"],
+    ("hadamard_inception", 64): None,
+    ("alexnet", 80): ["conv1", "fc6"],
+}  # fmt: skip
+
+
+def watched(name, size):
+    """A drawn model in float64, the input and output of every layer kept, and an image."""
+    net = NETS[name](num_classes=5)
+    model = drawn(net).eval()
+    kept = {}
+
+    def keep(layer):
+        def hook(module, given, out):
+            copied = out.clone()  # what follows may work in place
+            copied.retain_grad()
+            kept[layer] = given[0], copied
+            return copied
+
+        return hook
+
+    for layer, module in model.named_modules():
+        if (layer and not isinstance(module, torch.nn.ModuleDict)) or layer in layers_of(net):
+            module.register_forward_hook(keep(layer))
+    image = np.random.default_rng(1).normal(size=(net.channels, size, size))
+    return net, model, kept, image
+
+
+def one_of_each_kind(net):
+    """The first layer of every kind in the net, and the last."""
+    first = {}
+    for layer, (node, _) in layers_of(net).items():
+        if not isinstance(node, Chain):
+            first.setdefault((type(node), getattr(node, "relu", None)), layer)
+    return list(first.values())
+
+
+def close(found, expected, scale=0.0):
+    """Equal to 1e-9 of the greatest of the entries, or of `scale`."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= EXACT * max(np.abs(expected).max(), scale, 1e-30)
+
+
+def windows_agree(stage, x, y, weights, whole):
+    """Each window, its value's share in dL/dx and dL/dw, and the gradients whole, are torch's.
+
+    x and y are the stage's input and output in the graph, whole the gradient of the loss by tensor.
+    """
+    at = (0, stage.channel, *(stage.at or ()))
+    close(stage.value, y[at].item())
+    close(stage.gradient, whole[y][at].item(), float(whole[y].abs().max()))
+    keys = [one.key for one in stage.entries if one.key]
+    leaves = [x, *(weights[key] for key in dict.fromkeys(keys))]
+    shares = torch.autograd.grad(y[at], leaves, retain_graph=True, allow_unused=True)
+    share = {id(leaf): one * whole[y][at] for leaf, one in zip(leaves, shares, strict=True)}
+    for one in stage.entries:
+        if one.key.endswith("depthwise.weight"):
+            kernel = share[id(weights[one.key])][stage.channel, 0].numpy()
+            close(one.dw, kernel, float(np.abs(kernel).max()))
+        for p, q in np.ndindex(one.x.shape):
+            row, column = one.row + p, one.column + q
+            if not one.inside[p, q]:
+                assert row < 0 or column < 0 or row >= x.shape[2] or column >= x.shape[3]
+                assert np.isnan(one.dx_all[p, q])
+                continue
+            spot = (0, one.channel) if x.ndim == 2 else (0, one.channel, row, column)
+            close(one.x[p, q], x[spot].item())
+            close(one.dx[p, q], share[id(x)][spot].item(), float(share[id(x)].abs().max()))
+            close(one.dx_all[p, q], whole[x][spot].item(), float(whole[x].abs().max()))
+
+
+def check(name, layer, net, model, kept, image):
+    weights = {key: value.numpy() for key, value in model.state_dict().items()}
+    found = trace(net, weights, image, layer)
+    images = torch.from_numpy(image)[None].requires_grad_()
+    kept.clear()
+    ends = model.endpoints(images, [found.logits_of])[found.logits_of]
+    if found.layer not in kept:
+        model.endpoints(images)
+    assert found.label == int(ends.argmax())
+    loss = F.cross_entropy(ends, torch.tensor([found.label]))
+    close(found.loss, loss.item())
+    close(found.prob, ends.softmax(1)[0, found.label].item())
+    given, y = kept[found.layer]
+    named = dict(model.named_parameters())
+    read = {id(given): given, id(y): y}
+    for one in found.stages[-1].entries:
+        if one.of in kept:
+            read[id(kept[one.of][1])] = kept[one.of][1]
+    if isinstance(found.node, Separable):
+        middle = kept[f"{layer}.depthwise"][1]
+        read[id(middle)] = middle
+    tensors = list(read.values())
+    grads = torch.autograd.grad(loss, tensors, retain_graph=True, allow_unused=True)
+    whole = {
+        one: torch.zeros_like(one) if grad is None else grad
+        for one, grad in zip(tensors, grads, strict=True)
+    }
+    if isinstance(found.node, Separable):
+        windows_agree(found.stages[0], given, middle, named, whole)
+        windows_agree(found.stages[1], middle, y, named, whole)
+    elif isinstance(found.node, Concat | Multiply | Add):
+        at = (0, found.channel, *found.at)
+        close(found.value, y[at].item())
+        for one in found.stages[0].entries:
+            x = kept[one.of][1] if one.of in kept else given
+            spot = (0, one.channel, one.row, one.column)
+            close(one.x[0, 0], x[spot].item())
+            close(one.dx_all[0, 0], whole[x][spot].item(), float(whole[x].abs().max()))
+            if x is not given:  # which comes here by every branch, and not only directly
+                (share,) = torch.autograd.grad(y[at], x, retain_graph=True)
+                close(
+                    one.dx[0, 0], share[spot].item() * found.gradient, float(whole[x].abs().max())
+                )
+            else:
+                assert one.dx == found.stages[0].steps[0].gradient
+    else:
+        windows_agree(found.stages[0], given, y, named, whole)
+    for stage in found.stages:
+        adds_up(stage, found.node)
+        parameters_agree(stage, loss, y, named, found)
+    return found
+
+
+def adds_up(stage, node):
+    """The entries, the others and every step give the printed value."""
+    given = sum(one.gives for one in stage.entries) + stage.others_give
+    for step in stage.steps:
+        if "products" in step.operands:
+            close(step.operands["products"], given, 1.0)
+        formula = (
+            step.formula.replace("·", "*").replace("^", "**").replace("{", "").replace("}", "")
+        )
+        functions = {"max": max, "sqrt": np.sqrt, "exp": np.exp}
+        close(eval(formula, functions, dict(step.operands)), step.value, 1e-3)
+    for one in stage.entries:
+        if one.weight is not None:
+            close(float((one.x * one.weight).sum()), one.gives, 1e-3)
+        if one.chosen is not None:
+            assert one.x[one.chosen[0] - one.row, one.chosen[1] - one.column] == one.x.max()
+
+
+def parameters_agree(stage, loss, y, named, found):
+    """Biases, gammas and betas: this value's share in their gradient, and the whole of it."""
+    keys = [one.key for one in stage.weights] + [one.key for one in stage.entries if one.key]
+    for key in dict.fromkeys(keys):
+        (whole,) = torch.autograd.grad(loss, [named[key]], retain_graph=True)
+        scale = float(whole.abs().max())
+        at = (0, found.channel, *(found.at or ()))
+        (share,) = torch.autograd.grad(y[at], [named[key]], retain_graph=True)
+        share = share * found.gradient
+        for one in stage.weights:
+            if one.key == key:
+                close(one.value, named[key][one.index].item())
+                close(one.gradient, share[one.index].item(), scale)
+                close(one.gradient_all, whole[one.index].item(), scale)
+        for one in stage.entries:
+            if one.key != key:
+                continue
+            kernel = named[key]
+            if kernel.ndim == 2:
+                flat = kernel[stage.channel] == torch.tensor(float(one.weight[0, 0]))
+                (c,) = flat.nonzero()[0].tolist()
+                spot = (stage.channel, c)
+            else:
+                spot = (stage.channel, 0 if kernel.shape[1] == 1 else one.channel)
+            close(np.squeeze(one.weight), kernel[spot].detach().numpy().squeeze())
+            close(np.squeeze(one.dw_all), whole[spot].numpy().squeeze(), scale)
+            if not key.endswith("depthwise.weight"):  # whose value is a map's, not the layer's
+                close(np.squeeze(one.dw), share[spot].numpy().squeeze(), scale)
+
+
+@pytest.mark.parametrize("name,size", LAYERS, ids=lambda one: str(one))
+def test_a_trace_is_what_torch_computes_and_differentiates(name, size):
+    net, model, kept, image = watched(name, size)
+    for layer in LAYERS[name, size] or one_of_each_kind(net):
+        found = check(name, layer, net, model, kept, image)
+        assert found.shape == tuple(kept[found.layer][1].shape[1:])
+
+
+def of_googlenet(size=64, seed=0):
+    net = NETS["googlenet"](num_classes=5)
+    weights = {key: value.numpy() for key, value in drawn(net, seed).state_dict().items()}
+    return net, weights, np.random.default_rng(seed).normal(size=(3, size, size))
+
+
+def test_channel_position_and_class_are_those_asked_for():
+    net, weights, image = of_googlenet()
+    unit = "inception_3a.b3x3.conv"
+    free = trace(net, weights, image, unit)
+    assert free.answered and free.shape == (128, 8, 8)
+    one = trace(net, weights, image, unit, channel=3, at=(7, 0), label=2)
+    assert (one.channel, one.at, one.label, one.answered) == (3, (7, 0), 2, False)
+    assert free.value >= trace(net, weights, image, unit, channel=3).value >= one.value
+    assert free.value >= trace(net, weights, image, unit, at=(7, 0)).value >= one.value
+    assert -np.log(one.prob) == pytest.approx(one.loss)
+
+
+def test_a_chain_stands_for_its_last_part():
+    net, weights, image = of_googlenet()
+    found = trace(net, weights, image, "inception_3a.b3x3")
+    assert (found.layer, found.asked) == ("inception_3a.b3x3.conv", "inception_3a.b3x3")
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    ({"layer": "inception_3a.b3x3.cov"}, "near it: inception_3a.b3x3.conv"),
+    ({"layer": "b5x5"}, "near it: inception_3a.b5x5"),
+    ({"layer": "conv1", "channel": 64}, "conv1 has channels 0 to 63, not 64"),
+    ({"layer": "conv1", "at": (0, 32)}, "columns 0 to 31, not 0,32"),
+    ({"layer": "fc", "at": (0, 0)}, "without rows and columns"),
+    ({"layer": "fc", "label": 5}, "has classes 0 to 4, not 5"),
+])  # fmt: skip
+def test_what_there_is_not_is_refused(words, said):
+    net, weights, image = of_googlenet()
+    with pytest.raises(InceptiveError, match=said.replace("(", r"\(")):
+        trace(net, weights, image, **words)
+
+
+def test_an_empty_chain_has_nothing_to_trace():
+    with pytest.raises(InceptiveError, match="passes its input on"):
+        find(NETS["hadamard_inception"](), "inception_3a.attend.features")
+
+
+def test_every_layer_that_has_weights_can_be_named():
+    for make in NETS.values():
+        net = make(num_classes=5)
+        known = layers_of(net)
+        assert set(net.heads()) <= set(known)
+        for node, reads in known.values():
+            assert reads == "images" or reads in known
+            assert node is not None
+    kinds = {type(node) for make in NETS.values() for node, _ in layers_of(make()).values()}
+    assert {Conv, Linear, Separable, MaxPool, AvgPool, Concat, Add, Multiply} <= kinds
