@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test slow check lint tables clean
+.PHONY: demo test slow check lint tables peers docs clean
 
 # Train on real photographs, evaluate on held-out ones, classify one of them.
 demo: $(VENV)/installed
@@ -33,6 +33,19 @@ lint: $(VENV)/tested
 # docs/family.md, written from the nets and the catalogue of weights.
 tables: $(VENV)/installed
 	$(BIN)/python tools/family.py
+
+# docs/peers.md, as the tests beside the peers' own classes find it: minutes.
+peers: $(VENV)/tested
+	$(PYTEST) -m "slow or not slow" tests/test_peers.py --junitxml=build/peers.xml
+	$(BIN)/python tools/peers.py build/peers.xml
+
+# build/site: the book, its cells executed, and the documents; a warning is an error.
+docs: $(VENV)/documented
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -T -W --keep-going -c docs -d build/doctrees . build/site
+
+$(VENV)/documented: $(VENV)/installed
+	$(PIP) -e '.[docs]'
+	touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,147 @@
+"""The site: the book in tutorial/, executed, and the documents in docs/. Built by `make docs`.
+
+Nothing in it is loaded from another host: formulas become MathML while the site is built, fonts are
+the reader's own, and a page that would fetch anything from elsewhere fails the build.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def _code() -> str:
+    """Changes with any line of the package or of the book's own module: what the cells execute."""
+    found = hashlib.sha256()
+    for path in sorted([*ROOT.glob("inceptive/**/*.*"), *ROOT.glob("tutorial/*.py")]):
+        if path.suffix in (".py", ".toml"):
+            found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+project = "inceptive"
+extensions = ["myst_nb"]
+root_doc = "docs/index"
+include_patterns = ["docs/**.md", "tutorial/**.md"]
+exclude_patterns = [".*", "build", "dist", "runs", "inceptive", "tests", "tools"]
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+# A cell that fails fails the build. Results are kept until a cell, or the code under it, changes.
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(ROOT / "build" / "notebooks" / _code())
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600  # seconds for one cell, on a busy machine too
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}
+nb_merge_streams = True
+nb_render_markdown_format = "myst"  # what a cell answers may be a table
+nb_code_prompt_show = nb_code_prompt_hide = "Code"
+
+html_theme = "furo"
+html_title = "inceptive"
+html_static_path = ["static"]
+html_css_files = ["book.css"]
+html_extra_path = ["root"]
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
+html_math_renderer = "mathml"
+
+
+def setup(app: Any) -> None:
+    # A pair: what opens the node, and what closes it, which is nothing.
+    app.add_html_math_renderer("mathml", (_formula, None), (_formulas, None))
+    app.connect("build-finished", _nothing_from_elsewhere)
+
+
+def _formula(self: Any, node: Any) -> None:
+    """A formula within a line."""
+    from docutils import nodes
+
+    self.body.append(_mathml(node, as_block=False))
+    raise nodes.SkipNode
+
+
+def _formulas(self: Any, node: Any) -> None:
+    """A formula, or several lines of them, on its own."""
+    from docutils import nodes
+
+    number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
+    self.body.append(self.starttag(node, "div", CLASS="math") + number)
+    self.body.append(_mathml(node, as_block=True) + "</div>\n")
+    raise nodes.SkipNode
+
+
+def _mathml(node: Any, as_block: bool) -> str:
+    from docutils.utils.math import MathError, latex2mathml
+    from sphinx.util import logging
+
+    tex = node.astext()
+    if r"\\" in tex and r"\begin" not in tex:
+        tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
+    try:
+        return str(latex2mathml.tex2mathml(tex, as_block))
+    except MathError as error:
+        logging.getLogger(__name__).warning("formula: %s", error, location=node)
+        return tex
+
+
+def _nothing_from_elsewhere(app: Any, failure: Exception | None) -> None:
+    from sphinx.errors import SphinxError
+
+    if failure is not None or app.builder.format != "html":
+        return
+    for path in sorted(Path(app.outdir).rglob("*")):
+        if path.suffix in (".html", ".css", ".js", ".svg"):
+            for address in foreign(path.read_text(encoding="utf-8"), path.suffix):
+                raise SphinxError(f"{path.relative_to(app.outdir)} loads {address}")
+
+
+FOREIGN = re.compile(r"(?:https?:)?//[\w-]", re.IGNORECASE)
+FETCHED = {("script", "src"), ("img", "src"), ("img", "srcset"), ("source", "src"),
+           ("source", "srcset"), ("iframe", "src"), ("embed", "src"), ("object", "data"),
+           ("video", "src"), ("audio", "src"), ("image", "href"), ("use", "href"),
+           ("link", "href")}  # fmt: skip
+IN_CSS = re.compile(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')\s]+)", re.IGNORECASE)
+IN_JS = re.compile(
+    r"(?:\bimport\b|\bfetch|importScripts|\.src\s*=|\.href\s*=|\.open|sendBeacon)\s*\(?\s*"
+    r"(?:[\"'`]\w+[\"'`]\s*,\s*)?[\"'`]((?:https?:)?//[^\"'`]+)",
+    re.IGNORECASE,
+)
+
+
+def foreign(text: str, suffix: str) -> Iterator[str]:
+    """Addresses on other hosts that a file of the site loads; links for the reader are none."""
+    if suffix in (".css", ".js"):
+        yield from (IN_CSS if suffix == ".css" else IN_JS).findall(text)
+        return
+    page = _Page()
+    page.feed(text)
+    yield from page.found
+
+
+class _Page(HTMLParser):
+    """What a page of HTML, or a drawing, loads from other hosts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag if tag in ("script", "style") else ""
+        for name, value in attrs:
+            name = name.removeprefix("xlink:")
+            if (tag, name) in FETCHED and FOREIGN.match((value or "").strip()):
+                self.found.append(value or "")
+            if name == "style":
+                self.found += IN_CSS.findall(value or "")
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.found += (IN_JS if self._inside == "script" else IN_CSS).findall(data)
