@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from inceptive.classifier import Classifier
 from inceptive.model import build
 from inceptive.nets import NETS
 
+ROOT = Path(__file__).parents[1]
 SINGLE, DOUBLE = 1e-4, 1e-9  # largest difference, as a share of the largest value
 
 
@@ -335,6 +337,7 @@ PEERS = {
     ),
     "inception_v3.fid": Peer("pytorch-fid", fid, PARTS_V3),
     "bn_inception.cadene": Peer(  # its modules have no submodule each
+        "pretrainedmodels",
         partial(cadene, "bninception", "BNInception", "global_pool", 1000),
         {"conv1": "conv1_relu_7x7", "conv2": "conv2_relu_3x3"},
         64,
@@ -624,3 +627,13 @@ def test_a_caffemodel_gives_the_logits_of_its_source(tmp_path):
     with torch.inference_mode():
         expected, found = (model.endpoints(x, heads) for model in (source, ours))
     agree(found, expected, 0.0)
+
+
+def test_the_document_tells_of_every_peer_and_of_nothing_beyond_the_bounds():
+    lines = (ROOT / "docs/peers.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "| `" in line]
+    assert {row[0].strip("`") for row in rows} == {*PEERS, "inception_v3.keras",
+                                                  "inception_resnet_v2.keras", "xception.keras"}  # fmt: skip
+    for row in rows:
+        for told, bound in zip(row[-2:], (SINGLE, DOUBLE), strict=True):
+            assert not told or float(told) <= bound, row

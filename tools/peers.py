@@ -30,12 +30,13 @@ is compared: the logits and each stage. A difference is the largest one of any o
 that output's largest value; the tests allow 1e-4 in float32 and 1e-9 in float64. 0 means the same bits.
 `train` compares an auxiliary head too, with statistics of the batch and without dropout.
 """
-WITHOUT = """
-Not compared this way: {names}. No code of their publishers runs here. The names and shapes of TF-slim's
-variables are held against slim's published source (tests/test_slim_names.py), the readers against files
-that TensorFlow wrote (tests/test_weights_readers.py); what a Caffe file holds, written by hand in its
-format, comes back bit for bit. `inception_v3.nsfwjs` is compared with TensorFlow.js on real pictures:
-tests/test_nsfwjs.py, docs/log.md.
+ALIKE = "Other files of the same classes, by the same key tables: {names}."
+WITHOUT = """\
+Not compared this way: {names}, since no code of their publishers runs here. The names and shapes of
+TF-slim's variables are held against slim's published source (tests/test_slim_names.py), the readers
+against files that TensorFlow wrote (tests/test_weights_readers.py); what a Caffe file holds, written by
+hand in its format, comes back bit for bit. `inception_v3.nsfwjs` is compared with TensorFlow.js on real
+pictures: tests/test_nsfwjs.py, docs/log.md.
 """
 
 
@@ -65,10 +66,17 @@ def document(found: list[dict[str, Any]]) -> str:
            for kind in ("float32", "float64")))
         for (name, peer, made, mode, size, outputs), each in rows.items()
     ]  # fmt: skip
-    compared = {one["weights"] for one in found} | {"inception_v3.nsfwjs"}
-    names = ", ".join(f"`{name}`" for name in published if name not in compared)
+    compared = [published[one["weights"]] for one in found]
+    known = {(one.net, one.source) for one in compared}
+    rest = [one for name, one in published.items()
+            if one not in compared and name != "inception_v3.nsfwjs"]  # fmt: skip
+    alike, without = (
+        ", ".join(f"`{one.name}`" for one in rest if ((one.net, one.source) in known) is same)
+        for same in (True, False)
+    )
     head = HEAD.format(torch=version("torch").split("+")[0])
-    return "\n".join([head, markdown(header, table, left=4), WITHOUT.format(names=names)])
+    told = [ALIKE.format(names=alike), "", WITHOUT.format(names=without)]
+    return "\n".join([head, markdown(header, table, left=4), "", *told])
 
 
 if __name__ == "__main__":
