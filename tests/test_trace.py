@@ -46,8 +46,12 @@ def test_a_net_by_name_has_fresh_weights_of_the_seed(photo):
     assert traced(*asked[:-1], "4")["value"] != found["value"]
 
 
-def test_a_model_folder_has_its_own_weights_and_names(trained, photo):
-    folder = trained[0]
+def test_a_model_folder_has_its_own_weights_and_names(tmp_path, photo):
+    folder = tmp_path / "model"
+    torch.manual_seed(3)
+    net = inceptive.NETS["googlenet.bn"](num_classes=2)
+    shown = Preprocessing(size=32, mean=(0.4,) * 3, std=(0.3,) * 3)
+    inceptive.Classifier(inceptive.build(net).eval(), shown, ("across", "down")).save(folder)
     found = traced(folder, photo, "--layer", UNIT, "--label", "down")
     clf = inceptive.Classifier.load(folder)
     [answer] = clf.predict([photo], top=2)
