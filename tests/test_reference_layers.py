@@ -99,7 +99,8 @@ def test_separable(given_window, multiplier, out):
     last, b = rng.normal(size=(out, len(first), 1, 1)), rng.normal(size=out)
     y, between = layers.separable(x, first, last, b, stride, pads)
     dy = rng.normal(size=y.shape)
-    found = y, *layers.separable_backward(dy, x, between, first, last, stride, pads)
+    *gradients, dbetween = layers.separable_backward(dy, x, between, first, last, stride, pads)
+    found = y, *gradients
 
     def theirs(x, first, last, b):
         maps = F.conv2d(torch_padded(x, pads), first, None, stride, groups=x.shape[1])
@@ -107,6 +108,8 @@ def test_separable(given_window, multiplier, out):
 
     for ours, expected in zip(found, autograd(theirs, dy, x, first, last, b), strict=True):
         assert gap(ours, expected) < EXACT
+    of_maps = autograd(lambda maps: F.conv2d(maps, torch.tensor(last)), dy, between)[1]
+    assert gap(dbetween, of_maps) < EXACT
 
 
 def test_conv_on_numbers_small_enough_to_check_by_hand():

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from inceptive.errors import InceptiveError
 from inceptive.model import build
 from inceptive.nets import NETS
 from inceptive.reference import layers
@@ -116,6 +117,7 @@ def agree(name, size, training, bound=EXACT):
     run, total, logits, model, images, ends, loss = beside_torch(name, size, training)
     assert abs(total - loss) < bound * abs(loss)
     assert set(logits) == set(ends)
+    assert set(run.gradients) == set(run.values)
     for head, z in ends.items():
         assert gap(logits[head], z.detach().numpy()) < bound, head
     assert gap(run.gradients["images"], images.grad.numpy()) < bound
@@ -194,6 +196,11 @@ def test_the_steps_of_a_unit_have_names():
     )
     np.testing.assert_array_equal(run.values[unit], np.maximum(run.values[f"{unit}/norm"], 0))
     assert run.gradients[f"{unit}/sum"].shape == run.values[f"{unit}/sum"].shape
+
+
+def test_images_of_another_shape_are_refused():
+    with pytest.raises(InceptiveError, match=r"googlenet takes images \(N, 3, H, W\)"):
+        Pass(NETS["googlenet"](num_classes=5), {}).forward(np.zeros((2, 1, 64, 64)))
 
 
 def test_masks_are_drawn_from_the_seed_alone():

@@ -138,11 +138,11 @@ def separable(
 
 def separable_backward(
     dy: Array, x: Array, m: Array, depthwise: Array, pointwise: Array, stride: int, pads: Pads
-) -> tuple[Array, Array, Array, Array]:
-    """dx, d(depthwise), d(pointwise), db of `separable`: its two convolutions, last one first."""
+) -> tuple[Array, Array, Array, Array, Array]:
+    """dx, d(depthwise), d(pointwise), db and dm of `separable`: its convolutions, last one first."""
     dm, dpointwise, db = conv_backward(dy, m, pointwise)
     dx, ddepthwise, _ = conv_backward(dm, x, depthwise, stride, pads, groups=x.shape[1])
-    return dx, ddepthwise, dpointwise, db
+    return dx, ddepthwise, dpointwise, db, dm
 
 
 # Pooling

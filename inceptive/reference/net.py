@@ -41,8 +41,8 @@ Named = dict[str, Array]
 class Pass:
     """One batch through `net`, forward and then backward.
 
-    values: the output of every part, layer and step. gradients: of the loss, for each of `values`
-    and for "images". weights and weight_gradients: by state-dict key. statistics: the running
+    values: the images and the output of every part, layer and step. gradients: of the loss, for each
+    of `values`. weights and weight_gradients: by state-dict key. statistics: the running
     statistics after the batch, where `training`.
     """
 
@@ -63,7 +63,13 @@ class Pass:
 
         While training batch normalisation takes the statistics of the batch, and dropout the masks
         given in `masks` by the layer's name (1 kept, 0 dropped), else masks drawn from `seed`.
+        Raises InceptiveError for images of another shape.
         """
+        if images.ndim != 4 or images.shape[1] != self.net.channels:
+            raise InceptiveError(
+                f"{self.net.name} takes images (N, {self.net.channels}, H, W), not {images.shape}"
+            )
+        self.values["images"] = images
         x, logits = images, {}
         for name, part in self.net.body:
             x = self._forward(part, name, x)
@@ -186,9 +192,10 @@ class Pass:
                 dy = self._back_to_sum(name, key, dy, norm, relu)
                 first, last = w[f"{name}.depthwise.weight"], w[f"{key}.weight"]
                 between, pads = self.values[f"{name}/depthwise"], conv_pads(node, x)
-                dx, dfirst, dlast, db = layers.separable_backward(
+                dx, dfirst, dlast, db, dbetween = layers.separable_backward(
                     dy, x, between, first, last, stride, pads
                 )
+                self.gradients[f"{name}/depthwise"] = dbetween
                 self._note(f"{name}.depthwise", weight=dfirst)
                 self._note(key, weight=dlast, bias=db)
                 return dx

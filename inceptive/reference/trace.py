@@ -176,7 +176,6 @@ def trace(
     ends = head if head in net.heads() else net.body.parts[-1][0]
     run = Pass(net, weights)
     logits = run.forward(image[None], heads=ends == head)
-    run.values[IMAGES] = image[None]
     index = _chosen_index(name, run.values[name][0], channel, at)
     z = logits[ends]
     if label is not None and not 0 <= label < net.num_classes:
@@ -423,9 +422,7 @@ class _Position:
         between = run.values[f"{self.name}/depthwise"]
         first, key = f"{self.name}.depthwise", f"{self.name}.pointwise"
         across = self._weight(f"{key}.weight")[:, :, 0, 0]
-        dsum = run.gradients[f"{self.name}/sum"]
-        # The maps are this layer's own: all of dL/dm comes back through its 1x1.
-        dmaps = np.einsum("fij,fm->mij", dsum[0], across)[None]
+        dmaps = run.gradients[f"{self.name}/depthwise"]
         halves = Pass(run.net, run.weights, values=dict(run.values), gradients=dict(run.gradients))
         halves.weight_gradients = run.weight_gradients
         halves.values[first], halves.gradients[first] = between, dmaps
