@@ -156,7 +156,7 @@ def max_pool(
         y[n, c, i, j] = max over p, q of x̃[n, c, s i + p, s j + q]
 
     x̃ is -inf in the padding. `chosen` (N, C, I, J) holds p Q + q of the first maximum, row by row,
-    as in Caffe and torch.
+    as in Caffe and torch. Source: Krizhevsky et al. 2012, section 3.4, where windows overlap.
     """
     read = windows(padded(x, pads, -np.inf), kernel, stride)
     flat = read.reshape(*read.shape[:4], -1)
@@ -187,7 +187,7 @@ def avg_pool(
         y[n, c, i, j] = 1 / a[i, j] · sum over p, q of x̃[n, c, s i + p, s j + q]
 
     x̃ is zero in the padding; a counts the entries of a window, those in the padding only with
-    count_pad (Caffe counts them, TensorFlow does not).
+    count_pad (Caffe counts them, TensorFlow does not). Source: LeCun et al. 1998, section II-B.
     """
     total = windows(padded(x, pads), kernel, stride).sum((4, 5))
     y: Array = total / _area(x, kernel, stride, pads, count_pad)
@@ -224,7 +224,8 @@ def grid_pool(x: Array, grid: int) -> Array:
         y[n, c, i, j] = mean of x[n, c, m, l] over floor(i H / g) <= m < ceil((i + 1) H / g),
                                                    floor(j W / g) <= l < ceil((j + 1) W / g)
 
-    grid = 1 is global average pooling. Windows may overlap. Source: torch's adaptive pooling.
+    grid = 1 is global average pooling (arXiv:1312.4400, section 3.2). Windows may overlap. Source:
+    torch's adaptive pooling.
     """
     y = np.empty((*x.shape[:2], grid, grid), x.dtype)
     for i, rows in enumerate(spans(x.shape[2], grid)):
@@ -356,6 +357,8 @@ def linear(x: Array, w: Array, b: Array | None) -> Array:
     """A fully connected layer: x (N, C) or (N, C, H, W), w (F, C H W), b (F,) -> y (N, F).
 
     y[n, f] = b[f] + sum over c of w[f, c] x[n, c]      (a map is read channel by channel)
+
+    Source: Rumelhart, Hinton and Williams 1986, forward and backward.
     """
     y = x.reshape(len(x), -1) @ w.T
     return y if b is None else y + b
@@ -371,7 +374,7 @@ def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]
 
 
 def relu(x: Array) -> Array:
-    """y = max(x, 0)."""
+    """y = max(x, 0), entry by entry. Source: Nair and Hinton 2010."""
     return np.maximum(x, 0)
 
 
@@ -410,7 +413,10 @@ def dropout_backward(dy: Array, mask: Array, drop: float) -> Array:
 
 
 def concat(xs: list[Array]) -> Array:
-    """Maps (N, C_k, H, W) side by side along the channels: y (N, sum of C_k, H, W)."""
+    """Maps (N, C_k, H, W) side by side along the channels: y (N, sum of C_k, H, W).
+
+    Source: arXiv:1409.4842, figure 2, "filter concatenation".
+    """
     return np.concatenate(xs, axis=1)
 
 
@@ -458,7 +464,10 @@ def targets(labels: Array, classes: int, smoothing: float = 0.0) -> Array:
 
 
 def cross_entropy(z: Array, q: Array) -> float:
-    """The mean over images of L[n] = - sum over k of q[n, k] log p[n, k], with p = softmax(z)."""
+    """The mean over images of L[n] = - sum over k of q[n, k] log p[n, k], with p = softmax(z).
+
+    z and q are (N, K). Source: Bishop 2006, equation 4.108.
+    """
     high = z.max(1, keepdims=True)
     log_p = z - high - np.log(np.exp(z - high).sum(1, keepdims=True))
     return float(-(q * log_p).sum(1).mean())
@@ -467,6 +476,7 @@ def cross_entropy(z: Array, q: Array) -> float:
 def cross_entropy_backward(z: Array, q: Array) -> Array:
     """dz (N, K) of `cross_entropy`: dz = (p - q) / N, since every row of q sums to 1.
 
-    The Jacobian of softmax, diag(p) - p pᵀ, times the gradient of the logarithm, -q / p.
+    The Jacobian of softmax, diag(p) - p pᵀ, times the gradient of the logarithm, -q / p. Source:
+    Bishop 2006, equation 4.109.
     """
     return (softmax(z) - q) / len(z)
