@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test slow check lint tables peers docs clean
+.PHONY: demo test slow check lint tables peers bench docs clean
 
 # Train on real photographs, evaluate on held-out ones, classify one of them.
 demo: $(VENV)/installed
@@ -39,6 +39,11 @@ peers: $(VENV)/tested
 	$(PYTEST) -m "slow or not slow" tests/test_peers.py --junitxml=build/peers.xml
 	$(BIN)/python tools/peers.py build/peers.xml
 
+# docs/performance.md, as measured here beside torchvision and timm: half an hour on two quiet cores.
+bench: $(VENV)/benched
+	$(BIN)/inceptive bench --out build/bench.json
+	$(BIN)/python tools/performance.py build/bench.json
+
 # build/site: the book, its cells executed, and the documents; a warning is an error.
 docs: $(VENV)/documented
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -T -W --keep-going -c docs -d build/doctrees . build/site
@@ -50,6 +55,12 @@ $(VENV)/documented: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
+	touch $@
+
+# Nothing depends on the peers; --no-deps keeps the CUDA build of torch away that they ask for.
+$(VENV)/benched: $(VENV)/installed
+	$(PIP) -e '.[bench]'
+	$(PIP) --no-deps torchvision timm
 	touch $@
 
 # The peers are only oracles in the tests; --no-deps keeps a CUDA build of torch away, and old pins.

@@ -4,13 +4,10 @@ On disk it is a model folder: `model.safetensors`, `config.json` and a model car
 """
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import safetensors.torch
@@ -24,9 +21,12 @@ from inceptive.account import account
 from inceptive.downloads import Received
 from inceptive.errors import InceptiveError
 from inceptive.files import write_json, write_text, write_whole
-from inceptive.images import Preprocessing, Source, printable
+from inceptive.images import Preprocessing, Source
 from inceptive.metrics import softmax
 from inceptive.model import Model, build
+from inceptive.prediction import Prediction as Prediction
+from inceptive.prediction import predictions
+from inceptive.spec import Net
 from inceptive.weights.catalogue import Published, catalogue, published_labels
 from inceptive.weights.load import by_hand, fetch, hub_folder
 from inceptive.weights.load import load as load_published
@@ -34,15 +34,6 @@ from inceptive.weights.load import load as load_published
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder asks no network
 Image = Source
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one image: (label, probability) pairs, best first; or why there is none."""
-
-    image: str
-    top: tuple[tuple[str, float], ...] = ()
-    error: str = ""
 
 
 @dataclass
@@ -107,7 +98,7 @@ class Classifier:
         try:
             wanted = config["net"]
             net = nets.find(wanted["name"])(wanted["num_classes"], channels=wanted["channels"])
-            net = net if wanted.get("aux", True) else net.without_aux()
+            net = _with_heads_of(net, wanted.get("aux", True))
             preprocessing = Preprocessing.from_dict(config["preprocessing"])
             labels, temperature = tuple(config["labels"]), float(config["temperature"])
         except (KeyError, TypeError, ValueError) as error:
@@ -138,7 +129,7 @@ class Classifier:
                     "name": net.name,
                     "num_classes": net.num_classes,
                     "channels": net.channels,
-                    "aux": bool(net.aux),
+                    "aux": [at for at, _ in net.aux],
                 },
                 "labels": list(self.labels),
                 "preprocessing": self.preprocessing.to_dict(),
@@ -159,17 +150,27 @@ class Classifier:
         x = x * torch.from_numpy(scale).to(x.device) + torch.from_numpy(shift).to(x.device)
         return x.contiguous(memory_format=torch.channels_last)
 
+    @overload
+    def logits(self, images: Tensor) -> Tensor: ...
+    @overload
+    def logits(self, images: np.ndarray) -> np.ndarray: ...
+
     @torch.inference_mode()
-    def logits(self, images: Tensor) -> Tensor:
-        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) in float32, on the CPU."""
+    def logits(self, images: Tensor | np.ndarray) -> Tensor | np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) in float32, on the CPU.
+
+        An array gives an array, a tensor a tensor.
+        """
+        if isinstance(images, np.ndarray):
+            return self.logits(torch.from_numpy(images)).numpy()
         device = next(self.model.parameters()).device
         self.model.eval()
         logits: Tensor = self.model(self.normalise(images.to(device)))
         return logits.float().cpu()
 
-    def probs(self, images: Tensor) -> np.ndarray:
+    def probs(self, images: Tensor | np.ndarray) -> np.ndarray:
         """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
-        return softmax(self.logits(images).numpy(), self.temperature)
+        return softmax(np.asarray(self.logits(images)), self.temperature)
 
     def predict(
         self, images: Iterable[Image], top: int = 5, batch_size: int = 32
@@ -184,33 +185,15 @@ class Classifier:
     def predictions(
         self, images: Iterable[Image], top: int = 5, batch_size: int = 32
     ) -> Iterator[Prediction]:
-        """As `predict`, one by one as batches are done."""
-        numbered = enumerate(images)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            while batch := list(islice(numbered, batch_size)):
-                yield from self._answer(list(pool.map(self._decoded, batch)), top)
+        """As `predict`, one by one as they are done, never more than two batches in memory."""
+        return predictions(self, images, top, batch_size)
 
-    def _decoded(self, numbered: tuple[int, Image]) -> tuple[str, np.ndarray | str]:
-        """The name of an image, and its square; or why there is none."""
-        number, image = numbered
-        name = printable(image) if isinstance(image, str | Path) else f"image {number}"
-        try:
-            return name, self.preprocessing.load(image)
-        except InceptiveError as error:
-            return name, str(error)
 
-    def _answer(
-        self, waiting: Sequence[tuple[str, np.ndarray | str]], top: int
-    ) -> Iterator[Prediction]:
-        arrays = [found for _, found in waiting if not isinstance(found, str)]
-        answers = iter(self.probs(torch.from_numpy(np.stack(arrays))) if arrays else ())
-        for name, found in waiting:
-            if isinstance(found, str):
-                yield Prediction(name, error=found)
-                continue
-            probs = next(answers)
-            best = np.argsort(-probs, kind="stable")[:top]
-            yield Prediction(name, tuple((self.labels[k], float(probs[k])) for k in best))
+def _with_heads_of(net: Net, aux: bool | list[str]) -> Net:
+    """`net` with the heads that a config names by the part they read; true: its own, false: none."""
+    if isinstance(aux, bool):
+        return net if aux else net.without_aux()
+    return net.with_heads(aux) if aux else net.without_aux()
 
 
 def load_weights(model: Model, path: Path, skip: tuple[str, ...] = ()) -> None:

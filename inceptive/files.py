@@ -3,24 +3,26 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from inceptive.errors import InceptiveError
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write `content` to a file beside `path`, then put it in its place in one step.
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside `path` to write to, put in its place in one step when the block ends.
 
-    A reader sees the old file or the new one, after a power cut too. Raises InceptiveError if the
-    disk refuses; the old file is then untouched.
+    A reader sees the old file or the new one, after a power cut too. Where the block is left by an
+    exception, or the disk refuses (InceptiveError), the old file is untouched.
     """
     beside = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -34,6 +36,12 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     finally:
         with contextlib.suppress(OSError):  # where nothing can be written, nothing is to be removed
             beside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write `content` to `path`, whole or not at all: see `whole`."""
+    with whole(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:

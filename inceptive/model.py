@@ -102,6 +102,19 @@ class Model(nn.Module):
                 break
         return found
 
+    def stage(self, maps: Tensor, after: str = "", head: str = "") -> tuple[Tensor, Tensor]:
+        """The net from behind the part `after` (from the images) up to `head` (to its own end).
+
+        maps (N, C, H, W) are that part's. Returns the maps that the head reads and its logits
+        (N, K); at the net's own end the logits twice. Stages one after another are the whole net.
+        """
+        parts = [name for name, _ in self.net.body]
+        stop = self.net.heads()[head][0] if head else self._last
+        x = maps
+        for name in parts[parts.index(after) + 1 if after else 0 : parts.index(stop) + 1]:
+            x = self.get_submodule(name)(x)
+        return x, self.get_submodule(head)(x) if head else x
+
     def _run(self, images: Tensor, heads: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         if images.ndim != 4 or images.shape[1] != self.net.channels:
             raise InceptiveError(

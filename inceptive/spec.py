@@ -7,9 +7,11 @@ weights, no learning rates, no device, no flags of training.
 Shapes are (channels, height, width) of one image.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
+
+from inceptive.errors import InceptiveError
 
 Kernel: TypeAlias = int | tuple[int, int]
 """The side of a square window, or its (height, width)."""
@@ -211,3 +213,20 @@ class Net:
     def without_aux(self) -> "Net":
         """The same net with its auxiliary heads thrown away, as at inference."""
         return replace(self, aux=())
+
+    def with_heads(self, at: Iterable[str], head: Chain | None = None) -> "Net":
+        """The same net with an auxiliary head after each part named in `at`, and none elsewhere.
+
+        The head is the net's own unless another is given. Raises InceptiveError if the net has
+        none, or no such part before its classifier.
+        """
+        if head is None and not self.aux:
+            raise InceptiveError(f"{self.name} has no auxiliary head that could stand elsewhere")
+        chain = head or self.aux[0][1]
+        wanted, places = set(at), [name for name, _ in self.body.parts[:-1]]
+        if unknown := wanted.difference(places):
+            raise InceptiveError(
+                f"{self.name} has no part {', '.join(sorted(unknown))} for a head to read; "
+                f"there are: {', '.join(places)}"
+            )
+        return replace(self, aux=tuple((name, chain) for name in places if name in wanted))

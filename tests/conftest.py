@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from inceptive.cli import main
+from inceptive.downloads import cache_folder
 
 TINY = """
 net = "googlenet.bn"
@@ -50,6 +51,16 @@ def write_stripes(root: Path, count: int = 30) -> Path:
         for number in range(count):
             picture(kind, number).save(folder / f"{number:03}.png")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of images of this run's own; published weights stay where the user has them."""
+    mine, weights = tmp_path_factory.mktemp("cache"), cache_folder() / "weights"
+    if weights.exists():
+        (mine / "weights").symlink_to(weights.resolve())
+    with mock.patch.dict(os.environ, {"INCEPTIVE_CACHE": str(mine)}):
+        yield mine
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import (
@@ -146,11 +145,11 @@ def stub(temperature=2.0, seen=None, **preprocessing):
     """A classifier whose logits are the mean, and the upper left pixel, of what it is shown."""
 
     def logits(images):
-        assert images.dtype == torch.uint8
+        assert images.dtype == np.uint8
         if seen is not None:
             seen.append(len(images))
-        x = images.float() / 255
-        return torch.stack([8 * x.mean((1, 2, 3)), 4 * x[:, 0, 0, 0], torch.ones(len(x))], 1)
+        x = images / np.float32(255)
+        return np.stack([8 * x.mean((1, 2, 3)), 4 * x[:, 0, 0, 0], np.ones(len(x))], 1)
 
     shown = Preprocessing(size=8, channels=1, mean=(0.5,), std=(0.5,), **preprocessing)
     return SimpleNamespace(preprocessing=shown, temperature=temperature, logits=logits)
@@ -178,9 +177,9 @@ def test_several_crops_are_the_mean_of_their_softmaxes(count, images):
     plain, scaled = probabilities(classifier, samples, count)
     for found, temperature in ((plain, 1.0), (scaled, 2.0)):
         for index in range(images):
-            views = torch.from_numpy(crops(classifier.preprocessing, samples.source(index), count))
+            views = crops(classifier.preprocessing, samples.source(index), count)
             assert len(views) == count
-            expected = softmax(classifier.logits(views).numpy() / temperature, axis=1).mean(axis=0)
+            expected = softmax(classifier.logits(views) / temperature, axis=1).mean(axis=0)
             np.testing.assert_allclose(found[index], expected, atol=1e-6)
 
 

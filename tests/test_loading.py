@@ -24,9 +24,6 @@ from inceptive.data.source import Samples, as_paths
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, resize_box
 
-# A machine with one core warns of two workers.
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
-
 SHOWN = Preprocessing(size=16)
 GREY = Preprocessing(size=16, channels=1, mean=(0.5,), std=(0.5,))
 PART = Crop((0.2, 1.0), (0.75, 1.33))
@@ -230,12 +227,36 @@ def test_crops_follow_from_seed_and_epoch_alone(tmp_path):
         )
 
 
+def test_half_of_the_crops_are_mirrored_exactly(tmp_path):
+    samples = noise(tmp_path, 8)
+    mirrored = 0
+    for epoch in range(20):
+        plain = streamed(samples, 8, crop=PART).epoch(epoch)
+        flipped = streamed(samples, 8, crop=dataclasses.replace(PART, flip=True)).epoch(epoch)
+        for (a, _), (b, _) in zip(plain, flipped, strict=True):
+            for one, other in zip(a, b, strict=True):
+                assert torch.equal(other, one) or torch.equal(other, one.flip(2))
+                mirrored += not torch.equal(other, one)
+    assert 55 <= mirrored <= 105  # of 160; 4 standard deviations
+
+
 def test_a_whole_crop_of_a_square_picture_is_the_picture(tmp_path):
     arrays = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
     samples = Samples(arrays, np.arange(6), "arrays")
     (batch,) = streamed(samples, 6, crop=Crop()).epoch(0)
     images, labels = batch
     assert np.array_equal(images.numpy(), arrays[labels].transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("area", "shorter"), [(1.0, 16), (0.64, 20), (0.25, 32), (0.08, 32), (1.5, 16)]
+)
+def test_crops_are_cut_from_as_many_pixels_as_the_smallest_needs_up_to_twice_the_nets(
+    tmp_path, area, shorter
+):
+    made = streamed(noise(tmp_path, 1), crop=Crop((area, 2.0)))
+    height, width, _ = made.pictures[0].shape
+    assert (height, width) == ((shorter, round(shorter * 40 / 28)) if shorter < 28 else (28, 40))
 
 
 def test_grey_batches_have_one_channel(tmp_path):

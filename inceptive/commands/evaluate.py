@@ -27,6 +27,13 @@ def run(
     out: Annotated[
         Path | None, Option(help="a folder for evaluation.json and predictions.csv")
     ] = None,
+    engine: Annotated[
+        str,
+        Option(
+            help="torch, openvino or onnx; openvino:int8 names a precision "
+            "[default: torch, and of an exported file its own]"
+        ),
+    ] = "",
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:
     """Measure MODEL on the labelled images of DATA.
@@ -39,4 +46,4 @@ def run(
     from inceptive.commands.evaluation import Request, evaluate
 
     *models, data = models_and_data
-    evaluate(Request(models, data, split, crops, json, out, strict))
+    evaluate(Request(models, data, split, crops, json, out, strict, engine))

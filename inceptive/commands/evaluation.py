@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from inceptive.classifier import Classifier
 from inceptive.commands import output
-from inceptive.commands.display import Display
+from inceptive.commands.display import Display, say
 from inceptive.commands.training import warn
 from inceptive.data.open import open_data
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.crops import PROTOCOLS
 from inceptive.evaluate.judge import in_order_of, judge, probabilities
+from inceptive.export.engines import data_of, is_exported, open_engine
 from inceptive.files import write_json, write_text
+from inceptive.prediction import Engine
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Request:
     json: bool
     out: Path | None
     strict: bool
+    engine: str = ""
 
 
 def evaluate(request: Request) -> None:
@@ -35,9 +36,8 @@ def evaluate(request: Request) -> None:
     if request.crops not in PROTOCOLS:
         raise InceptiveError(f"--crops {request.crops}: there are {', '.join(map(str, PROTOCOLS))}")
     display = Display()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    classifiers = [Classifier.load(folder).to(device) for folder in request.models]
-    told = classifiers[0].info.get("data", {}).get("shares", {})
+    engines = [opened(model, request.engine) for model in request.models]
+    told = data_of(engines[0]).get("shares", {})
     shares = Shares(**told) if told else Shares()
     data = open_data(request.data, shares, request.strict, display.load)
     display.close()
@@ -48,20 +48,20 @@ def evaluate(request: Request) -> None:
     samples = data.split(split)
     about = {"data": data.name, "split": split, "crops": request.crops}
     plain, scaled, answers = [], [], []
-    for name, classifier in zip(request.models, classifiers, strict=True):
+    for name, engine in zip(request.models, engines, strict=True):
         display.say(f"judging {name} on {len(samples)} {split} images of {data.name}")
-        found = probabilities(classifier, samples, request.crops, display.load)
+        found = probabilities(engine, samples, request.crops, display.load)
         display.close()
-        plain.append(in_order_of(classifier, data.classes, found[0]))
-        scaled.append(in_order_of(classifier, data.classes, found[1]))
+        plain.append(in_order_of(engine, data.classes, found[0]))
+        scaled.append(in_order_of(engine, data.classes, found[1]))
         judged = judge(plain[-1], scaled[-1], samples.labels, data.classes)
         answers.append({"model": name} | about | judged)
-    if len(classifiers) > 1:
-        if len({frozenset(classifier.labels) for classifier in classifiers}) > 1:
+    if len(engines) > 1:
+        if len({frozenset(engine.labels) for engine in engines}) > 1:
             raise InceptiveError("models of different classes cannot be averaged")
         together = np.mean(plain, axis=0), np.mean(scaled, axis=0)
         answers.append(
-            {"model": f"ensemble of {len(classifiers)}"}
+            {"model": f"ensemble of {len(engines)}"}
             | about
             | judge(*together, samples.labels, data.classes)
         )
@@ -72,6 +72,11 @@ def evaluate(request: Request) -> None:
         display.say(f"written: {request.out}/evaluation.json and predictions.csv")
     text = "\n\n".join(as_text(one) for one in answers)
     output.answer(output.as_json(answer) if request.json else text)
+
+
+def opened(model: str, engine: str) -> Engine:
+    """What is judged: torch unless another engine was asked for, or `model` is an exported file."""
+    return open_engine(model, engine or ("auto" if is_exported(model) else "torch"), say)
 
 
 def predictions(samples: Samples, data: Data, probs: np.ndarray) -> str:

@@ -9,7 +9,7 @@ NAME = "predict"
 
 
 def run(
-    model: Annotated[str, Argument(metavar="MODEL", help="a model folder")],
+    model: Annotated[str, Argument(metavar="MODEL", help="a model folder, or an exported file")],
     paths: Annotated[
         list[Path], Argument(metavar="PATH...", help="image files, and folders of them")
     ],
@@ -17,7 +17,14 @@ def run(
     format: Annotated[Literal["table", "json", "csv", "parquet"], Option("--format")] = "table",
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     out: Annotated[Path | None, Option(help="a file to write instead of standard output")] = None,
-    batch_size: Annotated[int, Option(min=1, help="images at once")] = 32,
+    batch_size: Annotated[int, Option(min=1, help="images at once, at most")] = 32,
+    engine: Annotated[
+        str,
+        Option(
+            help="auto (the fastest export that passed its check), torch, openvino or onnx; "
+            "openvino:int8 names a precision"
+        ),
+    ] = "auto",
 ) -> None:
     """Name what is in each image of PATH..., with calibrated probabilities.
 
@@ -26,4 +33,4 @@ def run(
     """
     from inceptive.commands.prediction import Request, predict
 
-    predict(Request(model, paths, top, "json" if json else format, out, batch_size))
+    predict(Request(model, paths, top, "json" if json else format, out, batch_size, engine))

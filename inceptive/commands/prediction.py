@@ -1,20 +1,19 @@
-"""What `inceptive predict` does once torch is loaded."""
+"""What `inceptive predict` does. torch is loaded only if it is the engine."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from inceptive.classifier import Classifier, Prediction
 from inceptive.commands import output
 from inceptive.commands.display import say
 from inceptive.data.folder import list_images
 from inceptive.errors import InceptiveError
-from inceptive.files import write_text, write_whole
+from inceptive.export.engines import open_engine
+from inceptive.files import whole, write_text, write_whole
 from inceptive.images import printable
+from inceptive.prediction import Prediction, predictions
 
 
 @dataclass(frozen=True)
@@ -25,24 +24,31 @@ class Request:
     format: str
     out: Path | None
     batch_size: int
+    engine: str = "auto"
 
 
 def predict(request: Request) -> None:
     """Answer as asked. Raises InceptiveError, after all the rest is done, if an image was unreadable."""
     if request.format == "parquet" and not request.out:
         raise InceptiveError("parquet is not text: name a file with --out")
-    classifier = Classifier.load(request.model)
-    classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+    engine = open_engine(request.model, request.engine, say)
     images = list(find(request.paths))
-    top = min(request.top, len(classifier.labels))
+    top = min(request.top, len(engine.labels))
     if len(images) > request.batch_size:
         say(f"{len(images)} images")
-    found = classifier.predict(images, top, request.batch_size)
-    write(found, top, request)
-    if bad := [one for one in found if one.error]:
-        for one in bad:
-            say(f"inceptive predict: {one.error}")
-        raise InceptiveError(f"{len(bad)} of {len(found)} images cannot be read; the rest is done")
+    bad: list[str] = []
+
+    def found() -> Iterator[Prediction]:
+        for one in predictions(engine, images, top, request.batch_size):
+            if one.error:
+                bad.append(one.error)
+            yield one
+
+    write(found(), top, request)
+    if bad:
+        for error in bad:
+            say(f"inceptive predict: {error}")
+        raise InceptiveError(f"{len(bad)} of {len(images)} images cannot be read; the rest is done")
 
 
 def find(paths: list[Path]) -> Iterator[Path]:
@@ -65,13 +71,21 @@ def find(paths: list[Path]) -> Iterator[Path]:
         yield from map(Path, images)
 
 
-def write(found: list[Prediction], top: int, request: Request) -> None:
-    """The answers in the format asked for, to the file or to standard output."""
+def write(found: Iterable[Prediction], top: int, request: Request) -> None:
+    """The answers in the format asked for, to the file or to standard output.
+
+    CSV row by row as they come, so that any number of images takes the same memory; the other
+    formats know all answers before they write the first.
+    """
+    if request.format == "csv":
+        write_csv(found, top, request.out)
+        return
+    answers = list(found)
     if request.format == "parquet":
         assert request.out
-        write_parquet(found, top, request.out)
+        write_parquet(answers, top, request.out)
         return
-    text = FORMATS[request.format](found, top)
+    text = FORMATS[request.format](answers, top)
     if request.out:
         write_text(request.out, text + "\n")
     else:
@@ -103,12 +117,24 @@ def _rows(found: list[Prediction], top: int) -> list[list[Any]]:
     return rows
 
 
-def _csv(found: list[Prediction], top: int) -> str:
-    rows = [
-        [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row]
-        for row in _rows(found, top)
-    ]
-    return output.as_csv(_header(top), rows)
+def write_csv(found: Iterable[Prediction], top: int, out: Path | None) -> None:
+    """Row by row; a file appears when its last row is written."""
+    lines = _csv_lines(found, top)
+    if out is None:
+        for line in lines:
+            output.answer(line)
+        return
+    with whole(out) as file:
+        for line in lines:
+            file.write(f"{line}\n".encode(errors="backslashreplace"))
+
+
+def _csv_lines(found: Iterable[Prediction], top: int) -> Iterator[str]:
+    yield output.as_csv(_header(top), [])
+    for one in found:
+        [row] = _rows([one], top)
+        cells = [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row]
+        yield output.as_csv(cells, [])
 
 
 def _json(found: list[Prediction], top: int) -> str:
@@ -150,4 +176,4 @@ def write_parquet(found: list[Prediction], top: int, out: Path) -> None:
     write_whole(out, content.getbuffer())
 
 
-FORMATS = {"table": _table, "csv": _csv, "json": _json}
+FORMATS = {"table": _table, "json": _json}

@@ -5,6 +5,7 @@
 
 Every file is decoded once before anything is trained on: what cannot be read is named, copies and
 near-copies are found, and the content of each file decides on which side of the split it lands.
+What was told of a file is remembered until it changes (`cache`).
 """
 
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from inceptive.data.cache import Cache, Seen, Signature, signature, user_cache
+from inceptive.data.pictures import decoders
 from inceptive.data.source import SPLITS, Data, Samples, Shares, as_paths
 from inceptive.data.split import HASH_SIDE, digest, divide, near_duplicates
 from inceptive.errors import InceptiveError
@@ -33,6 +36,10 @@ SPLIT_FOLDERS = {
     "testing": "test",
 }
 Progress = Callable[[int, int], None]
+SCANNER = 1
+"""To be raised when a change of `scan` changes what it tells of a file."""
+TOLD = 256
+"""Files whose scan is written to the cache together: so many are lost if it is stopped."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +69,46 @@ def scan(path: str) -> Scanned:
     return Scanned(path, digest(content), np.asarray(thumbnail), grey)
 
 
-def scan_all(paths: list[str], progress: Progress | None = None) -> list[Scanned]:
-    """`scan` of each path, in order, on all cores (decoders release Python's lock)."""
-    found = []
+def scan_all(
+    paths: list[str], progress: Progress | None = None, cache: Cache | None = None
+) -> list[Scanned]:
+    """`scan` of each path, in order, on all cores (decoders release Python's lock).
+
+    What the cache (by default the user's) remembers of a file is not looked at again, unless the
+    file changed. What cannot be read is looked at each time: the reason may have gone.
+    """
+    cache, scanner = cache or user_cache(), f"scanner {SCANNER} {decoders()}"
+    found = [
+        seen and _recalled(path, seen)
+        for path, seen in zip(paths, cache.recall(paths, scanner), strict=True)
+    ]
+    new = [k for k, scanned in enumerate(found) if scanned is None]
+    remembered = len(paths) - len(new)
+    looked: list[tuple[str, Signature, Seen]] = []
+
+    def look(k: int) -> tuple[Signature | None, Scanned]:
+        return signature(paths[k]), scan(paths[k])
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, scanned in enumerate(pool.map(scan, paths), 1):
-            found.append(scanned)
+        for done, (k, (known, scanned)) in enumerate(zip(new, pool.map(look, new), strict=True), 1):
+            found[k] = scanned
+            if known and scanned.thumbnail is not None:
+                seen = Seen(
+                    bytes.fromhex(scanned.digest), scanned.thumbnail.tobytes(), scanned.grey
+                )
+                looked.append((scanned.path, known, seen))
+            if len(looked) == TOLD:
+                cache.remember(looked, scanner)
+                looked.clear()
             if progress:
-                progress(done, len(paths))
-    return found
+                progress(remembered + done, len(paths))
+    cache.remember(looked, scanner)
+    return [scanned for scanned in found if scanned]
+
+
+def _recalled(path: str, seen: Seen) -> Scanned:
+    thumbnail = np.frombuffer(seen.thumbnail, np.uint8).reshape(HASH_SIDE, HASH_SIDE + 1)
+    return Scanned(path, seen.digest.hex(), thumbnail, seen.grey)
 
 
 def read_folder(

@@ -1,40 +1,49 @@
-"""Samples on their way to the net: uint8 tensors in memory for small sets, workers for large ones.
+"""Samples on their way to the net: uint8 tensors in memory for small sets, files for large ones.
 
 Both give the same thing: for each epoch an iterator over batches, images (N, C, S, S) of uint8 and
 targets (N,) of int64, or (N, K) where labels are soft. Order and crops follow from (seed, epoch)
-alone, never from the number of workers or from what ran before, so an epoch can be repeated.
+alone, never from the number of workers, from the cache or from what ran before, so an epoch can be
+repeated. The next batches are made by threads while the net works on one: what decodes, resizes and
+copies lets other threads run, and no picture is passed between processes.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from inceptive.data.cache import Cache
+from inceptive.data.pictures import Pictures, Squares, Wholes
 from inceptive.data.source import Samples
-from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array, resize_box
 
 MEMORY_LIMIT = 4 * 2**30
 """Bytes of decoded images that are kept in memory; a larger set streams from its files."""
+LARGEST = 2.0
+"""Sides of what the net sees that a picture is kept at, at most, when crops are cut from it."""
 
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Crop:
     """A random part of the picture: its share of the area, and width / height, both uniform.
 
-    The paper's (arXiv:1409.4842, section 6) is area 0.08-1 and aspect 3/4-4/3.
+    The paper's (arXiv:1409.4842, section 6) is area 0.08-1 and aspect 3/4-4/3. With `flip` it is
+    mirrored left and right half of the time.
     """
 
     area: tuple[float, float] = (1.0, 1.0)
     aspect: tuple[float, float] = (1.0, 1.0)
+    flip: bool = False
 
     def box(self, width: int, height: int, rng: np.random.Generator) -> Box:
         """left, top, right, bottom in pixels; the centre square if no draw of ten fits."""
@@ -56,16 +65,20 @@ def fits_in_memory(samples: Samples, preprocessing: Preprocessing) -> bool:
 
 
 def in_memory(
-    samples: Samples, preprocessing: Preprocessing, progress: Progress | None = None
+    samples: Samples,
+    preprocessing: Preprocessing,
+    progress: Progress | None = None,
+    cache: Cache | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Every image through `preprocessing`: (N, C, S, S) of uint8, and the targets of `samples`."""
     size = preprocessing.size
     images = torch.empty((len(samples), preprocessing.channels, size, size), dtype=torch.uint8)
+    squares = Pictures(samples, Squares(preprocessing), cache)
 
     def load(index: int) -> None:
-        images.numpy()[index] = preprocessing.load(samples.source(index))
+        images.numpy()[index] = squares[index]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with squares, ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, _ in enumerate(pool.map(load, range(len(samples))), 1):
             if progress and done % 64 == 0:
                 progress(done, len(samples))
@@ -76,6 +89,27 @@ def permutation(count: int, seed: int, epoch: int) -> Tensor:
     """The order of `count` samples in one epoch: (count,) of int64."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(count, generator=generator)
+
+
+def ahead(make: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
+    """make(0) to make(count - 1), in order, made by so many threads before they are asked for.
+
+    One more than there are threads wait at most. Without threads each is made when asked for.
+    """
+    if not workers:
+        yield from map(make, range(count))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque(pool.submit(make, k) for k in range(min(count, workers + 1)))
+        try:
+            for k in range(workers + 1, count + workers + 1):
+                made = waiting.popleft().result()
+                if k < count:
+                    waiting.append(pool.submit(make, k))
+                yield made
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 class MemoryBatches:
@@ -90,13 +124,21 @@ class MemoryBatches:
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = permutation(len(self.labels), self.seed, number)
-        for step in range(len(self)):
+
+        def gathered(step: int) -> tuple[Tensor, Tensor]:
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self.images[chosen], self.labels[chosen]
+            return self.images[chosen], self.labels[chosen]
+
+        yield from ahead(gathered, len(self), workers=1)
 
 
 class FileBatches:
-    """Shuffled batches decoded from files by worker processes, each image cropped at random."""
+    """Shuffled batches from files, each image cropped at random from a whole, smaller picture.
+
+    That picture's shorter side is as long as the smallest crop needs to have as many pixels as the
+    net sees, but LARGEST times the net's at most: smaller crops are magnified, as those of
+    ImageNet's photographs are (most are 375 pixels high). It is what the cache keeps.
+    """
 
     def __init__(
         self,
@@ -107,69 +149,59 @@ class FileBatches:
         seed: int,
         workers: int,
         interpolations: tuple[Interpolation, ...],
+        cache: Cache | None = None,
     ):
         self.samples, self.seed, self.workers = samples, seed, workers
-        self.preprocessing, self.crop, self.interpolations = preprocessing, crop, interpolations
+        self.size, self.crop, self.interpolations = preprocessing.size, crop, interpolations
         self.batch_size = min(batch_size, len(samples))
+        times = min(min(1.0, crop.area[0]) ** -0.5, LARGEST)
+        way = Wholes(preprocessing.channels, round(self.size * times), preprocessing.interpolation)
+        self.pictures = Pictures(samples, way, cache)
+        self.shape = (self.batch_size, preprocessing.channels, self.size, self.size)
 
     def __len__(self) -> int:
         return len(self.samples) // self.batch_size
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = permutation(len(self.samples), self.seed, number).tolist()
-        size = self.batch_size
-        loader = DataLoader(
-            _Cropped(self, number),
-            batch_sampler=[order[k * size : (k + 1) * size] for k in range(len(self))],
-            num_workers=self.workers,
-        )
-        yield from _told_in_one_line(loader)
+        order = permutation(len(self.samples), self.seed, number).numpy()
+        targets = self.samples.targets
 
+        def decoded(step: int) -> tuple[Tensor, Tensor]:
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            images = np.empty(self.shape, np.uint8)
+            for k, index in enumerate(chosen.tolist()):
+                images[k] = self._cropped(index, number)
+            return torch.from_numpy(images), torch.from_numpy(targets[chosen])
 
-class _Cropped(Dataset[tuple[Tensor, np.ndarray]]):
-    """One epoch's view of the files: image `index` with the crop that (seed, epoch, index) draws."""
+        with self.pictures:
+            yield from ahead(decoded, len(self), self.workers)
 
-    def __init__(self, batches: FileBatches, epoch: int):
-        self.batches, self.epoch, self.targets = batches, epoch, batches.samples.targets
-
-    def __getitem__(self, index: int) -> tuple[Tensor, np.ndarray]:
-        b = self.batches
-        rng = np.random.default_rng((b.seed, self.epoch, index))
-        # The smallest crop is to have as many pixels as the net sees.
-        shorter = round(b.preprocessing.size / min(1.0, b.crop.area[0]) ** 0.5)
-        image = b.preprocessing.decode(b.samples.source(index), shorter)
-        box = b.crop.box(*image.size, rng)
-        interpolation = b.interpolations[rng.integers(len(b.interpolations))]
-        square = resize_box(image, box, b.preprocessing.size, interpolation)
-        return torch.from_numpy(as_array(square)), self.targets[index]
+    def _cropped(self, index: int, epoch: int) -> np.ndarray:
+        """Image `index` with the crop that (seed, epoch, index) draws: uint8 (C, S, S)."""
+        rng = np.random.default_rng((self.seed, epoch, index))
+        pixels = self.pictures[index]
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        box = self.crop.box(*image.size, rng)
+        interpolation = self.interpolations[rng.integers(len(self.interpolations))]
+        square = as_array(resize_box(image, box, self.size, interpolation))
+        return square[:, :, ::-1] if self.crop.flip and rng.random() < 0.5 else square
 
 
 def in_order(
-    samples: Samples, preprocessing: Preprocessing, batch_size: int, workers: int = 0
+    samples: Samples,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    workers: int = 0,
+    cache: Cache | None = None,
 ) -> Iterator[Tensor]:
     """Batches of images (N, C, S, S) of uint8 in the order of `samples`, as they are judged."""
-    loader = DataLoader(_Judged(samples, preprocessing), batch_size=batch_size, num_workers=workers)
-    yield from _told_in_one_line(loader)
 
+    def loaded(step: int) -> Tensor:
+        some = range(step * batch_size, min((step + 1) * batch_size, len(samples)))
+        return torch.from_numpy(np.stack([squares[index] for index in some]))
 
-def _told_in_one_line(loader: DataLoader[Any]) -> Iterator[Any]:
-    """What `loader` gives; of a worker's InceptiveError only the line itself, not its traceback."""
-    try:
-        yield from loader
-    except InceptiveError as error:
-        last = str(error).strip().splitlines()[-1]
-        raise InceptiveError(last.removeprefix("inceptive.errors.InceptiveError: ")) from None
-
-
-class _Judged(Dataset[Tensor]):
-    def __init__(self, samples: Samples, preprocessing: Preprocessing):
-        self.samples, self.preprocessing = samples, preprocessing
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(self.preprocessing.load(self.samples.source(index)))
+    with Pictures(samples, Squares(preprocessing), cache) as squares:
+        yield from ahead(loaded, -(-len(samples) // batch_size), workers)
 
 
 ALL_INTERPOLATIONS: tuple[Interpolation, ...] = tuple(FILTERS)

@@ -6,13 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 
 from inceptive import metrics
-from inceptive.classifier import Classifier
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.crops import crops
+from inceptive.prediction import Engine
 
 Progress = Callable[[int, int], None]
 VIEWS = 256
@@ -20,9 +19,9 @@ VIEWS = 256
 
 
 def probabilities(
-    classifier: Classifier, samples: Samples, count: int = 1, progress: Progress | None = None
+    engine: Engine, samples: Samples, count: int = 1, progress: Progress | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax of `classifier`, averaged over `count` crops: plain (N, K), and with its temperature.
+    """Softmax of `engine`'s logits, averaged over `count` crops: plain (N, K), and with its temperature.
 
     Raises InceptiveError, naming the file, for an image that cannot be decoded.
     """
@@ -31,14 +30,14 @@ def probabilities(
     at_once = max(1, VIEWS // count)
 
     def views(index: int) -> np.ndarray:
-        return crops(classifier.preprocessing, samples.source(index), count)
+        return crops(engine.preprocessing, samples.source(index), count)
 
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(samples), at_once):
             stop = min(start + at_once, len(samples))
             batch = np.concatenate(list(pool.map(views, range(start, stop))))
-            logits = classifier.logits(torch.from_numpy(batch)).numpy()
-            for found, temperature in ((plain, 1.0), (scaled, classifier.temperature)):
+            logits = engine.logits(batch)
+            for found, temperature in ((plain, 1.0), (scaled, engine.temperature)):
                 probs = metrics.softmax(logits, temperature)
                 found.append(probs.reshape(stop - start, count, -1).mean(axis=1))
             if progress:
@@ -46,18 +45,18 @@ def probabilities(
     return np.concatenate(plain), np.concatenate(scaled)
 
 
-def in_order_of(classifier: Classifier, classes: tuple[str, ...], probs: np.ndarray) -> np.ndarray:
+def in_order_of(engine: Engine, classes: tuple[str, ...], probs: np.ndarray) -> np.ndarray:
     """probs (N, K) with its columns in the order of `classes`.
 
     Raises InceptiveError, naming them, if the data has classes that the classifier does not know.
     """
-    if unknown := [name for name in classes if name not in classifier.labels]:
+    if unknown := [name for name in classes if name not in engine.labels]:
         raise InceptiveError(
             f"the model does not know {', '.join(unknown[:5])}; "
-            f"it knows: {', '.join(classifier.labels[:20])}"
+            f"it knows: {', '.join(engine.labels[:20])}"
         )
-    rest = [name for name in classifier.labels if name not in classes]
-    return probs[:, [classifier.labels.index(name) for name in (*classes, *rest)]]
+    rest = [name for name in engine.labels if name not in classes]
+    return probs[:, [engine.labels.index(name) for name in (*classes, *rest)]]
 
 
 def judge(

@@ -219,7 +219,9 @@ class Run:
         if feed.val_images is not None:
             batches = iter(torch.split(feed.val_images, size))
         else:
-            batches = in_order(feed.val, self.preprocessing, size, self.recipe.data.workers)
+            batches = in_order(
+                feed.val, self.preprocessing, size, self.recipe.data.workers, feed.cache
+            )
         found = []
         for batch in batches:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):

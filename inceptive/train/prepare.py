@@ -9,6 +9,7 @@ from torch import Tensor
 from inceptive import nets
 from inceptive.account import account
 from inceptive.classifier import Classifier, described
+from inceptive.data.cache import Cache, user_cache
 from inceptive.data.loading import (
     ALL_INTERPOLATIONS,
     Crop,
@@ -36,6 +37,7 @@ class Feed:
     augment: Augment
     val: Samples
     val_images: Tensor | None  # (N, C, S, S) of uint8, if they fit in memory
+    cache: Cache | None = None  # where decoded images are kept, if the recipe wants it
 
 
 def shares(recipe: Recipe) -> Shares:
@@ -71,26 +73,30 @@ def feed_for(
     if not recipe.data.soft:
         samples = replace(samples, soft=None)
     small = fits_in_memory(samples, preprocessing)
+    cache = user_cache() if recipe.data.cache else None
+    table = recipe.augment
     train: MemoryBatches | FileBatches
     if small:
         # Kept a little larger than the net sees, if the recipe cuts the border off when judging.
         whole = replace(preprocessing, size=preprocessing.resize, crop=1.0)
-        images, labels = in_memory(samples, whole, progress)
+        images, labels = in_memory(samples, whole, progress, cache)
         train = MemoryBatches(images, labels, recipe.batch_size, recipe.seed)
     else:
-        crop = Crop(recipe.augment.area, recipe.augment.aspect)
+        # Mirrored as it is cut: exact, and most recipes then leave no change of shape to the batch.
+        crop = Crop(table.area, table.aspect, table.flip)
+        table = table.model_copy(update={"flip": False})
         kinds = (
             ALL_INTERPOLATIONS
             if recipe.data.random_interpolation
             else (preprocessing.interpolation,)
         )
-        train = FileBatches(
-            samples, preprocessing, crop, recipe.batch_size, recipe.seed, recipe.data.workers, kinds
-        )
-    val_images = in_memory(val, preprocessing)[0] if fits_in_memory(val, preprocessing) else None
-    return Feed(
-        train, Augment(recipe.augment, recipe.image_size, cropped=not small), val, val_images
-    )
+        size, seed, workers = recipe.batch_size, recipe.seed, recipe.data.workers
+        train = FileBatches(samples, preprocessing, crop, size, seed, workers, kinds, cache)
+    val_images = None
+    if fits_in_memory(val, preprocessing):
+        val_images, _ = in_memory(val, preprocessing, progress, cache)
+    augment = Augment(table, recipe.image_size, cropped=not small)
+    return Feed(train, augment, val, val_images, cache)
 
 
 def as_weights_expect(recipe: Recipe) -> Recipe:
@@ -132,6 +138,8 @@ def model_for(recipe: Recipe, data: Data, channels: int) -> Model:
     new for new classes. Raises InceptiveError if they are of another net.
     """
     net = nets.find(recipe.net)(len(data.classes), channels=channels)
+    if recipe.aux.at:
+        net = net.with_heads(recipe.aux.at)
     account(net, recipe.image_size)  # too small a picture is refused here, in words
     model = build(net if recipe.aux.weight else net.without_aux())
     if not recipe.weights:

@@ -24,7 +24,7 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def _pair(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -39,7 +39,8 @@ class DataTable(Table):
     mean: tuple[float, ...] = Field((0.5,), description="of pixels in 0-1: one number, or three")
     std: tuple[float, ...] = (0.5,)
     balance: float = Field(0.0, ge=0, le=1, description="loss weight of a class ~ count^-balance")
-    workers: int = Field(2, ge=0, description="processes that decode a set too large for memory")
+    workers: int = Field(2, ge=0, description="threads that decode a set too large for memory")
+    cache: bool = Field(True, description="keep decoded images for the next epoch and run")
     soft: bool = Field(False, description="train on the experts' doubt, where a set tells it")
     random_interpolation: bool = Field(False, description="a filter at random for each image")
 
@@ -94,6 +95,9 @@ class LossTable(Table):
 
 class AuxTable(Table):
     weight: float = Field(0.3, ge=0, description="of each auxiliary loss; 0 leaves the heads out")
+    at: tuple[str, ...] = Field((), description="parts that heads read; none: the net's own choice")
+
+    _tuple = field_validator("at", mode="before")(_as_tuple)
 
 
 class AugmentTable(Table):
@@ -110,7 +114,7 @@ class AugmentTable(Table):
     hue: float = Field(0.0, ge=0, le=0.5, description="as a share of the colour circle")
     erase: Share = Field(0.0, ge=0, le=1, description="how often a rectangle is erased")
 
-    _pairs = field_validator("area", "aspect", mode="before")(_pair)
+    _pairs = field_validator("area", "aspect", mode="before")(_as_tuple)
 
     @field_validator("area", "aspect")
     @classmethod

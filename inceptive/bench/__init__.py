@@ -1,0 +1,1 @@
+"""How fast inceptive is beside its peers: interleaved rounds on one machine, as ratios."""

@@ -1,0 +1,52 @@
+"""Section decode: a photograph's file to the square that a net sees, in one thread."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive.bench.contest import Candidate, Contest, Peaks, run
+from inceptive.bench.peers import Job, transform_of
+from inceptive.bench.pictures import CAMERA, photographs
+from inceptive.bench.setting import Say, Setting
+from inceptive.images import Preprocessing
+
+SECTION = "decode"
+
+
+def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
+    """Photographs of a camera's size, and small ones as in data sets."""
+    sizes = [(200, 150)] if setting.quick else [CAMERA, (500, 375)]
+    for size in sizes[:1] if setting.images else sizes:
+        files, origin = photographs(setting, size, 2 if setting.quick else 8)
+        yield run(contest(files, origin), setting, peaks, say)
+
+
+def contest(files: list[Path], origin: str) -> Contest:
+    """timm's and torchvision's way for evaluation, and ours; each file in turn."""
+    shown = Preprocessing(224, crop=0.875, interpolation="bicubic")
+    job = Job(
+        "inception_v3", "timm", "", 0, shown.size, shown.resize, shown.interpolation,
+        shown.mean, shown.std, (), "",
+    )  # fmt: skip
+
+    def theirs(package: str) -> Callable[[], object]:
+        load, names = transform_of(replace(job, package=package)), cycle(map(str, files))
+        return lambda: load(next(names))
+
+    def ours() -> Callable[[], object]:
+        names = cycle(map(str, files))
+        scale, shift = shown.scale_and_shift()
+        # To float and normalised, as the peers' transforms end; we do that later, a batch at once.
+        return lambda: shown.load(next(names)).astype(np.float32) * scale + shift
+
+    candidates = (
+        Candidate("timm's transform", lambda: theirs("timm"), images=1),
+        Candidate("torchvision's transform", lambda: theirs("torchvision"), images=1),
+        Candidate("inceptive", ours, images=1),
+    )
+    facts = {"images": origin, "image_size": shown.size}
+    return Contest(SECTION, f"JPEG files to {shown.size} px: {origin}", candidates, facts)

@@ -1,0 +1,57 @@
+"""Our exported engines as candidates: ONNX Runtime and OpenVINO, in each precision they have."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from inceptive.bench.contest import Precision
+from inceptive.classifier import Classifier
+from inceptive.export import making, records
+from inceptive.export.engines import Exported, file_name
+from inceptive.export.pictures import Pictures
+
+KINDS: tuple[tuple[str, Precision], ...] = (
+    ("onnx", "f32"),
+    ("onnx", "int8"),
+    ("openvino", "f32"),
+    ("openvino", "bf16"),
+    ("openvino", "int8"),
+)
+ANY_DROP = 100.0
+"""Points of top-1 that int8 may cost: random weights have no accuracy, and speed is what is asked."""
+
+
+def exported(folder: Path, engine: str, precision: Precision, images: np.ndarray) -> Path:
+    """The model in `folder` as `inceptive export` writes it, once; int8 with the ranges of `images`.
+
+    images: (N, C, S, S) of uint8. Raises InceptiveError where the engine is not installed, or has not
+    that precision.
+    """
+    path = folder / file_name(engine, precision)
+    if not path.exists():
+        making.refuse(engine, precision)
+        making.export(
+            Classifier.load(folder),
+            folder,
+            engine,
+            precision,
+            Pictures("images of the benchmark", images, None, images),
+            ANY_DROP,
+            records.fingerprint(folder / records.WEIGHTS),
+            say=lambda _: None,
+        )
+    return path
+
+
+def forward(
+    folder: Path, engine: str, precision: Precision, images: np.ndarray
+) -> Callable[[], object]:
+    """What one call does: images (N, C, S, S) of uint8 to logits, in the exported engine."""
+    opened = Exported.open(exported(folder, engine, precision, images))
+    return lambda: opened.logits(images)
+
+
+def at_hand(folder: Path) -> list[str]:
+    """The names of the exports in `folder` that passed their check, as `--engine` takes them."""
+    return [one.name for one in records.usable(folder, lambda _: None)]

@@ -1,0 +1,49 @@
+"""A whole command as a candidate: how long it takes from start to end, and its peak of memory."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from inceptive.errors import InceptiveError
+
+LAUNCH = Path(__file__).with_name("launch.py")
+
+
+class Process:
+    """A turn that runs `words` once. peak_bytes is the most memory that any run has held.
+
+    Of a command that starts others, workers that load images say, it is that of the largest one.
+    Raises InceptiveError with the last line of its standard error if the command fails.
+    """
+
+    def __init__(self, words: Sequence[object], threads: int):
+        self.words = [str(word) for word in words]
+        self.environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        self.peak_bytes = 0
+
+    def __call__(self) -> list[float]:
+        with tempfile.TemporaryDirectory(prefix="inceptive-bench-") as folder:
+            result = Path(folder, "result.json")
+            done = subprocess.run(
+                [sys.executable, "-I", "-S", str(LAUNCH), str(result), *self.words],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                env=self.environment, check=False,
+            )  # fmt: skip
+            told = json.loads(result.read_text()) if result.exists() else {"status": -1}
+        if told["status"]:
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            raise InceptiveError(
+                f"{' '.join(self.words[:4])} ...: failed with status {told['status']} "
+                f"({lines[-1] if lines else 'it said nothing'})"
+            )
+        self.peak_bytes = max(self.peak_bytes, told["peak_bytes"])
+        return [told["seconds"]]
+
+
+def inceptive(*words: object) -> list[str]:
+    """The command `inceptive WORDS`, in this environment."""
+    return [sys.executable, "-m", "inceptive.cli", *map(str, words)]

@@ -1,0 +1,61 @@
+"""The whole run: sections in order, one object for JSON, and what is left of it when it is stopped."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from inceptive.bench import decoding, growth, inference, memory, pipeline, startup, training
+from inceptive.bench.contest import Peaks
+from inceptive.bench.machine import machine
+from inceptive.bench.roofline import roofline
+from inceptive.bench.setting import Say, Setting
+
+Section = Callable[[Setting, Peaks, Say], Iterator[dict[str, Any]]]
+SECTIONS: dict[str, Section] = {
+    training.SECTION: training.measure,
+    inference.SECTION: inference.measure,
+    pipeline.SECTION: pipeline.measure,
+    decoding.SECTION: decoding.measure,
+    startup.SECTION: startup.measure,
+    memory.SECTION: memory.measure,
+    growth.SECTION: growth.measure,
+}
+COUNTED = {training.SECTION, inference.SECTION, growth.SECTION}
+"""Sections whose multiply-adds are set beside the machine's peak."""
+
+
+def bench(sections: Sequence[str], setting: Setting, say: Say, command: str) -> dict[str, Any]:
+    """The report: machine, setting, roofline, and the contests of each of `sections`, for JSON.
+
+    Stopped with Ctrl-C it returns what is done, with "stopped" true.
+    """
+    torch.set_num_threads(setting.threads)
+    report: dict[str, Any] = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "machine": machine(),
+        "setting": {
+            "net": setting.net,
+            "rounds": setting.rounds,
+            "seconds": setting.seconds,
+            "threads": setting.threads,
+            "device": setting.device,
+            "quick": setting.quick,
+        },
+        "roofline": None,
+        "sections": {},
+        "stopped": False,
+    }
+    peaks: Peaks = {}
+    try:
+        if COUNTED.intersection(sections):
+            report["roofline"], peaks = roofline(setting, say)
+        for name in sections:
+            done = report["sections"][name] = []
+            for contest in SECTIONS[name](setting, peaks, say):
+                done.append(contest)
+    except KeyboardInterrupt:
+        report["stopped"] = True
+    return report

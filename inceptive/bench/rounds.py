@@ -1,0 +1,92 @@
+"""Measuring side by side: A B C, A B C, ..., so that what disturbs the machine disturbs all alike.
+
+A figure of speed is a ratio within one round. Times of one candidate drift by half within an hour on
+a shared machine; the ratio of neighbours in the same round hardly does.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from statistics import median, quantiles
+
+Turn = Callable[[], list[float]]
+"""One candidate's part of a round: runs it, and says how many seconds each of its calls took."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one candidate took: `rounds` are the seconds of a call, the median of each round."""
+
+    rounds: tuple[float, ...]
+    calls: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of one call: the median of the rounds."""
+        return median(self.rounds)
+
+    def percentile(self, share: float) -> float:
+        """The least number of seconds that `share` of all calls stay within (nearest rank)."""
+        ranked = sorted(self.calls)
+        return ranked[max(0, ceil(share * len(ranked)) - 1)]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast as the baseline, over the rounds: above 1 is faster."""
+
+    median: float
+    low: float  # lower quartile
+    high: float  # upper quartile
+    least: float
+    most: float
+
+
+def interleave(
+    turns: Mapping[str, Turn], rounds: int, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Timing]:
+    """The timing of each candidate over `rounds` rounds, each of one turn of every candidate in order.
+
+    Each should have had a turn before, so that caches are full and kernels chosen. progress is told
+    of turns done, and of how many there are.
+    """
+    found: dict[str, list[list[float]]] = {name: [] for name in turns}
+    total = len(turns) * rounds
+    for number in range(rounds):
+        for done, (name, turn) in enumerate(turns.items(), 1 + number * len(turns)):
+            found[name].append(turn())
+            if progress:
+                progress(done, total)
+    return {name: timing(each) for name, each in found.items()}
+
+
+def timing(rounds: list[list[float]]) -> Timing:
+    """From the seconds of each call in each round."""
+    return Timing(tuple(map(median, rounds)), tuple(one for calls in rounds for one in calls))
+
+
+def ratio(baseline: Timing, other: Timing) -> Ratio:
+    """How many times as fast `other` is as `baseline`, each round for itself."""
+    pairs = zip(baseline.rounds, other.rounds, strict=True)
+    ratios = [before / after for before, after in pairs]
+    low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    return Ratio(median(ratios), low, high, min(ratios), max(ratios))
+
+
+def repeated(
+    call: Callable[[], object],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Turn:
+    """A turn that makes `call` at least once and again until `seconds` have passed."""
+
+    def turn() -> list[float]:
+        taken: list[float] = []
+        while not taken or sum(taken) < seconds:
+            started = clock()
+            call()
+            taken.append(clock() - started)
+        return taken
+
+    return turn

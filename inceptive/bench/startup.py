@@ -1,0 +1,67 @@
+"""Section startup: from a typed command to its answer, nothing loaded before."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from inceptive.bench import peers
+from inceptive.bench.classify import Classified
+from inceptive.bench.contest import Candidate, Contest, Peaks, run
+from inceptive.bench.pictures import photographs
+from inceptive.bench.process import Process, inceptive
+from inceptive.bench.setting import Say, Setting
+
+SECTION = "startup"
+
+
+def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
+    for make in (loading, answering):
+        yield run(make(setting), setting, peaks, say)
+
+
+def loading(setting: Setting) -> Contest:
+    """What it takes until a first word can be said: imports, help, a table."""
+
+    def imports(package: str) -> Process:
+        peers.package(package)
+        words = ["-m", "inceptive.bench.peers", f"import:{package}"]
+        return Process([sys.executable, *words], setting.threads)
+
+    def runs(*words: str) -> Process:
+        return Process(words, setting.threads)
+
+    candidates = (
+        Candidate("import timm", lambda: imports("timm")),
+        Candidate("import torchvision", lambda: imports("torchvision")),
+        Candidate("import torch", lambda: runs(sys.executable, "-c", "import torch")),
+        Candidate("inceptive --help", lambda: runs(*inceptive("--help"))),
+        Candidate("inceptive table", lambda: runs(*inceptive("table", setting.net))),
+        Candidate("python, nothing", lambda: runs(sys.executable, "-c", "pass")),
+    )
+    return Contest(SECTION, "the first word", candidates)
+
+
+def answering(setting: Setting) -> Contest:
+    """One photograph, of a data set's size, to its class, with the same weights."""
+    classified = Classified(setting)
+    files, origin = photographs(setting, (500, 375), 1)
+    out = setting.folder / "one.csv"
+
+    def theirs(package: str) -> Process:
+        peers.package(package)
+        return classified.theirs(package, "photograph", files[0], out)
+
+    candidates = (
+        Candidate("timm, one photograph", lambda: theirs("timm"), images=1),
+        Candidate("torchvision, one photograph", lambda: theirs("torchvision"), images=1),
+        *(
+            Candidate(
+                f"inceptive predict --engine {engine}",
+                lambda engine=engine: classified.ours(files[0], out, engine),  # type: ignore[misc]
+                images=1,
+            )
+            for engine in classified.engines()
+        ),
+    )
+    facts = {"net": classified.net, "image_size": classified.preprocessing.size, "images": origin}
+    return Contest(SECTION, f"one photograph; {classified.told}", candidates, facts)

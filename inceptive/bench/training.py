@@ -1,0 +1,165 @@
+"""Section train: one step of training, ours as `inceptive train` makes it, beside the peers' loops."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inceptive import nets
+from inceptive.account import account, minimum_size
+from inceptive.bench import peers
+from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
+from inceptive.bench.peers import Peer
+from inceptive.bench.setting import Say, Setting
+from inceptive.data.source import Data, Samples
+from inceptive.train.loop import Run, wants_bf16
+from inceptive.train.recipe import AuxTable, DataTable, OptimizerTable, Recipe
+
+SECTION = "train"
+RATE = 1e-4
+"""Learning rate of all: so low that noise as images cannot make any of them diverge."""
+BACKWARD = 3
+"""Multiply-adds of a step over those of a forward pass: as many again for either gradient."""
+AUX = 0.3
+
+
+def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
+    for contest in contests(setting):
+        yield run(contest, setting, peaks, say)
+
+
+def contests(setting: Setting) -> list[Contest]:
+    """At each size the setting's net without auxiliary heads; with them at the first; then timm's v3."""
+    if setting.quick:
+        return [contest(setting, setting.net, minimum_size(nets.find(setting.net)()), heads=False)]
+    full = nets.find(setting.net)().image_size
+    sizes = dict.fromkeys((full, *(size for size in (96, 64) if size < full)))
+    least = minimum_size(nets.find(setting.net)())
+    made = [contest(setting, setting.net, size, heads=False) for size in sizes if size >= least]
+    if nets.find(setting.net)().aux:
+        made.insert(1, contest(setting, setting.net, full, heads=True))
+    if not setting.net.startswith("inception_v3"):
+        made.append(contest(setting, "inception_v3.torchvision", 299, heads=False))
+    return made
+
+
+def contest(setting: Setting, net: str, size: int, heads: bool) -> Contest:
+    """A step of `net` with batches of the setting's size: the peers' nets, then ours."""
+    batch, classes = setting.batch_size, setting.num_classes
+    ours = [net]
+    candidates = []
+    for peer in peers.twins(net):
+        if heads and not peer.heads:
+            continue
+        macs = step_macs(peer.counts, size, batch, classes, heads)
+        for fast in (False, True):
+            way = "channels-last, bf16" if fast else "eager, f32"
+            candidates.append(
+                Candidate(
+                    f"{peer.package} {peer.name}, {way}",
+                    lambda peer=peer, fast=fast: peer_step(  # type: ignore[misc]
+                        peer, size, batch, classes, heads, setting.device, fast
+                    ),
+                    macs, batch, "bf16" if fast else "f32",
+                )
+            )  # fmt: skip
+        if peer.counts not in ours:
+            ours.append(peer.counts)  # so that one of ours does exactly the peer's work
+    bf16 = wants_bf16("auto", torch.device(setting.device))
+    kind: Precision = "bf16" if bf16 else "f32"
+    for name in ours:
+        macs = step_macs(name, size, batch, classes, heads)
+        candidates.append(
+            Candidate(
+                f"inceptive {name}, {kind}",
+                lambda name=name: our_step(setting, name, size, batch, classes, heads),  # type: ignore[misc]
+                macs, batch, kind,
+            )
+        )  # fmt: skip
+    facts = {"net": net, "image_size": size, "batch_size": batch, "heads": heads,
+             "num_classes": classes}  # fmt: skip
+    told = "with auxiliary heads" if heads else "no heads"
+    return Contest(SECTION, f"{net}, {size} px, batch {batch}, {told}", tuple(candidates), facts)
+
+
+def step_macs(net: str, size: int, batch: int, classes: int, heads: bool) -> int:
+    """Multiply-adds of one step: three times those of the forward pass."""
+    made = account(nets.find(net)(classes), size)
+    aux = sum(line.macs for lines in made.aux.values() for line in lines) if heads else 0
+    return BACKWARD * batch * (made.macs + aux)
+
+
+def our_step(
+    setting: Setting, net: str, size: int, batch: int, classes: int, heads: bool
+) -> Callable[[], object]:
+    """A step exactly as the loop of `inceptive train` makes it, from images of uint8 on."""
+    recipe = Recipe(
+        net=net,
+        image_size=size,
+        batch_size=batch,
+        data=DataTable(workers=0),
+        optimizer=OptimizerTable(lr=RATE),
+        aux=AuxTable(weight=AUX if heads else 0),
+    )
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
+    samples = Samples(images, np.arange(batch, dtype=np.int64) % classes, "noise")
+    names = tuple(f"class {k}" for k in range(classes))
+    data = Data("noise", names, {"train": samples, "val": samples}, channels=3)
+    training = Run(recipe, data, setting.folder / "train", Silence())
+    training._set_training()
+    shown, labels = next(iter(training.feed.train.epoch(0)))
+    labels, draws = labels.to(training.device), torch.Generator()
+    return lambda: training._step(shown, labels, draws)
+
+
+class Silence:
+    """A watch that nobody looks at."""
+
+    def say(self, text: str) -> None: ...
+    def load(self, done: int, total: int) -> None: ...
+    def epoch(self, number: int, epochs: int, steps: int) -> None: ...
+    def step(self, done: int, images: int, losses: list[float], top1: float) -> None: ...
+    def row(self, row: dict[str, Any], better: bool) -> None: ...
+
+
+def peer_step(
+    peer: Peer, size: int, batch: int, classes: int, heads: bool, device: str, fast: bool
+) -> Callable[[], object]:
+    """The plain loop of torch's tutorials: forward, cross-entropy, backward, SGD with momentum.
+
+    Not fast: torch's default layout and float32. Fast: channels-last and autocast to bfloat16, as
+    timm's train.py has with --channels-last --amp --amp-dtype bfloat16, and timm's optimizer.
+    """
+    model: nn.Module = peer.build(classes, heads).to(device)
+    if fast:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer: Any = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
+    if peer.package == "timm":
+        optimizer = peers.timm_optimizer(model, RATE)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, size, size, generator=generator).to(device)
+    if fast:
+        images = images.contiguous(memory_format=torch.channels_last)
+    labels = (torch.arange(batch) % classes).to(device)
+
+    def step() -> None:
+        with torch.autocast(device, torch.bfloat16) if fast else nullcontext():
+            loss = _loss(model(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _loss(outputs: Any, labels: Tensor) -> Tensor:
+    """Of logits, or of torchvision's tuple of logits and those of its heads."""
+    if isinstance(outputs, Tensor):
+        return F.cross_entropy(outputs, labels)
+    main, *aux = (F.cross_entropy(one, labels) for one in outputs)
+    return main + AUX * sum(aux, start=torch.zeros((), device=main.device))

@@ -1,0 +1,196 @@
+"""Pictures of a set, decoded in one way: from the cache where they lie in it, else from their files.
+
+Both give the same bits. A file is asked for its size and times each time, so one that changed or
+vanished meanwhile is decoded anew, or named.
+"""
+
+import threading
+import zlib
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import PIL
+from PIL import features
+
+from inceptive.data.cache import Cache, Place, settled, signature
+from inceptive.data.source import Samples
+from inceptive.data.split import digest
+from inceptive.errors import InceptiveError
+from inceptive.images import (
+    Interpolation,
+    Preprocessing,
+    Source,
+    decode,
+    printable,
+    resize_shorter,
+)
+
+DECODING = 1
+"""To be raised when a change of the code changes the pixels that a file gives."""
+FLUSH = 32 * 2**20
+"""Bytes of decoded pixels that wait to be written together."""
+
+
+class Way(Protocol):
+    """A way to decode: `name` tells everything that the pixels follow from."""
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, source: Source) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Pictures as a net is shown them: uint8 (C, S, S)."""
+
+    preprocessing: Preprocessing
+
+    @property
+    def name(self) -> str:
+        p = self.preprocessing
+        kind = "squashed" if p.squash else "square"
+        return f"{kind} {p.size} of {p.crop} {p.channels} {p.interpolation} {decoders()}"
+
+    def __call__(self, source: Source) -> np.ndarray:
+        return self.preprocessing.load(source)
+
+
+@dataclass(frozen=True)
+class Wholes:
+    """Whole pictures, their shorter side `shorter` pixels at most: uint8 (H, W, C)."""
+
+    channels: int
+    shorter: int
+    interpolation: Interpolation
+
+    @property
+    def name(self) -> str:
+        return f"whole {self.shorter} {self.channels} {self.interpolation} {decoders()}"
+
+    def __call__(self, source: Source) -> np.ndarray:
+        # Half as much: `decode` keeps twice the pixels, but here each crop is resampled once more.
+        image = decode(source, self.channels, -(-self.shorter // 2))
+        if min(image.size) > self.shorter:
+            image = resize_shorter(image, self.shorter, self.interpolation)
+        array = np.asarray(image)
+        return array[..., None] if array.ndim == 2 else array
+
+
+def decoders() -> str:
+    """What decodes: this code and the libraries, whose versions may differ in single bits."""
+    jpeg = features.version("libjpeg_turbo")  # type: ignore[no-untyped-call]
+    try:
+        heif = version("pi-heif")
+    except PackageNotFoundError:
+        heif = "none"
+    return f"decoding {DECODING} pillow {PIL.__version__} jpeg {jpeg} heif {heif}"
+
+
+class Pictures:
+    """Picture k of `samples` in a `way`, kept in the `cache` if there is one. For many threads.
+
+    What was decoded is written in the end, or when much of it waits: use it in a `with` block, or
+    call `flush`.
+    """
+
+    def __init__(self, samples: Samples, way: Way, cache: Cache | None):
+        self.samples, self.way = samples, way
+        self.cache = cache if samples.on_disk else None
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[int, bytes, np.ndarray]] = []
+        self._bytes = 0
+        n = len(samples)
+        self._known = np.zeros((n, 4), np.int64)  # the signature that the file had
+        self._pack = np.full(n, -1, np.int64)  # where its pixels lie: -1 for nowhere
+        self._place = np.zeros((n, 5), np.int64)  # offset, shape, crc
+        self._digest = np.zeros((n, 32), np.uint8)
+        self._checked = np.zeros(n, np.bool_)
+        if self.cache:
+            self._look_up(self.cache)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __enter__(self) -> "Pictures":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Picture `index`. Raises InceptiveError, naming the file, if it cannot be decoded."""
+        source = self.samples.source(index)
+        known = signature(source) if self.cache and isinstance(source, str) else None
+        if self.cache is None or known is None:  # or `way` says what is wrong with the file
+            return self.way(source)
+        if self._pack[index] >= 0 and known == tuple(self._known[index].tolist()):
+            pixels = self._kept(index, self.cache)
+            if pixels is not None:
+                return pixels
+        if self.cache.full:
+            return self.way(source)
+        return self._decoded(index, known)
+
+    def flush(self) -> None:
+        """Write what was decoded and is not kept yet."""
+        with self._lock:
+            waiting, self._waiting, self._bytes = self._waiting, [], 0
+        if not waiting or self.cache is None:
+            return
+        pictures = [(content, pixels) for _, content, pixels in waiting]
+        places = self.cache.add(self.way.name, self.samples.origin, pictures)
+        for (index, content, _), place in zip(waiting, places or [], strict=False):
+            self._set(index, content, place)
+
+    def _look_up(self, cache: Cache) -> None:
+        paths: list[str] = self.samples.images.tolist()
+        signatures = [signature(path) for path in paths]
+        found = cache.digests(paths)
+        places = cache.find(self.way.name, [one for one in found if one])
+        for index, (known, content) in enumerate(zip(signatures, found, strict=True)):
+            if known and content and content in places:
+                self._known[index] = known
+                self._set(index, content, places[content])
+
+    def _set(self, index: int, content: bytes, place: Place) -> None:
+        self._place[index] = place.offset, *place.shape, place.crc
+        self._digest[index] = np.frombuffer(content, np.uint8)
+        self._checked[index] = False
+        self._pack[index] = place.pack  # last: another thread may look
+
+    def _kept(self, index: int, cache: Cache) -> np.ndarray | None:
+        """The pixels in the cache, if they are as they were written."""
+        offset, height, width, channels, crc = self._place[index].tolist()
+        place = Place(int(self._pack[index]), offset, (height, width, channels), crc)
+        pixels = cache.pixels(place)
+        if pixels is not None and not self._checked[index]:
+            self._checked[index] = zlib.crc32(pixels.reshape(-1).data) == crc
+        if pixels is None or not self._checked[index]:
+            self._pack[index] = -1
+            cache.forget(self._digest[index].tobytes(), place)
+            return None
+        return pixels
+
+    def _decoded(self, index: int, known: tuple[int, int, int, int]) -> np.ndarray:
+        path = self.samples.name(index)
+        try:
+            content = Path(path).read_bytes()
+        except OSError:
+            return self.way(path)  # says why
+        try:
+            pixels = self.way(content)
+        except InceptiveError as error:
+            raise InceptiveError(str(error).replace("the image", printable(path), 1)) from None
+        with self._lock:
+            self._pack[index] = -1
+            # Of a file that was written just now, the times may not tell of the next change.
+            self._known[index] = known if settled(known) else (-1, -1, -1, -1)
+            self._waiting.append((index, bytes.fromhex(digest(content)), pixels))
+            self._bytes += pixels.nbytes
+            much = self._bytes >= FLUSH
+        if much:
+            self.flush()
+        return pixels

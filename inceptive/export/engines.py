@@ -1,0 +1,178 @@
+"""Which engine answers: torch, or an exported file that needs no torch.
+
+Nothing here imports torch unless it is the engine: an exported model starts in a fraction of the time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive.errors import InceptiveError
+from inceptive.export import onnx_runtime, open_vino, records
+from inceptive.export.about import About
+from inceptive.export.records import ENGINES, Record
+from inceptive.images import Preprocessing
+from inceptive.metrics import softmax
+from inceptive.prediction import Engine
+
+KINDS = ("auto", "torch", *ENGINES)
+PRECISIONS = ("f32", "bf16", "int8")
+OPENED = {"onnx": onnx_runtime.opened, "openvino": open_vino.opened}
+Note = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file, ready to answer. name: "openvino:int8", say; about: what the file tells."""
+
+    path: Path
+    name: str
+    about: About
+    run: Callable[[np.ndarray], np.ndarray]
+
+    @classmethod
+    def open(cls, path: Path) -> "Exported":
+        """Raises InceptiveError, naming the file, if it is none of ours, damaged or cannot be run."""
+        if not path.is_file():
+            raise InceptiveError(f"{path}: there is no such file")
+        kind = engine_of(path)
+        told, run = OPENED[kind](path)
+        about = About.from_json(told, str(path))
+        return cls(path, f"{kind}:{about.precision}", about, run)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.about.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.about.preprocessing
+
+    @property
+    def temperature(self) -> float:
+        return self.about.temperature
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32.
+
+        Raises InceptiveError for images of another shape or kind.
+        """
+        shape = (self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
+            raise InceptiveError(
+                f"{self.path} takes images (N, {', '.join(map(str, shape))}) of uint8, "
+                f"not {images.shape} of {images.dtype}"
+            )
+        return self.run(images)
+
+    def probs(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
+        return softmax(self.logits(images), self.temperature)
+
+
+def data_of(engine: Engine) -> dict[str, Any]:
+    """What is known of the images an engine's model was trained on: name, shares; {} if nothing."""
+    if isinstance(engine, Exported):
+        return engine.about.data
+    found: dict[str, Any] = getattr(engine, "info", {}).get("data", {})
+    return found
+
+
+def is_exported(model: str | Path) -> bool:
+    """Whether `model` is an exported file, by its ending, and no folder."""
+    path = Path(model)
+    return path.suffix in ENGINES.values() and not path.is_dir()
+
+
+def engine_of(path: Path) -> str:
+    """The engine that runs the exported file at `path`: onnx or openvino."""
+    return next(kind for kind, ending in ENGINES.items() if path.suffix == ending)
+
+
+def open_engine(model: str | Path, name: str = "auto", note: Note = _silent) -> Engine:
+    """What answers for `model`: a model folder, an exported file, or a published name.
+
+    name is torch, onnx or openvino (the fastest file of it that passed its check, or one precision:
+    "openvino:int8", whether it passed or not), or auto: the fastest export of the folder that
+    passed its check and was made from the weights that lie there, else torch. note is told what is
+    left out and why. Raises InceptiveError if there is no such engine or file, or it cannot run.
+    """
+    kind, _, precision = name.partition(":")
+    if kind not in KINDS or (precision and (kind not in ENGINES or precision not in PRECISIONS)):
+        raise InceptiveError(
+            f"no engine is called {name!r}; there are: {', '.join(KINDS)}, "
+            f"and {', '.join(f'{one}:PRECISION' for one in ENGINES)} ({', '.join(PRECISIONS)})"
+        )
+    folder = Path(model).expanduser()
+    if is_exported(folder):
+        return _file(folder, kind, precision)
+    if kind == "torch":
+        return _in_torch(model)
+    if precision:
+        return Exported.open(_named(folder, kind, precision, note))
+    if kind in ENGINES:
+        found = [one for one in records.usable(folder, note) if one.engine == kind]
+        if not found:
+            raise InceptiveError(
+                f"{folder}: has no export for {kind} that passed its check; "
+                f"`inceptive export {folder} --to {kind}` makes one"
+            )
+        return Exported.open(folder / found[0].file)
+    return _fastest(folder, note) or _in_torch(model)
+
+
+def _file(path: Path, kind: str, precision: str) -> Exported:
+    own = engine_of(path)
+    if kind not in ("auto", own):
+        raise InceptiveError(f"{path}: is run by the engine {own}, not {kind}")
+    found = Exported.open(path)
+    if precision and precision != found.about.precision:
+        raise InceptiveError(f"{path}: is {found.about.precision}, not {precision}")
+    return found
+
+
+def _named(folder: Path, kind: str, precision: str, note: Note) -> Path:
+    """The file of one precision; a note if it did not pass its check, or is of other weights."""
+    path = folder / file_name(kind, precision)
+    if not path.is_file():
+        raise InceptiveError(
+            f"{folder}: has no {path.name}; "
+            f"`inceptive export {folder} --to {kind} --precision {precision}` makes one"
+        )
+    if path.name not in [one.file for one in records.usable(folder, note)]:
+        note(f"note: {path.name} has not passed its check beside these weights")
+    return path
+
+
+def _fastest(folder: Path, note: Note) -> Exported | None:
+    """The fastest export that can be used; those that cannot be opened here are left out."""
+    try:
+        found: list[Record] = records.usable(folder, note)
+    except InceptiveError as error:
+        note(f"note: {error}")
+        return None
+    for record in found:
+        try:
+            return Exported.open(folder / record.file)
+        except InceptiveError as error:
+            note(f"note: {record.file} is left out: {error}")
+    return None
+
+
+def file_name(kind: str, precision: str) -> str:
+    return f"model.{precision}{ENGINES[kind]}"
+
+
+def _in_torch(model: str | Path) -> Engine:
+    import torch
+
+    from inceptive.classifier import Classifier
+
+    return Classifier.load(model).to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,144 @@
+"""From a classifier to an exported file beside it, checked, timed and recorded."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive.classifier import Classifier
+from inceptive.errors import InceptiveError
+from inceptive.export import onnx_runtime, open_vino, records
+from inceptive.export.about import KEY, About
+from inceptive.export.check import beside, speed
+from inceptive.export.engines import Exported, file_name
+from inceptive.export.graph import onnx_graph, with_metadata
+from inceptive.export.pictures import Pictures
+from inceptive.export.records import Record
+from inceptive.files import write_whole
+
+Say = Callable[[str], None]
+
+
+def refuse(to: str, precision: str) -> None:
+    """Raises InceptiveError for what no engine runs, before anything is read."""
+    if to == "onnx" and precision == "bf16":
+        raise InceptiveError(
+            "ONNX Runtime has no bf16 convolutions for CPUs; "
+            "use --to openvino --precision bf16, or int8"
+        )
+    if to == "openvino" and precision == "bf16" and not open_vino.has_bf16():
+        raise InceptiveError("this CPU has no bf16 arithmetic; use --precision f32 or int8")
+
+
+def export(
+    classifier: Classifier,
+    folder: Path,
+    to: str,
+    precision: str,
+    pictures: Pictures,
+    max_drop: float = 0.5,
+    weights: str = "",
+    say: Say = print,
+) -> Record:
+    """Write `classifier` into `folder` for the engine `to` (onnx or openvino); what became of it.
+
+    weights is the sha256 of its `model.safetensors`. The file stays whether or not it passes its
+    check; until then no record speaks for it. Raises InceptiveError if an optional package is
+    missing, the disk refuses, or int8 lacks calibration images.
+    """
+    if precision == "int8" and not len(pictures.calibration):
+        raise InceptiveError("int8 is calibrated on images: name a set of them with --calibrate")
+    about = _about(classifier, precision, weights)
+    path = folder / file_name(to, precision)
+    tensors = {key: value.cpu().numpy() for key, value in classifier.model.state_dict().items()}
+    graph = onnx_graph(classifier.model.net, tensors, classifier.preprocessing)
+    records.drop(folder, path.name)
+    if to == "onnx":
+        made = graph.SerializeToString()
+        if precision == "int8":
+            say(f"calibrating on {len(pictures.calibration)} images")
+            made = _onnx_int8(classifier, graph, about, pictures, max_drop, say)
+        write_whole(path, with_metadata(made, {KEY: about.to_json()}))
+    else:
+        model = open_vino.from_onnx(graph.SerializeToString())
+        if precision == "int8":
+            say(f"calibrating on {len(pictures.calibration)} images: may take minutes")
+            labels = _labels(classifier, pictures)
+            model = open_vino.quantised(
+                model, pictures.calibration, pictures.images, labels, max_drop, say
+            )
+        _write_pair(path, *open_vino.files(model, about))
+    exported = Exported.open(path)
+    check = beside(classifier, exported, pictures, precision, max_drop)
+    record = Record(
+        file=path.name,
+        engine=to,
+        precision=precision,
+        weights=weights,
+        passed=check.passed,
+        check=check.to_dict(),
+        speed=speed(classifier, exported, pictures.images),
+    )
+    records.keep(folder, record)
+    return record
+
+
+def _about(classifier: Classifier, precision: str, weights: str) -> About:
+    info = classifier.info
+    data = info.get("data", {})
+    licence = data.get("licence") or info.get("published", {}).get("licence") or ""
+    return About(
+        net=classifier.model.net.name,
+        labels=classifier.labels,
+        preprocessing=classifier.preprocessing,
+        temperature=classifier.temperature,
+        precision=precision,
+        weights=weights,
+        licence=licence,
+        data={key: data[key] for key in ("name", "shares") if key in data},
+    )
+
+
+def _write_pair(path: Path, xml: bytes, binary: bytes) -> None:
+    """The weights first: where the .xml is, its own .bin is."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InceptiveError(f"{path}: cannot be written ({error.strerror or error})") from None
+    write_whole(path.with_suffix(".bin"), binary)
+    write_whole(path, xml)
+
+
+def _labels(classifier: Classifier, pictures: Pictures) -> np.ndarray:
+    """The labels; without any, torch's answers stand for them."""
+    if pictures.labels is not None:
+        return pictures.labels
+    return np.asarray(classifier.logits(pictures.images).argmax(axis=1))
+
+
+def _onnx_int8(
+    classifier: Classifier,
+    graph: Any,
+    about: About,
+    pictures: Pictures,
+    max_drop: float,
+    say: Say,
+) -> bytes:
+    """int8 everywhere; if that costs too much, with the first and last layers in float32."""
+    layers = [node.name for node in graph.graph.node if node.op_type in ("Conv", "Gemm")]
+    tried: list[tuple[float, bytes]] = []
+    for plain in ([], [*layers[:3], layers[-1]]):
+        made = onnx_runtime.quantised(graph, pictures.calibration, plain)
+        exported = Exported(
+            Path("model.int8.onnx"), "onnx:int8", about, onnx_runtime.opened(made)[1]
+        )
+        check = beside(classifier, exported, pictures, "int8", max_drop)
+        tried.append((check.drop, made))
+        if check.passed:
+            break
+        say(
+            f"int8 costs {check.drop:.2f} points"
+            + ("" if plain else ": first and last layers in f32")
+        )
+    return min(tried, key=lambda one: one[0])[1]

@@ -1,0 +1,160 @@
+"""OpenVINO: from an ONNX graph to its own files, running those, and int8 arithmetic by NNCF."""
+
+import contextlib
+import io
+import logging
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive.errors import InceptiveError
+from inceptive.export.about import KEY, About
+from inceptive.export.graph import NORMALISE, OUTPUT
+
+Run = Callable[[np.ndarray], np.ndarray]
+RESTORED, RANKED = 30, 100
+"""Layers given back to float32 at most before int8 is given up; images that tell which cost most."""
+
+
+def package() -> Any:
+    """The package openvino, kept from reporting to its makers.
+
+    A package of theirs for that, which OpenVINO and NNCF do without where it is missing, would
+    write an id into the home folder on import. Raises InceptiveError if OpenVINO is missing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError:
+        raise InceptiveError(
+            "the engine openvino needs OpenVINO: pip install 'inceptive[export]'"
+        ) from None
+    return openvino
+
+
+def has_bf16() -> bool:
+    """Whether this machine's CPU computes in bf16 (OpenVINO has it only where the CPU does)."""
+    return "BF16" in package().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def from_onnx(graph: bytes) -> Any:
+    """The openvino.Model of an ONNX file in memory."""
+    return package().Core().read_model(graph)
+
+
+def files(model: Any, about: About) -> tuple[bytes, bytes]:
+    """The .xml and the .bin of `model`, with `about` inside the first."""
+    openvino = package()
+    model.set_rt_info(about.to_json(), KEY)
+    try:
+        with tempfile.TemporaryDirectory(prefix="inceptive-") as folder:
+            there = Path(folder) / "model.xml"
+            openvino.save_model(model, there, compress_to_fp16=False)
+            return there.read_bytes(), there.with_suffix(".bin").read_bytes()
+    except (OSError, RuntimeError) as error:
+        raise InceptiveError(f"OpenVINO cannot write its files ({_line(error)})") from None
+
+
+def opened(path: Path) -> tuple[str | None, Run]:
+    """What the file says of itself (JSON; None: nothing), and what runs it.
+
+    The latter takes images (N, C, S, S) of uint8 to logits (N, K) of float32, from any thread. Raises
+    InceptiveError without OpenVINO, or for a file that it does not take.
+    """
+    core = package().Core()
+    if not path.with_suffix(".bin").is_file():
+        raise InceptiveError(
+            f"{path}: its weights {path.with_suffix('.bin').name} are not beside it"
+        )
+    try:
+        model = core.read_model(path)
+        told = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
+        hint = _hint(told, path)
+        compiled = core.compile_model(
+            model, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+        )
+        request = compiled.create_infer_request()
+    except RuntimeError as error:
+        raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
+    one_at_a_time = threading.Lock()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        with one_at_a_time:
+            found = request.infer([np.ascontiguousarray(images)], share_inputs=True)
+            return np.array(found[OUTPUT], dtype=np.float32)
+
+    return told, run
+
+
+def _hint(told: str | None, path: Path) -> str:
+    """In which numbers to compute: OpenVINO's own choice would be bf16 wherever the CPU has it.
+
+    A bf16 file holds float32, so a CPU without bf16 runs it too. int8 layers are int8 either way;
+    what stands between them is float32 (with bf16 some int8 nets of one channel do not compile).
+    """
+    wanted = About.from_json(told, str(path)).precision
+    return "bf16" if wanted == "bf16" and has_bf16() else "f32"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def quantised(
+    model: Any,
+    calibration: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
+    max_drop: float,
+    say: Callable[[str], None],
+) -> Any:
+    """`model` with int8 arithmetic, its ranges from `calibration` (M, C, S, S) of uint8.
+
+    Where top-1 on `images` (N, C, S, S) with `labels` (N,) drops by more than `max_drop` points,
+    the layers that cost most are given back to float32 one after another (NNCF's accuracy control),
+    at most RESTORED of them; say is told when that begins. Raises InceptiveError without NNCF.
+    """
+    package()
+    try:
+        import nncf
+    except ImportError:
+        raise InceptiveError(
+            "int8 for OpenVINO needs NNCF: pip install 'inceptive[export]'"
+        ) from None
+
+    judged: list[float] = []  # top-1 in f32, in int8, and then with layers given back
+
+    def right(compiled: Any, samples: Any) -> tuple[float, list[float]]:
+        hits = [float(compiled(image)[OUTPUT].argmax() == label) for image, label in samples]
+        top1 = sum(hits) / len(hits)
+        if len(hits) == len(labels):
+            judged.append(top1)
+            lost = 100 * (judged[0] - top1)
+            if len(judged) == 2 and lost > max_drop:
+                say(f"int8 loses {lost:.2f} points; looking for the layers that cost most")
+        return top1, hits
+
+    pairs = [(image[None], int(label)) for image, label in zip(images, labels, strict=True)]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it draws progress bars on standard output
+            nncf.set_log_level(logging.ERROR)
+            return nncf.quantize_with_accuracy_control(
+                model,
+                calibration_dataset=nncf.Dataset([image[None] for image in calibration]),
+                validation_dataset=nncf.Dataset(pairs, lambda pair: pair[0]),
+                validation_fn=right,
+                max_drop=max_drop / 100,
+                drop_type=nncf.DropType.ABSOLUTE,
+                subset_size=len(calibration),
+                ignored_scope=nncf.IgnoredScope(names=list(NORMALISE), validate=False),
+                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                    max_num_iterations=RESTORED, ranking_subset_size=RANKED
+                ),
+            )
+    except Exception as error:  # it has an exception class of its own for each kind of trouble
+        raise InceptiveError(f"NNCF cannot make it int8 ({_line(error)})") from None

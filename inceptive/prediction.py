@@ -1,0 +1,111 @@
+"""From images to answers, whatever runs the net: torch, or an exported file without torch.
+
+Decoding and inference overlap: threads decode ahead while the engine works on what is there.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing, Source, printable
+
+
+class Engine(Protocol):
+    """What gives answers: `classifier.Classifier`, or an exported file (`export.engines`)."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """labels[k] names logit k."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes what the net sees."""
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by before softmax (see metrics)."""
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32."""
+
+    def probs(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image: (label, probability) pairs, best first; or why there is none."""
+
+    image: str
+    top: tuple[tuple[str, float], ...] = ()
+    error: str = ""
+
+
+Decoded = tuple[str, np.ndarray | str]
+"""The name of an image, and its square (C, S, S) of uint8; or why there is none."""
+
+
+def predictions(
+    engine: Engine, images: Iterable[Source], top: int = 5, batch_size: int = 32
+) -> Iterator[Prediction]:
+    """One Prediction for each image, in order, as they are done.
+
+    A batch is what has been decoded by the time the engine is free, at most `batch_size`; at most
+    two batches wait, so any number of images takes the same memory. An image that cannot be decoded
+    has `error` set and no answer.
+    """
+
+    def decoded(number: int, image: Source) -> Decoded:
+        name = printable(image) if isinstance(image, str | Path) else f"image {number}"
+        try:
+            return name, engine.preprocessing.load(image)
+        except InceptiveError as error:
+            return name, str(error)
+
+    numbered = enumerate(images)
+    waiting: deque[Future[Decoded]] = deque()
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        while True:
+            for number, image in islice(numbered, 2 * batch_size - len(waiting)):
+                waiting.append(pool.submit(decoded, number, image))
+            if not waiting:
+                return
+            waiting[0].result()  # an idle engine waits for one image, not for a batch of them
+            count = _batch(waiting, batch_size)
+            yield from _answers(engine, [waiting.popleft().result() for _ in range(count)], top)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _batch(waiting: Iterable[Future[Decoded]], batch_size: int) -> int:
+    """How many images to take now: those ready at the front, cut to a power of two.
+
+    An engine prepares itself anew for each size of batch that it has not met, so there are few.
+    """
+    ready = 0
+    for one in islice(waiting, batch_size):
+        if not one.done():
+            break
+        ready += 1
+    return ready if ready == batch_size else 1 << (ready.bit_length() - 1)
+
+
+def _answers(engine: Engine, batch: list[Decoded], top: int) -> Iterator[Prediction]:
+    arrays = [found for _, found in batch if not isinstance(found, str)]
+    answers = iter(engine.probs(np.stack(arrays)) if arrays else ())
+    for name, found in batch:
+        if isinstance(found, str):
+            yield Prediction(name, error=found)
+            continue
+        probs = next(answers)
+        best = np.argsort(-probs, kind="stable")[:top]
+        yield Prediction(name, tuple((engine.labels[k], float(probs[k])) for k in best))

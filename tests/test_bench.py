@@ -1,0 +1,408 @@
+"""`inceptive bench`: the arithmetic of rounds on fake clocks, its parts, and that it runs. No timing
+is ever asserted: what is measured here is made by hand."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import command
+
+from inceptive import nets
+from inceptive.account import account
+from inceptive.bench import contest as contests
+from inceptive.bench import engines, peers, pipeline, process, report, training
+from inceptive.bench.classify import Classified
+from inceptive.bench.contest import Candidate, Contest
+from inceptive.bench.machine import _processor, machine
+from inceptive.bench.pictures import photographs
+from inceptive.bench.rounds import Timing, interleave, ratio, repeated
+from inceptive.bench.setting import Setting
+from inceptive.commands.bench import SECTIONS
+from inceptive.commands.benching import as_text, cells
+from inceptive.errors import InceptiveError
+from inceptive.export import making
+from inceptive.model import build
+
+ROOT = Path(__file__).parents[1]
+
+
+def quiet(text):
+    """A listener that does not listen."""
+
+
+@pytest.fixture
+def setting(tmp_path):
+    return Setting(folder=tmp_path, rounds=2, quick=True).smaller()
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """As on a machine without the peers."""
+
+    def missing(name):
+        raise InceptiveError(f"{name.partition('.')[0]} is not installed")
+
+    monkeypatch.setattr(peers, "package", missing)
+
+
+def slower_in_turn(name, seconds, log):
+    """A turn of one call that takes the next of `seconds`."""
+    left = iter(seconds)
+
+    def turn():
+        log.append(name)
+        return [next(left)]
+
+    return turn
+
+
+# The arithmetic
+
+
+def test_candidates_take_turns_and_the_ratio_is_that_of_each_round():
+    log: list[str] = []
+    turns = {
+        "a": slower_in_turn("a", [4.0, 8.0, 1.0], log),
+        "b": slower_in_turn("b", [2.0, 2.0, 2.0], log),
+    }
+    told: list[tuple[int, int]] = []
+    timings = interleave(turns, 3, lambda done, total: told.append((done, total)))
+    assert log == ["a", "b"] * 3 and told == [(k, 6) for k in range(1, 7)]
+    found = ratio(timings["a"], timings["b"])
+    assert (found.least, found.median, found.most) == (0.5, 2.0, 4.0)
+    assert (found.low, found.high) == (1.25, 3.0)
+    back = ratio(timings["b"], timings["a"])
+    assert (back.least, back.median, back.most) == (0.25, 0.5, 2.0)
+
+
+def test_a_drift_that_both_see_leaves_the_ratio_alone():
+    drift = [1.0, 1.5, 0.8, 2.0, 1.1]
+    slow = Timing(tuple(3 * d for d in drift), ())
+    fast = Timing(tuple(d for d in drift), ())
+    found = ratio(slow, fast)
+    assert found.least == pytest.approx(3) and found.most == pytest.approx(3)
+
+
+def test_quartiles_are_numpys():
+    rng = np.random.default_rng(0)
+    times = rng.uniform(1, 2, 9)
+    found = ratio(Timing((1.0,) * 9, ()), Timing(tuple(times), ()))
+    np.testing.assert_allclose(
+        (found.low, found.median, found.high), np.quantile(1 / times, [0.25, 0.5, 0.75])
+    )
+
+
+def test_one_round_has_no_spread():
+    found = ratio(Timing((2.0,), ()), Timing((1.0,), ()))
+    assert {found.low, found.median, found.high, found.least, found.most} == {2.0}
+
+
+def test_a_turn_repeats_until_its_time_is_over():
+    ticks = iter([0.0, 0.25, 1.0, 1.5, 2.0, 2.5])  # calls of 0.25, 0.5 and 0.5 seconds
+    calls: list[int] = []
+    turn = repeated(lambda: calls.append(1), 0.7, clock=lambda: next(ticks))
+    assert turn() == [0.25, 0.5] and len(calls) == 2
+
+
+def test_a_turn_of_no_time_is_one_call():
+    calls: list[int] = []
+    assert len(repeated(lambda: calls.append(1), 0.0)()) == 1 and len(calls) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 99, 100, 101])
+def test_percentiles_are_of_the_nearest_rank(count):
+    times = np.random.default_rng(count).uniform(1, 2, count)
+    timing = Timing((1.0,), tuple(times))
+    for share in (0.5, 0.99, 1.0):
+        expected = np.quantile(times, share, method="inverted_cdf")
+        assert timing.percentile(share) == expected
+
+
+# A contest
+
+
+def faked(monkeypatch, seconds):
+    """Turns of given times in place of measured ones: name -> seconds of a call."""
+    monkeypatch.setattr(
+        contests, "_turn", lambda one, _: one.build() or (lambda: [seconds[one.name]])
+    )
+
+
+def test_a_peer_that_is_slower_by_construction_reads_as_slower(monkeypatch, setting):
+    faked(monkeypatch, {"peer": 0.2, "ours": 0.05, "worse": 0.4})
+    made = Contest("train", "a race", tuple(
+        Candidate(name, lambda: None, macs=1000, images=4, precision=kind)
+        for name, kind in (("peer", "f32"), ("ours", "bf16"), ("worse", None))
+    ), {"net": "googlenet"})  # fmt: skip
+    found = contests.run(made, setting, {"f32": 10_000.0, "bf16": 50_000.0}, quiet)
+    peer, ours, worse = found["rows"]
+    assert found["baseline"] == "peer" and peer["ratio"] == 1
+    assert ours["ratio"] == pytest.approx(4) and worse["ratio"] == pytest.approx(0.5)
+    assert ours["images_per_second"] == pytest.approx(80)
+    assert ours["macs_per_second"] == pytest.approx(20_000)
+    assert peer["roofline_share"] == pytest.approx(0.5)
+    assert ours["roofline_share"] == pytest.approx(0.4)
+    assert worse["roofline_share"] is None
+    assert set(peer) == set(ours) == set(worse)
+    header, rows = cells(found)
+    assert [row[header.index("ratio")] for row in rows] == ["1.00", "4.00", "0.50"]
+    assert "MB" not in header and "agrees" not in header
+
+
+def test_what_cannot_run_is_left_out_with_its_reason(monkeypatch, setting):
+    faked(monkeypatch, {"ours": 0.05})
+
+    def missing():
+        raise InceptiveError("timm is not installed")
+
+    made = Contest("train", "alone", (Candidate("timm", missing), Candidate("ours", lambda: None)))
+    heard: list[str] = []
+    found = contests.run(made, setting, {}, heard.append)
+    assert found["baseline"] == "ours" and [row["name"] for row in found["rows"]] == ["ours"]
+    assert found["skipped"] == {"timm": "timm is not installed"}
+    assert any("left out: timm: timm is not installed" in line for line in heard)
+
+
+def test_nobody_can_run(setting):
+    def missing():
+        raise InceptiveError("no")
+
+    found = contests.run(Contest("train", "none", (Candidate("a", missing),)), setting, {}, quiet)
+    assert found["baseline"] is None and found["rows"] == []
+    assert cells(found)[1] == []
+
+
+# Multiply-adds, machine, photographs
+
+
+@pytest.mark.parametrize("heads", [False, True])
+def test_a_step_is_three_forward_passes(heads):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net = "googlenet.torchvision"
+    with torch.device("meta"):
+        images = torch.empty(2, 3, 64, 64)
+        model = build(nets.find(net)(10))
+        names = ["fc", *(model.net.heads() if heads else ())]
+        with FlopCounterMode(display=False) as counter:
+            model.endpoints(images, names)
+    assert training.step_macs(net, 64, 2, 10, heads) == 3 * counter.get_total_flops() // 2
+
+
+def test_the_machine_is_told_whole():
+    told = machine()
+    assert told["cores"] >= 1 and told["memory_bytes"] > 2**28 and told["processor"]
+    assert told["versions"]["torch"] == torch.__version__
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_a_processor_of_another_kind(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n")
+    name, flags = _processor(cpuinfo)
+    assert name and {"asimd", "bf16"} <= flags
+    assert _processor(tmp_path / "none")[1] == set()
+
+
+def test_photographs_are_made_alike_and_given_ones_are_taken(setting, stripes):
+    files, origin = photographs(setting, (60, 40), 2)
+    assert len(files) == 2 and "60 x 40" in origin
+    from PIL import Image
+
+    with Image.open(files[0]) as one, Image.open(files[1]) as other:
+        assert one.size == (60, 40) and one.format == "JPEG"
+        assert np.abs(np.asarray(one, int) - np.asarray(other, int)).max() > 20
+    given = Setting(folder=setting.folder, images=stripes)
+    assert len(photographs(given, (60, 40), 2)[0]) == 60
+    with pytest.raises(InceptiveError, match="holds no images"):
+        photographs(Setting(folder=setting.folder, images=ROOT / "tools"), (60, 40), 2)
+
+
+# Processes
+
+
+def test_a_process_tells_its_time_and_its_own_memory_not_ours():
+    held = bytearray(400 * 2**20)  # of this process; the small one must not inherit the figure
+    turn = process.Process([sys.executable, "-I", "-S", "-c", "b = bytearray(60 << 20)"], 1)
+    [seconds] = turn()
+    assert seconds > 0 and len(held) > 0
+    assert 60 * 2**20 < turn.peak_bytes < 200 * 2**20
+
+
+def test_a_process_that_fails_is_told_in_one_line():
+    turn = process.Process([sys.executable, "-c", "import sys; sys.exit('no such thing')"], 1)
+    with pytest.raises(InceptiveError, match=r"status 1 \(no such thing\)"):
+        turn()
+
+
+def test_a_setting_survives_the_way_to_another_process(setting, tmp_path):
+    other = Setting(folder=tmp_path, images=tmp_path, model="x", seconds=0.5)
+    for one in (setting, other):
+        assert Setting.from_json(one.to_json()) == one
+
+
+def test_agreement_counts_what_both_name(tmp_path):
+    theirs, ours = tmp_path / "theirs.csv", tmp_path / "ours.csv"
+    theirs.write_text("filename,index,prob\na.jpg,0,0.5\nb.jpg,1,0.5\nc.jpg,1,0.5\n")
+    rows = "x/a.jpg,cat,0.5,\nx/b.jpg,cat,0.5,\nx/c.jpg,dog,0.5,\nx/d.jpg,dog,0.5,\n"
+    ours.write_text(f"image,label,prob,error\n{rows}")
+    one, other = (pipeline.read(path, ("cat", "dog")) for path in (theirs, ours))
+    assert one == {"a.jpg": 0, "b.jpg": 1, "c.jpg": 1} and other["a.jpg"] == 0
+    assert pipeline.agreement(one, other) == 2 / 3
+    assert pipeline.agreement(one, {}) is None
+
+
+# The whole
+
+
+def test_the_names_of_the_sections_are_known_without_torch():
+    assert tuple(report.SECTIONS) == SECTIONS
+
+
+def test_an_unknown_section_is_bad_usage():
+    done = command("bench", "speed")
+    assert done.returncode == 2 and "no section speed" in done.stderr
+
+
+def test_a_folder_that_is_not_there():
+    done = command("bench", "decode", "--images", "nowhere")
+    assert done.returncode == 1
+    assert done.stderr == "inceptive bench: nowhere: there is no such folder\n"
+
+
+def test_a_smoke_of_all_that_runs_in_one_process(alone, monkeypatch, tmp_path):
+    """Of our engines one, and without its own timing: `slow` tests have them all."""
+    monkeypatch.setattr(engines, "KINDS", (("onnx", "f32"),))
+    monkeypatch.setattr(making, "speed", lambda *_: {"images_per_second": 1.0})
+    out = tmp_path / "bench.json"
+    words = ("train", "inference", "decode", "--quick", "--rounds", 1, "--threads", 1)
+    done = command("bench", *words, "--json", "--out", out)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert made == json.loads(out.read_text())
+    complete(made, {"train", "inference", "decode"})
+    net = account(nets.find("googlenet.bn")(10), made["sections"]["train"][0]["image_size"])
+    [row] = [r for r in made["sections"]["train"][0]["rows"] if "googlenet.bn" in r["name"]]
+    assert row["macs"] == 3 * 2 * net.macs
+    batch, single = made["sections"]["inference"]
+    assert (batch["batch_size"], single["batch_size"]) == (2, 1)
+    for contest in (batch, single):
+        assert "torchvision is not installed" in " ".join(contest["skipped"].values())
+        assert "inceptive googlenet.bn, onnx f32" in [row["name"] for row in contest["rows"]]
+    assert "quick" in as_text(made)
+
+
+def complete(made, sections):
+    """The JSON has everything that a reader may count on, with values that can be."""
+    assert set(made["sections"]) == sections and made["stopped"] is False
+    assert made["setting"]["quick"] and made["machine"]["versions"]["torch"]
+    everything = [one for found in made["sections"].values() for one in found]
+    if made["roofline"]:
+        everything.append(made["roofline"])
+        assert set(made["roofline"]["peaks"]) == {"f32", "bf16", "int8"}
+    for contest in everything:
+        assert contest["section"] and contest["title"] and contest["rows"], contest
+        assert contest["baseline"] == contest["rows"][0]["name"]
+        for row in contest["rows"]:
+            assert row["seconds"] > 0 and row["p50"] <= row["p99"]
+            spread = [row[f"ratio_{k}"] for k in ("least", "low", "high", "most")]
+            assert spread == sorted(spread) and spread[0] <= row["ratio"] <= spread[3]
+            assert (row["macs"] is None) == (row["macs_per_second"] is None)
+        assert contest["rows"][0]["ratio"] == 1
+
+
+def test_ctrl_c_gives_what_was_done_until_then(monkeypatch, alone, tmp_path):
+    real = dict(report.SECTIONS)
+
+    def stopped(setting, peaks, say):
+        yield from real["decode"](setting, peaks, say)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(report.SECTIONS, "decode", stopped)
+    out = tmp_path / "bench.json"
+    done = command("bench", "decode", "startup", "--quick", "--rounds", 1, "--out", out)
+    assert done.returncode == 130 and "stopped" in done.stderr
+    made = json.loads(out.read_text())
+    assert made["stopped"] and list(made["sections"]) == ["decode"]
+    assert made["sections"]["decode"][0]["rows"] and "inceptive" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_made_model_tells_photographs_apart(setting):
+    classified = Classified(setting)
+    from inceptive.classifier import Classifier
+
+    files, _ = photographs(setting, (640, 480), 10)
+    answers = Classifier.load(classified.name).predict(files, top=1)
+    right = [one.top[0][0] == f"class {k}" for k, one in enumerate(answers)]
+    assert all(right) and len(right) == 10
+    with pytest.raises(InceptiveError, match="keras has no net that fits inception_v3"):
+        classified.theirs("keras", "folder", files[0], setting.folder / "out.csv")
+
+
+def performance():
+    path = ROOT / "tools/performance.py"
+    spec = importlib.util.spec_from_file_location("performance", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_document_shows_every_row_and_refuses_a_quick_run(monkeypatch, setting, tmp_path):
+    faked(monkeypatch, {"peer": 0.2, "ours": 0.05})
+    candidates = (Candidate("peer", lambda: None, images=4), Candidate("ours", lambda: None))
+    found = contests.run(Contest("train", "a | race", candidates), setting, {}, quiet)
+    made = {"made": "now", "command": "inceptive bench", "machine": machine(), "roofline": None,
+            "setting": {"net": "n", "rounds": 2, "seconds": 1.0, "threads": 1, "device": "cpu",
+                        "quick": False},
+            "sections": {"train": [found], "decode": []}, "stopped": False}  # fmt: skip
+    text = performance().document(made, "Nothing helped.")
+    assert "## A training step" in text and "## Decoding" not in text
+    assert "| ours | 50 |" in text and "4.00" in text and text.endswith("Nothing helped.\n")
+    for name, change in (("quick", {"setting": made["setting"] | {"quick": True}}),
+                         ("stopped", {"stopped": True})):  # fmt: skip
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(made | change))
+        with pytest.raises(InceptiveError, match="not to be printed"):
+            performance().read(path)
+    with pytest.raises(InceptiveError, match="no report"):
+        performance().read(tmp_path / "none.json")
+
+
+# Beside the real peers
+
+
+@pytest.mark.slow
+def test_the_peers_classes_do_the_work_that_is_counted_for_them():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    for family, twins in peers.TWINS.items():
+        for peer in twins:
+            size = account(nets.find(peer.counts)()).image_size
+            with torch.device("meta"):
+                model = peer.build(1000).eval()
+                with FlopCounterMode(display=False) as counter:
+                    model(torch.empty(1, 3, size, size))
+            counted = account(nets.find(peer.counts)(1000)).macs
+            assert counter.get_total_flops() // 2 == counted, (family, peer)
+
+
+@pytest.mark.slow
+def test_everything_beside_the_peers_and_their_answers_agree(tmp_path):
+    out = tmp_path / "bench.json"
+    done = command("bench", "--quick", "--rounds", 1, "--threads", 1, "--out", out)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(out.read_text())
+    complete(made, set(SECTIONS))
+    names = {
+        row["name"] for found in made["sections"].values() for one in found for row in one["rows"]
+    }
+    for peer in ("torchvision GoogLeNet, eager, f32", "timm inference.py", "import timm"):
+        assert peer in names
+    [folder] = made["sections"]["pipeline"]
+    plain = {row["name"]: row["agreement"] for row in folder["rows"]}
+    assert plain["timm inference.py"] == 1 and plain["inceptive predict --engine torch"] == 1

@@ -1,0 +1,742 @@
+"""What is kept of images between epochs and runs: never seen in the results, whatever befalls it."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import inceptive.data.cache as cache_module
+import inceptive.data.folder as folder_module
+from inceptive.data.cache import Cache, user_cache
+from inceptive.data.folder import scan, scan_all
+from inceptive.data.loading import Crop, FileBatches, ahead, in_memory, in_order
+from inceptive.data.open import open_data
+from inceptive.data.pictures import Pictures, Squares, Wholes
+from inceptive.data.source import Samples, Shares, as_paths
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
+from inceptive.train import recipe as recipes
+from inceptive.train.loop import train
+
+SQUARES = Squares(Preprocessing(16))
+BYTES = 3 * 16 * 16  # of one of them
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Times of files that were written just now are trusted: no test waits two seconds."""
+    monkeypatch.setattr(cache_module, "SETTLED", -(10**18))
+
+
+def picture(seed, size=(40, 28)):
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def files(folder, count, first=0):
+    folder.mkdir(exist_ok=True)
+    for k in range(count):
+        picture(first + k).save(folder / f"{k:03}.png")
+    return Samples(as_paths(sorted(folder.iterdir())), np.arange(count), str(folder))
+
+
+class Counted:
+    """A way that remembers how often it decoded."""
+
+    def __init__(self, way=SQUARES):
+        self.way, self.name, self.calls = way, way.name, 0
+
+    def __call__(self, source):
+        self.calls += 1
+        return self.way(source)
+
+
+def seen(samples, cache, way=SQUARES):
+    """Every picture of `samples` as a new run gets it, and how many of them it decoded."""
+    scan_all(samples.images.tolist(), None, cache)
+    counted = Counted(way)
+    with Pictures(samples, counted, cache) as pictures:
+        found = [pictures[k].copy() for k in range(len(samples))]
+    return found, counted.calls
+
+
+def as_decoded(samples, found, way=SQUARES):
+    return all(np.array_equal(found[k], way(samples.source(k))) for k in range(len(samples)))
+
+
+def same_scan(left, right):
+    return len(left) == len(right) and all(
+        (a.path, a.digest, a.grey, a.error) == (b.path, b.digest, b.grey, b.error)
+        and np.array_equal(a.thumbnail, b.thumbnail)
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def looked_at(paths, cache, monkeypatch):
+    """The files that `scan_all` looked at, by name; what it told is right."""
+    looked = []
+
+    def watched(path):
+        looked.append(os.path.basename(path))
+        return scan(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "scan", watched)
+        told = scan_all(paths, None, cache)
+    assert same_scan(told, [scan(path) for path in paths])
+    return sorted(looked)
+
+
+def packs(cache):
+    return sorted(cache.folder.glob("*.pack"))
+
+
+def held(cache):
+    return sum(path.stat().st_size for path in packs(cache))
+
+
+# -- the scan -----------------------------------------------------------------------------------
+
+
+def test_a_file_is_scanned_once_until_it_changes(tmp_path, monkeypatch):
+    paths = files(tmp_path / "set", 5).images.tolist()
+    cache = Cache(tmp_path / "cache")
+    assert len(looked_at(paths, cache, monkeypatch)) == 5
+    assert looked_at(paths, cache, monkeypatch) == []
+    picture(77).save(paths[2])
+    assert looked_at(paths, cache, monkeypatch) == ["002.png"]
+    assert looked_at(paths, cache, monkeypatch) == []
+
+
+@pytest.mark.parametrize("how", ["written over", "put in its place"])
+def test_another_picture_of_the_same_size_and_time_is_noticed(tmp_path, monkeypatch, how):
+    paths = files(tmp_path / "set", 2).images.tolist()
+    for k, path in enumerate(paths):
+        picture(k).save(path, "BMP")  # every one as long as the other
+    cache = Cache(tmp_path / "cache")
+    looked_at(paths, cache, monkeypatch)
+    before = os.stat(paths[0])
+    other = tmp_path / "other.png"
+    picture(9).save(other, "BMP")
+    if how == "written over":
+        shutil.copyfile(other, paths[0])
+    else:
+        os.replace(other, paths[0])
+    os.utime(paths[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = os.stat(paths[0])
+    assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    assert looked_at(paths, cache, monkeypatch) == ["000.png"]
+
+
+def test_a_file_written_just_now_is_not_trusted(tmp_path, monkeypatch):
+    """A second change within one tick of the clock would leave its times as they are."""
+    monkeypatch.setattr(cache_module, "SETTLED", 2_000_000_000)
+    samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
+    assert len(looked_at(samples.images.tolist(), cache, monkeypatch)) == 2
+    assert len(looked_at(samples.images.tolist(), cache, monkeypatch)) == 2
+    assert seen(samples, cache)[1] == seen(samples, cache)[1] == 2
+    counted = Counted()
+    with Pictures(samples, counted, cache) as pictures:
+        for _ in range(3):
+            assert np.array_equal(pictures[0], SQUARES(samples.source(0)))
+            pictures.flush()
+    assert counted.calls == 3
+
+
+def test_a_deleted_file_is_told(tmp_path):
+    samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
+    seen(samples, cache)
+    with Pictures(samples, SQUARES, cache) as pictures:
+        Path(samples.images[1]).unlink()
+        with pytest.raises(InceptiveError, match=r"001\.png: cannot be read"):
+            pictures[1]
+    assert "001.png: cannot be read" in scan_all(samples.images.tolist(), None, cache)[1].error
+
+
+def test_what_cannot_be_read_is_looked_at_each_time(tmp_path, monkeypatch):
+    paths = files(tmp_path / "set", 3).images.tolist()
+    Path(paths[1]).write_bytes(b"\x89PNG\r\n\x1a\n")
+    cache = Cache(tmp_path / "cache")
+    looked_at(paths, cache, monkeypatch)
+    assert looked_at(paths, cache, monkeypatch) == ["001.png"]
+    picture(1).save(paths[1])
+    assert looked_at(paths, cache, monkeypatch) == ["001.png"]
+    assert looked_at(paths, cache, monkeypatch) == []
+
+
+def test_another_version_of_the_scanner_looks_again(tmp_path, monkeypatch):
+    paths = files(tmp_path / "set", 3).images.tolist()
+    cache = Cache(tmp_path / "cache")
+    looked_at(paths, cache, monkeypatch)
+    monkeypatch.setattr(folder_module, "SCANNER", 99)
+    assert len(looked_at(paths, cache, monkeypatch)) == 3
+    assert looked_at(paths, cache, monkeypatch) == []
+
+
+def test_files_seen_first_are_forgotten_first(tmp_path, monkeypatch):
+    paths = files(tmp_path / "set", 6).images.tolist()
+    cache = Cache(tmp_path / "cache")
+    monkeypatch.setattr(cache_module, "FILES", 4)
+    for path in paths:
+        scan_all([path], None, cache)
+    assert looked_at(paths[2:], cache, monkeypatch) == []
+    assert looked_at(paths[:2], cache, monkeypatch) == ["000.png", "001.png"]
+
+
+def test_any_name_that_a_file_can_have(tmp_path, monkeypatch):
+    folder = os.fsencode(tmp_path / "set")
+    os.mkdir(folder)
+    names = [b"\xff\xfe.png", b"a'b\"; DROP TABLE files.png", b"new\nline.png", b"%s ?1.png"]
+    names += [b"e\xcc\x81.png", b"\xc3\xa9.png"]  # one letter, written in two ways
+    for k, name in enumerate(names):
+        with open(os.path.join(folder, name), "wb") as file:
+            picture(k).save(file, "PNG")
+    paths = sorted(os.fsdecode(os.path.join(folder, name)) for name in names)
+    samples = Samples(as_paths(paths), np.arange(len(paths)), os.fsdecode(folder))
+    cache = Cache(tmp_path / "cache")
+    assert len(looked_at(paths, cache, monkeypatch)) == len(names)
+    assert looked_at(paths, cache, monkeypatch) == []
+    assert seen(samples, cache)[1] == len(names)
+    found, decoded = seen(samples, cache)
+    assert not decoded and as_decoded(samples, found)
+
+
+def test_the_scan_is_kept_by_absolute_path(tmp_path, monkeypatch):
+    files(tmp_path / "set", 2)
+    files(tmp_path / "other", 2, first=50)
+    cache = Cache(tmp_path / "cache")
+    for name in ("set", "other"):
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path / name)
+            assert len(looked_at(["000.png", "001.png"], cache, monkeypatch)) == 2
+
+
+# -- pixels -------------------------------------------------------------------------------------
+
+WAYS = [
+    SQUARES,
+    Squares(Preprocessing(17)),
+    Squares(Preprocessing(16, crop=0.8)),
+    Squares(Preprocessing(16, crop=0.8, squash=True)),
+    Squares(Preprocessing(16, interpolation="bicubic")),
+    Squares(Preprocessing(16, channels=1, mean=(0.5,), std=(0.5,))),
+    Wholes(3, 16, "bilinear"),
+    Wholes(1, 16, "bilinear"),
+    Wholes(3, 20, "bilinear"),
+    Wholes(3, 20, "bicubic"),
+    Wholes(3, 900, "bilinear"),
+]
+
+
+def test_every_way_of_decoding_is_kept_apart_and_decodes_once(tmp_path):
+    samples, cache = files(tmp_path / "set", 4), Cache(tmp_path / "cache")
+    for wanted in (4, 0):
+        for way in WAYS:
+            found, decoded = seen(samples, cache, way)
+            assert decoded == wanted, way
+            assert as_decoded(samples, found, way)
+    assert len({way.name for way in WAYS}) == len(WAYS) == len(packs(cache))
+
+
+def test_mean_and_std_are_not_part_of_the_pixels(tmp_path):
+    samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
+    seen(samples, cache)
+    assert not seen(samples, cache, Squares(Preprocessing(16, mean=(0.1,) * 3)))[1]
+
+
+def test_another_version_of_the_decoder_decodes_again(tmp_path, monkeypatch):
+    samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
+    seen(samples, cache)
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    assert seen(samples, cache)[1] == 2
+
+
+def test_the_same_content_elsewhere_is_not_decoded_again(tmp_path):
+    samples, cache = files(tmp_path / "set", 4), Cache(tmp_path / "cache")
+    seen(samples, cache)
+    (tmp_path / "set").rename(tmp_path / "moved")
+    moved = Samples(as_paths(sorted((tmp_path / "moved").iterdir())), np.arange(4), "moved")
+    found, decoded = seen(moved, cache)
+    assert not decoded and as_decoded(moved, found)
+
+
+def test_a_file_that_changes_between_two_epochs_is_decoded_again(tmp_path):
+    samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
+    seen(samples, cache)
+    with Pictures(samples, SQUARES, cache) as pictures:
+        assert as_decoded(samples, [pictures[k] for k in range(3)])
+        picture(70).save(samples.images[0])
+        assert as_decoded(samples, [pictures[k] for k in range(3)])
+        pictures.flush()
+        picture(71).save(samples.images[0])
+        assert as_decoded(samples, [pictures[k] for k in range(3)])
+    found, decoded = seen(samples, cache)
+    assert not decoded and as_decoded(samples, found)
+
+
+def test_without_a_scan_pictures_are_decoded_once_a_run(tmp_path):
+    samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
+    for _ in range(2):
+        counted = Counted()
+        with Pictures(samples, counted, cache) as pictures:
+            for _ in range(3):
+                assert as_decoded(samples, [pictures[k] for k in range(3)])
+                pictures.flush()
+        assert counted.calls == 3
+    assert held(cache) == 3 * BYTES
+
+
+def test_a_set_of_arrays_needs_no_cache(tmp_path):
+    arrays = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    cache = Cache(tmp_path / "cache")
+    with Pictures(Samples(arrays, np.arange(3), "arrays"), SQUARES, cache) as pictures:
+        assert np.array_equal(pictures[1], arrays[1].transpose(2, 0, 1))
+    assert not cache.folder.exists()
+
+
+def test_an_image_that_is_none_is_named_as_without_a_cache(tmp_path):
+    samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
+    Path(samples.images[1]).write_bytes(b"")
+    said = []
+    for used in (None, cache):
+        with pytest.raises(InceptiveError) as caught, Pictures(samples, SQUARES, used) as pictures:
+            pictures[1]
+        said.append(str(caught.value))
+    assert said[0] == said[1] and "001.png: is empty" in said[0]
+
+
+# -- the same batches ---------------------------------------------------------------------------
+
+
+def same(left, right):
+    left, right = list(left), list(right)
+    return len(left) == len(right) and all(
+        torch.equal(a, b)
+        for one, other in zip(left, right, strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_batches_have_the_same_bits_with_and_without_and_for_any_number_of_threads(
+    tmp_path, channels
+):
+    samples, cache = files(tmp_path / "set", 10), Cache(tmp_path / "cache")
+    picture(0, (200, 90)).save(samples.images[0])
+    picture(0, (9, 200)).save(samples.images[1])
+    shown = Preprocessing(16, channels, mean=(0.5,) * channels, std=(0.5,) * channels)
+    scan_all(samples.images.tolist(), None, cache)
+
+    def batches(used, workers):
+        crop = Crop((0.08, 1.0), (0.75, 1.33), flip=True)
+        return FileBatches(samples, shown, crop, 3, 1, workers, ("bilinear", "box"), used)
+
+    plain = [list(batches(None, 0).epoch(number)) for number in range(3)]
+    for workers in (0, 1, 3):  # the first fills the cache
+        made = batches(cache, workers)
+        for number in range(3):
+            assert same(made.epoch(number), plain[number])
+    assert torch.equal(in_memory(samples, shown)[0], in_memory(samples, shown, None, cache)[0])
+    for _ in range(2):
+        kept = torch.cat(list(in_order(samples, shown, 4, 2, cache)))
+        assert torch.equal(kept, in_memory(samples, shown)[0])
+    assert len(packs(cache)) == 2
+
+
+class Silent:
+    def __init__(self):
+        self.rows = []
+
+    def say(self, text): ...
+    def load(self, done, total): ...
+    def epoch(self, number, epochs, steps): ...
+    def step(self, done, images, losses, top1): ...
+
+    def row(self, row, better):
+        self.rows.append({k: v for k, v in row.items() if "second" not in k})
+
+
+@pytest.mark.parametrize(("limit", "epochs"), [(0, 2), (2**30, 1)])
+def test_a_training_is_the_same_with_and_without(
+    stripes, tiny, tmp_path, monkeypatch, cache, limit, epochs
+):
+    """From files and from memory: history and weights, bit by bit."""
+    monkeypatch.setattr("inceptive.data.loading.MEMORY_LIMIT", limit)
+    rows, weights = [], []
+    for wanted in ("false", "true"):
+        changes = [f"data.cache={wanted}", f"epochs={epochs}", "augment.area=[0.5, 1.0]"]
+        recipe, watch = recipes.read(str(tiny), changes), Silent()
+        data = open_data(str(stripes), Shares(recipe.data.val, recipe.data.test))
+        train(recipe, data, tmp_path / wanted, watch)
+        rows.append(watch.rows)
+        weights.append((tmp_path / wanted / "model.safetensors").read_bytes())
+    assert rows[0] == rows[1] and weights[0] == weights[1]
+    assert list((cache / "images").glob("*.pack"))
+
+
+# -- damage -------------------------------------------------------------------------------------
+
+
+def zeros(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size * 2 // 3)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def text(path):
+    path.write_text("this is no database\n" * 500)
+
+
+def middle(path):
+    content = bytearray(path.read_bytes())
+    content[4096:] = np.random.default_rng(0).bytes(len(content) - 4096)
+    path.write_bytes(content)
+
+
+def another_version(path):
+    with sqlite3.connect(path) as index:
+        index.execute("PRAGMA user_version = 12345")
+    index.close()
+
+
+def other_tables(path):
+    with sqlite3.connect(path) as index:
+        index.execute("ALTER TABLE files RENAME COLUMN digest TO hash")
+        index.execute("DROP TABLE pictures")
+    index.close()
+
+
+def other_types(path):
+    with sqlite3.connect(path) as index:
+        index.execute("UPDATE files SET digest = 17, thumbnail = NULL")
+        index.execute("UPDATE pictures SET crc = 'x', offset = -5")
+    index.close()
+
+
+def other_places(path):
+    with sqlite3.connect(path) as index:
+        index.execute("UPDATE pictures SET offset = offset + 1, width = 2 * width")
+    index.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [zeros, cut, empty, text, middle, another_version, other_tables, other_types, other_places],
+)
+def test_a_damaged_index_is_thrown_away_and_made_anew(tmp_path, damage, caplog):
+    samples = files(tmp_path / "set", 5)
+    cache = Cache(tmp_path / "cache")
+    seen(samples, cache)
+    damage(cache.folder / "index.sqlite")
+    for used in (cache, Cache(tmp_path / "cache")):  # the process that filled it, and another
+        found, _ = seen(samples, used)
+        assert as_decoded(samples, found)
+    found, decoded = seen(samples, Cache(tmp_path / "cache"))
+    assert not decoded and as_decoded(samples, found)
+    assert len(packs(cache)) == 1 and not caplog.records
+
+
+def test_an_index_that_is_a_folder_is_told_once(tmp_path, caplog):
+    samples = files(tmp_path / "set", 2)
+    (tmp_path / "cache/index.sqlite").mkdir(parents=True)
+    for _ in range(2):
+        found, decoded = seen(samples, Cache(tmp_path / "cache"))
+        assert decoded == 2 and as_decoded(samples, found)
+    assert [r.getMessage().endswith("images are decoded anew") for r in caplog.records] == [True]
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[BYTES + 100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("damage", "lost"), [(zeros, 5), (cut, 5), (empty, 5), (flipped, 1),
+                                              (Path.unlink, 5)])  # fmt: skip
+def test_damaged_pixels_are_noticed_and_decoded_again(tmp_path, damage, lost):
+    samples = files(tmp_path / "set", 5)
+    cache = Cache(tmp_path / "cache")
+    seen(samples, cache)
+    (pack,) = packs(cache)
+    damage(pack)
+    cache = Cache(tmp_path / "cache")
+    for wanted in (lost, 0):
+        found, decoded = seen(samples, cache)
+        assert decoded == wanted and as_decoded(samples, found)
+
+
+def test_pixels_that_are_cut_off_in_the_middle_of_a_run_do_not_end_it(tmp_path):
+    """To read beyond the end of a mapped file would kill the process."""
+    samples, cache = files(tmp_path / "set", 5), Cache(tmp_path / "cache")
+    seen(samples, cache)
+    with Pictures(samples, SQUARES, cache) as pictures:
+        assert as_decoded(samples, [pictures[k] for k in range(5)])
+        (pack,) = packs(cache)
+        os.truncate(pack, 1)
+        assert as_decoded(samples, [pictures[k] for k in range(5)])
+        pictures.flush()
+        assert as_decoded(samples, [pictures[k] for k in range(5)])
+        shutil.rmtree(cache.folder)
+        assert as_decoded(samples, [pictures[k] for k in range(5)])
+    found, _ = seen(samples, cache)
+    assert as_decoded(samples, found)
+    assert not seen(samples, cache)[1]
+
+
+# -- room ---------------------------------------------------------------------------------------
+
+
+def test_no_more_is_kept_than_the_limit_says_and_it_is_said_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("inceptive.data.pictures.FLUSH", 2 * BYTES)
+    samples = files(tmp_path / "set", 9)
+    for wanted in (9, 5, 5):
+        cache = Cache(tmp_path / "cache", limit=5 * BYTES)
+        found, decoded = seen(samples, cache)
+        assert as_decoded(samples, found) and decoded == wanted
+        assert held(cache) == 4 * BYTES
+    assert len(caplog.records) == 1 and "no room" in caplog.records[0].getMessage()
+
+
+def test_the_set_that_was_used_longest_ago_makes_room(tmp_path):
+    cache = Cache(tmp_path / "cache", limit=7 * BYTES)
+    sets = [files(tmp_path / str(k), 3, first=10 * k) for k in range(3)]
+    for k in (0, 1, 0):
+        seen(sets[k], cache)
+    cache = Cache(tmp_path / "cache", limit=7 * BYTES)  # another process: the first is gone
+    assert seen(sets[2], cache)[1] == 3
+    assert held(cache) == 6 * BYTES
+    assert [seen(sets[k], Cache(tmp_path / "cache", limit=7 * BYTES))[1] for k in (0, 2)] == [0, 0]
+    assert seen(sets[1], Cache(tmp_path / "cache", limit=7 * BYTES))[1] == 3
+
+
+def test_a_set_that_somebody_trains_on_does_not_make_room(tmp_path):
+    busy, other = files(tmp_path / "busy", 3), files(tmp_path / "other", 3, first=20)
+    cache = Cache(tmp_path / "cache", limit=4 * BYTES)
+    seen(busy, cache)
+    with Pictures(busy, SQUARES, cache) as pictures:
+        pictures[0]
+        assert seen(other, Cache(tmp_path / "cache", limit=4 * BYTES))[1] == 3
+        assert as_decoded(busy, [pictures[k] for k in range(3)])
+    assert not seen(busy, cache)[1]
+    assert held(cache) == 3 * BYTES
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_some_of_the_disk_is_always_left(tmp_path, monkeypatch, caplog):
+    samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
+    usage = Usage(2**40, 0, cache_module.RESERVE + 2 * BYTES)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    found, decoded = seen(samples, cache)
+    assert decoded == 3 and as_decoded(samples, found) and not held(cache)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_full_disk_ends_the_keeping_and_nothing_else(tmp_path, monkeypatch, caplog, count):
+    samples, cache = files(tmp_path / "set", 4), Cache(tmp_path / "cache")
+    seen(samples.take(np.arange(count)), cache)
+    written = cache_module._write
+    calls = []
+
+    def full(descriptor, content):
+        calls.append(content)
+        if len(calls) == 2:
+            written(descriptor, content[:100])
+            raise OSError(28, "No space left on device")
+        written(descriptor, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "_write", full)
+        found, decoded = seen(samples, cache)
+    assert as_decoded(samples, found) and decoded == 4 - count
+    assert held(cache) == count * BYTES
+    assert len(caplog.records) == 1 and "No space left" in caplog.records[0].getMessage()
+    cache = Cache(tmp_path / "cache")  # the next run, with room again
+    assert [seen(samples, cache)[1] for _ in range(2)] == [4 - count, 0]
+
+
+def test_where_nothing_can_be_written_images_are_decoded(tmp_path, monkeypatch, caplog):
+    samples = files(tmp_path / "set", 3)
+    (tmp_path / "file").write_text("in the way")
+    for _ in range(2):
+        cache = Cache(tmp_path / "file/images")
+        found, decoded = seen(samples, cache)
+        assert decoded == 3 and as_decoded(samples, found)
+    assert len(caplog.records) == 1 and "Not a directory" in caplog.records[0].getMessage()
+
+
+def test_nobody_else_may_look_at_what_is_kept(tmp_path):
+    cache = Cache(tmp_path / "cache")
+    seen(files(tmp_path / "set", 2), cache)
+    assert cache.folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_cache_that_may_only_be_read_is_left_alone(tmp_path, caplog):
+    samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
+    seen(samples, cache)
+    for path in (*cache.folder.iterdir(), cache.folder):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    found, _ = seen(samples, Cache(tmp_path / "cache"))
+    cache.folder.chmod(0o700)
+    assert as_decoded(samples, found) and len(caplog.records) == 1
+
+
+def test_an_index_that_another_process_never_lets_go_is_done_without(tmp_path, monkeypatch, caplog):
+    samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
+    seen(samples, cache)
+    monkeypatch.setattr(cache_module, "PATIENCE", 0.05)
+    other = sqlite3.connect(cache.folder / "index.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    found, decoded = seen(samples, cache)
+    other.close()
+    assert decoded == 3 and as_decoded(samples, found)
+    assert len(caplog.records) == 1 and "locked" in caplog.records[0].getMessage()
+    assert not seen(samples, Cache(tmp_path / "cache"))[1]
+
+
+def test_the_limit_comes_from_the_environment(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path / "mine"))
+    assert user_cache().folder == tmp_path / "mine/images" and user_cache().limit is None
+    monkeypatch.setenv("INCEPTIVE_CACHE_LIMIT", "0.5")
+    assert user_cache().limit == 2**29
+    for wrong in ("much", "-1", "nan", "inf"):
+        monkeypatch.setenv("INCEPTIVE_CACHE_LIMIT", wrong)
+        with pytest.raises(InceptiveError, match=f"INCEPTIVE_CACHE_LIMIT = '{wrong}': is GiB"):
+            user_cache()
+    monkeypatch.setenv("INCEPTIVE_CACHE_LIMIT", "0")
+    samples = files(tmp_path / "set", 2)
+    for _ in range(2):
+        assert seen(samples, user_cache())[1] == 2
+    assert not held(user_cache()) and not caplog.records
+
+
+# -- processes ----------------------------------------------------------------------------------
+
+FILL = """
+import sys, time
+from pathlib import Path
+import numpy as np
+import inceptive.data.cache as cache_module
+import inceptive.data.pictures as pictures_module
+from inceptive.data.cache import Cache
+from inceptive.data.folder import scan_all
+from inceptive.data.pictures import Pictures, Squares
+from inceptive.data.source import Samples, as_paths
+from inceptive.images import Preprocessing
+
+cache_module.SETTLED = -(10**18)
+pictures_module.FLUSH = 3 * 16 * 16 * 2
+folder, where, slow = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+write = cache_module._write
+def halting(descriptor, content):
+    write(descriptor, content[:200])
+    time.sleep(slow)
+    write(descriptor, content[200:])
+cache_module._write = halting
+paths = sorted(str(path) for path in folder.iterdir())
+samples, cache = Samples(as_paths(paths), np.arange(len(paths)), str(folder)), Cache(where)
+scan_all(paths, None, cache)
+way = Squares(Preprocessing(16))
+print("ready", flush=True)
+with Pictures(samples, way, cache) as pictures:
+    for _ in range(2):
+        for k, path in enumerate(paths):
+            assert np.array_equal(pictures[k], way(path)), path
+        pictures.flush()
+print("done", flush=True)
+"""
+
+
+def filling(samples, cache, slow=0.0):
+    words = [sys.executable, "-c", FILL, samples.origin, cache.folder, str(slow)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_that_fill_one_cache_at_once_keep_each_picture_once(tmp_path):
+    samples, cache = files(tmp_path / "set", 24), Cache(tmp_path / "cache")
+    running = [filling(samples, cache, 0.002) for _ in range(3)]
+    for process in running:
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0 and out.endswith("done\n")
+    assert held(cache) == 24 * BYTES
+    found, decoded = seen(samples, cache)
+    assert not decoded and as_decoded(samples, found)
+
+
+def test_a_kill_between_pixels_and_index_loses_what_was_not_told_yet(tmp_path):
+    samples, cache = files(tmp_path / "set", 30), Cache(tmp_path / "cache")
+    kept = 0
+    for after in (0.02, 0.25, 0.6):
+        process = filling(samples, cache, slow=0.05)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(after)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        missing = Counted()
+        with Pictures(samples, missing, cache) as pictures:
+            found = [pictures[k].copy() for k in range(30)]
+            pictures._waiting.clear()  # leave the rest to the next
+        assert as_decoded(samples, found)
+        assert 30 - missing.calls >= kept
+        kept = 30 - missing.calls
+    assert kept > 0
+    assert as_decoded(samples, seen(samples, cache)[0])
+    assert held(cache) == 30 * BYTES and not seen(samples, cache)[1]
+
+
+# -- ahead --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 20])
+def test_what_is_made_ahead_comes_in_order_and_not_too_early(workers, count):
+    made, lock = [], threading.Lock()
+
+    def make(k):
+        with lock:
+            made.append(k)
+        return k
+
+    for taken, k in enumerate(ahead(make, count, workers)):
+        assert k == taken
+        time.sleep(0.001)
+        assert len(made) <= taken + 1 + (workers + 1 if workers else 0)
+    assert sorted(made) == list(range(count))
+
+
+def test_what_is_made_ahead_ends_with_who_takes_it():
+    before = threading.active_count()
+    taken = ahead(lambda k: k, 1000, 2)
+    assert next(taken) == 0
+    taken.close()
+    assert threading.active_count() == before
+
+    def failing(k):
+        if k == 3:
+            raise InceptiveError("no fourth")
+        return k
+
+    taken = ahead(failing, 1000, 2)
+    with pytest.raises(InceptiveError, match="no fourth"):
+        list(taken)
+    assert threading.active_count() == before

@@ -1,0 +1,106 @@
+"""Writes docs/performance.md: how fast everything is beside the peers, as `inceptive bench` found it.
+
+    python tools/performance.py REPORT.json
+
+REPORT.json is what `inceptive bench --out` leaves; `make bench` does both. What was tried and did not
+help is written by hand in tools/performance_notes.md.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from inceptive.commands.benching import cells, conditions
+from inceptive.commands.output import markdown
+from inceptive.errors import InceptiveError
+from inceptive.files import write_text
+
+ROOT = Path(__file__).parents[1]
+OUT, NOTES = ROOT / "docs/performance.md", ROOT / "tools/performance_notes.md"
+HEAD = """\
+# How fast
+
+Written by `make bench` (`inceptive bench`, then tools/performance.py) on this machine:
+
+{conditions}
+
+Candidates take turns, A B C, A B C, and so on. `ratio` is how many times as fast a candidate is as the
+first of its table, the median over the rounds, each round for itself; `quartiles` are those of the
+rounds. GMAC/s are thousand millions of multiply-adds a second, counted by `inceptive table`; a training
+step is taken for three forward passes. `of peak` is their share of the largest matrix product's in the
+same precision, in the first table. MB is the most memory that a process held; of commands that start
+others it is that of the largest one.
+"""
+TITLES = {
+    "roofline": (
+        "The machine's limit",
+        "Large matrix products by each library. What a net reaches is set beside the best of each "
+        "precision.",
+    ),
+    "train": (
+        "A training step",
+        "Ours is the step of `inceptive train`, from images of uint8 on; the peers' begin with "
+        "normalised images. Of each peer: a plain loop with its defaults, and the same in "
+        "channels-last and bf16 (timm's train.py has options for both). `googlenet.torchvision` does "
+        "exactly the work of torchvision's net.",
+    ),
+    "inference": (
+        "Inference",
+        "Ours from images of uint8 on, the peers' from normalised images.",
+    ),
+    "pipeline": (
+        "A folder of photographs to answers",
+        "Whole commands, start included, with the same weights; timm's way is that of its "
+        "inference.py. `agrees` is the share of photographs that a candidate calls as the first does; "
+        "made weights, which were never trained, exaggerate small differences.",
+    ),
+    "decode": ("Decoding", "From a file to a normalised square, in one thread."),
+    "startup": ("Start", "From the command to its end, nothing loaded before."),
+    "memory": (
+        "Memory",
+        "A process that does only this, two calls. What whole commands hold, of exported engines too, "
+        "stands in the tables above.",
+    ),
+    "growth": (
+        "How the cost grows",
+        "Ours, one thing varied at a time. `ratio` is to the first line of each table, for one call: "
+        "at 0.50 it takes twice as long.",
+    ),
+}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A report of `inceptive bench`. Raises InceptiveError if it is none, or not whole."""
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        whole = not report["stopped"] and not report["setting"]["quick"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InceptiveError(f"{path}: is no report of `inceptive bench` ({error})") from None
+    if not whole:
+        raise InceptiveError(f"{path}: was stopped or --quick; its figures are not to be printed")
+    return report
+
+
+def document(report: dict[str, Any], notes: str) -> str:
+    told = "\n".join(f"- {line}" for line in conditions(report))
+    blocks = [HEAD.format(conditions=told)]
+    measured = {"roofline": [report["roofline"]] if report["roofline"] else []} | report["sections"]
+    for section, (title, words) in TITLES.items():
+        if not measured.get(section):
+            continue
+        blocks.append(f"## {title}\n\n{words}\n")
+        for contest in measured[section]:
+            blocks.append(f"**{contest['title']}**\n\n{markdown(*cells(contest))}\n")
+            left = [f"{name} ({why})" for name, why in contest["skipped"].items()]
+            if left:
+                blocks.append(f"Left out: {'; '.join(left)}.\n")
+    blocks.append(f"## What was tried and did not help\n\n{notes.strip()}\n")
+    return "\n".join(blocks)
+
+
+if __name__ == "__main__":
+    try:
+        write_text(OUT, document(read(Path(sys.argv[1])), NOTES.read_text(encoding="utf-8")))
+    except InceptiveError as error:
+        sys.exit(str(error))
