@@ -4,8 +4,9 @@ On disk it is a model folder: `model.safetensors`, `config.json` and a model car
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,6 +20,7 @@ import inceptive
 from inceptive import nets
 from inceptive.account import account
 from inceptive.downloads import Received
+from inceptive.early_exit import EarlyExit, Stage
 from inceptive.errors import InceptiveError
 from inceptive.files import write_json, write_text, write_whole
 from inceptive.images import Preprocessing, Source
@@ -167,6 +169,33 @@ class Classifier:
         self.model.eval()
         logits: Tensor = self.model(self.normalise(images.to(device)))
         return logits.float().cpu()
+
+    @property
+    def early_exit(self) -> EarlyExit | None:
+        """When its heads answer, if `inceptive early-exit` chose that. InceptiveError if garbled."""
+        told = self.info.get("early_exit")
+        return EarlyExit.from_dict(told) if told else None
+
+    def stages(self, heads: Sequence[str]) -> list[Stage]:
+        """The model cut behind the parts that `heads` read: see `early_exit.answer`."""
+        known = self.model.net.heads()
+        if unknown := [head for head in heads if head not in known]:
+            raise InceptiveError(f"{self.model.net.name} has no head {', '.join(unknown)}")
+        places = ["", *(known[head][0] for head in heads)]
+        return [
+            partial(self._stage, after, head)
+            for after, head in zip(places, [*heads, ""], strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _stage(self, after: str, head: str, maps: np.ndarray | Tensor) -> tuple[Tensor, np.ndarray]:
+        self.model.eval()
+        if isinstance(maps, np.ndarray):
+            maps = torch.from_numpy(maps)
+        x = maps.to(next(self.model.parameters()).device)
+        x = x.contiguous(memory_format=torch.channels_last) if after else self.normalise(x)
+        onwards, logits = self.model.stage(x, after, head)
+        return onwards, logits.float().cpu().numpy()
 
     def probs(self, images: Tensor | np.ndarray) -> np.ndarray:
         """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""

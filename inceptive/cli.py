@@ -12,7 +12,18 @@ from typing import Any
 
 import typer
 
-from inceptive.commands import bench, draw, evaluate, export, nets, predict, table, trace, train
+from inceptive.commands import (
+    bench,
+    draw,
+    early_exit,
+    evaluate,
+    export,
+    nets,
+    predict,
+    table,
+    trace,
+    train,
+)
 from inceptive.errors import InceptiveError
 
 app = typer.Typer(
@@ -38,7 +49,7 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
     return stopped
 
 
-for module in (nets, table, trace, draw, train, evaluate, predict, export, bench):
+for module in (nets, table, trace, draw, train, evaluate, predict, early_exit, export, bench):
     app.command(name=module.NAME)(stoppable(module.run))
 
 

@@ -6,16 +6,17 @@ arXiv:1709.01686). Sure is the probability of its best class after temperature s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import product
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from inceptive.account import Account, modules
 from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
 from inceptive.metrics import fit_temperature, softmax
 
 NEVER = 2.0  # a threshold that no probability reaches
@@ -163,6 +164,71 @@ def answer(
             break
     assert found is not None
     return found, ends
+
+
+class Whole(Protocol):
+    """A whole net that can be cut: `classifier.Classifier`, or an exported file with heads."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def early_exit(self) -> EarlyExit | None: ...
+    def stages(self, heads: Sequence[str]) -> list[Stage]: ...
+    def logits(self, images: np.ndarray) -> np.ndarray: ...
+    def probs(self, images: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass
+class Staged:
+    """An engine (see `prediction`) that answers from the first head that is sure enough.
+
+    left counts the images answered so far at each exit and, last, by the whole net.
+    """
+
+    whole: Whole
+    policy: EarlyExit
+    stages: Sequence[Stage]
+    left: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = np.zeros(len(self.stages), dtype=np.int64)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.whole.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.whole.preprocessing
+
+    @property
+    def temperature(self) -> float:
+        return self.whole.temperature
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32; see `answer`."""
+        found, ends = answer(images, self.stages, self.policy.exits, self.temperature)
+        self.left += np.bincount(ends, minlength=len(self.left))
+        return found
+
+    def probs(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
+        return softmax(self.logits(images), self.temperature)
+
+    def shares(self) -> dict[str, float]:
+        """The share of the images so far that each end has answered; "" is the whole net."""
+        total = max(1, int(self.left.sum()))
+        ends = [*(one.head for one in self.policy.exits), ""]
+        return {end: float(count) / total for end, count in zip(ends, self.left, strict=True)}
+
+    def told(self) -> str:
+        """Where the images so far were answered, in words."""
+        shares = (f"{end or 'the whole net'} {share:.1%}" for end, share in self.shares().items())
+        return f"answered by {', '.join(shares)}"
 
 
 def _leaves(sure: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:

@@ -21,6 +21,7 @@ from inceptive.export import check, engines, open_vino, records
 from inceptive.export.about import KEY, About
 from inceptive.export.check import beside
 from inceptive.export.engines import Exported, open_engine
+from inceptive.export.graph import NORMALISE
 from inceptive.export.pictures import Pictures, made_up
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
@@ -163,9 +164,11 @@ def test_int8_is_int8_and_leaves_the_normalisation_alone(exported):
     writes = {out: node for node in graph.node for out in node.output}
     assert len(convs) == 57  # googlenet.bn's
     assert all(writes[one.input[1]].op_type == "DequantizeLinear" for one in convs)
-    normalise = [node for node in graph.node if node.name.startswith("normalise.")]
-    chain = [node.op_type for node in normalise if "Linear" not in node.op_type]
-    assert chain == ["Cast", "Mul", "Add"]
+    # Cast, scale and shift stand one directly behind the other, with nothing rounded between.
+    by_name = {node.name: node for node in graph.node}
+    first, scale, shift = (by_name[name] for name in NORMALISE)
+    assert [writes[one.input[0]].name for one in (scale, shift)] == [first.name, scale.name]
+    assert not {one.input[1] for one in (scale, shift)} & set(writes)
     for ending in (".onnx", ".bin"):
         small, large = (folder / f"model.{p}{ending}" for p in ("int8", "f32"))
         assert small.stat().st_size < 0.3 * large.stat().st_size

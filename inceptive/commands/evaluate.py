@@ -34,6 +34,9 @@ def run(
             "[default: torch, and of an exported file its own]"
         ),
     ] = "",
+    early_exit: Annotated[
+        bool, Option("--early-exit", help="heads answer where they are sure (see early-exit)")
+    ] = False,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:
     """Measure MODEL on the labelled images of DATA.
@@ -46,4 +49,4 @@ def run(
     from inceptive.commands.evaluation import Request, evaluate
 
     *models, data = models_and_data
-    evaluate(Request(models, data, split, crops, json, out, strict, engine))
+    evaluate(Request(models, data, split, crops, json, out, strict, engine, early_exit))

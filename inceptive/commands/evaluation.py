@@ -11,6 +11,7 @@ from inceptive.commands.display import Display, say
 from inceptive.commands.training import warn
 from inceptive.data.open import open_data
 from inceptive.data.source import Data, Samples, Shares
+from inceptive.early_exit import Staged
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.crops import PROTOCOLS
 from inceptive.evaluate.judge import in_order_of, judge, probabilities
@@ -29,6 +30,7 @@ class Request:
     out: Path | None
     strict: bool
     engine: str = ""
+    early_exit: bool = False
 
 
 def evaluate(request: Request) -> None:
@@ -36,7 +38,7 @@ def evaluate(request: Request) -> None:
     if request.crops not in PROTOCOLS:
         raise InceptiveError(f"--crops {request.crops}: there are {', '.join(map(str, PROTOCOLS))}")
     display = Display()
-    engines = [opened(model, request.engine) for model in request.models]
+    engines = [opened(model, request.engine, request.early_exit) for model in request.models]
     told = data_of(engines[0]).get("shares", {})
     shares = Shares(**told) if told else Shares()
     data = open_data(request.data, shares, request.strict, display.load)
@@ -52,6 +54,9 @@ def evaluate(request: Request) -> None:
         display.say(f"judging {name} on {len(samples)} {split} images of {data.name}")
         found = probabilities(engine, samples, request.crops, display.load)
         display.close()
+        if isinstance(engine, Staged):
+            display.say(engine.told())
+            about |= {"left": engine.shares()}
         plain.append(in_order_of(engine, data.classes, found[0]))
         scaled.append(in_order_of(engine, data.classes, found[1]))
         judged = judge(plain[-1], scaled[-1], samples.labels, data.classes)
@@ -74,9 +79,11 @@ def evaluate(request: Request) -> None:
     output.answer(output.as_json(answer) if request.json else text)
 
 
-def opened(model: str, engine: str) -> Engine:
+def opened(model: str, engine: str, early_exit: bool) -> Engine:
     """What is judged: torch unless another engine was asked for, or `model` is an exported file."""
-    return open_engine(model, engine or ("auto" if is_exported(model) else "torch"), say)
+    return open_engine(
+        model, engine or ("auto" if is_exported(model) else "torch"), say, early_exit
+    )
 
 
 def predictions(samples: Samples, data: Data, probs: np.ndarray) -> str:

@@ -128,10 +128,15 @@ def as_text(record: Record) -> str:
         + (
             f"{check['bound']:.0e} of the largest logit"
             if record.precision == "f32"
-            else f"{check['bound']:g} points, lost {check['drop']:.2f}"
+            else f"{check['bound']:g} points, lost {check['drop']:.2f} ({_net(check)} images)"
         ),
     ]
     return "\n".join(lines)
+
+
+def _net(check: dict[str, Any]) -> str:
+    """How many images the drop is: of a few hundred, one or two say little."""
+    return f"{round(check['drop'] * check['count'] / 100)} of {check['count']}"
 
 
 def _both(speed: dict[str, Any], key: str) -> tuple[str, str]:

@@ -25,6 +25,9 @@ def run(
             "openvino:int8 names a precision"
         ),
     ] = "auto",
+    early_exit: Annotated[
+        bool, Option("--early-exit", help="heads answer where they are sure (see early-exit)")
+    ] = False,
 ) -> None:
     """Name what is in each image of PATH..., with calibrated probabilities.
 
@@ -33,4 +36,6 @@ def run(
     """
     from inceptive.commands.prediction import Request, predict
 
-    predict(Request(model, paths, top, "json" if json else format, out, batch_size, engine))
+    predict(
+        Request(model, paths, top, "json" if json else format, out, batch_size, engine, early_exit)
+    )

@@ -9,6 +9,7 @@ from typing import Any
 from inceptive.commands import output
 from inceptive.commands.display import say
 from inceptive.data.folder import list_images
+from inceptive.early_exit import Staged
 from inceptive.errors import InceptiveError
 from inceptive.export.engines import open_engine
 from inceptive.files import whole, write_text, write_whole
@@ -25,13 +26,14 @@ class Request:
     out: Path | None
     batch_size: int
     engine: str = "auto"
+    early_exit: bool = False
 
 
 def predict(request: Request) -> None:
     """Answer as asked. Raises InceptiveError, after all the rest is done, if an image was unreadable."""
     if request.format == "parquet" and not request.out:
         raise InceptiveError("parquet is not text: name a file with --out")
-    engine = open_engine(request.model, request.engine, say)
+    engine = open_engine(request.model, request.engine, say, request.early_exit)
     images = list(find(request.paths))
     top = min(request.top, len(engine.labels))
     if len(images) > request.batch_size:
@@ -45,6 +47,8 @@ def predict(request: Request) -> None:
             yield one
 
     write(found(), top, request)
+    if isinstance(engine, Staged):
+        say(engine.told())
     if bad:
         for error in bad:
             say(f"inceptive predict: {error}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import inceptive
+from inceptive.early_exit import EarlyExit
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 
@@ -15,7 +16,8 @@ KEY = "inceptive"
 @dataclass(frozen=True)
 class About:
     """net is its name; labels[k] names logit k. weights are the sha256 of the `model.safetensors`
-    that the file was made from. data: name, licence and shares of the images it was trained on."""
+    that the file was made from. data: name, licence and shares of the images it was trained on.
+    early_exit: the heads that the file has beside the net, and when they answer."""
 
     net: str
     labels: tuple[str, ...]
@@ -25,6 +27,7 @@ class About:
     weights: str = ""
     licence: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+    early_exit: EarlyExit | None = None
 
     def to_json(self) -> str:
         """One JSON object on one line."""
@@ -40,6 +43,7 @@ class About:
                 "weights": self.weights,
                 "licence": self.licence,
                 "data": self.data,
+                "early_exit": self.early_exit and self.early_exit.to_dict(),
             }
         )
 
@@ -59,6 +63,7 @@ class About:
                 str(told["weights"]),
                 str(told["licence"]),
                 dict(told["data"]),
+                EarlyExit.from_dict(told["early_exit"]) if told.get("early_exit") else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InceptiveError(f"{where}: lacks or garbles {error}") from None

@@ -3,13 +3,14 @@
 Nothing here imports torch unless it is the engine: an exported model starts in a fraction of the time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inceptive.early_exit import EarlyExit, Stage, Staged, Whole
 from inceptive.errors import InceptiveError
 from inceptive.export import onnx_runtime, open_vino, records
 from inceptive.export.about import About
@@ -72,6 +73,17 @@ class Exported:
             )
         return self.run(images)
 
+    @property
+    def early_exit(self) -> EarlyExit | None:
+        """When the heads in the file answer, if it has any."""
+        return self.about.early_exit
+
+    def stages(self, heads: Sequence[str]) -> list[Stage]:
+        """The net in the file cut behind what `heads` read. InceptiveError unless it is OpenVINO's."""
+        if engine_of(self.path) != "openvino":
+            raise InceptiveError(f"{self.path}: only torch and OpenVINO stop at a head")
+        return open_vino.stages(self.path, heads)
+
     def probs(self, images: np.ndarray) -> np.ndarray:
         """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
         return softmax(self.logits(images), self.temperature)
@@ -79,6 +91,8 @@ class Exported:
 
 def data_of(engine: Engine) -> dict[str, Any]:
     """What is known of the images an engine's model was trained on: name, shares; {} if nothing."""
+    if isinstance(engine, Staged):
+        engine = engine.whole
     if isinstance(engine, Exported):
         return engine.about.data
     found: dict[str, Any] = getattr(engine, "info", {}).get("data", {})
@@ -96,14 +110,34 @@ def engine_of(path: Path) -> str:
     return next(kind for kind, ending in ENGINES.items() if path.suffix == ending)
 
 
-def open_engine(model: str | Path, name: str = "auto", note: Note = _silent) -> Engine:
+def open_engine(
+    model: str | Path, name: str = "auto", note: Note = _silent, early_exit: bool = False
+) -> Engine:
     """What answers for `model`: a model folder, an exported file, or a published name.
 
     name is torch, onnx or openvino (the fastest file of it that passed its check, or one precision:
     "openvino:int8", whether it passed or not), or auto: the fastest export of the folder that
     passed its check and was made from the weights that lie there, else torch. note is told what is
-    left out and why. Raises InceptiveError if there is no such engine or file, or it cannot run.
+    left out and why. With early_exit its heads answer where they are sure, as the model folder says:
+    torch and openvino can. Raises InceptiveError if there is no such engine or file, or it cannot run.
     """
+    whole = _whole(model, name, note, early_exit)
+    return staged(whole, str(model)) if early_exit else whole
+
+
+def staged(whole: Whole, model: str) -> Staged:
+    """`whole` cut at its heads. Raises InceptiveError if none was chosen to answer early."""
+    policy = whole.early_exit
+    if policy is None:
+        raise InceptiveError(
+            f"{model}: no head answers early there; `inceptive early-exit` chooses when one does, "
+            "and an export that is to do it is made after that"
+        )
+    stages = whole.stages([one.head for one in policy.exits])
+    return Staged(whole, policy, stages)
+
+
+def _whole(model: str | Path, name: str, note: Note, early_exit: bool) -> Whole:
     kind, _, precision = name.partition(":")
     if kind not in KINDS or (precision and (kind not in ENGINES or precision not in PRECISIONS)):
         raise InceptiveError(
@@ -125,7 +159,7 @@ def open_engine(model: str | Path, name: str = "auto", note: Note = _silent) -> 
                 f"`inceptive export {folder} --to {kind}` makes one"
             )
         return Exported.open(folder / found[0].file)
-    return _fastest(folder, note) or _in_torch(model)
+    return _fastest(folder, note, early_exit) or _in_torch(model)
 
 
 def _file(path: Path, kind: str, precision: str) -> Exported:
@@ -151,8 +185,9 @@ def _named(folder: Path, kind: str, precision: str, note: Note) -> Path:
     return path
 
 
-def _fastest(folder: Path, note: Note) -> Exported | None:
-    """The fastest export that can be used; those that cannot be opened here are left out."""
+def _fastest(folder: Path, note: Note, early_exit: bool) -> Exported | None:
+    """The fastest export that can be used; those that cannot be opened here are left out, and with
+    early_exit those without heads."""
     try:
         found: list[Record] = records.usable(folder, note)
     except InceptiveError as error:
@@ -160,7 +195,9 @@ def _fastest(folder: Path, note: Note) -> Exported | None:
         return None
     for record in found:
         try:
-            return Exported.open(folder / record.file)
+            found_one = Exported.open(folder / record.file)
+            if found_one.early_exit or not early_exit:
+                return found_one
         except InceptiveError as error:
             note(f"note: {record.file} is left out: {error}")
     return None
@@ -170,7 +207,7 @@ def file_name(kind: str, precision: str) -> str:
     return f"model.{precision}{ENGINES[kind]}"
 
 
-def _in_torch(model: str | Path) -> Engine:
+def _in_torch(model: str | Path) -> Whole:
     import torch
 
     from inceptive.classifier import Classifier

@@ -50,11 +50,13 @@ def onnx_graph(
     preprocessing: Preprocessing,
     heads: Iterable[str] = (),
     upto: str = "",
+    cuts: Iterable[str] = (),
 ) -> Any:
     """The onnx.ModelProto of `net` with the state-dict `tensors`, for squares of `preprocessing`.
 
     Outputs are `logits` (N, K) and, after it, each of `heads` by its name (N, K). With `upto`, the
     name of a head, the graph ends there: its outputs are that head and those of `heads` before it.
+    For each head among `cuts` the maps that it reads are an output too, called HEAD.maps.
 
     Raises InceptiveError without the package onnx, for a head that the net has not or whose weights
     are not among `tensors`, and if the net takes no square of that size.
@@ -74,6 +76,8 @@ def onnx_graph(
     graph = _Graph(_onnx(), tensors)
     x = graph.normalised(preprocessing)
     outputs: list[tuple[str, int]] = []
+    maps: list[tuple[str, Shape]] = []
+    cut = set(cuts)
     last = net.body.parts[-1][0]
     for name, node in net.body:
         x = graph.write(node, name, x)
@@ -83,10 +87,17 @@ def onnx_graph(
             if at == name and head in wanted:
                 ended = graph.write(chain, head, x)
                 outputs.append((graph.end(ended, head), ended.shape[0]))
+                if head in cut:
+                    maps.append((graph.node("Identity", maps_of(head), [x.name]), x.shape))
         if upto and known[upto][0] == name:
             break
     size = preprocessing.size
-    return graph.model(net, (net.channels, size, size), outputs)
+    return graph.model(net, (net.channels, size, size), outputs, maps)
+
+
+def maps_of(head: str) -> str:
+    """The output with the maps that a head reads: where early exit cuts the net."""
+    return f"{head}.maps"
 
 
 def with_metadata(file: bytes, metadata: Mapping[str, str]) -> bytes:
@@ -295,7 +306,9 @@ class _Graph:
         across = self.node("MatMul", f"{name}.high", [rows, x.name])
         return _Value(self.node("MatMul", name, [across, columns]), shape)
 
-    def model(self, net: Net, shape: Shape, outputs: list[tuple[str, int]]) -> Any:
+    def model(
+        self, net: Net, shape: Shape, outputs: list[tuple[str, int]], maps: list[tuple[str, Shape]]
+    ) -> Any:
         import inceptive
 
         helper, kinds = self.onnx.helper, self.onnx.TensorProto
@@ -303,7 +316,10 @@ class _Graph:
             self.nodes,
             net.name,
             [helper.make_tensor_value_info(INPUT, kinds.UINT8, ["N", *shape])],
-            [helper.make_tensor_value_info(name, kinds.FLOAT, ["N", out]) for name, out in outputs],
+            [
+                helper.make_tensor_value_info(name, kinds.FLOAT, ["N", *rest])
+                for name, rest in [*((name, [out]) for name, out in outputs), *maps]
+            ],
             self.weights,
         )
         return helper.make_model(

@@ -49,10 +49,13 @@ def export(
     """
     if precision == "int8" and not len(pictures.calibration):
         raise InceptiveError("int8 is calibrated on images: name a set of them with --calibrate")
-    about = _about(classifier, precision, weights)
+    about = _about(classifier, to, precision, weights)
     path = folder / file_name(to, precision)
     tensors = {key: value.cpu().numpy() for key, value in classifier.model.state_dict().items()}
-    graph = onnx_graph(classifier.model.net, tensors, classifier.preprocessing)
+    heads = [one.head for one in about.early_exit.exits] if about.early_exit else []
+    graph = onnx_graph(
+        classifier.model.net, tensors, classifier.preprocessing, heads=heads, cuts=heads
+    )
     records.drop(folder, path.name)
     if to == "onnx":
         made = graph.SerializeToString()
@@ -84,7 +87,7 @@ def export(
     return record
 
 
-def _about(classifier: Classifier, precision: str, weights: str) -> About:
+def _about(classifier: Classifier, to: str, precision: str, weights: str) -> About:
     info = classifier.info
     data = info.get("data", {})
     licence = data.get("licence") or info.get("published", {}).get("licence") or ""
@@ -97,6 +100,7 @@ def _about(classifier: Classifier, precision: str, weights: str) -> About:
         weights=weights,
         licence=licence,
         data={key: data[key] for key in ("name", "shares") if key in data},
+        early_exit=classifier.early_exit if to == "openvino" else None,
     )
 
 

@@ -6,15 +6,16 @@ import logging
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inceptive.early_exit import Stage
 from inceptive.errors import InceptiveError
 from inceptive.export.about import KEY, About
-from inceptive.export.graph import NORMALISE, OUTPUT
+from inceptive.export.graph import NORMALISE, OUTPUT, maps_of
 
 Run = Callable[[np.ndarray], np.ndarray]
 RESTORED, RANKED = 30, 100
@@ -63,32 +64,91 @@ def files(model: Any, about: About) -> tuple[bytes, bytes]:
 def opened(path: Path) -> tuple[str | None, Run]:
     """What the file says of itself (JSON; None: nothing), and what runs it.
 
-    The latter takes images (N, C, S, S) of uint8 to logits (N, K) of float32, from any thread. Raises
-    InceptiveError without OpenVINO, or for a file that it does not take.
+    The latter takes images (N, C, S, S) of uint8 to logits (N, K) of float32, from any thread; heads
+    that the file holds are not run. Raises InceptiveError without OpenVINO, or for a file that it
+    does not take.
     """
-    core = package().Core()
+    told, hint = _told(path)
+    compute = _compiled(path, hint, "", [OUTPUT])
+
+    def run(images: np.ndarray) -> np.ndarray:
+        return compute(images)[0]
+
+    return told, run
+
+
+def stages(path: Path, heads: Sequence[str]) -> list[Stage]:
+    """The net in the file cut behind the maps that each of `heads` reads: see `early_exit.answer`."""
+    _, hint = _told(path)
+    found: list[Stage] = []
+    for after, head in zip(["", *heads], [*heads, ""], strict=True):
+        ends = [maps_of(head), head] if head else [OUTPUT, OUTPUT]
+        compute = _compiled(path, hint, maps_of(after) if after else "", ends)
+        found.append(_stage(compute))
+    return found
+
+
+def _stage(compute: Callable[[np.ndarray], list[np.ndarray]]) -> Stage:
+    def run(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        onwards, logits = compute(maps)
+        return onwards, logits
+
+    return run
+
+
+def _told(path: Path) -> tuple[str | None, str]:
+    """What the file says of itself, and in which numbers to compute."""
+    model = _read(path)
+    told = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
+    return told, _hint(told, path)
+
+
+def _read(path: Path) -> Any:
     if not path.with_suffix(".bin").is_file():
         raise InceptiveError(
             f"{path}: its weights {path.with_suffix('.bin').name} are not beside it"
         )
+    core = package().Core()
     try:
-        model = core.read_model(path)
-        told = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
-        hint = _hint(told, path)
-        compiled = core.compile_model(
-            model, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+        return core.read_model(path)
+    except RuntimeError as error:
+        raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
+
+
+def _compiled(
+    path: Path, hint: str, start: str, ends: list[str]
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """What computes the outputs `ends` of the file, from its input or from the output `start` on."""
+    openvino = package()
+    model = _read(path)
+    try:
+        given = model.get_parameters()
+        if start:
+            source = model.output(start).get_node().input_value(0)
+            while source.get_node().get_type_name() == "Identity":  # ONNX's name for an output
+                source = source.get_node().input_value(0)
+            maps = openvino.op.Parameter(source.get_element_type(), source.get_partial_shape())
+            for target in source.get_target_inputs():
+                target.replace_source_output(maps.output(0))
+            given = [maps]
+        wanted = [model.output(name).get_node() for name in dict.fromkeys(ends)]
+        part = openvino.Model(wanted, given, "part")
+        compiled = openvino.Core().compile_model(
+            part, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         )
         request = compiled.create_infer_request()
     except RuntimeError as error:
         raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
     one_at_a_time = threading.Lock()
+    place = {name: k for k, name in enumerate(dict.fromkeys(ends))}
 
-    def run(images: np.ndarray) -> np.ndarray:
+    def compute(values: np.ndarray) -> list[np.ndarray]:
         with one_at_a_time:
-            found = request.infer([np.ascontiguousarray(images)], share_inputs=True)
-            return np.array(found[OUTPUT], dtype=np.float32)
+            found = request.infer([np.ascontiguousarray(values)], share_inputs=True)
+            arrays = [np.array(found[k], dtype=np.float32) for k in range(len(place))]
+        return [arrays[place[name]] for name in ends]
 
-    return told, run
+    return compute
 
 
 def _hint(told: str | None, path: Path) -> str:
