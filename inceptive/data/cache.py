@@ -35,7 +35,7 @@ from inceptive.downloads import cache_folder
 from inceptive.errors import InceptiveError
 
 GIB = 2**30
-LIMIT = 64 * GIB
+LIMIT = 20 * GIB
 """Bytes of pixels that are kept, or half of what the disk has for them if that is less."""
 RESERVE = 1 * GIB
 """Bytes of the disk that are always left free."""
