@@ -314,13 +314,14 @@ class Average(nn.Module):
 class Branches(nn.ModuleDict):
     """Named branches side by side on one input, joined along the channels.
 
-    In training the 1x1 convolutions with which branches begin run as one (`_as_one`): the input is
-    read once instead of three times. Parameters, gradients and running statistics are those of
-    each, to rounding. In evaluation every layer runs by itself, so logits are a peer's to the bit.
+    Where gradients are wanted the 1x1 convolutions with which branches begin run as one (`_as_one`):
+    the input is read once instead of three times. Parameters, gradients and running statistics are
+    those of each, to rounding. In evaluation every layer runs by itself, so logits are a peer's to
+    the bit.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        begun = self._begun(x) if self.training else {}
+        begun = self._begun(x) if self.training and torch.is_grad_enabled() else {}
         return torch.cat(
             [
                 _rest(branch, begun[name]) if name in begun else branch(x)

@@ -18,7 +18,7 @@ from inceptive.downloads import cache_folder
 TINY = """
 net = "googlenet.bn"
 image_size = 32
-epochs = 6
+epochs = 8
 batch_size = 12
 seed = 1
 [data]

@@ -346,7 +346,7 @@ def test_a_training_that_was_stopped_goes_on_and_ends_as_if_never_stopped(
          for row in csv.DictReader(io.StringIO((folder / "history.csv").read_text()))]
         for folder in (out, whole)
     ]  # fmt: skip
-    assert rows[0] == rows[1] and len(rows[0]) == 6
+    assert rows[0] == rows[1] and len(rows[0]) == 8
 
 
 def test_a_training_that_diverges_stops_with_a_line_and_keeps_what_was_good(

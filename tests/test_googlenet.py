@@ -1,5 +1,7 @@
 """What only GoogLeNet's paper and its variants say: published counts, shapes, departures."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -157,14 +159,16 @@ def without_dropout(model):
 
 
 def test_logits_of_the_heads_and_gradients_are_torchvisions_while_training(theirs, ours):
-    x = torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(6))
+    # In float64: in training ours computes 1x1 convolutions together, so the last digits differ.
+    theirs, ours = (without_dropout(copy.deepcopy(one).double()) for one in (theirs, ours))
+    x = torch.randn(4, 3, 96, 96, generator=torch.Generator().manual_seed(6)).double()
     labels = torch.tensor([0, 3, 5, 10])
-    expected = without_dropout(theirs)(x)
-    found = without_dropout(ours).endpoints(x, ["fc", "aux_4a", "aux_4d"])
+    expected = theirs(x)
+    found = ours.endpoints(x, ["fc", "aux_4a", "aux_4d"])
     pairs = [(found["fc"], expected.logits), (found["aux_4a"], expected.aux_logits1),
              (found["aux_4d"], expected.aux_logits2)]  # fmt: skip
     for mine, their in pairs:
-        torch.testing.assert_close(mine, their, rtol=0, atol=1e-5)
+        torch.testing.assert_close(mine, their, rtol=0, atol=1e-10)
     for side in (0, 1):
         losses = [F.cross_entropy(pair[side], labels) for pair in pairs]
         (losses[0] + 0.3 * (losses[1] + losses[2])).backward()
@@ -172,7 +176,7 @@ def test_logits_of_the_heads_and_gradients_are_torchvisions_while_training(their
     for key, parameter in ours.named_parameters():
         their = gradients[their_key(key)].grad
         assert their.norm() > 0
-        assert (parameter.grad - their).norm() <= 1e-4 * their.norm(), key
+        assert (parameter.grad - their).norm() <= 1e-8 * their.norm(), key
 
 
 def test_the_true_5x5_variant_is_not_torchvisions_net():
