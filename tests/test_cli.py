@@ -154,7 +154,7 @@ def test_train_says_what_it_does_and_writes_a_model_folder(trained):
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{out}\n"
     assert "2 classes, images: 36 train, 12 val, 12 test" in done.stderr
-    assert "epoch 6/6" in done.stderr and "validation images right" in done.stderr
+    assert "epoch 8/8" in done.stderr and "validation images right" in done.stderr
     assert sorted(path.name for path in out.iterdir()) == [
         "README.md",
         "config.json",
