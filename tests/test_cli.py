@@ -162,7 +162,7 @@ def test_train_says_what_it_does_and_writes_a_model_folder(trained):
         "model.safetensors",
     ]
     history = list(csv.DictReader(io.StringIO((out / "history.csv").read_text())))
-    assert [row["epoch"] for row in history] == list("123456")
+    assert [row["epoch"] for row in history] == list("12345678")
     assert {"loss", "loss_aux_4a", "loss_aux_4d", "top1", "val_loss", "val_top1", "lr"} <= set(
         history[0]
     )
