@@ -18,6 +18,7 @@ from inceptive.account import Account, modules
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.metrics import fit_temperature, softmax
+from inceptive.prediction import Engine
 
 NEVER = 2.0  # a threshold that no probability reaches
 LEVELS = {1: 400, 2: 60, 3: 24}
@@ -166,20 +167,15 @@ def answer(
     return found, ends
 
 
-class Whole(Protocol):
-    """A whole net that can be cut: `classifier.Classifier`, or an exported file with heads."""
+class Whole(Engine, Protocol):
+    """An engine that can be cut: `classifier.Classifier`, or an exported file with heads."""
 
     @property
-    def labels(self) -> tuple[str, ...]: ...
-    @property
-    def preprocessing(self) -> Preprocessing: ...
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def early_exit(self) -> EarlyExit | None: ...
-    def stages(self, heads: Sequence[str]) -> list[Stage]: ...
-    def logits(self, images: np.ndarray) -> np.ndarray: ...
-    def probs(self, images: np.ndarray) -> np.ndarray: ...
+    def early_exit(self) -> EarlyExit | None:
+        """When its heads answer, if that was chosen."""
+
+    def stages(self, heads: Sequence[str]) -> list[Stage]:
+        """The net cut behind what `heads` read, for `answer`."""
 
 
 @dataclass

@@ -320,14 +320,15 @@ def test_ctrl_c_gives_what_was_done_until_then(monkeypatch, alone, tmp_path):
 
     def stopped(setting, peaks, say):
         yield from real["decode"](setting, peaks, say)
+        kept.append(json.loads(out.read_text()))  # were it killed now
         raise KeyboardInterrupt
 
     monkeypatch.setitem(report.SECTIONS, "decode", stopped)
-    out = tmp_path / "bench.json"
+    out, kept = tmp_path / "bench.json", []
     done = command("bench", "decode", "startup", "--quick", "--rounds", 1, "--out", out)
     assert done.returncode == 130 and "stopped" in done.stderr
     made = json.loads(out.read_text())
-    assert made["stopped"] and list(made["sections"]) == ["decode"]
+    assert made["stopped"] and list(made["sections"]) == ["decode"] and kept == [made]
     assert made["sections"]["decode"][0]["rows"] and "inceptive" in done.stdout
 
 

@@ -153,6 +153,9 @@ def test_too_many_heads_or_none_are_refused():
     made, (ends, labels) = account(NET, 64), drawn()
     with pytest.raises(InceptiveError, match=r"1 to 3 heads, and googlenet.bn has none; train it"):
         choose(made, {"fc": ends["fc"]}, labels, 0.2)
+    many = {f"aux_{k}": ends["aux_3a"] for k in range(4)} | {"fc": ends["fc"]}
+    with pytest.raises(InceptiveError, match=r"1 to 3 heads, and googlenet\.bn has aux_0, aux_1"):
+        choose(made, many, labels, 0.2)
 
 
 def test_each_image_is_answered_by_the_end_it_leaves_at():

@@ -12,8 +12,8 @@ from inceptive.classifier import Classifier
 from inceptive.early_exit import EarlyExit
 from inceptive.errors import InceptiveError
 from inceptive.export import check, making
+from inceptive.export.check_set import CheckSet, made_up
 from inceptive.export.engines import open_engine
-from inceptive.export.pictures import Pictures, made_up
 
 with_export = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "openvino"))),
@@ -127,7 +127,7 @@ def test_an_openvino_file_cut_at_its_heads_answers_as_torch_does(folder, precisi
     classifier = Classifier.load(folder)
     shown = made_up(classifier.preprocessing)
     labels = np.asarray(classifier.logits(images).argmax(1))
-    given = Pictures(
+    given = CheckSet(
         "stripes", images, labels, images if precision == "int8" else shown.calibration
     )
     making.export(classifier, folder, "openvino", precision, given, 100.0, say=lambda _: None)

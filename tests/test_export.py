@@ -20,9 +20,9 @@ from inceptive.errors import InceptiveError
 from inceptive.export import check, engines, open_vino, records
 from inceptive.export.about import KEY, About
 from inceptive.export.check import beside
+from inceptive.export.check_set import CheckSet, made_up
 from inceptive.export.engines import Exported, open_engine
 from inceptive.export.graph import NORMALISE
-from inceptive.export.pictures import Pictures, made_up
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
 
@@ -336,7 +336,7 @@ def stub(logits, labels=("a", "b")):
 
 def check_of(ours, theirs, labels=None, precision="int8", max_drop=0.5):
     images = np.zeros((len(ours), 1, 4, 4), dtype=np.uint8)
-    pictures = Pictures("some", images, labels, images[:0])
+    pictures = CheckSet("some", images, labels, images[:0])
     return beside(*(stub(np.array(one)) for one in (ours, theirs)), pictures, precision, max_drop)
 
 
@@ -411,7 +411,7 @@ def one_line(done, said, command="export"):
     (["no/model", "--to", "onnx"], "model no/model: does not exist"),
     (["MODEL", "--to", "onnx", "--precision", "bf16"], "has no bf16 convolutions"),
     (["MODEL", "--to", "onnx", "--calibrate", "no/data"], "no/data: there is no such folder"),
-    (["MODEL", "--to", "onnx", "--calibrate", "odd"], "does not know diagonal, a class of odd"),
+    (["MODEL", "--to", "onnx", "--calibrate", "odd"], "does not know diagonal; it knows: "),
     (["MODEL", "--to", "onnx", "--out", "/proc/none"], "cannot be written"),
 ])  # fmt: skip
 def test_an_export_that_cannot_be_made_is_refused_in_one_line(exported, words, said, tmp_path):

@@ -14,7 +14,8 @@ ROWS = [
     ["draw"],
     ["images"],
     ["metrics"],
-    ["prediction", "early_exit"],
+    ["prediction"],
+    ["early_exit"],
     ["data"],
     ["model"],
     ["weights"],
@@ -47,7 +48,7 @@ OPTIONAL = {
     "pyarrow": "commands/prediction.py",
     "onnx": "export/graph.py",
     "onnxruntime": "export/onnx_runtime.py",
-    "openvino": ("export/open_vino.py", "bench/roofline.py"),
+    "openvino": "export/open_vino.py",
     "nncf": "export/open_vino.py",
 }
 

@@ -17,9 +17,9 @@ from inceptive.data.loading import (
     MemoryBatches,
     fits_in_memory,
     in_memory,
-    in_order,
     permutation,
 )
+from inceptive.data.pictures import in_order
 from inceptive.data.source import Samples, as_paths
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, resize_box
@@ -344,18 +344,19 @@ def test_crops_are_drawn_evenly_over_area_and_place():
 def test_judged_images_keep_the_order_of_their_samples(tmp_path, workers):
     samples = noise(tmp_path, 11)
     turned = dataclasses.replace(samples, images=samples.images[::-1].copy())
-    batches = list(in_order(turned, SHOWN, 4, workers))
+    batches = list(in_order(turned, SHOWN, 4, workers=workers))
     assert [len(images) for images in batches] == [4, 4, 3]
-    everything = torch.cat(batches)
-    assert everything.dtype == torch.uint8
+    everything = np.concatenate(batches)
+    assert everything.dtype == np.uint8
     for k in range(11):
-        assert np.array_equal(everything[k].numpy(), SHOWN.load(tmp_path / f"{10 - k}.png"))
+        assert np.array_equal(everything[k], SHOWN.load(tmp_path / f"{10 - k}.png"))
 
 
 @pytest.mark.parametrize("shown", [SHOWN, GREY])
 def test_judged_images_are_those_in_memory(tmp_path, shown):
     samples = noise(tmp_path, 6)
-    assert torch.equal(torch.cat(list(in_order(samples, shown, 4))), in_memory(samples, shown)[0])
+    judged = np.concatenate(list(in_order(samples, shown, 4)))
+    assert np.array_equal(judged, in_memory(samples, shown)[0].numpy())
 
 
 @pytest.mark.parametrize("shown", [SHOWN, GREY])

@@ -8,8 +8,8 @@ import numpy as np
 from inceptive.bench.contest import Precision
 from inceptive.classifier import Classifier
 from inceptive.export import making, records
+from inceptive.export.check_set import CheckSet
 from inceptive.export.engines import Exported, file_name
-from inceptive.export.pictures import Pictures
 
 KINDS: tuple[tuple[str, Precision], ...] = (
     ("onnx", "f32"),
@@ -36,7 +36,7 @@ def exported(folder: Path, engine: str, precision: Precision, images: np.ndarray
             folder,
             engine,
             precision,
-            Pictures("images of the benchmark", images, None, images),
+            CheckSet("images of the benchmark", images, None, images),
             ANY_DROP,
             records.fingerprint(folder / records.WEIGHTS),
             say=lambda _: None,

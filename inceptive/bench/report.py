@@ -26,10 +26,17 @@ COUNTED = {training.SECTION, inference.SECTION, growth.SECTION}
 """Sections whose multiply-adds are set beside the machine's peak."""
 
 
-def bench(sections: Sequence[str], setting: Setting, say: Say, command: str) -> dict[str, Any]:
+def bench(
+    sections: Sequence[str],
+    setting: Setting,
+    say: Say,
+    command: str,
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
     """The report: machine, setting, roofline, and the contests of each of `sections`, for JSON.
 
-    Stopped with Ctrl-C it returns what is done, with "stopped" true.
+    Stopped with Ctrl-C it returns what is done, with "stopped" true. So far it is true in what `keep`
+    is given after each contest: if this process is ended, half an hour of measuring is not lost.
     """
     torch.set_num_threads(setting.threads)
     report: dict[str, Any] = {
@@ -46,7 +53,7 @@ def bench(sections: Sequence[str], setting: Setting, say: Say, command: str) -> 
         },
         "roofline": None,
         "sections": {},
-        "stopped": False,
+        "stopped": True,
     }
     peaks: Peaks = {}
     try:
@@ -56,6 +63,8 @@ def bench(sections: Sequence[str], setting: Setting, say: Say, command: str) -> 
             done = report["sections"][name] = []
             for contest in SECTIONS[name](setting, peaks, say):
                 done.append(contest)
+                keep(report)
+        report["stopped"] = False
     except KeyboardInterrupt:
-        report["stopped"] = True
+        pass  # the report says so
     return report

@@ -4,7 +4,6 @@ A convolution is a matrix product in the end, by the same libraries; what a net 
 share of this.
 """
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
 from inceptive.bench.setting import Say, Setting
 from inceptive.errors import InceptiveError
+from inceptive.export import open_vino
 
 
 def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
@@ -68,13 +68,8 @@ def _torch(side: int, kind: torch.dtype, device: str) -> Callable[[], object]:
 
 def _openvino(side: int, threads: int) -> Callable[[], object]:
     """A product of one quantised matrix that changes and one that does not, as in a quantised layer."""
-    # Its telemetry writes into the home folder when imported, unless that package is missing.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        import openvino
-        from openvino import opset13 as ops
-    except ImportError:
-        raise InceptiveError("openvino is not installed: pip install 'inceptive[export]'") from None
+    openvino = open_vino.package()
+    ops = openvino.opset13
     rng = np.random.default_rng(0)
     low, high = np.float32(-1), np.float32(127 / 128)
 

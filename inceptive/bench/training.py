@@ -111,10 +111,10 @@ def our_step(
     names = tuple(f"class {k}" for k in range(classes))
     data = Data("noise", names, {"train": samples, "val": samples}, channels=3)
     training = Run(recipe, data, setting.folder / "train", Silence())
-    training._set_training()
+    training.set_training()
     shown, labels = next(iter(training.feed.train.epoch(0)))
     labels, draws = labels.to(training.device), torch.Generator()
-    return lambda: training._step(shown, labels, draws)
+    return lambda: training.step(shown, labels, draws)
 
 
 class Silence:

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,19 @@ def measure(request: Request) -> None:
             quick=request.quick,
         ).smaller()
         command = shlex.join(["inceptive", *sys.argv[1:]])
-        report = bench(sections, setting, say, command)
+        report = bench(sections, setting, say, command, partial(keep, request.out))
+    keep(request.out, report)
     if request.out:
-        write_json(request.out, report)
         say(f"written: {printable(request.out)}")
     output.answer(output.as_json(report) if request.json else as_text(report))
     if report["stopped"]:
         raise KeyboardInterrupt("stopped; what was measured until then is above")
+
+
+def keep(out: Path | None, report: dict[str, Any]) -> None:
+    """Write the report to the file that was asked for."""
+    if out:
+        write_json(out, report)
 
 
 def as_text(report: dict[str, Any]) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from inceptive.commands import output
+from inceptive.commands.dataset import as_learned
 from inceptive.commands.display import Display, say
-from inceptive.commands.training import warn
-from inceptive.data.open import open_data
-from inceptive.data.source import Data, Samples, Shares
+from inceptive.data.cache import user_cache
+from inceptive.data.source import Data, Samples
 from inceptive.early_exit import Staged
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.crops import PROTOCOLS
@@ -39,11 +39,7 @@ def evaluate(request: Request) -> None:
         raise InceptiveError(f"--crops {request.crops}: there are {', '.join(map(str, PROTOCOLS))}")
     display = Display()
     engines = [opened(model, request.engine, request.early_exit) for model in request.models]
-    told = data_of(engines[0]).get("shares", {})
-    shares = Shares(**told) if told else Shares()
-    data = open_data(request.data, shares, request.strict, display.load)
-    display.close()
-    warn(data, display)
+    data = as_learned(request.data, data_of(engines[0]), display, request.strict)
     split = request.split or next(
         (one for one in ("test", "val") if len(data.splits.get(one, ()))), "all"
     )
@@ -52,7 +48,7 @@ def evaluate(request: Request) -> None:
     plain, scaled, answers = [], [], []
     for name, engine in zip(request.models, engines, strict=True):
         display.say(f"judging {name} on {len(samples)} {split} images of {data.name}")
-        found = probabilities(engine, samples, request.crops, display.load)
+        found = probabilities(engine, samples, request.crops, display.load, user_cache())
         display.close()
         if isinstance(engine, Staged):
             display.say(engine.told())

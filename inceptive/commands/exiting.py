@@ -10,10 +10,11 @@ import torch
 from inceptive.account import account
 from inceptive.classifier import Classifier
 from inceptive.commands import output
+from inceptive.commands.dataset import as_learned
 from inceptive.commands.display import Display
-from inceptive.commands.training import warn
-from inceptive.data.open import open_data
-from inceptive.data.source import Samples, Shares
+from inceptive.data.cache import user_cache
+from inceptive.data.pictures import in_order
+from inceptive.data.source import Samples, places
 from inceptive.early_exit import EarlyExit, choose
 from inceptive.errors import InceptiveError
 
@@ -39,14 +40,8 @@ def choose_exits(request: Request) -> None:
     if not name:
         raise InceptiveError("exits are chosen on labelled images: name a set of them after MODEL")
     display = Display()
-    shares = Shares(**told["shares"]) if told.get("shares") else Shares()
-    data = open_data(name, shares, progress=display.load)
-    display.close()
-    warn(data, display)
-    samples = data.split("val")
-    if unknown := [one for one in data.classes if one not in classifier.labels]:
-        raise InceptiveError(f"the model does not know {', '.join(unknown[:5])}")
-    number = np.array([classifier.labels.index(one) for one in data.classes])
+    data = as_learned(name, told, display)
+    samples, number = data.split("val"), places(data.classes, classifier.labels)
     display.say(f"every head on {len(samples)} validation images of {data.name}")
     logits = every_end(classifier, samples, display)
     display.close()
@@ -67,13 +62,13 @@ def every_end(classifier: Classifier, samples: Samples, display: Display) -> dic
     model = classifier.model
     ends = [*model.net.heads(), model.net.body.parts[-1][0]]
     found: dict[str, list[np.ndarray]] = {end: [] for end in ends}
-    for start in range(0, len(samples), BATCH):
-        stop = min(start + BATCH, len(samples))
-        squares = [classifier.preprocessing.load(samples.source(k)) for k in range(start, stop)]
-        images = classifier.normalise(torch.from_numpy(np.stack(squares)))
+    done = 0
+    for batch in in_order(samples, classifier.preprocessing, BATCH, user_cache()):
+        images = classifier.normalise(torch.from_numpy(batch))
         for end, logits in model.endpoints(images, ends).items():
             found[end].append(logits.float().numpy())
-        display.load(stop, len(samples))
+        done += len(batch)
+        display.load(done, len(samples))
     return {end: np.concatenate(parts) for end, parts in found.items()}
 
 

@@ -6,13 +6,11 @@ from typing import Any
 
 from inceptive.classifier import Classifier
 from inceptive.commands import output
+from inceptive.commands.dataset import as_learned
 from inceptive.commands.display import Display
-from inceptive.commands.training import warn
-from inceptive.data.open import open_data
-from inceptive.data.source import Shares
 from inceptive.errors import InceptiveError
 from inceptive.export import making, records
-from inceptive.export.pictures import Pictures, from_data, made_up
+from inceptive.export.check_set import CheckSet, from_data, made_up
 from inceptive.export.records import Record
 
 
@@ -42,7 +40,7 @@ def export(request: Request) -> None:
         out,
         request.to,
         request.precision,
-        pictures(request, classifier, display),
+        check_set(request, classifier, display),
         request.max_drop,
         records.fingerprint(weights) if weights.is_file() else "",
         display.say,
@@ -53,7 +51,7 @@ def export(request: Request) -> None:
         raise InceptiveError(f"{out / record.file}: is written but {why(record)}")
 
 
-def pictures(request: Request, classifier: Classifier, display: Display) -> Pictures:
+def check_set(request: Request, classifier: Classifier, display: Display) -> CheckSet:
     """Images of the data asked for, else of what the model was trained on, else random pictures.
 
     Raises InceptiveError if the data asked for cannot be had, or int8 has none.
@@ -68,14 +66,9 @@ def pictures(request: Request, classifier: Classifier, display: Display) -> Pict
         return made_up(classifier.preprocessing)
     if not name:
         raise InceptiveError("int8 is calibrated on images: name a set of them with --calibrate")
-    shares = Shares(**told["shares"]) if told.get("shares") else Shares()
     try:
-        data = open_data(name, shares, progress=display.load)
-        display.close()
-        warn(data, display)
-        return from_data(classifier, data, int8)
+        return from_data(classifier, as_learned(name, told, display), int8)
     except InceptiveError as error:
-        display.close()
         if request.calibrate:
             raise
         if int8:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from inceptive.commands.dataset import warn
 from inceptive.commands.display import Display, duration
 from inceptive.data.open import open_data
 from inceptive.data.source import Data
@@ -109,14 +110,6 @@ def describe(data: Data, display: Display) -> None:
             "smallest; data.balance weighs the loss"
         )
     warn(data, display)
-
-
-def warn(data: Data, display: Display) -> None:
-    """Say everything that is odd about the data, and name every file that is left out."""
-    for note in data.notes:
-        display.say(f"note: {note}")
-    for error in data.unreadable:
-        display.say(f"left out: {error}")
 
 
 def watched(display: Display, out: Path, request: Request) -> Display:

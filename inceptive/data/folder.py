@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inceptive.data.cache import Cache, Seen, Signature, signature, user_cache
+from inceptive.data.cache import Cache, user_cache
+from inceptive.data.cache.files import Seen, Signature, signature
 from inceptive.data.pictures import decoders
 from inceptive.data.source import SPLITS, Data, Samples, Shares, as_paths
 from inceptive.data.split import HASH_SIDE, digest, divide, near_duplicates
@@ -80,7 +81,7 @@ def scan_all(
     cache, scanner = cache or user_cache(), f"scanner {SCANNER} {decoders()}"
     found = [
         seen and _recalled(path, seen)
-        for path, seen in zip(paths, cache.recall(paths, scanner), strict=True)
+        for path, seen in zip(paths, cache.files.recall(paths, scanner), strict=True)
     ]
     new = [k for k, scanned in enumerate(found) if scanned is None]
     remembered = len(paths) - len(new)
@@ -98,11 +99,11 @@ def scan_all(
                 )
                 looked.append((scanned.path, known, seen))
             if len(looked) == TOLD:
-                cache.remember(looked, scanner)
+                cache.files.remember(looked, scanner)
                 looked.clear()
             if progress:
                 progress(remembered + done, len(paths))
-    cache.remember(looked, scanner)
+    cache.files.remember(looked, scanner)
     return [scanned for scanned in found if scanned]
 
 

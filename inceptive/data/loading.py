@@ -8,17 +8,16 @@ copies lets other threads run, and no picture is passed between processes.
 """
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from inceptive.data.ahead import ahead
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import Pictures, Squares, Wholes
 from inceptive.data.source import Samples
@@ -30,7 +29,6 @@ LARGEST = 2.0
 """Sides of what the net sees that a picture is kept at, at most, when crops are cut from it."""
 
 Progress = Callable[[int, int], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,27 +87,6 @@ def permutation(count: int, seed: int, epoch: int) -> Tensor:
     """The order of `count` samples in one epoch: (count,) of int64."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(count, generator=generator)
-
-
-def ahead(make: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
-    """make(0) to make(count - 1), in order, made by so many threads before they are asked for.
-
-    One more than there are threads wait at most. Without threads each is made when asked for.
-    """
-    if not workers:
-        yield from map(make, range(count))
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = deque(pool.submit(make, k) for k in range(min(count, workers + 1)))
-        try:
-            for k in range(workers + 1, count + workers + 1):
-                made = waiting.popleft().result()
-                if k < count:
-                    waiting.append(pool.submit(make, k))
-                yield made
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 class MemoryBatches:
@@ -185,23 +162,6 @@ class FileBatches:
         interpolation = self.interpolations[rng.integers(len(self.interpolations))]
         square = as_array(resize_box(image, box, self.size, interpolation))
         return square[:, :, ::-1] if self.crop.flip and rng.random() < 0.5 else square
-
-
-def in_order(
-    samples: Samples,
-    preprocessing: Preprocessing,
-    batch_size: int,
-    workers: int = 0,
-    cache: Cache | None = None,
-) -> Iterator[Tensor]:
-    """Batches of images (N, C, S, S) of uint8 in the order of `samples`, as they are judged."""
-
-    def loaded(step: int) -> Tensor:
-        some = range(step * batch_size, min((step + 1) * batch_size, len(samples)))
-        return torch.from_numpy(np.stack([squares[index] for index in some]))
-
-    with Pictures(samples, Squares(preprocessing), cache) as squares:
-        yield from ahead(loaded, -(-len(samples) // batch_size), workers)
 
 
 ALL_INTERPOLATIONS: tuple[Interpolation, ...] = tuple(FILTERS)

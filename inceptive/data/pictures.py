@@ -4,8 +4,10 @@ Both give the same bits. A file is asked for its size and times each time, so on
 vanished meanwhile is decoded anew, or named.
 """
 
+import os
 import threading
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +17,10 @@ import numpy as np
 import PIL
 from PIL import features
 
-from inceptive.data.cache import Cache, Place, settled, signature
+from inceptive.data.ahead import ahead
+from inceptive.data.cache import Cache
+from inceptive.data.cache.files import settled, signature
+from inceptive.data.cache.pixels import Place
 from inceptive.data.source import Samples
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
@@ -130,7 +135,7 @@ class Pictures:
             pixels = self._kept(index, self.cache)
             if pixels is not None:
                 return pixels
-        if self.cache.full:
+        if self.cache.pixels.full:
             return self.way(source)
         return self._decoded(index, known)
 
@@ -141,15 +146,15 @@ class Pictures:
         if not waiting or self.cache is None:
             return
         pictures = [(content, pixels) for _, content, pixels in waiting]
-        places = self.cache.add(self.way.name, self.samples.origin, pictures)
+        places = self.cache.pixels.add(self.way.name, self.samples.origin, pictures)
         for (index, content, _), place in zip(waiting, places or [], strict=False):
             self._set(index, content, place)
 
     def _look_up(self, cache: Cache) -> None:
         paths: list[str] = self.samples.images.tolist()
         signatures = [signature(path) for path in paths]
-        found = cache.digests(paths)
-        places = cache.find(self.way.name, [one for one in found if one])
+        found = cache.files.digests(paths)
+        places = cache.pixels.find(self.way.name, [one for one in found if one])
         for index, (known, content) in enumerate(zip(signatures, found, strict=True)):
             if known and content and content in places:
                 self._known[index] = known
@@ -165,12 +170,12 @@ class Pictures:
         """The pixels in the cache, if they are as they were written."""
         offset, height, width, channels, crc = self._place[index].tolist()
         place = Place(int(self._pack[index]), offset, (height, width, channels), crc)
-        pixels = cache.pixels(place)
+        pixels = cache.pixels.at(place)
         if pixels is not None and not self._checked[index]:
             self._checked[index] = zlib.crc32(pixels.reshape(-1).data) == crc
         if pixels is None or not self._checked[index]:
             self._pack[index] = -1
-            cache.forget(self._digest[index].tobytes(), place)
+            cache.pixels.forget(self._digest[index].tobytes(), place)
             return None
         return pixels
 
@@ -194,3 +199,25 @@ class Pictures:
         if much:
             self.flush()
         return pixels
+
+
+def in_order(
+    samples: Samples,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    cache: Cache | None = None,
+    workers: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Batches (N, C, S, S) of uint8 in the order of `samples`, as they are judged.
+
+    Decoded by so many threads (None: one for each core) while who takes them works. Raises
+    InceptiveError, naming the file, for an image that cannot be decoded.
+    """
+    threads = (os.cpu_count() or 1) if workers is None else workers
+
+    def loaded(step: int) -> np.ndarray:
+        some = range(step * batch_size, min((step + 1) * batch_size, len(samples)))
+        return np.stack([squares[index] for index in some])
+
+    with Pictures(samples, Squares(preprocessing), cache) as squares:
+        yield from ahead(loaded, -(-len(samples) // batch_size), threads)

@@ -89,6 +89,18 @@ class Data:
         return np.bincount(self.splits[split].labels, minlength=len(self.classes))
 
 
+def places(classes: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """Where each of a set's `classes` stands among a model's `labels`: (K,) int64.
+
+    Raises InceptiveError, naming them, if the model does not know some.
+    """
+    if unknown := [name for name in classes if name not in labels]:
+        raise InceptiveError(
+            f"the model does not know {', '.join(unknown[:5])}; it knows: {', '.join(labels[:20])}"
+        )
+    return np.array([labels.index(name) for name in classes], dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Shares:
     """How much of an undivided set becomes validation and test data."""

@@ -1,48 +1,65 @@
 """How good a classifier, or several together, is on labelled images."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from inceptive import metrics
-from inceptive.data.source import Samples
-from inceptive.errors import InceptiveError
+from inceptive.data.ahead import ahead
+from inceptive.data.cache import Cache
+from inceptive.data.pictures import in_order
+from inceptive.data.source import Samples, places
 from inceptive.evaluate.crops import crops
+from inceptive.images import Preprocessing
 from inceptive.prediction import Engine
 
 Progress = Callable[[int, int], None]
-VIEWS = 256
+VIEWS = 64
 """Views that go through the net at once."""
 
 
 def probabilities(
-    engine: Engine, samples: Samples, count: int = 1, progress: Progress | None = None
+    engine: Engine,
+    samples: Samples,
+    count: int = 1,
+    progress: Progress | None = None,
+    cache: Cache | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Softmax of `engine`'s logits, averaged over `count` crops: plain (N, K), and with its temperature.
 
-    Raises InceptiveError, naming the file, for an image that cannot be decoded.
+    Squares of single crops come from the `cache` where they lie in it. Raises InceptiveError, naming
+    the file, for an image that cannot be decoded.
     """
     plain: list[np.ndarray] = []
     scaled: list[np.ndarray] = []
-    at_once = max(1, VIEWS // count)
-
-    def views(index: int) -> np.ndarray:
-        return crops(engine.preprocessing, samples.source(index), count)
-
-    with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(samples), at_once):
-            stop = min(start + at_once, len(samples))
-            batch = np.concatenate(list(pool.map(views, range(start, stop))))
-            logits = engine.logits(batch)
-            for found, temperature in ((plain, 1.0), (scaled, engine.temperature)):
-                probs = metrics.softmax(logits, temperature)
-                found.append(probs.reshape(stop - start, count, -1).mean(axis=1))
-            if progress:
-                progress(stop, len(samples))
+    done = 0
+    for batch in _views(engine.preprocessing, samples, count, cache):
+        logits = engine.logits(batch)
+        for found, temperature in ((plain, 1.0), (scaled, engine.temperature)):
+            probs = metrics.softmax(logits, temperature)
+            found.append(probs.reshape(len(batch) // count, count, -1).mean(axis=1))
+        done += len(batch) // count
+        if progress:
+            progress(done, len(samples))
     return np.concatenate(plain), np.concatenate(scaled)
+
+
+def _views(
+    preprocessing: Preprocessing, samples: Samples, count: int, cache: Cache | None
+) -> Iterator[np.ndarray]:
+    """Batches of views, `count` of each image one after another, decoded while the engine works."""
+    at_once = max(1, VIEWS // count)
+    if count == 1:
+        return in_order(samples, preprocessing, at_once, cache)
+
+    def views(step: int) -> np.ndarray:
+        some = range(step * at_once, min((step + 1) * at_once, len(samples)))
+        return np.concatenate([crops(preprocessing, samples.source(k), count) for k in some])
+
+    return ahead(views, -(-len(samples) // at_once), os.cpu_count() or 1)
 
 
 def in_order_of(engine: Engine, classes: tuple[str, ...], probs: np.ndarray) -> np.ndarray:
@@ -50,13 +67,9 @@ def in_order_of(engine: Engine, classes: tuple[str, ...], probs: np.ndarray) -> 
 
     Raises InceptiveError, naming them, if the data has classes that the classifier does not know.
     """
-    if unknown := [name for name in classes if name not in engine.labels]:
-        raise InceptiveError(
-            f"the model does not know {', '.join(unknown[:5])}; "
-            f"it knows: {', '.join(engine.labels[:20])}"
-        )
-    rest = [name for name in engine.labels if name not in classes]
-    return probs[:, [engine.labels.index(name) for name in (*classes, *rest)]]
+    known = places(classes, engine.labels)
+    rest = [k for k, name in enumerate(engine.labels) if name not in classes]
+    return probs[:, [*known, *rest]]
 
 
 def judge(

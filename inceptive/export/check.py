@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from inceptive.export.pictures import Pictures
+from inceptive.export.check_set import CheckSet
 from inceptive.prediction import Engine
 
 DIFFERENCE = 1e-4
@@ -44,17 +44,17 @@ class Check:
 
 
 def beside(
-    classifier: Engine, exported: Engine, pictures: Pictures, precision: str, max_drop: float
+    classifier: Engine, exported: Engine, given: CheckSet, precision: str, max_drop: float
 ) -> Check:
     """Both on the same images. max_drop, in points of top-1, is the bound unless precision is f32."""
-    ours, theirs = (_logits(one, pictures.images) for one in (classifier, exported))
+    ours, theirs = (_logits(one, given.images) for one in (classifier, exported))
     difference = float(np.abs(ours - theirs).max() / np.abs(ours).max())
     same = float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean())
     before = after = None
     drop = 100 * (1 - same)
-    if pictures.labels is not None:
+    if given.labels is not None:
         before, after = (
-            float((one.argmax(axis=1) == pictures.labels).mean()) for one in (ours, theirs)
+            float((one.argmax(axis=1) == given.labels).mean()) for one in (ours, theirs)
         )
         drop = 100 * (before - after)
     bound = DIFFERENCE if precision == "f32" else max_drop
@@ -62,7 +62,7 @@ def beside(
     # Not "measured > bound": nan must fail.
     passed = bool(np.isfinite(theirs).all() and measured <= bound + 1e-9)
     return Check(
-        pictures.about, len(ours), difference, same, before, after, drop, bound, passed
+        given.about, len(ours), difference, same, before, after, drop, bound, passed
     )  # fmt: skip
 
 

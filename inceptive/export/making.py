@@ -11,9 +11,9 @@ from inceptive.errors import InceptiveError
 from inceptive.export import onnx_runtime, open_vino, records
 from inceptive.export.about import KEY, About
 from inceptive.export.check import beside, speed
+from inceptive.export.check_set import CheckSet
 from inceptive.export.engines import Exported, file_name
 from inceptive.export.graph import onnx_graph, with_metadata
-from inceptive.export.pictures import Pictures
 from inceptive.export.records import Record
 from inceptive.files import write_whole
 
@@ -36,7 +36,7 @@ def export(
     folder: Path,
     to: str,
     precision: str,
-    pictures: Pictures,
+    given: CheckSet,
     max_drop: float = 0.5,
     weights: str = "",
     say: Say = print,
@@ -47,7 +47,7 @@ def export(
     check; until then no record speaks for it. Raises InceptiveError if an optional package is
     missing, the disk refuses, or int8 lacks calibration images.
     """
-    if precision == "int8" and not len(pictures.calibration):
+    if precision == "int8" and not len(given.calibration):
         raise InceptiveError("int8 is calibrated on images: name a set of them with --calibrate")
     about = _about(classifier, to, precision, weights)
     path = folder / file_name(to, precision)
@@ -60,20 +60,20 @@ def export(
     if to == "onnx":
         made = graph.SerializeToString()
         if precision == "int8":
-            say(f"calibrating on {len(pictures.calibration)} images")
-            made = _onnx_int8(classifier, graph, about, pictures, max_drop, say)
+            say(f"calibrating on {len(given.calibration)} images")
+            made = _onnx_int8(classifier, graph, about, given, max_drop, say)
         write_whole(path, with_metadata(made, {KEY: about.to_json()}))
     else:
         model = open_vino.from_onnx(graph.SerializeToString())
         if precision == "int8":
-            say(f"calibrating on {len(pictures.calibration)} images: may take minutes")
-            labels = _labels(classifier, pictures)
+            say(f"calibrating on {len(given.calibration)} images: may take minutes")
+            labels = _labels(classifier, given)
             model = open_vino.quantised(
-                model, pictures.calibration, pictures.images, labels, max_drop, say
+                model, given.calibration, given.images, labels, max_drop, say
             )
         _write_pair(path, *open_vino.files(model, about))
     exported = Exported.open(path)
-    check = beside(classifier, exported, pictures, precision, max_drop)
+    check = beside(classifier, exported, given, precision, max_drop)
     record = Record(
         file=path.name,
         engine=to,
@@ -81,7 +81,7 @@ def export(
         weights=weights,
         passed=check.passed,
         check=check.to_dict(),
-        speed=speed(classifier, exported, pictures.images),
+        speed=speed(classifier, exported, given.images),
     )
     records.keep(folder, record)
     return record
@@ -114,18 +114,18 @@ def _write_pair(path: Path, xml: bytes, binary: bytes) -> None:
     write_whole(path, xml)
 
 
-def _labels(classifier: Classifier, pictures: Pictures) -> np.ndarray:
+def _labels(classifier: Classifier, given: CheckSet) -> np.ndarray:
     """The labels; without any, torch's answers stand for them."""
-    if pictures.labels is not None:
-        return pictures.labels
-    return np.asarray(classifier.logits(pictures.images).argmax(axis=1))
+    if given.labels is not None:
+        return given.labels
+    return np.asarray(classifier.logits(given.images).argmax(axis=1))
 
 
 def _onnx_int8(
     classifier: Classifier,
     graph: Any,
     about: About,
-    pictures: Pictures,
+    given: CheckSet,
     max_drop: float,
     say: Say,
 ) -> bytes:
@@ -133,11 +133,11 @@ def _onnx_int8(
     layers = [node.name for node in graph.graph.node if node.op_type in ("Conv", "Gemm")]
     tried: list[tuple[float, bytes]] = []
     for plain in ([], [*layers[:3], layers[-1]]):
-        made = onnx_runtime.quantised(graph, pictures.calibration, plain)
+        made = onnx_runtime.quantised(graph, given.calibration, plain)
         exported = Exported(
             Path("model.int8.onnx"), "onnx:int8", about, onnx_runtime.opened(made)[1]
         )
-        check = beside(classifier, exported, pictures, "int8", max_drop)
+        check = beside(classifier, exported, given, "int8", max_drop)
         tried.append((check.drop, made))
         if check.passed:
             break

@@ -68,8 +68,9 @@ def opened(path: Path) -> tuple[str | None, Run]:
     that the file holds are not run. Raises InceptiveError without OpenVINO, or for a file that it
     does not take.
     """
-    told, hint = _told(path)
-    compute = _compiled(path, hint, "", [OUTPUT])
+    model = _read(path)
+    told = _told(model)
+    compute = _compiled(path, model, _hint(told, path), "", [OUTPUT])
 
     def run(images: np.ndarray) -> np.ndarray:
         return compute(images)[0]
@@ -79,11 +80,12 @@ def opened(path: Path) -> tuple[str | None, Run]:
 
 def stages(path: Path, heads: Sequence[str]) -> list[Stage]:
     """The net in the file cut behind the maps that each of `heads` reads: see `early_exit.answer`."""
-    _, hint = _told(path)
+    model = _read(path)
+    hint = _hint(_told(model), path)
     found: list[Stage] = []
     for after, head in zip(["", *heads], [*heads, ""], strict=True):
         ends = [maps_of(head), head] if head else [OUTPUT, OUTPUT]
-        compute = _compiled(path, hint, maps_of(after) if after else "", ends)
+        compute = _compiled(path, model.clone(), hint, maps_of(after) if after else "", ends)
         found.append(_stage(compute))
     return found
 
@@ -94,13 +96,6 @@ def _stage(compute: Callable[[np.ndarray], list[np.ndarray]]) -> Stage:
         return onwards, logits
 
     return run
-
-
-def _told(path: Path) -> tuple[str | None, str]:
-    """What the file says of itself, and in which numbers to compute."""
-    model = _read(path)
-    told = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
-    return told, _hint(told, path)
 
 
 def _read(path: Path) -> Any:
@@ -115,12 +110,19 @@ def _read(path: Path) -> Any:
         raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
 
 
+def _told(model: Any) -> str | None:
+    """What the file says of itself."""
+    return model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
+
+
 def _compiled(
-    path: Path, hint: str, start: str, ends: list[str]
+    path: Path, model: Any, hint: str, start: str, ends: list[str]
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """What computes the outputs `ends` of the file, from its input or from the output `start` on."""
+    """What computes the outputs `ends` of the file, from its input or from the output `start` on.
+
+    hint says in which numbers. `model`, as it was read, is changed.
+    """
     openvino = package()
-    model = _read(path)
     try:
         given = model.get_parameters()
         if start:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from inceptive.classifier import Classifier
-from inceptive.data.loading import in_order
+from inceptive.data.pictures import in_order
 from inceptive.data.source import Data
 from inceptive.errors import InceptiveError
 from inceptive.files import write_text
@@ -131,7 +131,7 @@ class Run:
         # Order, crops, changes and dropout follow from (seed, epoch), so an epoch can be repeated.
         torch.manual_seed(self.recipe.seed * 1_000_003 + number)
         draws = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
-        self._set_training()
+        self.set_training()
         self.watch.epoch(number, self.recipe.epochs, steps)
         heads = self.accelerator.unwrap_model(self.objective).heads
         losses = torch.zeros(len(heads), device=self.device)
@@ -139,7 +139,7 @@ class Run:
         done, images = 0, 0
         for done, (batch, labels) in enumerate(self.feed.train.epoch(number), 1):
             lr = self._set_lr(number + (done - 1) / steps)
-            each, right = self._step(batch, labels.to(self.device), draws)
+            each, right = self.step(batch, labels.to(self.device), draws)
             losses += each
             hits += right
             images += len(labels)
@@ -157,7 +157,7 @@ class Run:
         row["images_per_second"] = round(images / seconds, 1)
         return row
 
-    def _step(self, batch: Tensor, labels: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    def step(self, batch: Tensor, labels: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Forward, backward, and where a whole batch is gathered a step: losses, right answers."""
         images = self._shown(self.feed.augment(batch.to(self.device), draws))
         with self.accelerator.accumulate(self.objective):
@@ -184,7 +184,8 @@ class Run:
             x = x.contiguous(memory_format=torch.channels_last)
         return x
 
-    def _set_training(self) -> None:
+    def set_training(self) -> None:
+        """Everything learns but what the recipe freezes."""
         self.model.train()
         for name in frozen_parts(self.model, self.recipe.finetune.freeze):
             self.model.get_submodule(name).eval()  # batch norm keeps its statistics too
@@ -219,8 +220,9 @@ class Run:
         if feed.val_images is not None:
             batches = iter(torch.split(feed.val_images, size))
         else:
-            batches = in_order(
-                feed.val, self.preprocessing, size, self.recipe.data.workers, feed.cache
+            workers = self.recipe.data.workers
+            batches = map(
+                torch.from_numpy, in_order(feed.val, self.preprocessing, size, feed.cache, workers)
             )
         found = []
         for batch in batches:
