@@ -16,14 +16,14 @@ import pytest
 import torch
 from PIL import Image
 
-import inceptive.data.folder as folder_module
+import inceptive.data.scan as scan_module
 from inceptive.data.ahead import ahead
 from inceptive.data.cache import Cache, index, pixels, user_cache
 from inceptive.data.cache import files as known_files
-from inceptive.data.folder import scan, scan_all
 from inceptive.data.loading import Crop, FileBatches, in_memory
 from inceptive.data.open import open_data
 from inceptive.data.pictures import Pictures, Squares, Wholes, in_order
+from inceptive.data.scan import scan, scan_all
 from inceptive.data.source import Samples, Shares, as_paths
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
@@ -93,7 +93,7 @@ def looked_at(paths, cache, monkeypatch):
         return scan(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder_module, "scan", watched)
+        patch.setattr(scan_module, "scan", watched)
         told = scan_all(paths, None, cache)
     assert same_scan(told, [scan(path) for path in paths])
     return sorted(looked)
@@ -180,7 +180,7 @@ def test_another_version_of_the_scanner_looks_again(tmp_path, monkeypatch):
     paths = files(tmp_path / "set", 3).images.tolist()
     cache = Cache(tmp_path / "cache")
     looked_at(paths, cache, monkeypatch)
-    monkeypatch.setattr(folder_module, "SCANNER", 99)
+    monkeypatch.setattr(scan_module, "SCANNER", 99)
     assert len(looked_at(paths, cache, monkeypatch)) == 3
     assert looked_at(paths, cache, monkeypatch) == []
 
@@ -639,7 +639,7 @@ from pathlib import Path
 import numpy as np
 import inceptive.data.pictures as pictures_module
 from inceptive.data.cache import Cache, files, pixels
-from inceptive.data.folder import scan_all
+from inceptive.data.scan import scan_all
 from inceptive.data.pictures import Pictures, Squares
 from inceptive.data.source import Samples, as_paths
 from inceptive.images import Preprocessing

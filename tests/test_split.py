@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from inceptive.data.folder import scan
+from inceptive.data.scan import scan
 from inceptive.data.source import Shares
 from inceptive.data.split import digest, divide, near_duplicates
 from inceptive.errors import InceptiveError

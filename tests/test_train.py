@@ -48,7 +48,8 @@ def run(data, tiny, out, *changes, recipe=None):
 
 
 def test_it_learns_to_tell_stripes_across_from_stripes_down(stripes, tiny, tmp_path):
-    clf, data, watch = run(stripes, tiny, tmp_path / "m")
+    # Every seed of four had all right after 12 epochs, one of them not yet after 8.
+    clf, data, watch = run(stripes, tiny, tmp_path / "m", "epochs=12")
     assert watch.rows[-1]["loss"] < 0.3 < watch.rows[0]["loss"]
     found = probabilities(clf, data.split("test"))
     assert judge(*found, data.split("test").labels, data.classes)["top1"] == 1.0

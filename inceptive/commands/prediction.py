@@ -8,7 +8,7 @@ from typing import Any
 
 from inceptive.commands import output
 from inceptive.commands.display import say
-from inceptive.data.folder import list_images
+from inceptive.data.listing import list_images
 from inceptive.early_exit import Staged
 from inceptive.errors import InceptiveError
 from inceptive.export.engines import open_engine

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from inceptive.data.folder import Progress, arrange, scan_all
+from inceptive.data.folder import arrange
+from inceptive.data.scan import Progress, scan_all
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.split import digest, divide
 from inceptive.downloads import cache_folder, download

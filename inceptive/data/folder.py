@@ -5,27 +5,22 @@
 
 Every file is decoded once before anything is trained on: what cannot be read is named, copies and
 near-copies are found, and the content of each file decides on which side of the split it lands.
-What was told of a file is remembered until it changes (`cache`).
 """
 
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from inceptive.data.cache import Cache, user_cache
-from inceptive.data.cache.files import Seen, Signature, signature
-from inceptive.data.pictures import decoders
+from inceptive.data.listing import hidden, identity, list_images
+from inceptive.data.scan import Progress, Scanned, scan_all
 from inceptive.data.source import SPLITS, Data, Samples, Shares, as_paths
-from inceptive.data.split import HASH_SIDE, digest, divide, near_duplicates
+from inceptive.data.split import divide, near_duplicates
 from inceptive.errors import InceptiveError
-from inceptive.images import SUFFIXES, decode, printable
+from inceptive.images import SUFFIXES, printable
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -36,80 +31,6 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
-Progress = Callable[[int, int], None]
-SCANNER = 1
-"""To be raised when a change of `scan` changes what it tells of a file."""
-TOLD = 256
-"""Files whose scan is written to the cache together: so many are lost if it is stopped."""
-
-
-@dataclass(frozen=True)
-class Scanned:
-    """What one look at a file told: `error` if it cannot be read, else all the rest."""
-
-    path: str
-    digest: str = ""
-    thumbnail: np.ndarray | None = None  # (16, 17) of uint8, grey
-    grey: bool = True
-    error: str = ""
-
-
-def scan(path: str) -> Scanned:
-    """Read and decode one image file; never raises for what is wrong with the file."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        return Scanned(path, error=f"{printable(path)}: cannot be read ({error.strerror or error})")
-    try:
-        image = decode(content, shorter=2 * HASH_SIDE)
-    except InceptiveError as error:
-        return Scanned(path, error=str(error).replace("the image", printable(path), 1))
-    small = np.asarray(image.resize((64, 64), Image.Resampling.BOX))
-    grey = bool((np.ptp(small, axis=2) <= 2).all())
-    thumbnail = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
-    return Scanned(path, digest(content), np.asarray(thumbnail), grey)
-
-
-def scan_all(
-    paths: list[str], progress: Progress | None = None, cache: Cache | None = None
-) -> list[Scanned]:
-    """`scan` of each path, in order, on all cores (decoders release Python's lock).
-
-    What the cache (by default the user's) remembers of a file is not looked at again, unless the
-    file changed. What cannot be read is looked at each time: the reason may have gone.
-    """
-    cache, scanner = cache or user_cache(), f"scanner {SCANNER} {decoders()}"
-    found = [
-        seen and _recalled(path, seen)
-        for path, seen in zip(paths, cache.files.recall(paths, scanner), strict=True)
-    ]
-    new = [k for k, scanned in enumerate(found) if scanned is None]
-    remembered = len(paths) - len(new)
-    looked: list[tuple[str, Signature, Seen]] = []
-
-    def look(k: int) -> tuple[Signature | None, Scanned]:
-        return signature(paths[k]), scan(paths[k])
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, (k, (known, scanned)) in enumerate(zip(new, pool.map(look, new), strict=True), 1):
-            found[k] = scanned
-            if known and scanned.thumbnail is not None:
-                seen = Seen(
-                    bytes.fromhex(scanned.digest), scanned.thumbnail.tobytes(), scanned.grey
-                )
-                looked.append((scanned.path, known, seen))
-            if len(looked) == TOLD:
-                cache.files.remember(looked, scanner)
-                looked.clear()
-            if progress:
-                progress(remembered + done, len(paths))
-    cache.files.remember(looked, scanner)
-    return [scanned for scanned in found if scanned]
-
-
-def _recalled(path: str, seen: Seen) -> Scanned:
-    thumbnail = np.frombuffer(seen.thumbnail, np.uint8).reshape(HASH_SIDE, HASH_SIDE + 1)
-    return Scanned(path, seen.digest.hex(), thumbnail, seen.grey)
 
 
 def read_folder(
@@ -156,52 +77,13 @@ def read_folder(
     return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
 
 
-def list_images(
-    folder: Path, elsewhere: Iterable[Path] = ()
-) -> tuple[list[str], list[str], list[str]]:
-    """Image files under `folder` and other files, sorted paths; and notes on what cannot be read.
-
-    Hidden files and folders are in neither. Links are followed, each real folder once and those in
-    `elsewhere` never, so a loop of links ends.
-    """
-    images: list[str] = []
-    others: list[str] = []
-    notes: list[str] = []
-    seen = {_identity(path) for path in elsewhere} - {_identity(folder)}
-
-    def refused(error: OSError) -> None:
-        path = printable(error.filename)
-        notes.append(f"{path} cannot be read ({error.strerror}) and is left out")
-
-    for where, folders, files in os.walk(folder, onerror=refused, followlinks=True):
-        if _identity(where) in seen:
-            folders.clear()
-            continue
-        seen.add(_identity(where))
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        for name in files:
-            if not _hidden(name):
-                kind = images if Path(name).suffix.lower() in SUFFIXES else others
-                kind.append(os.path.join(where, name))
-    return sorted(images), sorted(others), notes
-
-
-def _identity(path: str | Path) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX")) or name in ("Thumbs.db", "desktop.ini")
-
-
 def _folders(root: Path) -> list[Path]:
     try:
         inside = sorted(root.iterdir())
     except OSError as error:
         reason = error.strerror or str(error)
         raise InceptiveError(f"{printable(root)}: cannot be read ({reason})") from None
-    return [path for path in inside if path.is_dir() and not _hidden(path.name)]
+    return [path for path in inside if path.is_dir() and not hidden(path.name)]
 
 
 def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
@@ -230,7 +112,7 @@ def _loose(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in SUFFIXES and not _hidden(path.name)
+        if path.is_file() and path.suffix.lower() in SUFFIXES and not hidden(path.name)
     )
 
 
@@ -246,10 +128,10 @@ def _class_folders(root: Path, notes: list[str], top: Path) -> Iterator[tuple[st
     """Each class under `root` with its images; `top` is the whole set's folder."""
     _note_loose(root, notes)
     for path in sorted(root.iterdir()):
-        if path.is_symlink() and not path.exists() and not _hidden(path.name):
+        if path.is_symlink() and not path.exists() and not hidden(path.name):
             notes.append(f"{printable(path)} is a link to nothing and is left out")
-    around = {_identity(top), _identity(root)}
-    folders = [folder for folder in _folders(root) if _identity(folder) not in around]
+    around = {identity(top), identity(root)}
+    folders = [folder for folder in _folders(root) if identity(folder) not in around]
     for folder in folders:
         # A link that leads up or across would count one class's images for another.
         images, others, unread = list_images(folder, [top, root, *folders])

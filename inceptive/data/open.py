@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from inceptive.data.builtin import BUILTIN
-from inceptive.data.folder import Progress, read_folder
+from inceptive.data.folder import read_folder
+from inceptive.data.scan import Progress
 from inceptive.data.source import Data, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import printable

@@ -1,0 +1,95 @@
+"""One look at each image file before anything is made of it: readable, grey, a copy of another?
+
+What was told of a file is remembered until it changes (`cache`).
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from inceptive.data.cache import Cache, user_cache
+from inceptive.data.cache.files import Seen, Signature, signature
+from inceptive.data.pictures import decoders
+from inceptive.data.split import HASH_SIDE, digest
+from inceptive.errors import InceptiveError
+from inceptive.images import decode, printable
+
+Progress = Callable[[int, int], None]
+SCANNER = 1
+"""To be raised when a change of `scan` changes what it tells of a file."""
+TOLD = 256
+"""Files whose scan is written to the cache together: so many are lost if it is stopped."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What one look at a file told: `error` if it cannot be read, else all the rest."""
+
+    path: str
+    digest: str = ""
+    thumbnail: np.ndarray | None = None  # (16, 17) of uint8, grey
+    grey: bool = True
+    error: str = ""
+
+
+def scan(path: str) -> Scanned:
+    """Read and decode one image file; never raises for what is wrong with the file."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return Scanned(path, error=f"{printable(path)}: cannot be read ({error.strerror or error})")
+    try:
+        image = decode(content, shorter=2 * HASH_SIDE)
+    except InceptiveError as error:
+        return Scanned(path, error=str(error).replace("the image", printable(path), 1))
+    small = np.asarray(image.resize((64, 64), Image.Resampling.BOX))
+    grey = bool((np.ptp(small, axis=2) <= 2).all())
+    thumbnail = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
+    return Scanned(path, digest(content), np.asarray(thumbnail), grey)
+
+
+def scan_all(
+    paths: list[str], progress: Progress | None = None, cache: Cache | None = None
+) -> list[Scanned]:
+    """`scan` of each path, in order, on all cores (decoders release Python's lock).
+
+    What the cache (by default the user's) remembers of a file is not looked at again, unless the
+    file changed. What cannot be read is looked at each time: the reason may have gone.
+    """
+    cache, scanner = cache or user_cache(), f"scanner {SCANNER} {decoders()}"
+    found = [
+        seen and _recalled(path, seen)
+        for path, seen in zip(paths, cache.files.recall(paths, scanner), strict=True)
+    ]
+    new = [k for k, scanned in enumerate(found) if scanned is None]
+    remembered = len(paths) - len(new)
+    looked: list[tuple[str, Signature, Seen]] = []
+
+    def look(k: int) -> tuple[Signature | None, Scanned]:
+        return signature(paths[k]), scan(paths[k])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, (k, (known, scanned)) in enumerate(zip(new, pool.map(look, new), strict=True), 1):
+            found[k] = scanned
+            if known and scanned.thumbnail is not None:
+                seen = Seen(
+                    bytes.fromhex(scanned.digest), scanned.thumbnail.tobytes(), scanned.grey
+                )
+                looked.append((scanned.path, known, seen))
+            if len(looked) == TOLD:
+                cache.files.remember(looked, scanner)
+                looked.clear()
+            if progress:
+                progress(remembered + done, len(paths))
+    cache.files.remember(looked, scanner)
+    return [scanned for scanned in found if scanned]
+
+
+def _recalled(path: str, seen: Seen) -> Scanned:
+    thumbnail = np.frombuffer(seen.thumbnail, np.uint8).reshape(HASH_SIDE, HASH_SIDE + 1)
+    return Scanned(path, seen.digest.hex(), thumbnail, seen.grey)
