@@ -53,6 +53,23 @@ def write_stripes(root: Path, count: int = 30) -> Path:
     return root
 
 
+class Silent:
+    """A Watch that remembers the history."""
+
+    def __init__(self):
+        self.rows, self.said = [], []
+
+    def say(self, text):
+        self.said.append(text)
+
+    def load(self, done, total): ...
+    def epoch(self, number, epochs, steps): ...
+    def step(self, done, images, losses, top1): ...
+
+    def row(self, row, better):
+        self.rows.append(row)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """A cache of images of this run's own; published weights stay where the user has them."""

@@ -39,7 +39,12 @@ def side(name):
     return {"inception_v3": 107, "xception": 71}.get(name, 64)
 
 
-@pytest.mark.parametrize("name", MERGED)
+SLOW = {"xception"}  # nine seconds for a net in which nothing is merged
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow) if one in SLOW else one for one in MERGED]
+)
 def test_logits_gradients_and_statistics_are_those_of_each_layer_alone(name, monkeypatch):
     net = inceptive.NETS[name](num_classes=3).without_aux()
     torch.manual_seed(0)

@@ -306,8 +306,9 @@ def test_training_names_broken_images_first_and_goes_on_without_them(stripes, ti
 
 
 STOPPED = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 from inceptive.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
 checkpoint, how = sys.argv.pop(1), int(sys.argv.pop(1))
 def stop():
     while not os.path.exists(checkpoint):

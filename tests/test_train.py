@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import Silent
 
 import inceptive
 from inceptive.classifier import Classifier
@@ -21,23 +22,6 @@ from inceptive.train.prepare import (
     model_for,
     parameter_groups,
 )
-
-
-class Silent:
-    """A Watch that remembers the history."""
-
-    def __init__(self):
-        self.rows, self.said = [], []
-
-    def say(self, text):
-        self.said.append(text)
-
-    def load(self, done, total): ...
-    def epoch(self, number, epochs, steps): ...
-    def step(self, done, images, losses, top1): ...
-
-    def row(self, row, better):
-        self.rows.append(row)
 
 
 def run(data, tiny, out, *changes, recipe=None):

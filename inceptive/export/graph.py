@@ -26,7 +26,6 @@ from inceptive.spec import (
     Concat,
     Conv,
     Dropout,
-    Kernel,
     Linear,
     MaxPool,
     Multiply,
@@ -176,12 +175,8 @@ class _Graph:
                 return self.conv(node, name, x)
             case Separable():
                 return self.separable(node, name, x)
-            case MaxPool(kernel, stride, pad):
-                size = _sides(kernel)
-                made = self.node(
-                    "MaxPool", name, [x.name], kernel_shape=size, strides=(stride, stride),
-                    pads=_pads(x.shape, kernel, stride, pad),
-                )  # fmt: skip
+            case MaxPool():
+                made = self.node("MaxPool", name, [x.name], **_windows(node, x.shape))
                 return _Value(made, out_shape(node, x.shape))
             case AvgPool():
                 return self.average(node, name, x)
@@ -265,21 +260,14 @@ class _Graph:
         inputs = [x.name, self.weight(f"{name}.weight", weight)]
         if node.norm or node.has_bias:
             inputs.append(self.weight(f"{name}.bias", bias))
-        made = self.node(
-            "Conv", name, inputs, kernel_shape=_sides(node.kernel),
-            strides=(node.stride, node.stride),
-            pads=_pads(x.shape, node.kernel, node.stride, node.pad),
-        )  # fmt: skip
+        made = self.node("Conv", name, inputs, **_windows(node, x.shape))
         return self.relu(node.relu, name, _Value(made, out_shape(node, x.shape)))
 
     def separable(self, node: Separable, name: str, x: _Value) -> _Value:
         """A convolution of each channel by itself, then a 1x1 with what follows it."""
         key = f"{name}.depthwise"
-        made = self.node(
-            "Conv", key, [x.name, self.weight(f"{key}.weight", self.tensor(f"{key}.weight"))],
-            kernel_shape=_sides(node.kernel), strides=(node.stride, node.stride),
-            pads=_pads(x.shape, node.kernel, node.stride, node.pad), group=x.shape[0],
-        )  # fmt: skip
+        inputs = [x.name, self.weight(f"{key}.weight", self.tensor(f"{key}.weight"))]
+        made = self.node("Conv", key, inputs, group=x.shape[0], **_windows(node, x.shape))
         _, h, w = out_shape(node, x.shape)
         maps = _Value(made, (x.shape[0] * node.multiplier, h, w))
         pointwise = Conv(node.out, 1, norm=node.norm, relu=node.relu)
@@ -290,12 +278,9 @@ class _Graph:
         _, h, w = x.shape
         shape = out_shape(node, x.shape)
         if node.kernel is not None and windows_fit(node, (h, w)):
-            made = self.node(
-                "AveragePool", name, [x.name], kernel_shape=_sides(node.kernel),
-                strides=(node.stride, node.stride),
-                pads=_pads(x.shape, node.kernel, node.stride, node.pad),
-                count_include_pad=int(node.count_pad),
-            )  # fmt: skip
+            counted = int(node.count_pad)
+            windows = _windows(node, x.shape)
+            made = self.node("AveragePool", name, [x.name], count_include_pad=counted, **windows)
             return _Value(made, shape)
         if (node.grid or 1) == 1:
             return _Value(self.node("GlobalAveragePool", name, [x.name]), shape)
@@ -331,20 +316,23 @@ class _Graph:
         )
 
 
-def _sides(kernel: Kernel) -> tuple[int, int]:
-    return (kernel, kernel) if isinstance(kernel, int) else kernel
+def _windows(node: Conv | Separable | MaxPool | AvgPool, shape: Shape) -> dict[str, Any]:
+    """The attributes of a node that moves windows over maps of `shape`.
 
-
-def _pads(shape: Shape, kernel: Kernel, stride: int, pad: Pad) -> tuple[int, int, int, int]:
-    """What stands before the rows and columns, then after: numbers, since the size is known.
-
-    A runtime's own words for them (SAME_UPPER, ceil_mode) are read differently here and there.
+    pads stand before the rows and columns, then after: numbers, since the size is known. A runtime's
+    own words for them (SAME_UPPER, ceil_mode) are read differently here and there.
     """
+    assert node.kernel is not None
+    sides = (node.kernel, node.kernel) if isinstance(node.kernel, int) else node.kernel
     high, wide = (
-        _before_and_after(side, window, stride, pad)
-        for side, window in zip(shape[1:], _sides(kernel), strict=True)
+        _before_and_after(side, window, node.stride, node.pad)
+        for side, window in zip(shape[1:], sides, strict=True)
     )
-    return high[0], wide[0], high[1], wide[1]
+    return {
+        "kernel_shape": sides,
+        "strides": (node.stride, node.stride),
+        "pads": (high[0], wide[0], high[1], wide[1]),
+    }
 
 
 def _before_and_after(side: int, window: int, stride: int, pad: Pad) -> tuple[int, int]:
