@@ -361,9 +361,12 @@ def test_the_document_shows_every_row_and_refuses_a_quick_run(monkeypatch, setti
             "setting": {"net": "n", "rounds": 2, "seconds": 1.0, "threads": 1, "device": "cpu",
                         "quick": False},
             "sections": {"train": [found], "decode": []}, "stopped": False}  # fmt: skip
-    text = performance().document(made, "Nothing helped.")
+    text = performance().document([made], "Nothing helped.")
     assert "## A training step" in text and "## Decoding" not in text
     assert "| ours | 50 |" in text and "4.00" in text and text.endswith("Nothing helped.\n")
+    later = contests.run(Contest("train", "again", candidates), setting, {}, quiet)
+    again = performance().document([made, made | {"sections": {"train": [later]}}], "")
+    assert "**again**" in again and "a | race" not in again and "2. train" in again
     for name, change in (("quick", {"setting": made["setting"] | {"quick": True}}),
                          ("stopped", {"stopped": True})):  # fmt: skip
         path = tmp_path / f"{name}.json"

@@ -1,9 +1,10 @@
 """Writes docs/performance.md: how fast everything is beside the peers, as `inceptive bench` found it.
 
-    python tools/performance.py REPORT.json
+    python tools/performance.py REPORT.json...
 
-REPORT.json is what `inceptive bench --out` leaves; `make bench` does both. What was tried and did not
-help is written by hand in tools/performance_notes.md.
+A report is what `inceptive bench --out` leaves; `make bench` does both. Of several a later one's
+sections stand in place of an earlier one's. What was tried and did not help is written by hand in
+tools/performance_notes.md.
 """
 
 import json
@@ -23,7 +24,7 @@ HEAD = """\
 
 Written by `make bench` (`inceptive bench`, then tools/performance.py) on this machine:
 
-{conditions}
+{runs}
 
 Candidates take turns, A B C, A B C, and so on. `ratio` is how many times as fast a candidate is as the
 first of its table, the median over the rounds, each round for itself; `quartiles` are those of the
@@ -82,12 +83,22 @@ def read(path: Path) -> dict[str, Any]:
     return report
 
 
-def document(report: dict[str, Any], notes: str) -> str:
-    told = "\n".join(f"- {line}" for line in conditions(report))
-    blocks = [HEAD.format(conditions=told)]
-    measured = {"roofline": [report["roofline"]] if report["roofline"] else []} | report["sections"]
+def document(reports: list[dict[str, Any]], notes: str) -> str:
+    measured: dict[str, list[dict[str, Any]]] = {}
+    whence: dict[str, int] = {}
+    for number, report in enumerate(reports):
+        found = {"roofline": [report["roofline"]] if report["roofline"] else []}
+        for section, contests in (found | report["sections"]).items():
+            if contests:
+                measured[section], whence[section] = contests, number
+    runs = [
+        f"{number}. {', '.join(name for name in TITLES if whence.get(name) == number - 1)}\n"
+        + "\n".join(f"    - {line}" for line in conditions(report))
+        for number, report in enumerate(reports, 1)
+    ]
+    blocks = [HEAD.format(runs="\n".join(runs))]
     for section, (title, words) in TITLES.items():
-        if not measured.get(section):
+        if section not in measured:
             continue
         blocks.append(f"## {title}\n\n{words}\n")
         for contest in measured[section]:
@@ -101,6 +112,7 @@ def document(report: dict[str, Any], notes: str) -> str:
 
 if __name__ == "__main__":
     try:
-        write_text(OUT, document(read(Path(sys.argv[1])), NOTES.read_text(encoding="utf-8")))
+        reports = [read(Path(path)) for path in sys.argv[1:]]
+        write_text(OUT, document(reports, NOTES.read_text(encoding="utf-8")))
     except InceptiveError as error:
         sys.exit(str(error))
