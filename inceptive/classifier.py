@@ -18,7 +18,7 @@ from torch import Tensor
 
 import inceptive
 from inceptive import nets
-from inceptive.account import account
+from inceptive.account import Account, account
 from inceptive.downloads import Received
 from inceptive.early_exit import EarlyExit, Stage
 from inceptive.errors import InceptiveError
@@ -169,6 +169,10 @@ class Classifier:
         self.model.eval()
         logits: Tensor = self.model(self.normalise(images.to(device)))
         return logits.float().cpu()
+
+    def account(self) -> Account:
+        """Shapes, parameters and multiply-adds of what answers: the net without its heads."""
+        return account(self.model.net.without_aux(), self.preprocessing.size)
 
     @property
     def early_exit(self) -> EarlyExit | None:

@@ -170,6 +170,9 @@ def answer(
 class Whole(Engine, Protocol):
     """An engine that can be cut: `classifier.Classifier`, or an exported file with heads."""
 
+    def account(self) -> Account:
+        """Shapes, parameters and multiply-adds of the net without its heads."""
+
     @property
     def early_exit(self) -> EarlyExit | None:
         """When its heads answer, if that was chosen."""

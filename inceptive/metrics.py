@@ -23,6 +23,26 @@ class PerClass:
     f1: float
 
 
+@dataclass(frozen=True)
+class Bin:
+    """Images whose confidence is between low and high: how many, its mean, and the share right."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Answers at least `threshold` sure: their share of all images, and the share of them right."""
+
+    threshold: float
+    share: float
+    accuracy: float
+
+
 def top_k(probs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Whether the true class is among the k most probable: (N,) of bool. Ties and nan say no."""
     own = probs[np.arange(len(labels)), labels][:, None]
@@ -76,6 +96,46 @@ def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> 
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = np.bincount(which, confidence - correct, bins)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def reliability(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[Bin]:
+    """How often right it is for how sure it is: the bins of `calibration_error`, empty ones left out."""
+    confidence = probs.max(axis=1)
+    correct = probs.argmax(axis=1) == labels
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        Bin(
+            k / bins,
+            (k + 1) / bins,
+            int(inside.sum()),
+            float(confidence[inside].mean()),
+            float(correct[inside].mean()),
+        )
+        for k in range(bins)
+        if (inside := which == k).any()
+    ]
+
+
+def coverage(probs: np.ndarray, labels: np.ndarray) -> list[Covered]:
+    """What is left right if only the surest are answered, for every share that is: fewest first.
+
+    Images of the same confidence are answered together or not at all.
+    """
+    confidence = probs.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    sure = confidence[order]
+    hits = np.cumsum((probs.argmax(axis=1) == labels)[order])
+    ends = np.append(np.flatnonzero(sure[1:] < sure[:-1]), len(sure) - 1)
+    return [
+        Covered(float(sure[k]), float((k + 1) / len(sure)), float(hits[k] / (k + 1))) for k in ends
+    ]
+
+
+def abstain(found: list[Covered], target: float) -> Covered | None:
+    """Of `coverage`, the largest share with at least the accuracy `target`; None if there is none."""
+    return max(
+        (one for one in found if one.accuracy >= target), key=lambda c: c.share, default=None
+    )
 
 
 def negative_log_likelihood(probs: np.ndarray, labels: np.ndarray) -> float:

@@ -159,6 +159,7 @@ def test_train_says_what_it_does_and_writes_a_model_folder(trained):
         "config.json",
         "history.csv",
         "model.safetensors",
+        "report.html",
     ]
     history = list(csv.DictReader(io.StringIO((out / "history.csv").read_text())))
     assert [row["epoch"] for row in history] == list("12345678")

@@ -25,7 +25,8 @@ def run(
     ] = 1,
     json: Annotated[bool, Option("--json", help="as JSON")] = False,
     out: Annotated[
-        Path | None, Option(help="a folder for evaluation.json and predictions.csv")
+        Path | None,
+        Option(help="a folder for evaluation.json, predictions.csv and, of one model, report.html"),
     ] = None,
     engine: Annotated[
         str,

@@ -6,16 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from inceptive.classifier import Classifier
 from inceptive.commands import output
 from inceptive.commands.dataset import as_learned
 from inceptive.commands.display import Display, say
+from inceptive.commands.reporting import REPORT, facts_of, write_report
 from inceptive.data.cache import user_cache
 from inceptive.data.source import Data, Samples
 from inceptive.early_exit import Staged
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.crops import PROTOCOLS
 from inceptive.evaluate.judge import in_order_of, judge, probabilities
-from inceptive.export.engines import data_of, is_exported, open_engine
+from inceptive.export.engines import Exported, data_of, is_exported, open_engine
 from inceptive.files import write_json, write_text
 from inceptive.prediction import Engine
 
@@ -40,9 +42,7 @@ def evaluate(request: Request) -> None:
     display = Display()
     engines = [opened(model, request.engine, request.early_exit) for model in request.models]
     data = as_learned(request.data, data_of(engines[0]), display, request.strict)
-    split = request.split or next(
-        (one for one in ("test", "val") if len(data.splits.get(one, ()))), "all"
-    )
+    split = request.split or default_split(data)
     samples = data.split(split)
     about = {"data": data.name, "split": split, "crops": request.crops}
     plain, scaled, answers = [], [], []
@@ -70,7 +70,11 @@ def evaluate(request: Request) -> None:
     if request.out:
         write_json(request.out / "evaluation.json", answer)
         write_text(request.out / "predictions.csv", predictions(samples, data, np.mean(scaled, 0)))
-        display.say(f"written: {request.out}/evaluation.json and predictions.csv")
+        written = ["evaluation.json", "predictions.csv"]
+        if len(engines) == 1:
+            report(request, engines[0], data, split, (plain[0], scaled[0]), answers[0])
+            written.append(REPORT)
+        display.say(f"written: {request.out}/{', '.join(written)}")
     text = "\n\n".join(as_text(one) for one in answers)
     output.answer(output.as_json(answer) if request.json else text)
 
@@ -80,6 +84,28 @@ def opened(model: str, engine: str, early_exit: bool) -> Engine:
     return open_engine(
         model, engine or ("auto" if is_exported(model) else "torch"), say, early_exit
     )
+
+
+def report(
+    request: Request,
+    engine: Engine,
+    data: Data,
+    split: str,
+    probs: tuple[np.ndarray, np.ndarray],
+    judged: dict[str, Any],
+) -> None:
+    """The page on one model, beside the figures."""
+    whole = engine.whole if isinstance(engine, Staged) else engine
+    assert isinstance(whole, Classifier | Exported) and request.out
+    more = {"engine": getattr(whole, "name", "torch"), "crops": str(request.crops)}
+    facts = facts_of(getattr(whole, "info", {}), more)
+    name = request.models[0]
+    write_report(request.out, name, whole.account(), data, split, probs, judged, facts)
+
+
+def default_split(data: Data) -> str:
+    """What a set is judged on unless another split is asked for."""
+    return next((one for one in ("test", "val") if len(data.splits.get(one, ()))), "all")
 
 
 def predictions(samples: Samples, data: Data, probs: np.ndarray) -> str:

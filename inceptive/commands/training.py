@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from inceptive.classifier import Classifier
 from inceptive.commands.dataset import warn
 from inceptive.commands.display import Display, duration
+from inceptive.commands.reporting import REPORT, facts_of, write_report
+from inceptive.data.cache import user_cache
 from inceptive.data.open import open_data
 from inceptive.data.source import Data
 from inceptive.errors import InceptiveError
+from inceptive.evaluate.judge import judge, probabilities
 from inceptive.train import checkpoint
 from inceptive.train import recipe as recipes
 from inceptive.train.loop import train
@@ -58,6 +62,7 @@ def train_from(request: Request) -> None:
         raise KeyboardInterrupt(f"stopped{where}") from None
     finally:
         display.close()
+    report(classifier, data, out, display)
     metrics, training = classifier.info["metrics"], classifier.info["training"]
     low, high = metrics["top1_interval"]
     display.say(
@@ -65,6 +70,17 @@ def train_from(request: Request) -> None:
         f"images right (95 % interval {low:.1%} to {high:.1%}), after {duration(training['seconds'])}"
     )
     print(out)
+
+
+def report(classifier: Classifier, data: Data, out: Path, display: Display) -> None:
+    """`report.html` in the model folder, on the validation images."""
+    samples = data.split("val")
+    plain, scaled = probabilities(classifier, samples, 1, display.load, user_cache())
+    display.close()
+    judged = judge(plain, scaled, samples.labels, data.classes)
+    facts = facts_of(classifier.info, {})
+    write_report(out, str(out), classifier.account(), data, "val", (plain, scaled), judged, facts)
+    display.say(f"written: {out / REPORT}")
 
 
 def choose(request: Request, display: Display) -> Recipe:

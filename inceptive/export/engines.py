@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from inceptive import nets
+from inceptive.account import Account, account
 from inceptive.early_exit import EarlyExit, Stage, Staged, Whole
 from inceptive.errors import InceptiveError
 from inceptive.export import onnx_runtime, open_vino, records
@@ -72,6 +74,13 @@ class Exported:
                 f"not {images.shape} of {images.dtype}"
             )
         return self.run(images)
+
+    def account(self) -> Account:
+        """Shapes, parameters and multiply-adds of the net in the file. InceptiveError if it is none
+        of ours."""
+        shown = self.preprocessing
+        net = nets.find(self.about.net)(len(self.labels), channels=shown.channels)
+        return account(net.without_aux(), shown.size)
 
     @property
     def early_exit(self) -> EarlyExit | None:

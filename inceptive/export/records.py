@@ -41,6 +41,11 @@ class Record:
         return float(self.speed["images_per_second"])
 
 
+def files(path: Path) -> list[Path]:
+    """All that belongs to the exported file at `path`: of OpenVINO's .xml the weights beside it too."""
+    return [path, path.with_suffix(".bin")] if path.suffix == ENGINES["openvino"] else [path]
+
+
 def read(folder: Path) -> list[Record]:
     """The records of `folder`, [] without any. Raises InceptiveError if the file is damaged."""
     path = folder / EXPORTS

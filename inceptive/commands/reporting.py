@@ -1,0 +1,72 @@
+"""`report.html` beside what a command has found."""
+
+import csv
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive.account import Account
+from inceptive.data.source import Data
+from inceptive.files import write_text
+from inceptive.report.page import Told, page
+
+REPORT = "report.html"
+
+
+def write_report(
+    folder: Path,
+    model: str,
+    made: Account,
+    data: Data,
+    split: str,
+    probs: tuple[np.ndarray, np.ndarray],
+    judged: Mapping[str, Any],
+    facts: Mapping[str, str],
+) -> None:
+    """Write the page on what `model` makes of a split of `data` into `folder`.
+
+    probs (N, K): plain and calibrated. What the training remembers is read from the model folder.
+    """
+    told = Told(
+        model=model,
+        data=data,
+        split=split,
+        samples=data.split(split),
+        plain=probs[0],
+        scaled=probs[1],
+        judged=judged,
+        made=made,
+        command=shlex.join(["inceptive", *sys.argv[1:]]),
+        history=history(Path(model)),
+        facts=facts,
+    )
+    write_text(folder / REPORT, page(told))
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    """The rows of `history.csv` in a model folder; [] without one."""
+    try:
+        with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def facts_of(info: Mapping[str, Any], more: Mapping[str, str]) -> dict[str, str]:
+    """What a model folder tells of how it came to be, in words."""
+    found = dict(more)
+    recipe, training = info.get("recipe", {}), info.get("training", {})
+    if recipe:
+        seed = recipe.get("seed")
+        found["trained"] = (
+            f"{recipe.get('net')} at {recipe.get('image_size')} px, batches of "
+            f"{recipe.get('batch_size')}, seed {seed}, best epoch {training.get('epoch')}, "
+            f"{training.get('seconds')} s on {training.get('device')} in {training.get('precision')}"
+        )
+    if published := info.get("published"):
+        found["weights"] = f"{published.get('name')}, licence {published.get('licence')}"
+    return found

@@ -1,0 +1,144 @@
+"""Charts as SVG for a page: lines, a reliability diagram, answers withheld.
+
+Colours are the page's (`var(--c1)` to `var(--c4)`, `--ink`, `--muted`, `--rule`), so light and dark
+follow it. Every chart has a title that a screen reader reads.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, log10
+from xml.sax.saxutils import escape, quoteattr
+
+from inceptive.metrics import Bin, Covered
+
+WIDTH, HEIGHT = 420.0, 250.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 22.0, 30.0, 38.0
+COLOURS = 4
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From low to high; in per cent if the values are shares."""
+
+    label: str
+    low: float
+    high: float
+    percent: bool = False
+
+    def ticks(self) -> list[float]:
+        """About five round numbers from low to high."""
+        span = self.high - self.low
+        if span <= 0:
+            return [self.low]
+        rough = span / 5
+        unit = 10 ** floor(log10(rough))
+        step = next(unit * k for k in (1, 2, 5, 10) if unit * k >= rough * 0.999)
+        first = int(-(-self.low // step)) if self.low % step else round(self.low / step)
+        found = []
+        while (value := first * step) <= self.high + 1e-9 * span:
+            found.append(value)
+            first += 1
+        return found
+
+    def told(self, value: float) -> str:
+        if self.percent:
+            return f"{100 * value:.4g} %"
+        return f"{value:.4g}"
+
+
+def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Points], steps: bool = False) -> str:
+    """A line for each of at most four series; their names stand above."""
+    marks = []
+    for k, points in enumerate(series.values()):
+        path = _path([(_x(x, a), _y(y, b)) for a, b in points])
+        marks.append(f'<path class="line" style="stroke:var(--c{k % COLOURS + 1})" d="{path}"/>')
+        if len(points) == 1:
+            (a, b), *_ = points
+            marks.append(_dot(_x(x, a), _y(y, b), k))
+    return _chart(title, x, y, list(series), marks)
+
+
+def reliability(title: str, before: Sequence[Bin], after: Sequence[Bin]) -> str:
+    """Share right against how sure, before and after temperature scaling; the diagonal is honest."""
+    axis = Axis("how sure", 0, 1, percent=True)
+    right = Axis("share right", 0, 1, percent=True)
+    marks = [
+        f'<path class="guide" d="{_path([(_x(axis, 0), _y(right, 0)), (_x(axis, 1), _y(right, 1))])}"/>'
+    ]
+    largest = max([one.count for one in (*before, *after)], default=1)
+    for k, bins in enumerate((before, after)):
+        points = [(_x(axis, one.confidence), _y(right, one.accuracy)) for one in bins]
+        marks.append(f'<path class="line" style="stroke:var(--c{k + 1})" d="{_path(points)}"/>')
+        for (a, b), one in zip(points, bins, strict=True):
+            told = f"{one.count} images, {one.confidence:.1%} sure, {one.accuracy:.1%} right"
+            marks.append(_dot(a, b, k, 2 + 4 * (one.count / largest) ** 0.5, told))
+    return _chart(title, axis, right, ["before", "after temperature scaling"], marks)
+
+
+def withheld(title: str, found: Sequence[Covered]) -> str:
+    """Accuracy of the answers that are given, by the share of images that are answered."""
+    points = [(one.share, one.accuracy) for one in found]
+    if len(points) > 300:  # as many as there are pixels
+        points = [points[len(points) * k // 300] for k in range(300)] + [points[-1]]
+    low = min((accuracy for share, accuracy in points if share > 0.02), default=0.0)
+    low = max(0.0, floor(low * 10) / 10 - (0.1 if low * 10 == floor(low * 10) else 0))
+    x = Axis("share of images answered, the surest first", 0, 1, percent=True)
+    y = Axis("share of the answers right", low, 1, percent=True)
+    shown = [(a, max(b, low)) for a, b in points]
+    return lines(title, x, y, {"accuracy": shown})
+
+
+def _chart(title: str, x: Axis, y: Axis, names: Sequence[str], marks: Sequence[str]) -> str:
+    parts = [
+        f'<svg class="chart" role="img" aria-label={quoteattr(title)} '
+        f'viewBox="0 0 {WIDTH:g} {HEIGHT:g}" xmlns="http://www.w3.org/2000/svg">',
+        f"<title>{escape(title)}</title>",
+    ]
+    for value in y.ticks():
+        high = _y(y, value)
+        parts.append(f'<path class="grid" d="M{LEFT:g} {high:.1f}H{WIDTH - RIGHT:g}"/>')
+        parts.append(_text(LEFT - 6, high + 4, y.told(value), "end"))
+    for value in x.ticks():
+        parts.append(_text(_x(x, value), HEIGHT - BOTTOM + 16, x.told(value), "middle"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x.label, "middle"))
+    if len(names) > 1:
+        at = LEFT
+        for k, name in enumerate(names):
+            parts.append(
+                f'<path class="line" style="stroke:var(--c{k % COLOURS + 1})" d="M{at:.1f} 10h14"/>'
+            )
+            parts.append(_text(at + 18, 14, name, "start"))
+            at += 32 + 6.4 * len(name)
+    else:
+        parts.append(_text(LEFT, 14, y.label, "start"))
+    return "\n".join([*parts, *marks, "</svg>"])
+
+
+def _x(axis: Axis, value: float) -> float:
+    return LEFT + (WIDTH - LEFT - RIGHT) * _part(axis, value)
+
+
+def _y(axis: Axis, value: float) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _part(axis, value)
+
+
+def _part(axis: Axis, value: float) -> float:
+    span = axis.high - axis.low
+    return (value - axis.low) / span if span > 0 else 0.5
+
+
+def _path(points: Points) -> str:
+    return "".join(f"{'L' if k else 'M'}{a:.1f} {b:.1f}" for k, (a, b) in enumerate(points))
+
+
+def _dot(x: float, y: float, colour: int, radius: float = 3.0, told: str = "") -> str:
+    inside = f"<title>{escape(told)}</title>" if told else ""
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" '
+        f'style="fill:var(--c{colour % COLOURS + 1})">{inside}</circle>'
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -1,0 +1,199 @@
+"""The page itself: what is told, gathered from a judged model, and the HTML that `template.html` makes.
+
+Everything that comes from outside (class and file names, notes, commands) is escaped by the template.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import inceptive
+from inceptive import metrics
+from inceptive.account import Account
+from inceptive.data.source import Data, Samples
+from inceptive.draw import draw_net
+from inceptive.report import charts
+from inceptive.report.pictures import thumbnail
+
+WORST, UNSURE, EXAMPLES = 12, 12, 4
+"""Pictures of confident errors, of doubt, and of each class."""
+SHOWN_CLASSES, SHOWN_FILES = 20, 100
+"""Classes with pictures and a row in the matrix; files that are listed by name."""
+TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
+"""Accuracies that somebody may want of the answers that are given."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a page is made of. judged: see `evaluate.judge.judge`; plain and scaled (N, K) are the
+    probabilities of `samples` before and after temperature scaling. history: rows of training, if
+    they are known; command: what was typed."""
+
+    model: str
+    data: Data
+    split: str
+    samples: Samples
+    plain: np.ndarray
+    scaled: np.ndarray
+    judged: Mapping[str, Any]
+    made: Account
+    command: str
+    history: Sequence[Mapping[str, Any]] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def page(told: Told) -> str:
+    """The page as HTML. Raises nothing for pictures that can no longer be read."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": _percent, "number": lambda n: f"{n:,}"}
+    source = files("inceptive.report").joinpath("template.html").read_text(encoding="utf-8")
+    return environment.from_string(source).render(**_values(told))
+
+
+def _values(told: Told) -> dict[str, Any]:
+    labels, classes = told.samples.labels, told.data.classes
+    covered = metrics.coverage(told.scaled, labels)
+    confidence = told.scaled.max(axis=1)
+    best = told.scaled.argmax(axis=1)
+    wrong = np.flatnonzero(best != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:WORST]
+    unsure = np.argsort(confidence, kind="stable")[:UNSURE]
+    return {
+        "told": told,
+        "judged": told.judged,
+        "version": inceptive.__version__,
+        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "wrong": len(wrong),
+        "worst": [_answer(told, int(k)) for k in worst],
+        "unsure": [_answer(told, int(k)) for k in unsure],
+        "matrix": _matrix(told.judged) if len(classes) <= SHOWN_CLASSES else [],
+        "mixed_up": _mixed_up(told.judged) if len(classes) > SHOWN_CLASSES else [],
+        "reliability": charts.reliability(
+            "How often it is right for how sure it is",
+            metrics.reliability(told.plain, labels),
+            metrics.reliability(told.scaled, labels),
+        ),
+        "withheld": charts.withheld("How right it is if the least sure go unanswered", covered),
+        "targets": _targets(covered),
+        "counts": _counts(told.data),
+        "examples": _examples(told) if len(classes) <= SHOWN_CLASSES else [],
+        "unreadable": told.data.unreadable[:SHOWN_FILES],
+        "more_unreadable": max(0, len(told.data.unreadable) - SHOWN_FILES),
+        "curves": _curves(told.history),
+        "drawing": draw_net(told.made),
+        "grey": told.made.net.channels == 1,
+    }
+
+
+def _answer(told: Told, index: int) -> dict[str, Any]:
+    """One picture and what the model says of it."""
+    probs = told.scaled[index]
+    order = np.argsort(-probs, kind="stable")[:2]
+    names = _names(told)
+    return {
+        "picture": thumbnail(told.samples, index, told.data.channels),
+        "file": told.samples.name(index),
+        "short": _short(told.samples.name(index)),
+        "is": told.data.classes[told.samples.labels[index]],
+        "right": int(order[0]) == int(told.samples.labels[index]),
+        "said": [(names[k], float(probs[k])) for k in order],
+    }
+
+
+def _short(name: str) -> str:
+    """A path by its last folder and its file: what tells pictures apart."""
+    return "/".join(Path(name).parts[-2:])
+
+
+def _names(told: Told) -> tuple[str, ...]:
+    """Classes of the data, then those that only the model knows."""
+    spare = told.scaled.shape[1] - len(told.data.classes)
+    return (*told.data.classes, *(f"(other {k + 1})" for k in range(spare)))
+
+
+def _matrix(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for one, counts in zip(judged["classes"], judged["confusion"], strict=True):
+        total = max(1, sum(counts))
+        rows.append({"label": one["label"], "cells": [(n, n / total) for n in counts]})
+    return rows
+
+
+def _mixed_up(judged: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """The classes taken for one another most often: true, answered, how often."""
+    matrix = np.array(judged["confusion"])
+    np.fill_diagonal(matrix, 0)
+    names = [one["label"] for one in judged["classes"]]
+    order = np.argsort(-matrix, axis=None, kind="stable")[:20]
+    pairs = [np.unravel_index(k, matrix.shape) for k in order]
+    return [(names[a], names[b], int(matrix[a, b])) for a, b in pairs if matrix[a, b]]
+
+
+def _targets(covered: Sequence[metrics.Covered]) -> list[tuple[float, metrics.Covered | None]]:
+    """For each target above what it reaches anyway, the answers that reach it."""
+    whole = covered[-1].accuracy
+    wanted = [target for target in TARGETS if target > whole]
+    return [(target, metrics.abstain(list(covered), target)) for target in wanted]
+
+
+def _counts(data: Data) -> list[tuple[str, list[int]]]:
+    counts = {split: data.counts(split) for split in data.splits}
+    return [
+        (name, [int(counts[split][k]) for split in counts]) for k, name in enumerate(data.classes)
+    ]
+
+
+def _examples(told: Told) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(class, [(picture, file), ...]) from what it was trained on, or is judged on."""
+    data = told.data
+    samples = data.splits["train"] if len(data.splits.get("train", ())) else told.samples
+    found = []
+    for k, name in enumerate(data.classes):
+        chosen = np.flatnonzero(samples.labels == k)[:EXAMPLES]
+        shown = [(thumbnail(samples, int(i), data.channels), samples.name(int(i))) for i in chosen]
+        found.append((name, shown))
+    return found
+
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Loss of each head, accuracy and learning rate over the epochs."""
+    rows = [{key: float(row[key]) for key in row if row[key] not in ("", None)} for row in history]
+    if not rows:
+        return []
+    first, last = rows[0]["epoch"], rows[-1]["epoch"]
+    x = charts.Axis("epoch", min(first, last - 1), last)
+    found = []
+    heads = [key for key in rows[0] if key.startswith("loss_aux")]
+    losses = {"training": "loss", "validation": "val_loss"} | {
+        key.removeprefix("loss_"): key for key in heads[:2]
+    }
+    for title, label, chosen, percent in (
+        ("Loss over the epochs", "loss", losses, False),
+        ("Accuracy over the epochs", "top-1", {"training": "top1", "validation": "val_top1"}, True),
+        ("Learning rate over the epochs", "learning rate", {"learning rate": "lr"}, False),
+    ):
+        series = {
+            name: [(row["epoch"], row[key]) for row in rows if key in row]
+            for name, key in chosen.items()
+            if key in rows[0]
+        }
+        values = [value for points in series.values() for _, value in points]
+        if not values:
+            continue
+        low = min(0.0, *values) if not percent else max(0.0, min(values) - 0.05)
+        high = max(values) * 1.05 if not percent else 1.0
+        found.append(charts.lines(title, x, charts.Axis(label, low, high or 1.0, percent), series))
+    return found
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return "–" if share != share else f"{100 * share:.{digits}f} %"

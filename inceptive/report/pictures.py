@@ -1,0 +1,28 @@
+"""Small pictures inside a page: thumbnails as data addresses."""
+
+import base64
+import io
+
+from PIL import Image
+
+from inceptive.data.source import Samples
+from inceptive.errors import InceptiveError
+from inceptive.images import decode
+
+SIDE = 144
+
+
+def thumbnail(samples: Samples, index: int, channels: int) -> str:
+    """Picture `index`, whole, its longer side at most SIDE pixels, as a data: address of a JPEG.
+
+    "" if it can no longer be read: a page is no place to fail for a picture.
+    """
+    try:
+        image = decode(samples.source(index), channels, SIDE)
+    except InceptiveError:
+        return ""
+    if max(image.size) > SIDE:
+        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
