@@ -93,9 +93,7 @@ def why(record: Record) -> str:
 
 
 def _written(out: Path, record: Record) -> str:
-    paths = [out / record.file]
-    if record.engine == "openvino":
-        paths.append(paths[0].with_suffix(".bin"))
+    paths = records.files(out / record.file)
     size = sum(path.stat().st_size for path in paths)
     return f"{' and '.join(map(str, paths))} ({size / 1e6:.1f} MB)"
 

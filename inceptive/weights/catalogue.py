@@ -63,7 +63,16 @@ def published_labels(published: Published) -> tuple[str, ...]:
     """Class names in the order in which the checkpoint counts them."""
     if not published.labels:
         return tuple(f"class {k}" for k in range(published.classes))
-    path = files("inceptive.weights").joinpath("labels", f"{published.labels}.txt")
+    return _labels(published.labels)
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """ImageNet's 1,000 class names in the order in which nets count them."""
+    return _labels("imagenet")
+
+
+def _labels(name: str) -> tuple[str, ...]:
+    path = files("inceptive.weights").joinpath("labels", f"{name}.txt")
     return tuple(path.read_text().splitlines())
 
 

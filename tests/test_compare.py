@@ -1,0 +1,273 @@
+"""`inceptive compare`: what images prove that only one of two models gets right, and what each costs."""
+
+import csv
+import importlib.util
+import io
+import json
+import shutil
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from conftest import command
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from inceptive import nets
+from inceptive.account import account
+from inceptive.classifier import Classifier
+from inceptive.compare.pairs import mcnemar, pair, paired_interval
+from inceptive.compare.peers import open_peer
+from inceptive.errors import InceptiveError
+
+with_torchvision = pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is None, reason="torchvision is not installed"
+)
+with_timm = pytest.mark.skipif(
+    importlib.util.find_spec("timm") is None, reason="timm is not installed"
+)
+
+
+# Pairs
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_p_is_that_of_a_fair_coin(only_first, only_second):
+    count = only_first + only_second
+    expected = binomtest(only_first, count).pvalue if count else 1.0
+    assert mcnemar(only_first, only_second) == pytest.approx(expected, rel=1e-9)
+
+
+def test_p_of_many_images_is_found_without_overflow():
+    assert mcnemar(25_000, 25_000) == 1.0
+    expected = binomtest(24_000, 50_000).pvalue
+    assert mcnemar(24_000, 26_000) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_pair_counts_what_both_one_and_neither_got_right():
+    first = np.array([1, 1, 1, 0, 0, 0, 1, 0], dtype=bool)
+    second = np.array([1, 0, 1, 1, 1, 0, 1, 1], dtype=bool)
+    found = pair(first, second)
+    assert (found.both, found.only_first, found.only_second, found.neither) == (3, 1, 3, 1)
+    assert found.difference == 2 / 8 == second.mean() - first.mean()
+    assert found.interval[0] < found.difference < found.interval[1]
+    assert found.p == pytest.approx(binomtest(1, 4).pvalue)
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0.05, 0.05), (0.02, 0.1), (0.0, 0.03)])
+@pytest.mark.parametrize("count", [40, 656])
+def test_the_interval_holds_the_true_difference_as_often_as_it_promises(
+    only_first, only_second, count
+):
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(
+        count, [only_first, only_second, 1 - only_first - only_second], size=4000
+    )
+    intervals = np.array([paired_interval(int(b), int(c), count) for b, c, _ in drawn])
+    true = only_second - only_first
+    held = ((intervals[:, 0] <= true) & (true <= intervals[:, 1])).mean()
+    assert held > 0.93
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def worse(trained, tmp_path_factory):
+    """The trained model with its answers turned round."""
+    folder = tmp_path_factory.mktemp("worse") / "model"
+    clf = Classifier.load(trained[0])
+    with torch.no_grad():
+        for parameter in (clf.model.fc.weight, clf.model.fc.bias):
+            parameter.copy_(parameter.flip(0))
+    clf.save(folder)
+    return folder
+
+
+def compared(*words):
+    done = command("compare", *words, "--seconds", 0, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def test_a_model_and_its_copy_do_not_differ(trained, stripes, tmp_path):
+    copy = shutil.copytree(trained[0], tmp_path / "copy")
+    told, _ = compared(trained[0], copy, stripes)
+    one, other = told["models"]
+    assert {k: v for k, v in one.items() if k in ("top1", "params", "macs", "bytes")} == {
+        k: v for k, v in other.items() if k in ("top1", "params", "macs", "bytes")
+    }
+    [between] = told["pairs"]
+    assert (between["difference"], between["p"], told["disagreements"]) == (0, 1, 0)
+    assert told["count"] == 12 and told["split"] == "test"
+
+
+def test_a_model_that_answers_the_other_way_round_is_told_apart(trained, worse, stripes, tmp_path):
+    out = tmp_path / "out"
+    told, said = compared(trained[0], worse, stripes, "--split", "all", "--out", out)
+    [between] = told["pairs"]
+    assert between["first"] == str(trained[0]) and between["only_second"] <= 3
+    assert between["difference"] < -0.8 and between["interval"][1] < 0 and between["p"] < 1e-9
+    assert told["disagreements"] == 60 == between["only_first"] + between["only_second"]
+    assert told == json.loads((out / "compare.json").read_text()) and "written" in said
+    rows = list(csv.DictReader(io.StringIO((out / "disagreements.csv").read_text())))
+    assert len(rows) == 60
+    for row in rows:
+        assert {row[str(trained[0])], row[str(worse)]} == {"across", "down"}
+        assert 0.5 <= float(row[f"prob of {worse}"]) <= 1
+
+
+def test_accuracy_is_evaluates_and_cost_is_the_tables(trained, worse, stripes):
+    told, _ = compared(trained[0], worse, stripes)
+    single = json.loads(command("evaluate", trained[0], stripes, "--json").stdout)
+    mine = told["models"][0]
+    for key in ("top1", "top1_interval", "balanced_accuracy", "loss_scaled"):
+        assert mine[key] == single[key]
+    made = account(nets.find("googlenet.bn")(2, channels=1), 32)
+    assert (mine["params"], mine["macs"]) == (made.params, made.macs)
+    assert mine["bytes"] == (trained[0] / "model.safetensors").stat().st_size
+    assert mine["latency_ratio"] == mine["throughput_ratio"] == 1
+    for one in told["models"]:
+        assert one["ms_per_image"] > 0 and one["images_per_second"] > 0
+
+
+def test_the_table_is_for_people(trained, worse, stripes):
+    done = command("compare", trained[0], worse, stripes, "--seconds", 0)
+    assert done.returncode == 0, done.stderr
+    assert "12 test images" in done.stdout and "95 % interval" in done.stdout
+    assert f"{trained[0]} | {worse}" in done.stdout and "McNemar" in done.stdout
+
+
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))),
+    reason="the extra `export` is not installed",
+)
+def test_an_exported_file_stands_beside_its_model(trained, stripes, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "model")
+    assert command("export", folder, "--to", "onnx").returncode == 0
+    told, _ = compared(folder, folder / "model.f32.onnx", stripes)
+    torchs, onnxs = told["models"]
+    assert (torchs["params"], torchs["macs"]) == (onnxs["params"], onnxs["macs"])
+    assert onnxs["bytes"] == (folder / "model.f32.onnx").stat().st_size
+    assert told["disagreements"] == 0
+
+
+def test_what_cannot_be_compared_is_said_in_one_line(trained, stripes, tmp_path):
+    done = command("compare", trained[0], stripes)
+    assert done.returncode == 2 and "at least two models" in done.stderr
+    done = command("compare", trained[0], trained[0], stripes)
+    assert done.returncode == 1 and "named twice" in done.stderr
+    done = command("compare", trained[0], tmp_path / "none", stripes)
+    assert done.returncode == 1 and "none" in done.stderr and "Traceback" not in done.stderr
+
+
+# Peers
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """torchvision's ResNet-18 for two classes, with weights in a file."""
+    from inceptive.bench.peers import package
+
+    torch.manual_seed(0)
+    model = package("torchvision.models").resnet18(num_classes=2).eval()
+    path = tmp_path_factory.mktemp("peer") / "two.pth"
+    torch.save(model.state_dict(), path)
+    return model, path
+
+
+@with_torchvision
+def test_a_peers_net_is_compared_with_weights_at_hand(trained, resnet, stripes):
+    name = f"torchvision:resnet18@{resnet[1]}"
+    told, _ = compared(trained[0], name, stripes)
+    theirs = told["models"][1]
+    assert theirs["model"] == name and 0 <= theirs["top1"] <= 1
+    assert theirs["params"] == sum(one.numel() for one in resnet[0].parameters())
+    assert theirs["bytes"] == resnet[1].stat().st_size
+    assert len(told["pairs"]) == 1
+
+
+@with_torchvision
+def test_a_peers_logits_are_its_own(resnet):
+    engine = open_peer(f"torchvision:resnet18@{resnet[1]}", ("across", "down"))
+    shown = engine.preprocessing
+    assert (shown.size, shown.resize, shown.interpolation) == (224, 256, "bilinear")
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 224, 224), dtype=np.uint8)
+    mean, std = (torch.tensor(one).view(3, 1, 1) for one in (shown.mean, shown.std))
+    assert shown.mean == (0.485, 0.456, 0.406)
+    with torch.inference_mode():
+        expected = resnet[0]((torch.from_numpy(images) / 255 - mean) / std).numpy()
+    np.testing.assert_allclose(engine.logits(images), expected, atol=1e-4)
+
+
+@with_torchvision
+@pytest.mark.parametrize("name", ["resnet18", "vgg16", "googlenet"])
+def test_counts_are_those_that_torchvision_states(name, monkeypatch):
+    from inceptive.bench.peers import package
+
+    models = package("torchvision.models")
+    weights = models.get_model_weights(name).DEFAULT
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: None)
+    made = models.get_model
+
+    def fresh(name, weights=None, **more):
+        return made(name, **({"init_weights": False} if name == "googlenet" else {}))
+
+    monkeypatch.setattr(models, "get_model", fresh)
+    engine = open_peer(f"torchvision:{name}", ())
+    assert len(engine.labels) == 1000
+    params = engine.params
+    if name == "googlenet":  # torchvision states them without the heads, which fresh ones have
+        params -= sum(p.numel() for key, p in engine.model.named_parameters() if "aux" in key)
+    assert params == weights.meta["num_params"]
+    assert engine.macs() / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.006)
+
+
+@with_timm
+def test_a_net_of_timm_is_compared_with_weights_at_hand(tmp_path):
+    from safetensors.torch import save_file
+
+    from inceptive.bench.peers import package
+
+    torch.manual_seed(0)
+    model = package("timm").create_model("resnet10t", num_classes=3).eval()
+    save_file(model.state_dict(), tmp_path / "three.safetensors")
+    engine = open_peer(f"timm:resnet10t@{tmp_path}/three.safetensors", ("a", "b", "c"))
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 176, 176), dtype=np.uint8)
+    assert engine.logits(images).shape == (2, 3) and engine.preprocessing.size == 176
+    np.testing.assert_allclose(engine.probs(images).sum(1), 1, atol=1e-6)
+
+
+@with_torchvision
+def test_a_peer_that_knows_other_classes_tells_only_its_cost(trained, stripes, monkeypatch):
+    from inceptive.bench.peers import package
+
+    models = package("torchvision.models")
+    made = models.get_model
+    monkeypatch.setattr(models, "get_model", lambda name, **_: made(name))
+    told, said = compared(trained[0], "torchvision:squeezenet1_1", stripes)
+    assert "torchvision:squeezenet1_1 does not know across, down: only its cost" in said
+    theirs = told["models"][1]
+    assert "top1" not in theirs and theirs["params"] == 1_235_496 and told["pairs"] == []
+
+
+@with_torchvision
+def test_what_is_wrong_with_a_peer_is_said_in_one_line(resnet, tmp_path, monkeypatch):
+    (tmp_path / "text.pth").write_text("no weights")
+    for name, told in (
+        ("torchvision:resnet19", "torchvision has no classifier resnet19"),
+        (f"torchvision:resnet18@{tmp_path}/none.pth", "there is no such file"),
+        (f"torchvision:resnet18@{tmp_path}/text.pth", "cannot be read as weights"),
+        (f"torchvision:resnet34@{resnet[1]}", "does not fit a net of 2 classes"),
+    ):
+        with pytest.raises(InceptiveError, match=told):
+            open_peer(name, ("a", "b"))
+
+    def offline(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(InceptiveError, match=r"no network.*weights at hand: .*resnet18@FILE"):
+        open_peer("torchvision:resnet18", ("a", "b"))
