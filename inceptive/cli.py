@@ -14,9 +14,11 @@ import typer
 
 from inceptive.commands import (
     bench,
+    compare,
     draw,
     early_exit,
     evaluate,
+    explain,
     export,
     nets,
     predict,
@@ -49,7 +51,20 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
     return stopped
 
 
-for module in (nets, table, trace, draw, train, evaluate, predict, early_exit, export, bench):
+for module in (
+    nets,
+    table,
+    trace,
+    draw,
+    train,
+    evaluate,
+    explain,
+    predict,
+    compare,
+    early_exit,
+    export,
+    bench,
+):
     app.command(name=module.NAME)(stoppable(module.run))
 
 

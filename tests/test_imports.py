@@ -20,8 +20,9 @@ ROWS = [
     ["model"],
     ["weights"],
     ["classifier"],
-    ["train", "evaluate", "export"],
+    ["train", "evaluate", "explain", "export"],
     ["bench"],
+    ["compare", "report"],
     ["commands"],
     ["cli"],
 ]
@@ -50,6 +51,8 @@ OPTIONAL = {
     "onnxruntime": "export/onnx_runtime.py",
     "openvino": "export/open_vino.py",
     "nncf": "export/open_vino.py",
+    "captum": "explain/attribution.py",
+    "matplotlib": "explain/figures.py",
 }
 
 

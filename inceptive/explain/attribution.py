@@ -1,0 +1,90 @@
+"""Where in an image an answer comes from: Grad-CAM and occlusion, through captum."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from inceptive.classifier import Classifier
+from inceptive.errors import InceptiveError
+
+
+def package() -> Any:
+    """captum.attr. Raises InceptiveError without it."""
+    try:
+        import captum.attr
+    except ImportError:
+        raise InceptiveError(
+            "gradcam and occlusion need captum: pip install 'inceptive[explain]'"
+        ) from None
+    return captum.attr
+
+
+def last_maps(classifier: Classifier) -> str:
+    """The part whose maps the classifier averages: where Grad-CAM looks unless told otherwise."""
+    net = classifier.model.net
+    size = classifier.preprocessing.size
+    found = ""
+    with torch.inference_mode():
+        zeros = torch.zeros(1, net.channels, size, size, device=_device(classifier))
+        for name, output in (
+            classifier.model.eval().endpoints(zeros, [n for n, _ in net.body]).items()
+        ):
+            if output.ndim == 4 and output.shape[2] > 1:
+                found = name
+    if not found:
+        raise InceptiveError(f"{net.name} has no maps larger than one pixel at {size} px")
+    return found
+
+
+def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) -> np.ndarray:
+    """How much each place speaks for class `label`: (S, S) of float32, 0 and more.
+
+    The maps of `layer`, each weighed by the mean of its gradient, summed, what speaks against left
+    out, and enlarged (Selvaraju et al., arXiv:1610.02391, equations 1 and 2). square: (C, S, S) of
+    uint8. Raises InceptiveError without captum, or for a layer without maps.
+    """
+    attr = package()
+    model = classifier.model.eval()
+    known = [name for name, _ in model.net.body]
+    if layer not in known:
+        raise InceptiveError(f"{model.net.name} has no part {layer}; there are: {', '.join(known)}")
+    explained = attr.LayerGradCam(model, model.get_submodule(layer))
+    x = _shown(classifier, square).requires_grad_()
+    found = explained.attribute(x, target=label, relu_attributions=True).detach()
+    if found.ndim != 4:
+        raise InceptiveError(f"{layer} gives numbers, no maps; name a part before the classifier")
+    large = F.interpolate(found.float(), square.shape[1:], mode="bilinear", align_corners=False)
+    return np.asarray(large[0, 0].cpu().numpy())
+
+
+def occlusion(
+    classifier: Classifier, square: np.ndarray, label: int, window: int, stride: int
+) -> np.ndarray:
+    """What covering each place takes from the logit of class `label`: (S, S) of float32.
+
+    A square of `window` pixels of the mean colour is moved by `stride`; each place has the mean over
+    the windows that cover it (Zeiler and Fergus, arXiv:1311.2901, section 4.2).
+    """
+    attr = package()
+    model = classifier.model.eval()
+    channels = square.shape[0]
+    with torch.inference_mode():
+        found = attr.Occlusion(model).attribute(
+            _shown(classifier, square),
+            sliding_window_shapes=(channels, window, window),
+            strides=(channels, stride, stride),
+            target=label,
+            baselines=0,  # the mean, once normalised
+            perturbations_per_eval=16,
+        )
+    return np.asarray(found[0].mean(dim=0).float().cpu().numpy())
+
+
+def _shown(classifier: Classifier, square: np.ndarray) -> torch.Tensor:
+    return classifier.normalise(torch.from_numpy(square[None]).to(_device(classifier)))
+
+
+def _device(classifier: Classifier) -> torch.device:
+    return next(classifier.model.parameters()).device

@@ -1,0 +1,201 @@
+"""Pictures of what a net looks for, by climbing the gradient of an activation with the image.
+
+Feature visualisation begins with noise (Olah, Mordvintsev and Schubert, distill.pub 2017): the image is
+kept as a spectrum whose frequencies weigh alike, in colours that natural images have independently of
+each other, and is shifted and scaled a little at each step, so that no single pixel can carry the
+answer. DeepDream begins with a photograph and grows what is in it, from coarse to fine.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from inceptive.classifier import Classifier
+from inceptive.errors import InceptiveError
+
+Progress = Callable[[int, int], None]
+
+CONTRAST = 0.04
+"""Of the spectrum of the noise to begin with: neither flat nor black and white."""
+LEAK = 0.1
+"""Of a gradient that ReLU would stop, the share that passes while a target is silent."""
+COLOURS = ((0.37, 0.0, 0.0), (0.26, 0.14, 0.0), (0.25, 0.2, 0.08))
+"""Red, green and blue from three independent values: the Cholesky factor of the covariance of pixels of
+0-1 in scikit-learn's two photographs."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to grow: a channel of a layer, all of a layer (channel None), or a logit of the last."""
+
+    layer: str
+    channel: int | None = None
+
+
+def visualise(
+    classifier: Classifier,
+    target: Target,
+    steps: int = 256,
+    side: int | None = None,
+    seed: int = 0,
+    lr: float = 0.05,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """An image (S, S, C) of uint8 that excites `target` as much as the search finds.
+
+    Raises InceptiveError if there is no such layer or channel.
+    """
+    shown = classifier.preprocessing
+    classifier.model.eval()
+    side = side or shown.size
+    generator = torch.Generator().manual_seed(seed)
+    frequencies = _frequencies(side)
+    spectrum = CONTRAST * torch.randn((shown.channels, *frequencies.shape, 2), generator=generator)
+    spectrum.requires_grad_()
+    optimizer = torch.optim.Adam([spectrum], lr)
+    for step in range(steps):
+        image = _image(spectrum, frequencies, side)
+        moved = _moved(image[None], generator, side)
+        score = _score(classifier, target, moved)
+        [gradient] = torch.autograd.grad(score, spectrum, retain_graph=True)
+        if not gradient.any():  # the target is silent
+            with _Leaking():
+                score = _score(classifier, target, moved)
+            [gradient] = torch.autograd.grad(score, spectrum)
+        spectrum.grad = -gradient
+        optimizer.step()
+        if progress:
+            progress(step + 1, steps)
+    with torch.no_grad():
+        return _bytes(_image(spectrum, frequencies, side))
+
+
+def deepdream(
+    classifier: Classifier,
+    target: Target,
+    picture: np.ndarray,
+    octaves: int = 4,
+    scale: float = 1.4,
+    steps: int = 20,
+    lr: float = 0.015,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """`picture` (H, W, C) of uint8 with what excites `target` grown in it, from coarse to fine.
+
+    Each octave is `scale` times as large as the one before. Raises InceptiveError as `visualise`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    photo = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    height, width = photo.shape[2:]
+    least = classifier.preprocessing.size // 2
+    sizes = [(round(height / scale**k), round(width / scale**k)) for k in reversed(range(octaves))]
+    sizes = [one for one in sizes if min(one) >= least] or [(height, width)]
+    grown = torch.zeros_like(F.interpolate(photo, sizes[0], mode="area"))
+    for number, size in enumerate(sizes):
+        grown = F.interpolate(grown, size, mode="bicubic", align_corners=False)
+        base = F.interpolate(photo, size, mode="area") if size != (height, width) else photo
+        image = (base + grown).clamp(0, 1)
+        for step in range(steps):
+            image = image.detach()
+            right, down = (int(torch.randint(-16, 17, (), generator=generator)) for _ in range(2))
+            rolled = torch.roll(image, (down, right), (2, 3)).requires_grad_()
+            score = _score(classifier, target, rolled)
+            [gradient] = torch.autograd.grad(score, rolled)
+            gradient = torch.roll(gradient, (-down, -right), (2, 3))
+            image = (image + lr * gradient / (gradient.abs().mean() + 1e-8)).clamp(0, 1)
+            if progress:
+                progress(number * steps + step + 1, len(sizes) * steps)
+        grown = image.detach() - base
+    return _bytes((photo + grown)[0])
+
+
+def activation(classifier: Classifier, target: Target, image: np.ndarray) -> float:
+    """What `target` makes of an image (H, W, C) of uint8: the value that the search raises."""
+    x = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        return float(_score(classifier, target, x))
+
+
+def _score(classifier: Classifier, target: Target, images: Tensor) -> Tensor:
+    """Mean of the target over images (N, C, H, W) of 0-1: of a channel, or of squares of all."""
+    shown = classifier.preprocessing
+    mean, std = (torch.tensor(one).view(-1, 1, 1) for one in (shown.mean, shown.std))
+    device = next(classifier.model.parameters()).device
+    x = ((images - mean) / std).to(device)
+    found = classifier.model.endpoints(x, [target.layer])[target.layer]
+    if target.channel is None:
+        return found.square().mean()
+    if not 0 <= target.channel < found.shape[1]:
+        raise InceptiveError(f"{target.layer} has channels 0 to {found.shape[1] - 1}")
+    score = found[:, target.channel].mean()
+    # Logits mean what they are above each other: all of them raised alike change no answer.
+    return score - found.mean() if found.ndim == 2 else score
+
+
+class _Relu(torch.autograd.Function):
+    """ReLU that lets a part of the gradient through where it is shut."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x > 0)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        [open_] = ctx.saved_tensors
+        return torch.where(open_, gradients[0], LEAK * gradients[0])
+
+
+class _Leaking(TorchFunctionMode):
+    """Every ReLU as `_Relu`: a channel that noise does not excite has no gradient to climb else."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (F.relu, torch.relu, torch.relu_):
+            return _Relu.apply(args[0])  # type: ignore[no-untyped-call]
+        return func(*args, **(kwargs or {}))
+
+
+def _frequencies(side: int) -> Tensor:
+    """Cycles in a pixel of each entry of a real spectrum: (side, side // 2 + 1)."""
+    rows, columns = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None]
+    return torch.sqrt(rows**2 + columns**2)
+
+
+def _image(spectrum: Tensor, frequencies: Tensor, side: int) -> Tensor:
+    """(C, side, side) of 0-1 from a spectrum (C, side, side // 2 + 1, 2)."""
+    scaled = torch.view_as_complex(spectrum) / frequencies.clamp(min=1 / side)
+    plane = torch.fft.irfft2(scaled, s=(side, side), norm="ortho")
+    if plane.shape[0] == 3:
+        plane = torch.einsum("ij,jhw->ihw", torch.tensor(COLOURS) / COLOURS[0][0], plane)
+    return torch.sigmoid(plane)
+
+
+def _moved(images: Tensor, generator: torch.Generator, side: int) -> Tensor:
+    """Shifted by a sixteenth of its side at most; every other time, as drawn, turned and scaled too.
+
+    To turn and scale smooths, and a net must not be pleased by what is seen only when smoothed.
+    """
+
+    def drawn(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator))
+
+    right, down = drawn(-1 / 16, 1 / 16), drawn(-1 / 16, 1 / 16)
+    if drawn(0, 1) < 0.5:
+        return torch.roll(images, (round(down * side), round(right * side)), (2, 3))
+    scale, turn = drawn(0.9, 1.1), drawn(-0.09, 0.09)  # five degrees
+    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    theta = torch.tensor([[[cos, -sin, 2 * right], [sin, cos, 2 * down]]], dtype=torch.float32)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _bytes(image: Tensor) -> np.ndarray:
+    """(C, H, W) of 0-1 to (H, W, C) of uint8."""
+    return np.asarray((image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())

@@ -1,0 +1,118 @@
+"""Explanations as pictures (PNG): heat over an image, sheets of maps, shares of branches."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from inceptive.errors import InceptiveError
+from inceptive.explain.branches import Module
+from inceptive.explain.maps import Channel
+
+COLUMNS = 8
+INCH = 1.35
+"""Side of one small picture."""
+
+
+def overlay(square: np.ndarray, heat: np.ndarray, title: str, unit: str, signed: bool) -> bytes:
+    """The image (C, S, S) of uint8, and beside it the same under heat (S, S) with its scale.
+
+    signed: the middle of the scale is zero.
+    """
+    figure = _figure(8.2, 4.2, title)
+    plain, over = figure.subplots(1, 2, width_ratios=(1, 1.18))
+    picture = _picture(square)
+    most = float(np.abs(heat).max()) or 1.0
+    plain.imshow(picture, **_grey(picture))
+    over.imshow(_as_grey(picture), cmap="gray", vmin=0, vmax=255)
+    colours = {"cmap": "RdBu_r", "vmin": -most} if signed else {"cmap": "inferno", "vmin": 0}
+    shown = over.imshow(heat, alpha=0.6, vmax=most, **colours)
+    figure.colorbar(shown, ax=over, label=unit, fraction=0.046)
+    for axes in (plain, over):
+        axes.set_axis_off()
+    return _png(figure)
+
+
+def sheet(maps: np.ndarray, channels: Sequence[Channel], title: str) -> bytes:
+    """The maps (C, H, W) of `channels`, all on one scale, with their numbers."""
+    rows = -(-len(channels) // COLUMNS)
+    figure = _figure(COLUMNS * INCH, rows * (INCH + 0.2) + 0.5, title)
+    grid = figure.subplots(rows, COLUMNS, squeeze=False)
+    most = max((one.most for one in channels), default=1.0) or 1.0
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, one in zip(grid.flat, channels, strict=False):
+        axes.imshow(maps[one.channel], cmap="viridis", vmin=min(0.0, maps.min()), vmax=most)
+        axes.set_title(f"{one.channel}: {one.mean:.2g}", fontsize=8, pad=2)
+    return _png(figure)
+
+
+def excited(rows: Sequence[tuple[int, Sequence[tuple[np.ndarray, float]]]], title: str) -> bytes:
+    """A row for each channel: the images (C, S, S) that excite it most, with its mean for each."""
+    columns = max(len(images) for _, images in rows)
+    figure = _figure(columns * INCH + 0.6, len(rows) * (INCH + 0.2) + 0.5, title)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for line, (channel, images) in zip(grid, rows, strict=True):
+        for k, (axes, (square, value)) in enumerate(zip(line, images, strict=False)):
+            picture = _picture(square)
+            axes.imshow(picture, **_grey(picture))
+            name = f"{channel}: {value:.2g}" if k == 0 else f"{value:.2g}"
+            axes.set_title(name, fontsize=8, pad=2)
+    return _png(figure)
+
+
+def shares(modules: Sequence[Module], title: str) -> bytes:
+    """A bar for each module, divided by what its branches carry; the share of channels beneath."""
+    names = list(dict.fromkeys(name for one in modules for name in one.share))
+    figure = _figure(7.5, 0.55 * len(modules) + 1.4, title)
+    axes = figure.subplots()
+    for row, one in enumerate(modules):
+        left = below = 0.0
+        total = sum(one.channels.values())
+        for k, name in enumerate(names):
+            if name not in one.share:
+                continue
+            colour = f"C{k}"
+            axes.barh(row, one.share[name], 0.5, left, color=colour, label=name if row == 0 else "")
+            axes.barh(row + 0.33, one.channels[name] / total, 0.12, below, color=colour, alpha=0.5)
+            left, below = left + one.share[name], below + one.channels[name] / total
+    axes.set_yticks(range(len(modules)), [one.name for one in modules])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_xlabel("share of what speaks for and against; thin: share of the channels")
+    axes.legend(ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    return _png(figure)
+
+
+def _figure(wide: float, high: float, title: str) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InceptiveError(
+            "pictures of explanations need matplotlib: pip install 'inceptive[explain]'"
+        ) from None
+    figure = Figure(figsize=(wide, high), dpi=120, layout="constrained")
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    return figure
+
+
+def _png(figure: Any) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def _picture(square: np.ndarray) -> np.ndarray:
+    return square[0] if square.shape[0] == 1 else square.transpose(1, 2, 0)
+
+
+def _as_grey(picture: np.ndarray) -> np.ndarray:
+    return picture if picture.ndim == 2 else picture @ np.array([0.299, 0.587, 0.114])
+
+
+def _grey(picture: np.ndarray) -> dict[str, Any]:
+    return {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}

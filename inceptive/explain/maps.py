@@ -1,0 +1,71 @@
+"""The maps of an endpoint: which channels one image excites, and which images excite a channel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from inceptive.classifier import Classifier
+from inceptive.data.cache import Cache
+from inceptive.data.pictures import in_order
+from inceptive.data.source import Samples
+from inceptive.errors import InceptiveError
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel for one image: its mean, its largest value, and where that stands (row, column)."""
+
+    channel: int
+    mean: float
+    most: float
+    at: tuple[int, int]
+
+
+@torch.inference_mode()
+def maps_of(classifier: Classifier, squares: np.ndarray, layer: str) -> np.ndarray:
+    """The maps of `layer` (N, C, H, W) for preprocessed images (N, C, S, S) of uint8.
+
+    Raises InceptiveError if there is no such endpoint, or it is no longer a map.
+    """
+    classifier.model.eval()
+    device = next(classifier.model.parameters()).device
+    x = classifier.normalise(torch.from_numpy(squares).to(device))
+    found = classifier.model.endpoints(x, [layer])[layer]
+    if found.ndim != 4:
+        raise InceptiveError(f"{layer} gives numbers, no maps; name a part before the classifier")
+    return found.float().cpu().numpy()
+
+
+def strongest(maps: np.ndarray, count: int) -> list[Channel]:
+    """The `count` channels of maps (C, H, W) with the largest mean, largest first."""
+    means = maps.mean(axis=(1, 2))
+    found = []
+    for k in np.argsort(-means, kind="stable")[:count]:
+        row, column = np.unravel_index(int(maps[k].argmax()), maps[k].shape)
+        most = float(maps[k, row, column])
+        found.append(Channel(int(k), float(means[k]), most, (int(row), int(column))))
+    return found
+
+
+def exciting(
+    classifier: Classifier,
+    samples: Samples,
+    layer: str,
+    channels: list[int],
+    count: int,
+    cache: Cache | None = None,
+) -> dict[int, list[tuple[int, float]]]:
+    """For each of `channels` the images whose map has the largest mean: (index, mean), largest first."""
+    means: list[np.ndarray] = []
+    for batch in in_order(samples, classifier.preprocessing, BATCH, cache):
+        means.append(maps_of(classifier, batch, layer)[:, channels].mean(axis=(2, 3)))
+    every = np.concatenate(means)
+    return {
+        channel: [
+            (int(i), float(every[i, k])) for i in np.argsort(-every[:, k], kind="stable")[:count]
+        ]
+        for k, channel in enumerate(channels)
+    }

@@ -1,0 +1,329 @@
+"""`inceptive explain`: heat that points to what it should, maps, branches, and pictures from noise."""
+
+import importlib.util
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import Silent, command
+from PIL import Image, ImageDraw
+from torch.nn import functional as F
+
+import inceptive
+from inceptive.classifier import Classifier
+from inceptive.data.open import open_data
+from inceptive.data.source import Samples, Shares, as_paths
+from inceptive.errors import InceptiveError
+from inceptive.explain import dream
+from inceptive.explain.attribution import gradcam, last_maps, occlusion
+from inceptive.explain.branches import branches
+from inceptive.explain.maps import exciting, maps_of, strongest
+from inceptive.images import Preprocessing
+from inceptive.train import recipe as recipes
+from inceptive.train.loop import train
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("captum") is None, reason="the extra `explain` is not installed"
+)
+RECIPE = """
+net = "googlenet.bn"
+image_size = 64
+epochs = 8
+batch_size = 16
+seed = 1
+[data]
+val = 0.2
+test = 0.2
+[optimizer]
+lr = 0.02
+[aux]
+weight = 0.0
+"""
+LAYER = "inception_4a"  # 4 x 4 at 64 pixels
+
+
+def scene(kind, side, number):
+    """A disc or a cross in the left or right half of a noisy plane."""
+    rng = np.random.default_rng([number, kind == "disc", side == "left"])
+    image = Image.fromarray(rng.integers(90, 130, (64, 64), dtype=np.uint8)).convert("RGB")
+    x, y = rng.integers(13, 19) + (0 if side == "left" else 32), rng.integers(16, 48)
+    draw = ImageDraw.Draw(image)
+    colour = tuple(int(c) for c in rng.integers(200, 256, 3))
+    if kind == "disc":
+        draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=colour)
+    else:
+        draw.line((x - 9, y - 9, x + 9, y + 9), fill=colour, width=4)
+        draw.line((x - 9, y + 9, x + 9, y - 9), fill=colour, width=4)
+    return image
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A net that tells discs from crosses, wherever they are."""
+    root = tmp_path_factory.mktemp("scenes")
+    for kind in ("cross", "disc"):
+        (root / "data" / kind).mkdir(parents=True)
+        for number in range(60):
+            side = ("left", "right")[number % 2]
+            scene(kind, side, number).save(root / "data" / kind / f"{number:02}.png")
+    (root / "recipe.toml").write_text(RECIPE)
+    data = open_data(str(root / "data"), Shares(0.2, 0.2))
+    train(recipes.read(str(root / "recipe.toml"), []), data, root / "model", Silent())
+    return root
+
+
+@pytest.fixture(scope="module")
+def clf(folder):
+    return Classifier.load(folder / "model")
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """The same net with weights that were never trained."""
+    torch.manual_seed(9)
+    net = inceptive.NETS["googlenet.bn"](num_classes=2).without_aux()
+    shown = Preprocessing(64)
+    return Classifier(inceptive.build(net).eval(), shown, ("cross", "disc"))
+
+
+def seen(clf, kind, side, number):
+    """The square of a scene that was not trained on, and the class it is."""
+    return clf.preprocessing.load(scene(kind, side, 1000 + number)), clf.labels.index(kind)
+
+
+def leans(heat):
+    """How far the heat lies to the right of the middle, as a share of the image."""
+    weight = np.maximum(heat, 0)
+    return float((weight * np.arange(heat.shape[1])).sum() / weight.sum() / heat.shape[1] - 0.5)
+
+
+CASES = [
+    (kind, side, k) for kind in ("cross", "disc") for side in ("left", "right") for k in range(5)
+]
+
+
+def pointed(clf, explain):
+    """The share of scenes on whose own side the heat lies."""
+    found = []
+    for kind, side, number in CASES:
+        square, label = seen(clf, kind, side, number)
+        found.append((leans(explain(clf, square, label)) > 0) == (side == "right"))
+    return np.mean(found)
+
+
+def test_the_net_knows_the_scenes(clf):
+    right = [clf.probs(square[None])[0].argmax() == label
+             for square, label in (seen(clf, *case) for case in CASES)]  # fmt: skip
+    assert np.mean(right) >= 0.9
+
+
+def test_gradcam_points_to_the_object(clf):
+    def heat(clf, square, label):
+        own, other = (gradcam(clf, square, "inception_3b", k) for k in (label, 1 - label))
+        return own + other  # what speaks for either class is the object
+
+    assert pointed(clf, heat) >= 0.9
+
+
+def test_occlusion_points_to_the_object(clf):
+    def heat(clf, square, label):
+        return np.abs(occlusion(clf, square, label, 16, 8))
+
+    assert pointed(clf, heat) >= 0.9
+
+
+@pytest.mark.parametrize("method", ["gradcam", "occlusion"])
+def test_other_weights_give_another_map(clf, fresh, method):
+    square, label = seen(clf, "disc", "left", 3)
+    maps = [
+        gradcam(one, square, "inception_3b", label)
+        if method == "gradcam"
+        else occlusion(one, square, label, 16, 8)
+        for one in (clf, fresh)
+    ]
+    assert maps[0].shape == maps[1].shape == (64, 64)
+    assert np.corrcoef(*(one.ravel() for one in maps))[0, 1] < 0.9
+    assert maps[0].std() > 0
+
+
+@pytest.mark.parametrize("layer", ["inception_3b", LAYER])
+def test_gradcam_is_its_formula(clf, layer):
+    square, label = seen(clf, "cross", "right", 1)
+    x = clf.normalise(torch.from_numpy(square[None]))
+    found = clf.model.endpoints(x, [layer, "fc"])
+    [gradient] = torch.autograd.grad(found["fc"][0, label], found[layer])
+    weights = gradient.mean((2, 3), keepdim=True)
+    expected = F.relu((weights * found[layer]).sum(1, keepdim=True)).detach()
+    expected = F.interpolate(expected, (64, 64), mode="bilinear", align_corners=False)[0, 0]
+    np.testing.assert_allclose(gradcam(clf, square, layer, label), expected, atol=1e-5)
+
+
+def test_covering_all_of_it_takes_what_the_mean_colour_leaves(clf):
+    square, label = seen(clf, "disc", "left", 0)
+    heat = occlusion(clf, square, label, 64, 64)
+    blank = torch.zeros(1, 3, 64, 64)
+    with torch.inference_mode():
+        lost = clf.logits(square[None])[0, label] - float(clf.model(blank)[0, label])
+    np.testing.assert_allclose(heat, lost, atol=1e-4)
+
+
+def test_the_layer_looked_at_by_itself_is_the_last_with_maps(clf):
+    assert last_maps(clf) == "inception_5b"  # 2 x 2
+    with pytest.raises(InceptiveError, match=r"googlenet\.bn has no part none"):
+        gradcam(clf, seen(clf, "disc", "left", 0)[0], "none", 0)
+    with pytest.raises(InceptiveError, match="fc gives numbers, no maps"):
+        gradcam(clf, seen(clf, "disc", "left", 0)[0], "fc", 0)
+
+
+# Branches
+
+
+def test_what_the_last_module_carries_is_the_logit_without_its_bias(clf):
+    square, label = seen(clf, "disc", "right", 2)
+    *_, last = branches(clf, square, label)
+    assert last.name == "inception_5b"
+    logit = clf.logits(square[None])[0, label] - clf.model.fc.bias.detach()[label].item()
+    assert sum(last.carried.values()) == pytest.approx(logit, rel=1e-4)
+    assert last.channels == {"b1x1": 384, "b3x3": 384, "b5x5": 128, "pool": 128}
+
+
+def test_shares_add_up_and_a_silenced_branch_carries_nothing(clf, folder):
+    square, label = seen(clf, "disc", "right", 2)
+    changed = Classifier.load(folder / "model")
+    with torch.no_grad():
+        for parameter in changed.model.inception_4c.b5x5.conv.bn.parameters():
+            parameter.zero_()
+    for one, silent in ((clf, False), (changed, True)):
+        modules = {each.name: each for each in branches(one, square, label)}
+        assert len(modules) == 9
+        for each in modules.values():
+            assert sum(each.share.values()) == pytest.approx(1)
+        assert (modules["inception_4c"].share["b5x5"] == 0) == silent
+
+
+def test_a_net_without_branches_is_told():
+    shown = Preprocessing(64)
+    model = inceptive.build(inceptive.NETS["alexnet"](2)).eval()
+    with pytest.raises(InceptiveError, match="alexnet has no modules"):
+        branches(Classifier(model, shown, ("a", "b")), np.zeros((3, 64, 64), np.uint8), 0)
+
+
+# Maps
+
+
+def test_the_strongest_channels_and_where_they_are(clf):
+    square, _ = seen(clf, "disc", "left", 4)
+    found = maps_of(clf, square[None], LAYER)[0]
+    channels = strongest(found, 5)
+    means = found.mean((1, 2))
+    assert [one.channel for one in channels] == np.argsort(-means)[:5].tolist()
+    for one in channels:
+        assert found[one.channel][one.at] == one.most == found[one.channel].max()
+    with pytest.raises(InceptiveError, match="fc gives numbers, no maps"):
+        maps_of(clf, square[None], "fc")
+
+
+def test_the_images_that_excite_a_channel_most(clf, folder):
+    paths = sorted((folder / "data").rglob("*.png"))[::3]
+    samples = Samples(as_paths(paths), np.zeros(len(paths), np.int64), "scenes")
+    found = exciting(clf, samples, LAYER, [3, 100], 4)
+    every = np.stack([clf.preprocessing.load(path) for path in paths])
+    means = maps_of(clf, every, LAYER).mean((2, 3))
+    for channel, images in found.items():
+        assert [i for i, _ in images] == np.argsort(-means[:, channel], kind="stable")[:4].tolist()
+        assert [v for _, v in images] == pytest.approx(
+            np.sort(means[:, channel])[::-1][:4].tolist()
+        )
+
+
+# Pictures from noise
+
+
+def test_feature_visualisation_raises_its_target_many_times_over_noise(clf):
+    channel = strongest(maps_of(clf, seen(clf, "disc", "left", 0)[0][None], LAYER)[0], 1)[0].channel
+    target = dream.Target(LAYER, channel)
+    image = dream.visualise(clf, target, steps=60)
+    assert image.shape == (64, 64, 3) and image.dtype == np.uint8
+    rng = np.random.default_rng(0)
+    noise = [
+        dream.activation(clf, target, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+        for _ in range(10)
+    ]
+    assert dream.activation(clf, target, image) > 3 * max(noise)
+
+
+def test_a_picture_of_a_class_is_of_that_class(clf):
+    for label, name in enumerate(clf.labels):
+        image = dream.visualise(clf, dream.Target("fc", label), steps=40, seed=label)
+        [answer] = clf.predict([image], top=1)
+        assert answer.top[0][0] == name and answer.top[0][1] > 0.9
+
+
+def test_the_same_seed_gives_the_same_picture(clf):
+    target = dream.Target(LAYER, 0)
+    one, same, other = (dream.visualise(clf, target, steps=3, seed=s) for s in (1, 1, 2))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_a_dream_excites_the_layer_and_is_still_the_photograph(clf):
+    photo = np.asarray(scene("disc", "left", 7).resize((96, 80)))
+    target = dream.Target("inception_3b")
+    after = dream.deepdream(clf, target, photo, octaves=3, steps=5)
+    assert after.shape == photo.shape and not np.array_equal(after, photo)
+    before, grown = (dream.activation(clf, target, one) for one in (photo, after))
+    assert grown > 1.5 * before
+    assert np.corrcoef(photo.ravel(), after.ravel())[0, 1] > 0.5
+
+
+def test_a_channel_that_is_not_there_is_told(clf):
+    with pytest.raises(InceptiveError, match="inception_4a has channels 0 to 511"):
+        dream.visualise(clf, dream.Target(LAYER, 512), steps=1)
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "files"),
+    [
+        ("gradcam", ["--layer", LAYER], ["gradcam.png"]),
+        ("occlusion", ["--label", "disc"], ["occlusion.png"]),
+        ("features", ["--data", "DATA", "--count", 6], ["features.png", "exciting.png"]),
+        ("branches", ["--label", "0"], ["branches.png"]),
+        ("deepdream", ["--steps", 2], ["deepdream.png"]),
+        ("visualise", ["--steps", 2, "--channel", 5], ["visualise.png"]),
+    ],
+)
+def test_each_method_writes_pictures_and_figures(folder, tmp_path, method, more, files):
+    scene("disc", "left", 2000).save(tmp_path / "disc.png")
+    words = [folder / "data" if one == "DATA" else one for one in more]
+    image = [] if method == "visualise" else [tmp_path / "disc.png"]
+    out = tmp_path / "out"
+    done = command(
+        "explain", folder / "model", *image, "--method", method, "--out", out, "--json", *words
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told == json.loads((out / f"{method}.json").read_text()) and told["method"] == method
+    assert [str(out / name) for name in files] == told["files"]
+    for name in files:
+        with Image.open(io.BytesIO((out / name).read_bytes())) as picture:
+            assert picture.format == "PNG" and min(picture.size) >= 64
+            assert np.asarray(picture.convert("L")).std() > 3
+    plain = command("explain", folder / "model", *image, "--method", method, "--out", out, *words)
+    assert plain.returncode == 0 and plain.stdout.strip()
+
+
+def test_what_is_wrong_is_said_in_one_line(folder, tmp_path):
+    scene("disc", "left", 1).save(tmp_path / "a.png")
+    for words, said in (
+        ([tmp_path / "a.png", "--layer", "nowhere"], "has no part nowhere"),
+        ([tmp_path / "a.png", "--label", "owl"], "no class 'owl'"),
+        ([tmp_path / "none.png"], "none.png: cannot be read"),
+        ([], "gradcam needs an image"),
+    ):
+        done = command("explain", folder / "model", *words, "--out", tmp_path / "out")
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
