@@ -251,9 +251,12 @@ def _png(image: np.ndarray) -> bytes:
 def as_text(about: dict[str, Any]) -> str:
     """The answer in a few lines."""
     if "modules" in about:
-        names = list(about["modules"][0]["share"])
+        names = sorted({name for one in about["modules"] for name in one["share"]})
         rows = [
-            (one["name"], *(f"{one['share'].get(name, 0):.1%}" for name in names))
+            (
+                one["name"],
+                *(f"{one['share'][name]:.1%}" if name in one["share"] else "" for name in names),
+            )
             for one in about["modules"]
         ]
         return output.columns((f"what speaks for {about['label']}", *names), rows)

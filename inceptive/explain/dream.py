@@ -23,6 +23,8 @@ Progress = Callable[[int, int], None]
 
 CONTRAST = 0.04
 """Of the spectrum of the noise to begin with: neither flat nor black and white."""
+SOFT = 0.25
+"""Of the way from the spectrum to a pixel: less, and fewer of them become black or white."""
 LEAK = 0.1
 """Of a gradient that ReLU would stop, the share that passes while a target is silent."""
 COLOURS = ((0.37, 0.0, 0.0), (0.26, 0.14, 0.0), (0.25, 0.2, 0.08))
@@ -83,7 +85,7 @@ def deepdream(
     octaves: int = 4,
     scale: float = 1.4,
     steps: int = 20,
-    lr: float = 0.015,
+    lr: float = 0.01,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> np.ndarray:
@@ -108,8 +110,8 @@ def deepdream(
             rolled = torch.roll(image, (down, right), (2, 3)).requires_grad_()
             score = _score(classifier, target, rolled)
             [gradient] = torch.autograd.grad(score, rolled)
-            gradient = torch.roll(gradient, (-down, -right), (2, 3))
-            image = (image + lr * gradient / (gradient.abs().mean() + 1e-8)).clamp(0, 1)
+            gradient = _all_scales(torch.roll(gradient, (-down, -right), (2, 3)))
+            image = (image + lr * gradient).clamp(0, 1)
             if progress:
                 progress(number * steps + step + 1, len(sizes) * steps)
         grown = image.detach() - base
@@ -174,7 +176,23 @@ def _image(spectrum: Tensor, frequencies: Tensor, side: int) -> Tensor:
     plane = torch.fft.irfft2(scaled, s=(side, side), norm="ortho")
     if plane.shape[0] == 3:
         plane = torch.einsum("ij,jhw->ihw", torch.tensor(COLOURS) / COLOURS[0][0], plane)
-    return torch.sigmoid(plane)
+    return torch.sigmoid(SOFT * plane)
+
+
+def _all_scales(gradient: Tensor) -> Tensor:
+    """A gradient (1, C, H, W) whose fine, middle and coarse parts weigh alike, of mean size 1.
+
+    Left as it is, the finest grain would drown the rest.
+    """
+    total = torch.zeros_like(gradient)
+    for side in (1, 5, 13):
+        if side > min(gradient.shape[2:]):
+            continue
+        pad = side // 2
+        around = F.pad(gradient, (pad, pad, pad, pad), mode="replicate")
+        smooth = F.avg_pool2d(around, side, stride=1)
+        total += smooth / (smooth.abs().mean() + 1e-8)
+    return total / (total.abs().mean() + 1e-8)
 
 
 def _moved(images: Tensor, generator: torch.Generator, side: int) -> Tensor:

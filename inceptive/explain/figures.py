@@ -66,9 +66,9 @@ def excited(rows: Sequence[tuple[int, Sequence[tuple[np.ndarray, float]]]], titl
 
 def shares(modules: Sequence[Module], title: str) -> bytes:
     """A bar for each module, divided by what its branches carry; the share of channels beneath."""
-    names = list(dict.fromkeys(name for one in modules for name in one.share))
+    names = sorted({name for one in modules for name in one.share})
     figure = _figure(7.5, 0.55 * len(modules) + 1.4, title)
-    axes = figure.subplots()
+    axes, told = figure.subplots(), set[str]()
     for row, one in enumerate(modules):
         left = below = 0.0
         total = sum(one.channels.values())
@@ -76,7 +76,9 @@ def shares(modules: Sequence[Module], title: str) -> bytes:
             if name not in one.share:
                 continue
             colour = f"C{k}"
-            axes.barh(row, one.share[name], 0.5, left, color=colour, label=name if row == 0 else "")
+            label = "" if name in told else name
+            told.add(name)
+            axes.barh(row, one.share[name], 0.5, left, color=colour, label=label)
             axes.barh(row + 0.33, one.channels[name] / total, 0.12, below, color=colour, alpha=0.5)
             left, below = left + one.share[name], below + one.channels[name] / total
     axes.set_yticks(range(len(modules)), [one.name for one in modules])
