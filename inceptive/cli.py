@@ -22,6 +22,7 @@ from inceptive.commands import (
     export,
     nets,
     predict,
+    serve,
     table,
     trace,
     train,
@@ -63,6 +64,7 @@ for module in (
     compare,
     early_exit,
     export,
+    serve,
     bench,
 ):
     app.command(name=module.NAME)(stoppable(module.run))

@@ -22,7 +22,7 @@ ROWS = [
     ["classifier"],
     ["train", "evaluate", "explain", "export"],
     ["bench"],
-    ["compare", "report"],
+    ["compare", "report", "serve"],
     ["commands"],
     ["cli"],
 ]
@@ -52,6 +52,10 @@ OPTIONAL = {
     "openvino": "export/open_vino.py",
     "nncf": "export/open_vino.py",
     "captum": "explain/attribution.py",
+    "fastapi": "serve/app.py",
+    "prometheus_client": "serve/app.py",
+    "starlette": "serve/app.py",
+    "uvicorn": "serve/listen.py",
     "matplotlib": "explain/figures.py",
 }
 

@@ -1,0 +1,266 @@
+"""The HTTP interface: predictions, an explanation, the model, health, metrics, and the page.
+
+Pictures are decoded by threads, the engine runs in a thread of its own (`batching`), and nothing of a
+request is stored.
+"""
+
+import asyncio
+import base64
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+import inceptive
+from inceptive.errors import InceptiveError
+from inceptive.prediction import Engine
+from inceptive.serve.batching import Batcher, Closed, Full
+from inceptive.serve.limits import Guard, Limits, TooLarge
+
+try:
+    from fastapi import FastAPI, Query, Request
+    from fastapi.concurrency import run_in_threadpool
+    from fastapi.responses import HTMLResponse, JSONResponse, Response
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+    from starlette.datastructures import UploadFile
+    from starlette.exceptions import HTTPException
+except ImportError:
+    raise InceptiveError("serve needs FastAPI: pip install 'inceptive[serve]'") from None
+
+JSON, PNG = "application/json", "image/png"
+CSP = (
+    "default-src 'none'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
+    "script-src 'self' 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+
+Heat = Callable[[np.ndarray, int], bytes]
+"""A preprocessed square (C, S, S) of uint8 and a class -> a PNG of what speaks for it."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served: its name, the engine that answers, what is known of it, and what explains it
+    (None: nothing can)."""
+
+    name: str
+    engine: Engine
+    about: dict[str, Any]
+    explain: Callable[[], Heat] | None = None
+
+
+class Refused(HTTPException):
+    """A request that cannot be answered, with a reason for a person."""
+
+
+def make_app(served: Served, limits: Limits) -> Any:
+    """The ASGI application. Its batches begin and end with it."""
+    meters = _Meters()
+    state: dict[str, Any] = {}
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        state["batcher"] = batcher = Batcher(served.engine, waiting=limits.waiting)
+        meters.waiting.set_function(lambda: len(batcher))
+        yield
+        await run_in_threadpool(batcher.close)
+
+    app = FastAPI(
+        title=f"inceptive: {served.name}",
+        version=inceptive.__version__,
+        lifespan=lifespan,
+        docs_url=None,  # its pages would fetch scripts from elsewhere
+        redoc_url=None,
+    )
+    app.add_middleware(Guard, limits=limits)
+
+    @app.middleware("http")
+    async def counted(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        started = time.perf_counter()
+        status = 500
+        try:
+            response = await call(request)
+            status = response.status_code
+            return response
+        except TooLarge:
+            status = 413
+            raise
+        finally:
+            path = getattr(request.scope.get("route"), "path", "other")
+            meters.requests.labels(path, status).inc()
+            meters.seconds.labels(path).observe(time.perf_counter() - started)
+
+    @app.exception_handler(HTTPException)
+    async def told(_: Request, error: HTTPException) -> Response:
+        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether it answers."""
+        return {"status": "ok"}
+
+    @app.get("/v1/model")
+    async def model() -> dict[str, Any]:
+        """The model: classes, preprocessing, engine, what it was trained on."""
+        return served.about
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Counts and times for Prometheus."""
+        return Response(generate_latest(meters.registry), media_type="text/plain; version=0.0.4")
+
+    @app.post("/v1/predict")
+    async def predict(
+        request: Request, top: int = Query(5, ge=1, description="classes, the most probable first")
+    ) -> dict[str, Any]:
+        """Classes of one image (the body) or of several (multipart/form-data, any field names).
+
+        An image that cannot be read has its reason in `error`; if none can, the status is 422.
+        """
+        pictures = await _pictures(request, limits)
+        answers = await _within(limits, _answered(served, state["batcher"], pictures, top))
+        if all(one["error"] for one in answers):
+            raise Refused(422, "; ".join(one["error"] for one in answers))
+        return {"model": served.name, "predictions": answers}
+
+    @app.post("/v1/explain", response_class=Response)
+    async def explain(
+        request: Request,
+        label: str = Query("", description="class, by name or number; the answer if none is named"),
+    ) -> Response:
+        """One image with what speaks for a class over it (Grad-CAM), as PNG."""
+        if served.explain is None:
+            raise Refused(
+                501, "this model cannot be explained: the server has no torch model of it"
+            )
+        pictures = await _pictures(request, limits)
+        if len(pictures) != 1:
+            raise Refused(422, f"explain takes one image, not {len(pictures)}")
+        square = await _within(limits, run_in_threadpool(_decoded, served, *pictures[0]))
+        if isinstance(square, str):
+            raise Refused(422, square)
+        chosen = _label(served, label)
+        if chosen is None:
+            [future] = _submitted(state["batcher"], [square])
+            chosen = int((await _within(limits, asyncio.wrap_future(future))).argmax())
+        png = await _within(limits, run_in_threadpool(_heat, served, square, chosen))
+        shown = base64.b64encode(served.engine.labels[chosen].encode()).decode()
+        return Response(png, media_type=PNG, headers={"x-label-base64": shown})
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> Response:
+        return _html("page.html")
+
+    @app.get("/docs", response_class=HTMLResponse)
+    async def docs() -> Response:
+        """This interface for a person to read; /openapi.json for programs."""
+        return _html("docs.html")
+
+    return app
+
+
+class _Meters:
+    """Counts and times; a registry of their own for each application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "inceptive_requests", "Requests", ("path", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "inceptive_request_seconds", "Seconds to the answer", ("path",), registry=self.registry
+        )
+        self.waiting = Gauge("inceptive_waiting", "Images in the queue", registry=self.registry)
+
+
+def _html(name: str) -> Response:
+    text = files("inceptive.serve").joinpath(name).read_text(encoding="utf-8")
+    return HTMLResponse(text, headers={"content-security-policy": CSP})
+
+
+async def _pictures(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
+    """(name, content) of each image of a request. Raises Refused for none or too many."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        content = await request.body()
+        found = [("image", content)] if content else []
+    else:
+        try:
+            form = await request.form(max_files=limits.images, max_fields=limits.images)
+        except HTTPException as error:
+            raise Refused(422, str(error.detail)) from None
+        uploads = [one for _, one in form.multi_items() if isinstance(one, UploadFile)]
+        found = [(one.filename or "image", await one.read()) for one in uploads]
+        await form.close()
+    if not found:
+        raise Refused(422, "no image: send one as the body, or several as multipart/form-data")
+    return found
+
+
+def _decoded(served: Served, name: str, content: bytes) -> np.ndarray | str:
+    """The square that the net sees; or why there is none."""
+    try:
+        return served.engine.preprocessing.load(content)
+    except InceptiveError as error:
+        return str(error).replace("the image", name, 1)
+
+
+def _submitted(batcher: Batcher, squares: list[np.ndarray]) -> list[Any]:
+    try:
+        return batcher.submit(squares)
+    except Full:
+        raise Refused(429, "too many images wait; try again", {"Retry-After": "1"}) from None
+    except Closed:
+        raise Refused(503, "the server stops") from None
+
+
+async def _answered(
+    served: Served, batcher: Batcher, pictures: list[tuple[str, bytes]], top: int
+) -> list[dict[str, Any]]:
+    if len(batcher) >= batcher.limit:  # before anything is decoded for nothing
+        raise Refused(429, "too many images wait; try again", {"Retry-After": "1"})
+    decoded = await asyncio.gather(*(run_in_threadpool(_decoded, served, *one) for one in pictures))
+    futures = iter(_submitted(batcher, [one for one in decoded if not isinstance(one, str)]))
+    answers: list[dict[str, Any]] = []
+    labels = served.engine.labels
+    for (name, _), one in zip(pictures, decoded, strict=True):
+        if isinstance(one, str):
+            answers.append({"image": name, "top": [], "error": one})
+            continue
+        probs = await asyncio.wrap_future(next(futures))
+        best = np.argsort(-probs, kind="stable")[:top]
+        found: list[Any] = [{"label": labels[k], "prob": float(probs[k])} for k in best]
+        answers.append({"image": name, "top": found, "error": ""})
+    return answers
+
+
+async def _within(limits: Limits, work: Awaitable[Any]) -> Any:
+    """What `work` gives. Raises Refused if it takes too long."""
+    try:
+        return await asyncio.wait_for(work, limits.seconds)
+    except TimeoutError:
+        raise Refused(503, f"no answer within {limits.seconds:g} s; try again") from None
+
+
+def _label(served: Served, label: str) -> int | None:
+    labels = served.engine.labels
+    if not label:
+        return None
+    if label in labels:
+        return labels.index(label)
+    if label.isdecimal() and len(label) < 10 and int(label) < len(labels):
+        return int(label)
+    raise Refused(422, f"the model knows no class {label!r}")
+
+
+_explaining = threading.Lock()
+
+
+def _heat(served: Served, square: np.ndarray, label: int) -> bytes:
+    assert served.explain
+    with _explaining:  # gradients of one image at a time
+        return served.explain()(square, label)

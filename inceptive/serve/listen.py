@@ -1,0 +1,48 @@
+"""Listening: uvicorn, which stops gracefully, and says where it listens once it does."""
+
+from collections.abc import Callable
+from typing import Any
+
+from inceptive.errors import InceptiveError
+
+try:
+    import uvicorn
+except ImportError:
+    raise InceptiveError("serve needs uvicorn: pip install 'inceptive[serve]'") from None
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, say: Callable[[str], None]):
+        super().__init__(config)
+        self.say = say
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        for one in self.servers:
+            for socket in one.sockets:
+                host, port = socket.getsockname()[:2]
+                where = f"[{host}]" if ":" in host else host
+                self.say(f"listening on http://{where}:{port}; stop with Ctrl-C")
+
+
+def listen(app: Any, host: str, port: int, seconds: float, say: Callable[[str], None]) -> None:
+    """Answer until SIGINT or SIGTERM; what has begun then has `seconds` to end.
+
+    Raises InceptiveError if the address cannot be had.
+    """
+    config = uvicorn.Config(
+        app,
+        host,
+        port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(seconds)),
+    )
+    try:
+        _Server(config, say).run()
+    except KeyboardInterrupt:
+        pass  # uvicorn passes on what it has handled
+    except SystemExit:  # its way to say that it cannot listen; the reason is in its log
+        raise InceptiveError(
+            f"cannot listen on {host}:{port}; is it in use? --port takes another"
+        ) from None

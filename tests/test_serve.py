@@ -1,0 +1,344 @@
+"""`inceptive serve`: a real server on loopback, asked as its users ask it, and as they should not."""
+
+import http.client
+import importlib.util
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from conftest import command, picture
+from PIL import Image
+
+from inceptive.images import Preprocessing
+
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("fastapi", "uvicorn", "multipart"))),
+    reason="the extra `serve` is not installed",
+)
+CODE = """
+import signal
+from inceptive.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
+main()
+"""
+
+
+@contextmanager
+def serving(*words):
+    """A server for as long as the block: its port, and its process."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, "serve", *map(str, words), "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        said = ""
+        for line in process.stderr:
+            said += line
+            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+);", line):
+                break
+        else:
+            raise AssertionError(said)
+        yield int(found[1]), process
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def port(trained):
+    with serving(trained[0], "--max-mib", 1, "--max-images", 4) as (port, _):
+        yield port
+
+
+def ask(port, method, path, body=None, headers=None):
+    """Status, headers and content of the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()
+
+
+def post(port, path, body, headers=None):
+    status, _, content = ask(port, "POST", path, body, headers)
+    return status, json.loads(content)
+
+
+def png(kind, number):
+    content = io.BytesIO()
+    picture(kind, number).save(content, "PNG")
+    return content.getvalue()
+
+
+def form(files):
+    """A multipart body of files (name, content), and its header."""
+    parts = b""
+    for k, (name, content) in enumerate(files):
+        head = f'--BOUND\r\nContent-Disposition: form-data; name="f{k}"; filename="{name}"\r\n\r\n'
+        parts += head.encode() + content + b"\r\n"
+    return parts + b"--BOUND--\r\n", {"Content-Type": "multipart/form-data; boundary=BOUND"}
+
+
+# Answers
+
+
+def test_one_image_as_the_body_is_answered_as_predict_answers_it(port, trained, tmp_path):
+    (tmp_path / "a.png").write_bytes(png("down", 700))
+    status, found = post(port, "/v1/predict?top=2", png("down", 700))
+    [wanted] = json.loads(command("predict", trained[0], tmp_path / "a.png", "--json").stdout)
+    assert status == 200 and found["model"] == trained[0].name
+    [one] = found["predictions"]
+    assert one["error"] == "" and [t["label"] for t in one["top"]] == [
+        t["label"] for t in wanted["top"]
+    ]
+    for mine, theirs in zip(one["top"], wanted["top"], strict=True):
+        assert mine["prob"] == pytest.approx(theirs["prob"], abs=1e-5)
+
+
+def test_several_images_are_answered_in_order_and_a_bad_one_in_its_place(port):
+    files = [("a.png", png("down", 1)), ("b.txt", b"no picture"), ("c.png", png("across", 2))]
+    status, found = post(port, "/v1/predict?top=1", *form(files))
+    assert status == 200
+    assert [one["image"] for one in found["predictions"]] == ["a.png", "b.txt", "c.png"]
+    assert [bool(one["error"]) for one in found["predictions"]] == [False, True, False]
+    first, _, last = (one["top"] for one in found["predictions"])
+    assert (first[0]["label"], last[0]["label"]) == ("down", "across")
+
+
+def test_requests_at_once_are_all_answered_rightly(port):
+    kinds = ["down", "across"] * 20
+    with ThreadPoolExecutor(8) as pool:
+        found = list(
+            pool.map(lambda k: post(port, "/v1/predict", png(kinds[k], 800 + k)), range(40))
+        )
+    right = [one["predictions"][0]["top"][0]["label"] == kind
+             for (status, one), kind in zip(found, kinds, strict=True) if status == 200]  # fmt: skip
+    assert len(right) == 40 and np.mean(right) > 0.9
+
+
+def test_what_is_served_is_told(port, trained):
+    status, _, content = ask(port, "GET", "/v1/model")
+    told = json.loads(content)
+    assert status == 200 and told["labels"] == ["across", "down"] and told["engine"] == "torch"
+    assert told["net"] == "googlenet.bn" and told["preprocessing"]["size"] == 32
+    assert json.loads(ask(port, "GET", "/healthz")[2]) == {"status": "ok"}
+    paths = json.loads(ask(port, "GET", "/openapi.json")[2])["paths"]
+    assert {"/v1/predict", "/v1/explain", "/v1/model", "/healthz", "/metrics"} <= set(paths)
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_fetch_nothing_from_elsewhere(port, path):
+    status, headers, content = ask(port, "GET", path)
+    assert status == 200 and "default-src 'none'" in headers["content-security-policy"]
+    assert not re.search(rb"(src|href)=\"?(https?:)?//", content)
+
+
+def test_metrics_count_requests_by_path_and_status(port):
+    def count():
+        text = ask(port, "GET", "/metrics")[2].decode()
+        found = re.search(
+            r'inceptive_requests_total\{path="/v1/predict",status="200"\} ([\d.]+)', text
+        )
+        assert "inceptive_request_seconds_bucket" in text and "inceptive_waiting 0.0" in text
+        return float(found[1]) if found else 0.0
+
+    before = count()
+    for number in range(3):
+        post(port, "/v1/predict", png("down", number))
+    assert count() == before + 3
+
+
+@pytest.mark.skipif(importlib.util.find_spec("captum") is None, reason="captum is not installed")
+def test_heat_over_the_image_for_any_class(trained, tmp_path):
+    from inceptive.classifier import Classifier
+
+    clf = Classifier.load(trained[0])
+    folder = tmp_path / "larger"  # at 32 pixels the last maps are one
+    clf.preprocessing = Preprocessing(64, channels=1, mean=(0.5,), std=(0.5,))
+    clf.save(folder)
+    with serving(folder) as (port, _):
+        for query in ("", "?label=down", "?label=0"):
+            status, headers, content = ask(port, "POST", f"/v1/explain{query}", png("down", 1))
+            assert status == 200 and headers["content-type"] == "image/png"
+            with Image.open(io.BytesIO(content)) as image:
+                assert image.format == "PNG" and min(image.size) > 100
+        for query in ("owl", "7"):
+            status, told = post(port, f"/v1/explain?label={query}", png("down", 1))
+            assert status == 422 and "knows no class" in told["error"]
+        status, told = post(port, "/v1/explain", b"no picture")
+        assert status == 422 and "image" in told["error"]
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "said"),
+    [
+        (b"", {}, 422, "no image"),
+        (b"GIF89a", {}, 422, "image"),
+        (b"<html>", {"Content-Type": "text/html"}, 422, "text"),
+        (b"x" * (2**20 + 1), {}, 413, "at most 1 MiB"),
+        (*form([(f"{k}.png", b"x") for k in range(5)]), 422, "Too many files"),
+        (b"nothing", {"Content-Type": "multipart/form-data"}, 422, ""),
+        (*form([]), 422, "no image"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_a_reason(port, body, headers, status, said):
+    found, told = post(port, "/v1/predict", body, headers)
+    assert found == status and said in told["error"] and told["error"]
+
+
+def test_a_length_that_is_not_told_is_counted(port):
+    def endless():
+        for _ in range(64):
+            yield b"x" * 2**16
+
+    try:
+        status, _, content = ask(port, "POST", "/v1/predict", endless())
+        assert status == 413 and b"at most 1 MiB" in content
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it did not read to the end
+    assert ask(port, "GET", "/healthz")[0] == 200
+
+
+def test_other_paths_and_methods(port):
+    for method, path, status in (("GET", "/nowhere", 404), ("GET", "/v1/predict", 405),
+                                 ("POST", "/v1/predict?top=0", 422)):  # fmt: skip
+        found, _, content = ask(port, method, path, b"x" if method == "POST" else None)
+        assert found == status and json.loads(content)
+
+
+def test_who_has_no_token_is_refused(trained):
+    with serving(trained[0], "--token", "a secret") as (port, _):
+        assert ask(port, "GET", "/healthz")[0] == 200
+        for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": "a secret"}):
+            status, told = post(port, "/v1/predict", png("down", 1), headers)
+            assert status == 401 and "token" in told["error"]
+        good = {"Authorization": "Bearer a secret"}
+        assert post(port, "/v1/predict", png("down", 1), good)[0] == 200
+
+
+def mutated(rng, content):
+    """Bytes of an image with some changed, left out, doubled, or nothing but noise."""
+    data = bytearray(content)
+    for _ in range(int(rng.integers(1, 6))):
+        at = int(rng.integers(len(data)))
+        kind = rng.integers(4)
+        if kind == 0:
+            data[at] = int(rng.integers(256))
+        elif kind == 1:
+            del data[at : at + int(rng.integers(1, 64))]
+        elif kind == 2:
+            data[at:at] = data[at : at + int(rng.integers(1, 64))]
+        else:
+            data[at : at + 4] = rng.bytes(4)
+        if not data:
+            return b"\0"
+    return bytes(data) if rng.random() < 0.9 else rng.bytes(len(data))
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_no_bytes_break_it(port, count):
+    rng = np.random.default_rng(count)
+    seeds = []
+    for kind in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"):
+        content = io.BytesIO()
+        picture("down", 5).save(content, kind)
+        seeds.append(content.getvalue())
+    bodies = [mutated(rng, seeds[k % len(seeds)]) for k in range(count)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: post(port, "/v1/predict", one), bodies))
+    statuses = {status for status, _ in found}
+    assert statuses <= {200, 422} and 422 in statuses
+    for status, told in found:
+        assert status == 200 or (told["error"] and "Traceback" not in told["error"])
+    assert post(port, "/v1/predict", png("down", 1))[0] == 200
+
+
+# The queue
+
+
+class Slow:
+    """An engine that waits to be let go; `seen` are the sizes of its batches."""
+
+    labels, temperature = ("a", "b"), 1.0
+    preprocessing = Preprocessing(size=4)
+
+    def __init__(self):
+        self.go, self.begun, self.seen = threading.Event(), threading.Event(), []
+
+    def probs(self, images):
+        self.begun.set()
+        assert self.go.wait(30)
+        self.seen.append(len(images))
+        if (images == 9).all(axis=(1, 2, 3)).any():
+            raise ValueError("nine")
+        return np.stack([images[:, 0, 0, 0], np.zeros(len(images))], axis=1)
+
+
+def square(value):
+    return np.full((3, 4, 4), value, np.uint8)
+
+
+def test_what_waits_is_answered_together_and_more_is_refused():
+    from inceptive.serve.batching import Batcher, Closed, Full
+
+    engine = Slow()
+    batcher = Batcher(engine, at_once=4, waiting=6)
+    first = batcher.submit([square(0)])
+    assert engine.begun.wait(30)
+    rest = batcher.submit([square(k) for k in range(1, 6)])
+    with pytest.raises(Full):
+        batcher.submit([square(6), square(7)])
+    assert len(batcher) == 5
+    rest[0].cancel()  # who gave up is not answered
+    engine.go.set()
+    assert [one.result(30)[0] for one in first + rest[1:]] == [0, 2, 3, 4, 5]
+    assert engine.seen == [1, 3, 1] and list(batcher.batches) == [1, 3, 1]
+    batcher.close()
+    with pytest.raises(Closed):
+        batcher.submit([square(0)])
+
+
+def test_an_engine_that_fails_is_told_to_who_asked_and_goes_on():
+    from inceptive.serve.batching import Batcher
+
+    engine = Slow()
+    engine.go.set()
+    batcher = Batcher(engine)
+    [bad] = batcher.submit([square(9)])
+    with pytest.raises(ValueError, match="nine"):
+        bad.result(30)
+    [good] = batcher.submit([square(3)])
+    assert good.result(30)[0] == 3
+    batcher.close()
+
+
+# Beginning and end
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_when_it_is_asked_to(trained, how):
+    with serving(trained[0]) as (port, process):
+        assert ask(port, "GET", "/healthz")[0] == 200
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode in (0, -how, 130) and "Traceback" not in said
+
+
+def test_a_port_that_is_taken_and_a_model_that_is_not_there(port, trained, tmp_path):
+    done = command("serve", trained[0], "--port", port)
+    assert done.returncode == 1 and "cannot listen on 127.0.0.1" in done.stderr
+    done = command("serve", tmp_path / "none")
+    assert done.returncode == 1 and "none" in done.stderr and "Traceback" not in done.stderr
