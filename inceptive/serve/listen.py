@@ -1,5 +1,6 @@
 """Listening: uvicorn, which stops gracefully, and says where it listens once it does."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -38,11 +39,15 @@ def listen(app: Any, host: str, port: int, seconds: float, say: Callable[[str], 
         server_header=False,
         timeout_graceful_shutdown=max(1, round(seconds)),
     )
+    # uvicorn raises again what stopped it, once all is answered: to be asked to stop is no failure.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         _Server(config, say).run()
     except KeyboardInterrupt:
-        pass  # uvicorn passes on what it has handled
+        pass
     except SystemExit:  # its way to say that it cannot listen; the reason is in its log
         raise InceptiveError(
             f"cannot listen on {host}:{port}; is it in use? --port takes another"
         ) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
