@@ -5,10 +5,12 @@ import importlib.util
 import io
 import json
 import re
+import resource
 import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -342,3 +344,49 @@ def test_a_port_that_is_taken_and_a_model_that_is_not_there(port, trained, tmp_p
     assert done.returncode == 1 and "cannot listen on 127.0.0.1" in done.stderr
     done = command("serve", tmp_path / "none")
     assert done.returncode == 1 and "none" in done.stderr and "Traceback" not in done.stderr
+
+
+# Load
+
+
+def held(process):
+    """Bytes of memory that a process holds now."""
+    with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def clients(port, count, seconds, body):
+    """(answers, seconds each took, statuses) of so many clients that ask one after another."""
+    until, taken, statuses = time.monotonic() + seconds, [], []
+
+    def one(_):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        while time.monotonic() < until:
+            started = time.monotonic()
+            connection.request("POST", "/v1/predict", body)
+            answer = connection.getresponse()
+            answer.read()
+            taken.append(time.monotonic() - started)
+            statuses.append(answer.status)
+        connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(one, range(count)))
+    return taken, statuses
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_sixty_four_clients_for_a_minute_get_answers_and_no_memory_is_lost(trained):
+    body = png("down", 3)
+    with serving(trained[0]) as (port, process):
+        alone, _ = clients(port, 1, 5, body)
+        clients(port, 64, 15, body)  # as much as it needs for so many
+        before = held(process)
+        taken, statuses = clients(port, 64, 60, body)
+        after = held(process)
+        assert set(statuses) == {200}
+        assert after - before < 50 * 2**20, (before, after)
+        for name, found, seconds in (("1", alone, 5), ("64", taken, 60)):
+            p99 = sorted(found)[int(0.99 * len(found))]
+            print(f"{name} clients: {len(found) / seconds:.0f}/s, p99 {1000 * p99:.0f} ms")
