@@ -42,6 +42,7 @@ class Guard:
             return
         told = headers.get(b"content-length", b"0")
         if told.isdigit() and int(told) > self.limits.body:
+            await self._drain(receive)
             await _refuse(send, 413, self._reason())
             return
         read, started = 0, False
@@ -63,7 +64,18 @@ class Guard:
             await self.app(scope, counted, watched)
         except TooLarge:
             if not started:
+                await self._drain(receive)
                 await _refuse(send, 413, self._reason())
+
+    async def _drain(self, receive: Any) -> None:
+        """Throw away what still comes, as much again as is allowed: who is cut off while sending never
+        reads why."""
+        read = 0
+        while read <= self.limits.body:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
+            read += len(message.get("body", b""))
 
     def _allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
         if not self.limits.token or path in ("/", "/healthz"):
