@@ -5,7 +5,7 @@ Decoding and inference overlap: threads decode ahead while the engine works on w
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -47,6 +47,23 @@ class Prediction:
     image: str
     top: tuple[tuple[str, float], ...] = ()
     error: str = ""
+
+
+def class_number(asked: str, labels: Sequence[str], count: int, what: str = "label") -> int:
+    """The number of the class that `asked` names, by one of `labels` first, else as a number.
+
+    count: how many classes there are, where labels may be none. Raises InceptiveError, speaking of
+    `what`, if there is no such class, or several are called so.
+    """
+    found = [k for k, label in enumerate(labels) if label == asked]
+    if len(found) > 1:
+        raise InceptiveError(f"{what} {asked}: several classes are called so; by number: {found}")
+    if found:
+        return found[0]
+    if asked.isdecimal() and len(asked) <= len(str(count)) and int(asked) < count:
+        return int(asked)
+    names = f", {', '.join(labels[:5])} ..." if labels else ""
+    raise InceptiveError(f"{what} {asked}: is none of the classes 0 to {count - 1}{names}")
 
 
 Decoded = tuple[str, np.ndarray | str]

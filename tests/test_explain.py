@@ -323,7 +323,10 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path):
     scene("disc", "left", 1).save(tmp_path / "a.png")
     for words, said in (
         ([tmp_path / "a.png", "--layer", "nowhere"], "has no part nowhere"),
-        ([tmp_path / "a.png", "--label", "owl"], "no class 'owl'"),
+        (
+            [tmp_path / "a.png", "--label", "owl"],
+            "--label owl: is none of the classes 0 to 1",
+        ),
         ([tmp_path / "none.png"], "none.png: cannot be read"),
         ([], "gradcam needs an image"),
     ):

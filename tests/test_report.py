@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from inceptive import nets
 from inceptive.account import account
+from inceptive.commands import training
+from inceptive.commands.reporting import history
 from inceptive.data.source import Data, Samples, as_paths
+from inceptive.errors import InceptiveError
 from inceptive.evaluate.judge import judge
 from inceptive.metrics import Bin, Covered, abstain, calibration_error, coverage, reliability
 from inceptive.report import charts
@@ -164,8 +167,8 @@ def told(tmp_path, classes=("across", "down"), names=None, **more):
 
 
 def test_the_page_tells_everything_and_fetches_nothing(tmp_path):
-    rows = [{"epoch": str(k), "lr": "0.1", "loss": str(2 / k), "loss_aux_4a": "1", "top1": "0.9",
-             "val_loss": "0.3", "val_top1": "0.95"} for k in (1, 2, 3)]  # fmt: skip
+    rows = [{"epoch": k, "lr": 0.1, "loss": 2 / k, "loss_aux_4a": 1.0, "top1": 0.9,
+             "val_loss": 0.3, "val_top1": 0.95} for k in (1, 2, 3)]  # fmt: skip
     html = page(told(tmp_path, history=rows, facts={"seed": "7"}))
     found = Read(html)
     assert found.open == [] and found.text and "script" not in found.tags
@@ -220,3 +223,28 @@ def test_training_and_evaluation_write_it(trained, stripes, tmp_path):
     html = (tmp_path / "report.html").read_text()
     assert f"{100 * judged['top1']:.1f} %" in html and "12 test images" in html
     assert "inceptive" in html and len(html) < 2_000_000
+
+
+def test_a_damaged_history_leaves_the_curves_out(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,loss,val_loss\n1,0.5,\n2,0.4,0.3\n")
+    assert history(tmp_path) == [
+        {"epoch": 1, "loss": 0.5},
+        {"epoch": 2, "loss": 0.4, "val_loss": 0.3},
+    ]
+    for text in ("epoch,loss\n1,much\n", "loss\n0.5\n", "epoch\n1,2,3\n", "\0\xff"):
+        path.write_text(text)
+        assert history(tmp_path) == []
+    path.unlink()
+    assert history(tmp_path) == []
+
+
+def test_a_training_stands_where_its_page_cannot_be_had(stripes, tiny, tmp_path, monkeypatch):
+    def full(*_):
+        raise InceptiveError("report.html: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(training, "write_report", full)
+    out = tmp_path / "m"
+    done = command("train", stripes, "--recipe", tiny, "--out", out, "--set", "epochs=1")
+    assert done.returncode == 0 and done.stdout == f"{out}\n"
+    assert "note: no report.html" in done.stderr and (out / "model.safetensors").exists()

@@ -154,6 +154,7 @@ def test_metrics_count_requests_by_path_and_status(port):
         assert "inceptive_request_seconds_bucket" in text and "inceptive_waiting 0.0" in text
         return float(found[1]) if found else 0.0
 
+    post(port, "/v1/predict", png("down", 9))
     before = count()
     for number in range(3):
         post(port, "/v1/predict", png("down", number))
@@ -172,11 +173,13 @@ def test_heat_over_the_image_for_any_class(trained, tmp_path):
         for query in ("", "?label=down", "?label=0"):
             status, headers, content = ask(port, "POST", f"/v1/explain{query}", png("down", 1))
             assert status == 200 and headers["content-type"] == "image/png"
+            assert headers["x-label"] in (("across", "down") if not query else
+                                          ("down",) if "down" in query else ("across",))  # fmt: skip
             with Image.open(io.BytesIO(content)) as image:
                 assert image.format == "PNG" and min(image.size) > 100
         for query in ("owl", "7"):
             status, told = post(port, f"/v1/explain?label={query}", png("down", 1))
-            assert status == 422 and "knows no class" in told["error"]
+            assert status == 422 and f"label {query}: is none of the classes" in told["error"]
         status, told = post(port, "/v1/explain", b"no picture")
         assert status == 422 and "image" in told["error"]
 

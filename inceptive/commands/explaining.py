@@ -18,6 +18,7 @@ from inceptive.errors import InceptiveError
 from inceptive.explain import attribution, branches, dream, figures, maps
 from inceptive.files import write_json, write_whole
 from inceptive.images import decode, printable
+from inceptive.prediction import class_number
 
 EXAMPLES, ROWS = 8, 12
 """Images for each channel, and channels that get them."""
@@ -78,18 +79,12 @@ def shown(request: Request, classifier: Classifier) -> Shown:
     return Shown(request.image, square, classifier.probs(square[None])[0])
 
 
-def label_of(request: Request, classifier: Classifier, probs: np.ndarray | None) -> int:
+def label_of(request: Request, classifier: Classifier, probs: np.ndarray) -> int:
     """The class asked for, by name or number; else the answer."""
     labels = classifier.labels
-    if request.label in labels:
-        return labels.index(request.label)
-    if request.label.isdecimal() and int(request.label) < len(labels):
-        return int(request.label)
-    if request.label or probs is None:
-        raise InceptiveError(
-            f"no class {request.label!r}; the model knows {', '.join(labels[:20])}, by name or number"
-        )
-    return int(probs.argmax())
+    if not request.label:
+        return int(probs.argmax())
+    return class_number(request.label, labels, len(labels), "--label")
 
 
 def _told(shown: Shown, classifier: Classifier, label: int) -> dict[str, Any]:
@@ -227,7 +222,8 @@ def _target(request: Request, classifier: Classifier) -> dream.Target:
     """A layer and channel; a class is the channel of the last layer."""
     if request.label:
         last = classifier.model.net.body.parts[-1][0]
-        return dream.Target(last, label_of(request, classifier, None))
+        labels = classifier.labels
+        return dream.Target(last, class_number(request.label, labels, len(labels), "--label"))
     return dream.Target(request.layer or attribution.last_maps(classifier), request.channel)
 
 

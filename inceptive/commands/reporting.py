@@ -47,13 +47,15 @@ def write_report(
     write_text(folder / REPORT, page(told))
 
 
-def history(folder: Path) -> list[dict[str, str]]:
-    """The rows of `history.csv` in a model folder; [] without one."""
+def history(folder: Path) -> list[dict[str, float]]:
+    """The rows of `history.csv` in a model folder; [] without one, or if it is damaged: a page without
+    curves is better than none."""
     try:
         with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
+            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, csv.Error):
         return []
+    return rows if all("epoch" in row for row in rows) else []
 
 
 def facts_of(info: Mapping[str, Any], more: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from inceptive.commands.display import say
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, printable
 from inceptive.model import build
+from inceptive.prediction import class_number
 from inceptive.reference.layers import Array
 from inceptive.reference.trace import Entries, Stage, Step, Trace, find, trace
 from inceptive.spec import Net
@@ -59,7 +60,10 @@ def answer(request: Request) -> None:
     """Trace and print, as asked."""
     subject = _subject(request)
     name, _, _ = find(subject.net, request.layer)
-    label = None if request.label is None else _class(request.label, subject)
+    label = None
+    if request.label is not None:
+        count = subject.net.num_classes
+        label = class_number(request.label, subject.labels, count, "--label")
     pixels = subject.preprocessing.load(request.image)
     scale, shift = subject.preprocessing.scale_and_shift()
     image = pixels.astype(np.float32) * scale + shift  # as `Classifier.normalise`
@@ -106,20 +110,6 @@ def _known(name: str) -> bool:
 
 def _arrays(model: torch.nn.Module) -> dict[str, Array]:
     return {key: value.double().numpy() for key, value in model.state_dict().items()}
-
-
-def _class(asked: str, subject: Subject) -> int:
-    """The number of a class, by name first. Raises InceptiveError if there is none, or several."""
-    found = [k for k, label in enumerate(subject.labels) if label == asked]
-    if len(found) > 1:
-        raise InceptiveError(f"--label {asked}: several classes are called so; by number: {found}")
-    if found:
-        return found[0]
-    if asked.isdecimal() and int(asked) < subject.net.num_classes:
-        return int(asked)
-    last = subject.net.num_classes - 1
-    names = f", {', '.join(subject.labels[:5])} ..." if subject.labels else ""
-    raise InceptiveError(f"--label {asked}: is none of the classes 0 to {last}{names}")
 
 
 # As text

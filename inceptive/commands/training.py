@@ -73,14 +73,22 @@ def train_from(request: Request) -> None:
 
 
 def report(classifier: Classifier, data: Data, out: Path, display: Display) -> None:
-    """`report.html` in the model folder, on the validation images."""
+    """`report.html` in the model folder, on the validation images.
+
+    The model is written by then: where the page cannot be had, it says why and the training stands.
+    """
     samples = data.split("val")
-    plain, scaled = probabilities(classifier, samples, 1, display.load, user_cache())
-    display.close()
-    judged = judge(plain, scaled, samples.labels, data.classes)
-    facts = facts_of(classifier.info, {})
-    write_report(out, str(out), classifier.account(), data, "val", (plain, scaled), judged, facts)
-    display.say(f"written: {out / REPORT}")
+    try:
+        plain, scaled = probabilities(classifier, samples, 1, display.load, user_cache())
+        judged = judge(plain, scaled, samples.labels, data.classes)
+        facts = facts_of(classifier.info, {})
+        made, probs = classifier.account(), (plain, scaled)
+        write_report(out, str(out), made, data, "val", probs, judged, facts)
+        display.say(f"written: {out / REPORT}")
+    except InceptiveError as error:
+        display.say(f"note: no {REPORT}: {error}")
+    finally:
+        display.close()
 
 
 def choose(request: Request, display: Display) -> Recipe:

@@ -47,7 +47,7 @@ class Axis:
         return f"{value:.4g}"
 
 
-def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Points], steps: bool = False) -> str:
+def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Points]) -> str:
     """A line for each of at most four series; their names stand above."""
     marks = []
     for k, points in enumerate(series.values()):

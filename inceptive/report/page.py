@@ -43,7 +43,7 @@ class Told:
     judged: Mapping[str, Any]
     made: Account
     command: str
-    history: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Mapping[str, float]] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -90,7 +90,6 @@ def _values(told: Told) -> dict[str, Any]:
         "more_unreadable": max(0, len(told.data.unreadable) - SHOWN_FILES),
         "curves": _curves(told.history),
         "drawing": draw_net(told.made),
-        "grey": told.made.net.channels == 1,
     }
 
 
@@ -164,9 +163,8 @@ def _examples(told: Told) -> list[tuple[str, list[tuple[str, str]]]]:
     return found
 
 
-def _curves(history: Sequence[Mapping[str, Any]]) -> list[str]:
+def _curves(rows: Sequence[Mapping[str, float]]) -> list[str]:
     """Loss of each head, accuracy and learning rate over the epochs."""
-    rows = [{key: float(row[key]) for key in row if row[key] not in ("", None)} for row in history]
     if not rows:
         return []
     first, last = rows[0]["epoch"], rows[-1]["epoch"]

@@ -5,7 +5,6 @@ request is stored.
 """
 
 import asyncio
-import base64
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,14 +12,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 import inceptive
 from inceptive.errors import InceptiveError
-from inceptive.prediction import Engine
+from inceptive.prediction import Engine, class_number
 from inceptive.serve.batching import Batcher, Closed, Full
-from inceptive.serve.limits import Guard, Limits, TooLarge
+from inceptive.serve.limits import Guard, Limits
 
 try:
     from fastapi import FastAPI, Query, Request
@@ -29,10 +29,10 @@ try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
     from starlette.datastructures import UploadFile
     from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
 except ImportError:
     raise InceptiveError("serve needs FastAPI: pip install 'inceptive[serve]'") from None
 
-JSON, PNG = "application/json", "image/png"
 CSP = (
     "default-src 'none'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "script-src 'self' 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'"
@@ -86,9 +86,6 @@ def make_app(served: Served, limits: Limits) -> Any:
             response = await call(request)
             status = response.status_code
             return response
-        except TooLarge:
-            status = 413
-            raise
         finally:
             path = getattr(request.scope.get("route"), "path", "other")
             meters.requests.labels(path, status).inc()
@@ -121,7 +118,7 @@ def make_app(served: Served, limits: Limits) -> Any:
 
         An image that cannot be read has its reason in `error`; if none can, the status is 422.
         """
-        pictures = await _pictures(request, limits)
+        pictures = await _within(limits, _pictures(request, limits))
         answers = await _within(limits, _answered(served, state["batcher"], pictures, top))
         if all(one["error"] for one in answers):
             raise Refused(422, "; ".join(one["error"] for one in answers))
@@ -132,12 +129,13 @@ def make_app(served: Served, limits: Limits) -> Any:
         request: Request,
         label: str = Query("", description="class, by name or number; the answer if none is named"),
     ) -> Response:
-        """One image with what speaks for a class over it (Grad-CAM), as PNG."""
+        """One image with what speaks for a class over it (Grad-CAM), as PNG; x-label names the class,
+        percent-encoded."""
         if served.explain is None:
             raise Refused(
                 501, "this model cannot be explained: the server has no torch model of it"
             )
-        pictures = await _pictures(request, limits)
+        pictures = await _within(limits, _pictures(request, limits))
         if len(pictures) != 1:
             raise Refused(422, f"explain takes one image, not {len(pictures)}")
         square = await _within(limits, run_in_threadpool(_decoded, served, *pictures[0]))
@@ -148,8 +146,8 @@ def make_app(served: Served, limits: Limits) -> Any:
             [future] = _submitted(state["batcher"], [square])
             chosen = int((await _within(limits, asyncio.wrap_future(future))).argmax())
         png = await _within(limits, run_in_threadpool(_heat, served, square, chosen))
-        shown = base64.b64encode(served.engine.labels[chosen].encode()).decode()
-        return Response(png, media_type=PNG, headers={"x-label-base64": shown})
+        label = quote(served.engine.labels[chosen])
+        return Response(png, media_type="image/png", headers={"x-label": label})
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> Response:
@@ -186,7 +184,10 @@ async def _pictures(request: Request, limits: Limits) -> list[tuple[str, bytes]]
     """(name, content) of each image of a request. Raises Refused for none or too many."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        content = await request.body()
+        try:
+            content = await request.body()
+        except ClientDisconnect:
+            raise Refused(400, "the request ended before its body did") from None
         found = [("image", content)] if content else []
     else:
         try:
@@ -224,17 +225,22 @@ async def _answered(
     if len(batcher) >= batcher.limit:  # before anything is decoded for nothing
         raise Refused(429, "too many images wait; try again", {"Retry-After": "1"})
     decoded = await asyncio.gather(*(run_in_threadpool(_decoded, served, *one) for one in pictures))
-    futures = iter(_submitted(batcher, [one for one in decoded if not isinstance(one, str)]))
+    waiting = _submitted(batcher, [one for one in decoded if not isinstance(one, str)])
+    try:
+        found = iter([await asyncio.wrap_future(one) for one in waiting])
+    finally:
+        for one in waiting:
+            one.cancel()  # of what is too late, nothing more is worked on
     answers: list[dict[str, Any]] = []
     labels = served.engine.labels
     for (name, _), one in zip(pictures, decoded, strict=True):
         if isinstance(one, str):
             answers.append({"image": name, "top": [], "error": one})
             continue
-        probs = await asyncio.wrap_future(next(futures))
+        probs = next(found)
         best = np.argsort(-probs, kind="stable")[:top]
-        found: list[Any] = [{"label": labels[k], "prob": float(probs[k])} for k in best]
-        answers.append({"image": name, "top": found, "error": ""})
+        ranked = [{"label": labels[k], "prob": float(probs[k])} for k in best]
+        answers.append({"image": name, "top": ranked, "error": ""})
     return answers
 
 
@@ -248,13 +254,10 @@ async def _within(limits: Limits, work: Awaitable[Any]) -> Any:
 
 def _label(served: Served, label: str) -> int | None:
     labels = served.engine.labels
-    if not label:
-        return None
-    if label in labels:
-        return labels.index(label)
-    if label.isdecimal() and len(label) < 10 and int(label) < len(labels):
-        return int(label)
-    raise Refused(422, f"the model knows no class {label!r}")
+    try:
+        return class_number(label, labels, len(labels)) if label else None
+    except InceptiveError as error:
+        raise Refused(422, str(error)) from None
 
 
 _explaining = threading.Lock()

@@ -1,5 +1,8 @@
 """What a request may not exceed: its body, and who may make it."""
 
+import asyncio
+import contextlib
+import json
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -69,13 +72,15 @@ class Guard:
 
     async def _drain(self, receive: Any) -> None:
         """Throw away what still comes, as much again as is allowed: who is cut off while sending never
-        reads why."""
+        reads why. For as long as an answer may take."""
         read = 0
-        while read <= self.limits.body:
-            message = await receive()
-            if message["type"] != "http.request" or not message.get("more_body", False):
-                return
-            read += len(message.get("body", b""))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.seconds):
+                while read <= self.limits.body:
+                    message = await receive()
+                    if message["type"] != "http.request" or not message.get("more_body", False):
+                        return
+                    read += len(message.get("body", b""))
 
     def _allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
         if not self.limits.token or path in ("/", "/healthz"):
@@ -88,8 +93,6 @@ class Guard:
 
 
 async def _refuse(send: Any, status: int, reason: str) -> None:
-    import json
-
     body = json.dumps({"error": reason}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     if status == 401:
