@@ -17,7 +17,14 @@ from inceptive.early_exit import Staged
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.crops import PROTOCOLS
 from inceptive.evaluate.judge import in_order_of, judge, probabilities
-from inceptive.export.engines import Exported, data_of, is_exported, open_engine
+from inceptive.export.engines import (
+    Exported,
+    data_of,
+    is_exported,
+    name_of,
+    open_engine,
+    whole_of,
+)
 from inceptive.files import write_json, write_text
 from inceptive.prediction import Engine
 
@@ -95,10 +102,10 @@ def report(
     judged: dict[str, Any],
 ) -> None:
     """The page on one model, beside the figures."""
-    whole = engine.whole if isinstance(engine, Staged) else engine
+    whole = whole_of(engine)
     assert isinstance(whole, Classifier | Exported) and request.out
-    more = {"engine": getattr(whole, "name", "torch"), "crops": str(request.crops)}
-    facts = facts_of(getattr(whole, "info", {}), more)
+    more = {"engine": name_of(engine), "crops": str(request.crops)}
+    facts = facts_of(whole.info if isinstance(whole, Classifier) else {}, more)
     name = request.models[0]
     write_report(request.out, name, whole.account(), data, split, probs, judged, facts)
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from inceptive.commands.display import say
-from inceptive.early_exit import Staged
-from inceptive.export.engines import is_exported, open_engine
+from inceptive.early_exit import Staged, Whole
+from inceptive.export.engines import data_of, is_exported, name_of, open_engine, whole_of
 from inceptive.images import printable
 from inceptive.prediction import Engine
 from inceptive.serve.limits import MIB, Limits
@@ -55,13 +55,11 @@ def serve(request: Request) -> None:
 
 def about(name: str, engine: Engine, explains: bool) -> dict[str, Any]:
     """What `/v1/model` tells."""
-    whole = engine.whole if isinstance(engine, Staged) else engine
-    told = getattr(whole, "about", None)
-    net = told.net if told else whole.model.net.name  # type: ignore[attr-defined]
     return {
         "name": printable(name),
-        "net": net,
-        "engine": getattr(whole, "name", "torch"),
+        "net": cast(Whole, whole_of(engine)).account().net.name,
+        "engine": name_of(engine),
+        "data": data_of(engine),
         "early_exit": isinstance(engine, Staged),
         "labels": list(engine.labels),
         "preprocessing": engine.preprocessing.to_dict(),

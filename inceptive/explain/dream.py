@@ -54,7 +54,6 @@ def visualise(
     Raises InceptiveError if there is no such layer or channel.
     """
     shown = classifier.preprocessing
-    classifier.model.eval()
     side = side or shown.size
     generator = torch.Generator().manual_seed(seed)
     frequencies = _frequencies(side)
@@ -131,7 +130,7 @@ def _score(classifier: Classifier, target: Target, images: Tensor) -> Tensor:
     mean, std = (torch.tensor(one).view(-1, 1, 1) for one in (shown.mean, shown.std))
     device = next(classifier.model.parameters()).device
     x = ((images - mean) / std).to(device)
-    found = classifier.model.endpoints(x, [target.layer])[target.layer]
+    found = classifier.model.eval().endpoints(x, [target.layer])[target.layer]
     if target.channel is None:
         return found.square().mean()
     if not 0 <= target.channel < found.shape[1]:

@@ -98,10 +98,20 @@ class Exported:
         return softmax(self.logits(images), self.temperature)
 
 
+def whole_of(engine: Engine) -> Engine:
+    """The engine itself, where it is not cut at its heads."""
+    return engine.whole if isinstance(engine, Staged) else engine
+
+
+def name_of(engine: Engine) -> str:
+    """What runs the net, as `--engine` takes it: torch, openvino:int8."""
+    whole = whole_of(engine)
+    return whole.name if isinstance(whole, Exported) else "torch"
+
+
 def data_of(engine: Engine) -> dict[str, Any]:
     """What is known of the images an engine's model was trained on: name, shares; {} if nothing."""
-    if isinstance(engine, Staged):
-        engine = engine.whole
+    engine = whole_of(engine)
     if isinstance(engine, Exported):
         return engine.about.data
     found: dict[str, Any] = getattr(engine, "info", {}).get("data", {})
