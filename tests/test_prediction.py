@@ -9,7 +9,7 @@ from conftest import picture
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
-from inceptive.prediction import predictions
+from inceptive.prediction import class_number, predictions
 
 
 class Mean:
@@ -125,3 +125,14 @@ def test_an_engine_that_fails_ends_the_loop_and_its_threads():
     with pytest.raises(InceptiveError, match="no more"):
         list(predictions(Mean(wait=fail), map(grey, range(200))))
     assert threading.active_count() == before
+
+
+def test_a_class_is_found_by_name_first_and_then_by_number():
+    labels = ("cat", "1", "dog")
+    assert [class_number(one, labels, 3) for one in ("dog", "1", "2", "0")] == [2, 1, 2, 0]
+    assert class_number("7", (), 10) == 7
+    for asked in ("owl", "3", "-1", "", "²", "9" * 5000):
+        with pytest.raises(InceptiveError, match="is none of the classes 0 to 2, cat, 1, dog"):
+            class_number(asked, labels, 3)
+    with pytest.raises(InceptiveError, match=r"several classes are called so; by number: \[0, 2\]"):
+        class_number("a", ("a", "b", "a"), 3)
