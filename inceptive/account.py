@@ -141,6 +141,16 @@ def out_shape(node: Node, shape: Shape) -> Shape:
     return _read(node, "", View(shape))[1].shape
 
 
+def parts_with_maps(net: Net, image_size: int) -> list[str]:
+    """Names of the parts of the body whose output has more than one position, first to last."""
+    found, shape = [], (net.channels, image_size, image_size)
+    for name, part in net.body:
+        shape = out_shape(part, shape)
+        if shape[1] > 1:
+            found.append(name)
+    return found
+
+
 def modules(lines: tuple[Line, ...]) -> Iterator[tuple[str, list[Line]]]:
     """Lines gathered by the first part of their name: a module, or a layer that stands alone."""
     gathered: dict[str, list[Line]] = {}

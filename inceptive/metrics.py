@@ -10,6 +10,8 @@ import numpy as np
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 Interval = tuple[float, float]
+TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
+"""Accuracies that somebody may want of the answers that are given."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,11 @@ def abstain(found: list[Covered], target: float) -> Covered | None:
     return max(
         (one for one in found if one.accuracy >= target), key=lambda c: c.share, default=None
     )
+
+
+def thresholds(found: list[Covered]) -> list[tuple[float, Covered | None]]:
+    """For each of TARGETS what `abstain` gives for it: a share of 1 where all answers are as good."""
+    return [(target, abstain(found, target)) for target in TARGETS]
 
 
 def negative_log_likelihood(probs: np.ndarray, labels: np.ndarray) -> float:

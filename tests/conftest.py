@@ -3,6 +3,8 @@
 import contextlib
 import io
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -123,3 +125,32 @@ def trained(tmp_path_factory, stripes, tiny):
     """A model folder that `inceptive train` wrote, and what the command printed."""
     out = tmp_path_factory.mktemp("model") / "stripes"
     return out, command("train", stripes, "--recipe", tiny, "--out", out)
+
+
+SERVER = """
+import signal
+from inceptive.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
+main()
+"""
+
+
+@contextlib.contextmanager
+def serving(*words):
+    """A server for as long as the block: its port, and its process."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, "serve", *map(str, words), "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        said = ""
+        for line in process.stderr:
+            said += line
+            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+);", line):
+                break
+        else:
+            raise AssertionError(said)
+        yield int(found[1]), process
+    finally:
+        process.kill()
+        process.communicate(timeout=30)

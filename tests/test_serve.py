@@ -6,52 +6,25 @@ import io
 import json
 import re
 import resource
+import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from conftest import command, picture
+from conftest import command, picture, serving
 from PIL import Image
 
+from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 
 pytestmark = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("fastapi", "uvicorn", "multipart"))),
     reason="the extra `serve` is not installed",
 )
-CODE = """
-import signal
-from inceptive.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
-main()
-"""
-
-
-@contextmanager
-def serving(*words):
-    """A server for as long as the block: its port, and its process."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE, "serve", *map(str, words), "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        said = ""
-        for line in process.stderr:
-            said += line
-            if found := re.search(r"listening on http://127\.0\.0\.1:(\d+);", line):
-                break
-        else:
-            raise AssertionError(said)
-        yield int(found[1]), process
-    finally:
-        process.kill()
-        process.communicate(timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -161,27 +134,139 @@ def test_metrics_count_requests_by_path_and_status(port):
     assert count() == before + 3
 
 
-@pytest.mark.skipif(importlib.util.find_spec("captum") is None, reason="captum is not installed")
-def test_heat_over_the_image_for_any_class(trained, tmp_path):
+@pytest.fixture(scope="module")
+def larger(trained, tmp_path_factory):
+    """The trained model for larger images: at 32 pixels the last maps are one."""
     from inceptive.classifier import Classifier
 
     clf = Classifier.load(trained[0])
-    folder = tmp_path / "larger"  # at 32 pixels the last maps are one
     clf.preprocessing = Preprocessing(64, channels=1, mean=(0.5,), std=(0.5,))
+    clf.labels = ("lying", "standing")
+    folder = tmp_path_factory.mktemp("served") / "larger"
     clf.save(folder)
-    with serving(folder) as (port, _):
-        for query in ("", "?label=down", "?label=0"):
-            status, headers, content = ask(port, "POST", f"/v1/explain{query}", png("down", 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(trained, larger):
+    """A port where the trained model and the larger one are served."""
+    with serving(trained[0], larger) as (port, _):
+        yield port
+
+
+with_captum = pytest.mark.skipif(
+    importlib.util.find_spec("captum") is None, reason="captum is not installed"
+)
+
+
+@with_captum
+def test_heat_over_the_image_for_any_class(two):
+    for query in ("", "&label=standing", "&label=0"):
+        path = f"/v1/explain?model=larger{query}"
+        status, headers, content = ask(two, "POST", path, png("down", 1))
+        assert status == 200 and headers["content-type"] == "image/png"
+        known = {"": ("lying", "standing"), "&label=0": ("lying",)}
+        assert headers["x-label"] in known.get(query, ("standing",))
+        with Image.open(io.BytesIO(content)) as image:
+            assert image.format == "PNG" and image.size == (256, 256)
+    for query in ("owl", "7"):
+        status, told = post(two, f"/v1/explain?model=larger&label={query}", png("down", 1))
+        assert status == 422 and f"label {query}: is none of the classes" in told["error"]
+    status, told = post(two, "/v1/explain?model=larger", b"no picture")
+    assert status == 422 and "image" in told["error"]
+
+
+@with_captum
+def test_maps_of_any_layer(two):
+    for told in json.loads(ask(two, "GET", "/v1/models")[2]):
+        assert told["layers"][0] == "conv1" and told["explains"]
+        last = "inception_4e" if told["name"] != "larger" else "inception_5b"
+        assert told["layers"][-1] == last
+        for layer in ("", "conv1", last):
+            path = f"/v1/features?model={told['name']}&layer={layer}"
+            status, headers, content = ask(two, "POST", path, png("down", 1))
             assert status == 200 and headers["content-type"] == "image/png"
-            assert headers["x-label"] in (("across", "down") if not query else
-                                          ("down",) if "down" in query else ("across",))  # fmt: skip
             with Image.open(io.BytesIO(content)) as image:
-                assert image.format == "PNG" and min(image.size) > 100
-        for query in ("owl", "7"):
-            status, told = post(port, f"/v1/explain?label={query}", png("down", 1))
-            assert status == 422 and f"label {query}: is none of the classes" in told["error"]
-        status, told = post(port, "/v1/explain", b"no picture")
-        assert status == 422 and "image" in told["error"]
+                assert image.format == "PNG" and min(image.size) > 300
+    status, told = post(two, "/v1/features?layer=inception_9z", png("down", 1))
+    assert status == 422 and "has no maps inception_9z; there are: conv1," in told["error"]
+
+
+def test_several_models_are_asked_by_name(two, trained):
+    name = trained[0].name
+    told = json.loads(ask(two, "GET", "/v1/models")[2])
+    assert [one["name"] for one in told] == [name, "larger"]
+    assert told[0] == json.loads(ask(two, "GET", "/v1/model")[2])
+    assert told[1] == json.loads(ask(two, "GET", "/v1/model?model=larger")[2])
+    for query, model, labels in (("", name, {"across", "down"}), (f"?model={name}", name, None),
+                                 ("?model=larger", "larger", {"lying", "standing"})):  # fmt: skip
+        _, found = post(two, f"/v1/predict{query}", png("down", 3))
+        assert found["model"] == model
+        assert labels in (None, {one["label"] for one in found["predictions"][0]["top"]})
+    for path in ("/v1/predict", "/v1/explain", "/v1/features"):
+        status, said = post(two, f"{path}?model=owl", png("down", 3))
+        assert (
+            status == 422 and f"no model owl is served; there are: {name}, larger" == said["error"]
+        )
+    assert ask(two, "GET", "/v1/model?model=owl")[0] == 422
+
+
+KNOWN = [
+    {"target": 0.9, "threshold": 0.4, "share": 1.0, "accuracy": 0.92},
+    {"target": 0.95, "threshold": 0.7, "share": 0.8, "accuracy": 0.951},
+    {"target": 0.98, "threshold": 0.9, "share": 0.5, "accuracy": 0.985},
+]
+
+
+@pytest.mark.parametrize(
+    ("known", "accuracy", "found"),
+    [
+        (KNOWN, None, (0.7, 0.951)),
+        (KNOWN, 0.5, (0.5, 0.92)),
+        (KNOWN, 0.96, (0.9, 0.985)),
+        (KNOWN[:1], None, (0.5, 0.92)),
+        ([], None, (0.5, None)),
+    ],
+)
+def test_an_answer_is_sure_from_where_the_asked_share_was_right(known, accuracy, found):
+    from inceptive.serve.served import threshold
+
+    assert threshold("m", known, accuracy) == found
+
+
+def test_an_accuracy_that_no_threshold_holds_is_refused(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    for known, told in ((KNOWN, "at most 98.0%"), ([], "the model folder tells of no threshold")):
+        config["metrics"]["abstain"] = known
+        (folder / "config.json").write_text(json.dumps(config))
+        done = command("serve", folder, "--port", 0, "--accuracy", 0.99)
+        assert done.returncode == 1 and told in done.stderr, done.stderr
+
+
+def test_below_the_threshold_an_answer_is_not_sure(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    [first, *_] = [one for one in config["metrics"]["abstain"] if one["target"] == 0.95]
+    assert 0 < first["threshold"] <= 1 and first["accuracy"] >= 0.95 and 0 < first["share"] <= 1
+    for threshold, sure in ((1.01, False), (0.1, True)):
+        config["metrics"]["abstain"] = [first | {"threshold": threshold}]
+        (folder / "config.json").write_text(json.dumps(config))
+        with serving(folder) as (port, _):
+            _, found = post(port, "/v1/predict", png("down", 3))
+            assert [one["sure"] for one in found["predictions"]] == [sure]
+            told = json.loads(ask(port, "GET", "/v1/model")[2])
+            assert told["sure_from"] == max(0.5, threshold)
+            assert told["accuracy_when_sure"] == first["accuracy"]
+
+
+def test_models_of_one_name_are_called_as_they_were_typed():
+    from inceptive.commands.serving import names
+
+    assert names(["runs/a", "b"]) == ["a", "b"]
+    assert names(["runs/a", "other/a", "b"]) == ["runs/a", "other/a", "b"]
+    with pytest.raises(InceptiveError, match="named twice"):
+        names(["a", "a"])
 
 
 # Refusals

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from inceptive.account import parts_with_maps
 from inceptive.classifier import Classifier
 from inceptive.errors import InceptiveError
 
@@ -23,19 +24,11 @@ def package() -> Any:
 
 def last_maps(classifier: Classifier) -> str:
     """The part whose maps the classifier averages: where Grad-CAM looks unless told otherwise."""
-    net = classifier.model.net
-    size = classifier.preprocessing.size
-    found = ""
-    with torch.inference_mode():
-        zeros = torch.zeros(1, net.channels, size, size, device=_device(classifier))
-        for name, output in (
-            classifier.model.eval().endpoints(zeros, [n for n, _ in net.body]).items()
-        ):
-            if output.ndim == 4 and output.shape[2] > 1:
-                found = name
+    net, size = classifier.model.net, classifier.preprocessing.size
+    found = parts_with_maps(net, size)
     if not found:
         raise InceptiveError(f"{net.name} has no maps larger than one pixel at {size} px")
-    return found
+    return found[-1]
 
 
 def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) -> np.ndarray:

@@ -2,9 +2,11 @@
 
 import io
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from inceptive.errors import InceptiveError
 from inceptive.explain.branches import Module
@@ -13,6 +15,8 @@ from inceptive.explain.maps import Channel
 COLUMNS = 8
 INCH = 1.35
 """Side of one small picture."""
+SMALLEST = 224
+"""Pixels of the side of heat without anything beside it, at least."""
 
 
 def overlay(square: np.ndarray, heat: np.ndarray, title: str, unit: str, signed: bool) -> bytes:
@@ -34,11 +38,25 @@ def overlay(square: np.ndarray, heat: np.ndarray, title: str, unit: str, signed:
     return _png(figure)
 
 
-def sheet(maps: np.ndarray, channels: Sequence[Channel], title: str) -> bytes:
+def heated(square: np.ndarray, heat: np.ndarray) -> bytes:
+    """The image (C, S, S) of uint8 in grey under heat (S, S) of 0 and more; nothing beside it."""
+    colormap = _matplotlib("matplotlib").colormaps["inferno"]
+    grey = _as_grey(_picture(square))[..., None]
+    colours = 255 * colormap(heat / (float(heat.max()) or 1.0))[..., :3]
+    picture = (0.4 * grey + 0.6 * colours).round().astype(np.uint8)
+    times = -(-SMALLEST // len(picture))
+    content = io.BytesIO()
+    Image.fromarray(picture.repeat(times, axis=0).repeat(times, axis=1)).save(content, "PNG")
+    return content.getvalue()
+
+
+def sheet(
+    maps: np.ndarray, channels: Sequence[Channel], title: str, columns: int = COLUMNS
+) -> bytes:
     """The maps (C, H, W) of `channels`, all on one scale, with their numbers."""
-    rows = -(-len(channels) // COLUMNS)
-    figure = _figure(COLUMNS * INCH, rows * (INCH + 0.2) + 0.5, title)
-    grid = figure.subplots(rows, COLUMNS, squeeze=False)
+    rows = -(-len(channels) // columns)
+    figure = _figure(columns * INCH, rows * (INCH + 0.2) + (0.5 if title else 0), title)
+    grid = figure.subplots(rows, columns, squeeze=False)
     most = max((one.most for one in channels), default=1.0) or 1.0
     for axes in grid.flat:
         axes.set_axis_off()
@@ -91,15 +109,21 @@ def shares(modules: Sequence[Module], title: str) -> bytes:
 
 
 def _figure(wide: float, high: float, title: str) -> Any:
+    figure = _matplotlib("matplotlib.figure").Figure(
+        figsize=(wide, high), dpi=120, layout="constrained"
+    )
+    if title:
+        figure.suptitle(title, fontsize=11, parse_math=False)
+    return figure
+
+
+def _matplotlib(name: str) -> Any:
     try:
-        from matplotlib.figure import Figure
+        return import_module(name)
     except ImportError:
         raise InceptiveError(
             "pictures of explanations need matplotlib: pip install 'inceptive[explain]'"
         ) from None
-    figure = Figure(figsize=(wide, high), dpi=120, layout="constrained")
-    figure.suptitle(title, fontsize=11, parse_math=False)
-    return figure
 
 
 def _png(figure: Any) -> bytes:

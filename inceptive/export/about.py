@@ -17,7 +17,8 @@ KEY = "inceptive"
 class About:
     """net is its name; labels[k] names logit k. weights are the sha256 of the `model.safetensors`
     that the file was made from. data: name, licence and shares of the images it was trained on.
-    early_exit: the heads that the file has beside the net, and when they answer."""
+    early_exit: the heads that the file has beside the net, and when they answer. abstain: how sure an
+    answer has to be for a share of them to be right, as the training found (see metrics.thresholds)."""
 
     net: str
     labels: tuple[str, ...]
@@ -28,6 +29,7 @@ class About:
     licence: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     early_exit: EarlyExit | None = None
+    abstain: tuple[dict[str, float], ...] = ()
 
     def to_json(self) -> str:
         """One JSON object on one line."""
@@ -44,6 +46,7 @@ class About:
                 "licence": self.licence,
                 "data": self.data,
                 "early_exit": self.early_exit and self.early_exit.to_dict(),
+                "abstain": list(self.abstain),
             }
         )
 
@@ -64,6 +67,7 @@ class About:
                 str(told["licence"]),
                 dict(told["data"]),
                 EarlyExit.from_dict(told["early_exit"]) if told.get("early_exit") else None,
+                tuple(dict(one) for one in told.get("abstain", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InceptiveError(f"{where}: lacks or garbles {error}") from None

@@ -118,6 +118,18 @@ def data_of(engine: Engine) -> dict[str, Any]:
     return found
 
 
+def abstain_of(engine: Engine) -> Sequence[dict[str, float]]:
+    """How sure answers have to be for a share of them to be right, as the training of an engine's
+    model found: {target, threshold, share, accuracy} for each of metrics.TARGETS it reached."""
+    engine = whole_of(engine)
+    if isinstance(engine, Exported):
+        return engine.about.abstain
+    found: Sequence[dict[str, float]] = (
+        getattr(engine, "info", {}).get("metrics", {}).get("abstain", ())
+    )
+    return found
+
+
 def is_exported(model: str | Path) -> bool:
     """Whether `model` is an exported file, by its ending, and no folder."""
     path = Path(model)

@@ -24,8 +24,6 @@ WORST, UNSURE, EXAMPLES = 12, 12, 4
 """Pictures of confident errors, of doubt, and of each class."""
 SHOWN_CLASSES, SHOWN_FILES = 20, 100
 """Classes with pictures and a row in the matrix; files that are listed by name."""
-TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
-"""Accuracies that somebody may want of the answers that are given."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def _values(told: Told) -> dict[str, Any]:
             metrics.reliability(told.scaled, labels),
         ),
         "withheld": charts.withheld("How right it is if the least sure go unanswered", covered),
-        "targets": _targets(covered),
+        "targets": [one for one in metrics.thresholds(covered) if one[0] > covered[-1].accuracy],
         "counts": _counts(told.data),
         "examples": _examples(told) if len(classes) <= SHOWN_CLASSES else [],
         "unreadable": told.data.unreadable[:SHOWN_FILES],
@@ -135,13 +133,6 @@ def _mixed_up(judged: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     order = np.argsort(-matrix, axis=None, kind="stable")[:20]
     pairs = [np.unravel_index(k, matrix.shape) for k in order]
     return [(names[a], names[b], int(matrix[a, b])) for a, b in pairs if matrix[a, b]]
-
-
-def _targets(covered: Sequence[metrics.Covered]) -> list[tuple[float, metrics.Covered | None]]:
-    """For each target above what it reaches anyway, the answers that reach it."""
-    whole = covered[-1].accuracy
-    wanted = [target for target in TARGETS if target > whole]
-    return [(target, metrics.abstain(list(covered), target)) for target in wanted]
 
 
 def _counts(data: Data) -> list[tuple[str, list[int]]]:

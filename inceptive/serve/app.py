@@ -1,26 +1,25 @@
-"""The HTTP interface: predictions, an explanation, the model, health, metrics, and the page.
+"""The HTTP interface: predictions, looks inside, the models, health, metrics, and the page.
 
 Pictures are decoded by threads, the engine runs in a thread of its own (`batching`), and nothing of a
 request is stored.
 """
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 
 import numpy as np
 
 import inceptive
 from inceptive.errors import InceptiveError
-from inceptive.prediction import Engine, class_number
 from inceptive.serve.batching import Batcher, Closed, Full
+from inceptive.serve.inside import Inside
 from inceptive.serve.limits import Guard, Limits
+from inceptive.serve.served import Served
 
 try:
     from fastapi import FastAPI, Query, Request
@@ -37,40 +36,37 @@ CSP = (
     "default-src 'none'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "script-src 'self' 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
-
-Heat = Callable[[np.ndarray, int], bytes]
-"""A preprocessed square (C, S, S) of uint8 and a class -> a PNG of what speaks for it."""
-
-
-@dataclass(frozen=True)
-class Served:
-    """What is served: its name, the engine that answers, what is known of it, and what explains it
-    (None: nothing can)."""
-
-    name: str
-    engine: Engine
-    about: dict[str, Any]
-    explain: Callable[[], Heat] | None = None
+Named = Annotated[
+    str, Query(description="which of the models, by name; the first if none is named")
+]
 
 
 class Refused(HTTPException):
     """A request that cannot be answered, with a reason for a person."""
 
 
-def make_app(served: Served, limits: Limits) -> Any:
-    """The ASGI application. Its batches begin and end with it."""
+def make_app(models: Sequence[Served], limits: Limits) -> Any:
+    """The ASGI application; the first model answers who names none. Batches begin and end with it."""
     meters = _Meters()
-    state: dict[str, Any] = {}
+    by_name = {one.name: one for one in models}
+    batchers: dict[str, Batcher] = {}
+
+    def named(model: str) -> Served:
+        if model and model not in by_name:
+            raise Refused(422, f"no model {model} is served; there are: {', '.join(by_name)}")
+        return by_name[model] if model else models[0]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        state["batcher"] = batcher = Batcher(served.engine, waiting=limits.waiting)
-        meters.waiting.set_function(lambda: len(batcher))
+        for name, one in by_name.items():
+            batchers[name] = Batcher(one.engine, waiting=limits.waiting)
+        meters.waiting.set_function(lambda: sum(map(len, batchers.values())))
         yield
-        await run_in_threadpool(batcher.close)
+        for batcher in batchers.values():
+            await run_in_threadpool(batcher.close)
 
     app = FastAPI(
-        title=f"inceptive: {served.name}",
+        title=f"inceptive: {', '.join(by_name)}",
         version=inceptive.__version__,
         lifespan=lifespan,
         docs_url=None,  # its pages would fetch scripts from elsewhere
@@ -95,15 +91,24 @@ def make_app(served: Served, limits: Limits) -> Any:
     async def told(_: Request, error: HTTPException) -> Response:
         return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
+    @app.exception_handler(InceptiveError)
+    async def failed(_: Request, error: InceptiveError) -> Response:
+        return JSONResponse({"error": str(error)}, 500)
+
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Whether it answers."""
         return {"status": "ok"}
 
     @app.get("/v1/model")
-    async def model() -> dict[str, Any]:
-        """The model: classes, preprocessing, engine, what it was trained on."""
-        return served.about
+    async def model(model: Named = "") -> dict[str, Any]:
+        """The model: classes, preprocessing, engine, what it was trained on, its layers."""
+        return named(model).about()
+
+    @app.get("/v1/models")
+    async def every() -> list[dict[str, Any]]:
+        """Every model that is served, as /v1/model tells it."""
+        return [one.about() for one in models]
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -112,14 +117,18 @@ def make_app(served: Served, limits: Limits) -> Any:
 
     @app.post("/v1/predict")
     async def predict(
-        request: Request, top: int = Query(5, ge=1, description="classes, the most probable first")
+        request: Request,
+        top: int = Query(5, ge=1, description="classes, the most probable first"),
+        model: Named = "",
     ) -> dict[str, Any]:
         """Classes of one image (the body) or of several (multipart/form-data, any field names).
 
-        An image that cannot be read has its reason in `error`; if none can, the status is 422.
+        `sure`: whether the first class is probable enough, see `sure_from` of the model. An image
+        that cannot be read has its reason in `error`; if none can, the status is 422.
         """
+        served = named(model)
         pictures = await _within(limits, _pictures(request, limits))
-        answers = await _within(limits, _answered(served, state["batcher"], pictures, top))
+        answers = await _within(limits, _answered(served, batchers[served.name], pictures, top))
         if all(one["error"] for one in answers):
             raise Refused(422, "; ".join(one["error"] for one in answers))
         return {"model": served.name, "predictions": answers}
@@ -128,26 +137,37 @@ def make_app(served: Served, limits: Limits) -> Any:
     async def explain(
         request: Request,
         label: str = Query("", description="class, by name or number; the answer if none is named"),
+        model: Named = "",
     ) -> Response:
         """One image with what speaks for a class over it (Grad-CAM), as PNG; x-label names the class,
         percent-encoded."""
-        if served.explain is None:
-            raise Refused(
-                501, "this model cannot be explained: the server has no torch model of it"
-            )
-        pictures = await _within(limits, _pictures(request, limits))
-        if len(pictures) != 1:
-            raise Refused(422, f"explain takes one image, not {len(pictures)}")
-        square = await _within(limits, run_in_threadpool(_decoded, served, *pictures[0]))
-        if isinstance(square, str):
-            raise Refused(422, square)
-        chosen = _label(served, label)
-        if chosen is None:
-            [future] = _submitted(state["batcher"], [square])
+        inside = _inside(served := named(model))
+        square = await _square(served, request, limits)
+        if label:
+            chosen = _label(served, label)
+        else:
+            [future] = _submitted(batchers[served.name], [square])
             chosen = int((await _within(limits, asyncio.wrap_future(future))).argmax())
-        png = await _within(limits, run_in_threadpool(_heat, served, square, chosen))
-        label = quote(served.engine.labels[chosen])
-        return Response(png, media_type="image/png", headers={"x-label": label})
+        png = await _within(limits, run_in_threadpool(inside.heat, square, chosen))
+        told = quote(served.engine.labels[chosen])
+        return Response(png, media_type="image/png", headers={"x-label": told})
+
+    @app.post("/v1/features", response_class=Response)
+    async def features(
+        request: Request,
+        layer: str = Query(
+            "", description="one of the model's `layers`; the last if none is named"
+        ),
+        model: Named = "",
+    ) -> Response:
+        """The maps of a layer that one image excites most, as PNG."""
+        inside = _inside(served := named(model))
+        if layer and layer not in inside.layers:
+            known = ", ".join(inside.layers)
+            raise Refused(422, f"{served.name} has no maps {layer}; there are: {known}")
+        square = await _square(served, request, limits)
+        work = run_in_threadpool(inside.features, square, layer or inside.layers[-1])
+        return Response(await _within(limits, work), media_type="image/png")
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> Response:
@@ -202,12 +222,15 @@ async def _pictures(request: Request, limits: Limits) -> list[tuple[str, bytes]]
     return found
 
 
-def _decoded(served: Served, name: str, content: bytes) -> np.ndarray | str:
-    """The square that the net sees; or why there is none."""
-    try:
-        return served.engine.preprocessing.load(content)
-    except InceptiveError as error:
-        return str(error).replace("the image", name, 1)
+async def _square(served: Served, request: Request, limits: Limits) -> np.ndarray:
+    """What the net sees of the one image of a request. Raises Refused if there is not just one."""
+    pictures = await _within(limits, _pictures(request, limits))
+    if len(pictures) != 1:
+        raise Refused(422, f"this takes one image, not {len(pictures)}")
+    square = await _within(limits, run_in_threadpool(served.decoded, *pictures[0]))
+    if isinstance(square, str):
+        raise Refused(422, square)
+    return cast(np.ndarray, square)
 
 
 def _submitted(batcher: Batcher, squares: list[np.ndarray]) -> list[Any]:
@@ -224,7 +247,7 @@ async def _answered(
 ) -> list[dict[str, Any]]:
     if len(batcher) >= batcher.limit:  # before anything is decoded for nothing
         raise Refused(429, "too many images wait; try again", {"Retry-After": "1"})
-    decoded = await asyncio.gather(*(run_in_threadpool(_decoded, served, *one) for one in pictures))
+    decoded = await asyncio.gather(*(run_in_threadpool(served.decoded, *one) for one in pictures))
     waiting = _submitted(batcher, [one for one in decoded if not isinstance(one, str)])
     try:
         found = iter([await asyncio.wrap_future(one) for one in waiting])
@@ -232,15 +255,11 @@ async def _answered(
         for one in waiting:
             one.cancel()  # of what is too late, nothing more is worked on
     answers: list[dict[str, Any]] = []
-    labels = served.engine.labels
     for (name, _), one in zip(pictures, decoded, strict=True):
         if isinstance(one, str):
-            answers.append({"image": name, "top": [], "error": one})
-            continue
-        probs = next(found)
-        best = np.argsort(-probs, kind="stable")[:top]
-        ranked = [{"label": labels[k], "prob": float(probs[k])} for k in best]
-        answers.append({"image": name, "top": ranked, "error": ""})
+            answers.append({"image": name, "top": [], "sure": False, "error": one})
+        else:
+            answers.append(served.answer(name, next(found), top))
     return answers
 
 
@@ -252,18 +271,14 @@ async def _within(limits: Limits, work: Awaitable[Any]) -> Any:
         raise Refused(503, f"no answer within {limits.seconds:g} s; try again") from None
 
 
-def _label(served: Served, label: str) -> int | None:
-    labels = served.engine.labels
+def _inside(served: Served) -> Inside:
+    if served.inside is None:
+        raise Refused(501, f"nothing can look into {served.name} here: see `explains` of /v1/model")
+    return served.inside
+
+
+def _label(served: Served, asked: str) -> int:
     try:
-        return class_number(label, labels, len(labels)) if label else None
+        return served.label(asked)
     except InceptiveError as error:
         raise Refused(422, str(error)) from None
-
-
-_explaining = threading.Lock()
-
-
-def _heat(served: Served, square: np.ndarray, label: int) -> bytes:
-    assert served.explain
-    with _explaining:  # gradients of one image at a time
-        return served.explain()(square, label)

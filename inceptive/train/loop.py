@@ -20,7 +20,14 @@ from inceptive.data.pictures import in_order
 from inceptive.data.source import Data
 from inceptive.errors import InceptiveError
 from inceptive.files import write_text
-from inceptive.metrics import calibration_error, fit_temperature, softmax, top_k
+from inceptive.metrics import (
+    calibration_error,
+    coverage,
+    fit_temperature,
+    softmax,
+    thresholds,
+    top_k,
+)
 from inceptive.model import Model, Norm
 from inceptive.train import checkpoint
 from inceptive.train.history import Progress, as_csv, record
@@ -243,10 +250,16 @@ class Run:
         labels = self.feed.val.labels
         temperature = fit_temperature(logits, labels)
         hits = top_k(softmax(logits), labels, 1)
+        scaled = softmax(logits, temperature)
         info = record(self.recipe, self.data, self.progress, hits)
         info["metrics"] |= {
             "calibration_error": calibration_error(softmax(logits), labels),
-            "calibration_error_scaled": calibration_error(softmax(logits, temperature), labels),
+            "calibration_error_scaled": calibration_error(scaled, labels),
+            "abstain": [
+                {"target": target} | asdict(one)
+                for target, one in thresholds(coverage(scaled, labels))
+                if one
+            ],
         }
         info["training"] |= {
             "device": str(self.device),
