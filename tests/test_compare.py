@@ -154,6 +154,123 @@ def test_an_exported_file_stands_beside_its_model(trained, stripes, tmp_path):
     assert told["disagreements"] == 0
 
 
+with_onnx = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))),
+    reason="the extra `export` is not installed",
+)
+
+
+def foreign(path, channels_last=False, batch="N", softmax=False, classes=2, size=64):
+    """An ONNX file as others write them, and what it computes, in torch."""
+    from onnx import TensorProto, checker, helper, numpy_helper, save
+
+    rng = np.random.default_rng(0)
+    held = {
+        "kernel": rng.normal(0, 0.3, (4, 3, 3, 3)),
+        "bias": rng.normal(0, 0.3, 4),
+        "matrix": rng.normal(0, 2, (4, classes)),
+        "offset": rng.normal(0, 1, classes),
+    }
+    held = {name: one.astype(np.float32) for name, one in held.items()}
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel", "bias"], ["a"], strides=[2, 2]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("GlobalAveragePool", ["b"], ["c"]),
+        helper.make_node("Flatten", ["c"], ["d"]),
+        helper.make_node("Gemm", ["d", "matrix", "offset"], ["e"]),
+    ]
+    shape = (batch, 3, size, size)
+    if channels_last:
+        nodes = [helper.make_node("Transpose", ["image"], ["x"], perm=[0, 3, 1, 2]), *nodes]
+        shape = (batch, size, size, 3)
+    if softmax:
+        nodes.append(helper.make_node("Softmax", ["e"], ["f"], axis=1))
+    graph = helper.make_graph(
+        nodes,
+        "theirs",
+        [
+            helper.make_tensor_value_info(
+                "image" if channels_last else "x", TensorProto.FLOAT, shape
+            )
+        ],
+        [
+            helper.make_tensor_value_info(
+                "f" if softmax else "e", TensorProto.FLOAT, (batch, classes)
+            )
+        ],
+        [numpy_helper.from_array(one, name) for name, one in held.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    checker.check_model(model)
+    save(model, path)
+
+    def logits(images):
+        mean, std = (torch.tensor(one).view(3, 1, 1) for one in (
+            (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # fmt: skip
+        x = (torch.from_numpy(images) / 255 - mean) / std
+        kernel, bias, matrix, offset = map(torch.from_numpy, held.values())
+        x = torch.conv2d(x, kernel, bias, stride=2).relu().mean((2, 3))
+        return (x @ matrix + offset).numpy()
+
+    return logits
+
+
+@with_onnx
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"channels_last": True}, {"batch": 4}, {"softmax": True}, {"size": "S"}],
+    ids=lambda how: next(iter(how), "plain"),
+)
+def test_a_file_that_others_wrote_is_run_as_it_is(tmp_path, how):
+    from inceptive.compare.foreign import is_foreign, open_foreign
+
+    expected = foreign(tmp_path / "theirs.onnx", **how)
+    assert is_foreign(str(tmp_path / "theirs.onnx"))
+    engine = open_foreign(str(tmp_path / "theirs.onnx"), ("a", "b"))
+    size = engine.preprocessing.size
+    assert size == (224 if how.get("size") else 64) and engine.labels == ("a", "b")
+    images = np.random.default_rng(1).integers(0, 256, (6, 3, size, size), dtype=np.uint8)
+    wanted = torch.from_numpy(expected(images))
+    np.testing.assert_allclose(engine.probs(images), wanted.softmax(1), atol=1e-5)
+    if not how.get("softmax"):
+        np.testing.assert_allclose(engine.logits(images), wanted, atol=1e-4)
+    side = (size - 3) // 2 + 1
+    assert engine.params == 4 * 27 + 4 + 4 * 2 + 2
+    assert engine.macs() == side * side * 4 * 27 + 4 * 2
+
+
+@with_onnx
+def test_a_file_that_others_wrote_stands_beside_ours(trained, stripes, tmp_path):
+    foreign(tmp_path / "theirs.onnx")
+    told, said = compared(trained[0], tmp_path / "theirs.onnx", stripes)
+    theirs = told["models"][1]
+    assert 0 <= theirs["top1"] <= 1 and theirs["params"] == 122 and len(told["pairs"]) == 1
+    assert "shown images of 64 pixels as ImageNet's nets are, and answers with 2 classes" in said
+
+
+@with_onnx
+def test_a_file_that_does_not_fit_is_refused_in_one_line(trained, stripes, tmp_path):
+    foreign(tmp_path / "five.onnx", classes=5)
+    (tmp_path / "text.onnx").write_text("no graph")
+    for name, told in (("five", "answers with 5 classes, the data has 2"),
+                       ("text", "ONNX Runtime does not take it")):  # fmt: skip
+        done = command("compare", trained[0], tmp_path / f"{name}.onnx", stripes)
+        assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_page_has_the_others_beside_the_first(trained, worse, stripes, tmp_path):
+    out = tmp_path / "out"
+    told, _ = compared(trained[0], worse, stripes, "--split", "all", "--out", out)
+    page = (out / "report.html").read_text()
+    assert "Beside other models" in page and "http" not in page.split("<main>")[1].split("<svg")[0]
+    for one in told["models"]:
+        assert f"<td>{100 * one['top1']:.2f}\u00a0%</td>" in page
+    assert f"<td>{told['pairs'][0]['only_first']}</td>" in page
+    differ = page.split("Where they differ")[1].split("</section>")[0]
+    assert differ.count("<img src=") == 12
+    assert differ.count('class="said right"') == differ.count('class="said wrong"') == 12
+
+
 def test_what_cannot_be_compared_is_said_in_one_line(trained, stripes, tmp_path):
     done = command("compare", trained[0], stripes)
     assert done.returncode == 2 and "at least two models" in done.stderr

@@ -201,6 +201,7 @@ def test_the_file_says_what_it_is(exported):
         assert said["precision"] == kind.split(":")[1]
         assert said["weights"] == records.fingerprint(folder / "model.safetensors")
         assert said["data"]["shares"] == config["data"]["shares"]
+        assert said["abstain"] == config["metrics"]["abstain"] != []
 
 
 def test_the_licence_of_the_images_goes_along(trained, quick, tmp_path):

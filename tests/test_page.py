@@ -233,7 +233,9 @@ def test_a_second_model_answers_beside_the_first(opened, model, photographs, tmp
 
     other = shutil.copytree(model, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
-    config["metrics"]["abstain"] = [{"target": 0.95, "threshold": 1.0, "share": 0, "accuracy": 1.0}]
+    config["metrics"]["abstain"] = [
+        {"target": 0.95, "threshold": 1.0, "count": 0, "share": 0, "accuracy": 1.0}
+    ]
     config["labels"] = ["pagoda", "dahlia"]
     (other / "config.json").write_text(json.dumps(config))
     with serving(model, other) as (port, _):

@@ -215,13 +215,13 @@ def test_training_and_evaluation_write_it(trained, stripes, tmp_path):
     folder = trained[0]
     html = (folder / "report.html").read_text()
     config = json.loads((folder / "config.json").read_text())
-    assert f"{100 * config['metrics']['top1']:.1f} %" in html and "val images" in html
+    assert f"{100 * config['metrics']['top1']:.1f}\u00a0%" in html and "val images" in html
     assert "Loss over the epochs" in html and "googlenet.bn at 32 px" in html
     done = command("evaluate", folder, stripes, "--out", tmp_path)
     assert done.returncode == 0 and "report.html" in done.stderr
     judged = json.loads((tmp_path / "evaluation.json").read_text())
     html = (tmp_path / "report.html").read_text()
-    assert f"{100 * judged['top1']:.1f} %" in html and "12 test images" in html
+    assert f"{100 * judged['top1']:.1f}\u00a0%" in html and "12 test images" in html
     assert "inceptive" in html and len(html) < 2_000_000
 
 

@@ -212,20 +212,20 @@ def test_several_models_are_asked_by_name(two, trained):
 
 
 KNOWN = [
-    {"target": 0.9, "threshold": 0.4, "share": 1.0, "accuracy": 0.92},
-    {"target": 0.95, "threshold": 0.7, "share": 0.8, "accuracy": 0.951},
-    {"target": 0.98, "threshold": 0.9, "share": 0.5, "accuracy": 0.985},
+    {"target": 0.9, "threshold": 0.4, "count": 100, "share": 1.0, "accuracy": 0.92},
+    {"target": 0.95, "threshold": 0.7, "count": 80, "share": 0.8, "accuracy": 0.951},
+    {"target": 0.98, "threshold": 0.9, "count": 50, "share": 0.5, "accuracy": 0.985},
 ]
 
 
 @pytest.mark.parametrize(
     ("known", "accuracy", "found"),
     [
-        (KNOWN, None, (0.7, 0.951)),
-        (KNOWN, 0.5, (0.5, 0.92)),
-        (KNOWN, 0.96, (0.9, 0.985)),
-        (KNOWN[:1], None, (0.5, 0.92)),
-        ([], None, (0.5, None)),
+        (KNOWN, None, (0.7, 0.951, 80)),
+        (KNOWN, 0.5, (0.5, 0.92, 100)),
+        (KNOWN, 0.96, (0.9, 0.985, 50)),
+        (KNOWN[:1], None, (0.5, 0.92, 100)),
+        ([], None, (0.5, None, 0)),
     ],
 )
 def test_an_answer_is_sure_from_where_the_asked_share_was_right(known, accuracy, found):

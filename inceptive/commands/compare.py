@@ -26,7 +26,7 @@ def run(
     ] = 0.5,
     json: Annotated[bool, Option("--json", help="as JSON")] = False,
     out: Annotated[
-        Path | None, Option(help="a folder for compare.json and disagreements.csv")
+        Path | None, Option(help="a folder for compare.json, disagreements.csv and report.html")
     ] = None,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from inceptive.classifier import Classifier
 from inceptive.commands import output
 from inceptive.commands.dataset import as_learned
 from inceptive.commands.display import Display
 from inceptive.commands.evaluation import default_split, opened
+from inceptive.commands.reporting import REPORT, facts_of, write_report
 from inceptive.compare.cost import BATCH, size, speeds
+from inceptive.compare.foreign import is_foreign, open_foreign
 from inceptive.compare.pairs import pair
 from inceptive.compare.peers import is_peer, open_peer
 from inceptive.data.cache import user_cache
@@ -20,9 +23,10 @@ from inceptive.data.pictures import in_order
 from inceptive.data.source import Data, Samples
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.judge import in_order_of, judge, probabilities
-from inceptive.export.engines import data_of
+from inceptive.export.engines import Exported, data_of, name_of, whole_of
 from inceptive.files import write_json, write_text
 from inceptive.prediction import Engine
+from inceptive.report.page import Compared
 
 ROUNDS = 3
 JUDGED = ("top1", "top1_interval", "top5", "top5_interval", "balanced_accuracy",
@@ -45,16 +49,7 @@ def compare(request: Request) -> None:
     if len(set(request.models)) < len(request.models):
         raise InceptiveError("a model is named twice; compare different ones")
     display = Display()
-    ours = {model: opened(model, "", False) for model in request.models if not is_peer(model)}
-    told = data_of(next(iter(ours.values()))) if ours else {}
-    data = as_learned(request.data, told, display, request.strict)
-    split = request.split or default_split(data)
-    for model, engine in ours.items():
-        warn_of_shares(model, engine, told, split, display)
-    engines: dict[str, Engine] = {
-        model: ours[model] if model in ours else open_peer(model, data.classes)
-        for model in request.models
-    }
+    engines, data, split = opened_all(request, display)
     samples = data.split(split)
     answers = judged(engines, samples, data, display)
     some = samples.take(np.arange(min(BATCH, len(samples))))
@@ -83,8 +78,67 @@ def compare(request: Request) -> None:
     if request.out:
         write_json(request.out / "compare.json", answer)
         write_text(request.out / "disagreements.csv", disagreements(answers, samples, data))
-        display.say(f"written: {request.out}/compare.json and disagreements.csv")
+        written = ["compare.json", "disagreements.csv"]
+        if page := reported(request, engines, data, split, answers, answer):
+            written.append(page)
+        display.say(f"written: {request.out}/{', '.join(written)}")
     output.answer(output.as_json(answer) if request.json else as_text(answer))
+
+
+def opened_all(request: Request, display: Display) -> tuple[dict[str, Engine], Data, str]:
+    """Every model, in the order asked for, the data, and the split of it that is judged."""
+    foreign = {model for model in request.models if is_foreign(model)}
+    ours = {
+        model: opened(model, "", False)
+        for model in request.models
+        if not is_peer(model) and model not in foreign
+    }
+    told = data_of(next(iter(ours.values()))) if ours else {}
+    data = as_learned(request.data, told, display, request.strict)
+    split = request.split or default_split(data)
+    engines: dict[str, Engine] = {}
+    for model in request.models:
+        if model in ours:
+            engines[model] = ours[model]
+            warn_of_shares(model, ours[model], told, split, display)
+        elif model in foreign:
+            engines[model] = other = open_foreign(model, data.classes)
+            display.say(
+                f"note: {model} tells no preprocessing and no classes: it is shown images of "
+                f"{other.preprocessing.size} pixels as ImageNet's nets are, and answers with "
+                f"{len(other.labels)} classes in their order"
+            )
+        else:
+            engines[model] = open_peer(model, data.classes)
+    return engines, data, split
+
+
+def reported(
+    request: Request,
+    engines: Mapping[str, Engine],
+    data: Data,
+    split: str,
+    answers: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    answer: dict[str, Any],
+) -> str:
+    """Write the page on the first of our models, with the others beside it: its name, "" without one."""
+    assert request.out
+    for model, probs in answers.items():
+        whole = whole_of(engines[model])
+        if not isinstance(whole, Classifier | Exported):
+            continue
+        labels = data.split(split).labels
+        facts = facts_of(
+            whole.info if isinstance(whole, Classifier) else {}, {"engine": name_of(whole)}
+        )
+        beside = Compared(
+            answer["models"], answer["pairs"], {name: one for name, (_, one) in answers.items()}
+        )
+        found = judge(*probs, labels, data.classes)
+        made = whole.account()
+        write_report(request.out, model, made, data, split, probs, found, facts, beside)
+        return REPORT
+    return ""
 
 
 def warn_of_shares(

@@ -12,7 +12,7 @@ import numpy as np
 from inceptive.account import Account
 from inceptive.data.source import Data
 from inceptive.files import write_text
-from inceptive.report.page import Told, page
+from inceptive.report.page import Compared, Told, page
 
 REPORT = "report.html"
 
@@ -26,10 +26,12 @@ def write_report(
     probs: tuple[np.ndarray, np.ndarray],
     judged: Mapping[str, Any],
     facts: Mapping[str, str],
+    compared: Compared | None = None,
 ) -> None:
     """Write the page on what `model` makes of a split of `data` into `folder`.
 
-    probs (N, K): plain and calibrated. What the training remembers is read from the model folder.
+    probs (N, K): plain and calibrated. What the training remembers is read from the model folder;
+    compared are other models on the same images.
     """
     told = Told(
         model=model,
@@ -43,6 +45,7 @@ def write_report(
         command=shlex.join(["inceptive", *sys.argv[1:]]),
         history=history(Path(model)),
         facts=facts,
+        compared=compared,
     )
     write_text(folder / REPORT, page(told))
 

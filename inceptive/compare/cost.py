@@ -8,6 +8,7 @@ import numpy as np
 
 from inceptive.bench.rounds import Timing, interleave, ratio, repeated
 from inceptive.classifier import WEIGHTS, Classifier
+from inceptive.compare.foreign import ForeignEngine
 from inceptive.compare.peers import PeerEngine
 from inceptive.export.engines import Exported
 from inceptive.export.records import files
@@ -38,7 +39,7 @@ class Speed:
 
 def size(engine: Engine, model: str) -> Size:
     """What `engine`, opened as `model`, holds and computes."""
-    if isinstance(engine, PeerEngine):
+    if isinstance(engine, PeerEngine | ForeignEngine):
         return Size(engine.params, engine.macs(), engine.bytes)
     assert isinstance(engine, Classifier | Exported)
     told = engine.account()

@@ -120,7 +120,7 @@ def data_of(engine: Engine) -> dict[str, Any]:
 
 def abstain_of(engine: Engine) -> Sequence[dict[str, float]]:
     """How sure answers have to be for a share of them to be right, as the training of an engine's
-    model found: {target, threshold, share, accuracy} for each of metrics.TARGETS it reached."""
+    model found: {target, count, threshold, share, accuracy} for each of metrics.TARGETS it reached."""
     engine = whole_of(engine)
     if isinstance(engine, Exported):
         return engine.about.abstain

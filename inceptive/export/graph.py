@@ -72,7 +72,7 @@ def onnx_graph(
             f"not {preprocessing.channels} as its preprocessing gives"
         )
     account(net, preprocessing.size)  # too small a square is refused here, in words
-    graph = _Graph(_onnx(), tensors)
+    graph = _Graph(package(), tensors)
     x = graph.normalised(preprocessing)
     outputs: list[tuple[str, int]] = []
     maps: list[tuple[str, Shape]] = []
@@ -101,17 +101,18 @@ def maps_of(head: str) -> str:
 
 def with_metadata(file: bytes, metadata: Mapping[str, str]) -> bytes:
     """An ONNX file with these properties, and no others."""
-    onnx = _onnx()
+    onnx = package()
     model = onnx.load_model_from_string(file)
     onnx.helper.set_model_props(model, dict(metadata))
     return bytes(model.SerializeToString())
 
 
-def _onnx() -> Any:
+def package() -> Any:
+    """The package onnx, which writes and reads the files. Raises InceptiveError if it is missing."""
     try:
         import onnx
     except ImportError:
-        raise InceptiveError("export needs onnx: pip install 'inceptive[export]'") from None
+        raise InceptiveError("ONNX files need onnx: pip install 'inceptive[export]'") from None
     return onnx
 
 

@@ -38,27 +38,34 @@ def opened(file: Path | bytes) -> tuple[str | None, Run]:
     """What a file, on disk or in memory, says of itself (JSON; None: nothing), and what runs it.
 
     The latter takes images (N, C, S, S) of uint8 to logits (N, K) of float32, from any thread. Raises
-    InceptiveError without ONNX Runtime, or for a file that it does not take.
+    InceptiveError as `session` does.
+    """
+    running = session(file)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        [logits] = running.run([OUTPUT], {INPUT: images})
+        return np.asarray(logits)
+
+    return running.get_modelmeta().custom_metadata_map.get(KEY), run
+
+
+def session(file: Path | bytes) -> Any:
+    """onnxruntime.InferenceSession on the CPU.
+
+    Raises InceptiveError without ONNX Runtime, or for a file that it does not take.
     """
     runtime = package()
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors: its warnings are about its own optimisations
     try:
-        session = runtime.InferenceSession(
+        return runtime.InferenceSession(
             file if isinstance(file, bytes) else str(file),
             options,
             providers=["CPUExecutionProvider"],
         )
-        told = session.get_modelmeta().custom_metadata_map.get(KEY)
     except Exception as error:  # it has an exception class of its own for each kind of damage
         where = "the graph" if isinstance(file, bytes) else file
         raise InceptiveError(f"{where}: ONNX Runtime does not take it ({_line(error)})") from None
-
-    def run(images: np.ndarray) -> np.ndarray:
-        [logits] = session.run([OUTPUT], {INPUT: images})
-        return np.asarray(logits)
-
-    return told, run
 
 
 def _line(error: Exception) -> str:

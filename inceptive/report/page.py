@@ -20,17 +20,27 @@ from inceptive.draw import draw_net
 from inceptive.report import charts
 from inceptive.report.pictures import thumbnail
 
-WORST, UNSURE, EXAMPLES = 12, 12, 4
-"""Pictures of confident errors, of doubt, and of each class."""
+WORST, UNSURE, EXAMPLES, DIFFERENT = 12, 12, 4, 12
+"""Pictures of confident errors, of doubt, of each class, and of what models answer differently."""
 SHOWN_CLASSES, SHOWN_FILES = 20, 100
 """Classes with pictures and a row in the matrix; files that are listed by name."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Models beside one another: models and pairs as `inceptive compare --json` tells them; scaled
+    (N, K) are the calibrated probabilities of those that were judged."""
+
+    models: Sequence[Mapping[str, Any]]
+    pairs: Sequence[Mapping[str, Any]]
+    scaled: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Told:
     """What a page is made of. judged: see `evaluate.judge.judge`; plain and scaled (N, K) are the
     probabilities of `samples` before and after temperature scaling. history: rows of training, if
-    they are known; command: what was typed."""
+    they are known; command: what was typed; compared: other models on the same images, if there are."""
 
     model: str
     data: Data
@@ -43,6 +53,7 @@ class Told:
     command: str
     history: Sequence[Mapping[str, float]] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    compared: Compared | None = None
 
 
 def page(told: Told) -> str:
@@ -88,6 +99,7 @@ def _values(told: Told) -> dict[str, Any]:
         "more_unreadable": max(0, len(told.data.unreadable) - SHOWN_FILES),
         "curves": _curves(told.history),
         "drawing": draw_net(told.made),
+        "differ": _differ(told, told.compared.scaled) if told.compared else [],
     }
 
 
@@ -104,6 +116,31 @@ def _answer(told: Told, index: int) -> dict[str, Any]:
         "right": int(order[0]) == int(told.samples.labels[index]),
         "said": [(names[k], float(probs[k])) for k in order],
     }
+
+
+def _differ(told: Told, scaled: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Pictures on which models answer differently, all of them as sure as can be."""
+    if len(scaled) < 2:
+        return []
+    best = np.stack([probs.argmax(axis=1) for probs in scaled.values()])
+    least = np.stack([probs.max(axis=1) for probs in scaled.values()]).min(axis=0)
+    found = np.flatnonzero((best != best[0]).any(axis=0))
+    labels, names = told.samples.labels, _names(told)
+    return [
+        {
+            "picture": thumbnail(told.samples, i, told.data.channels),
+            "file": told.samples.name(i),
+            "short": _short(told.samples.name(i)),
+            "is": told.data.classes[labels[i]],
+            "said": [
+                (model, names[k] if k < len(names) else "(other)", probs[i, k], k == labels[i])
+                for model, probs, k in zip(
+                    scaled, scaled.values(), best[:, i].tolist(), strict=True
+                )
+            ],
+        }
+        for i in found[np.argsort(-least[found], kind="stable")][:DIFFERENT].tolist()
+    ]
 
 
 def _short(name: str) -> str:
@@ -185,4 +222,4 @@ def _curves(rows: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def _percent(share: float, digits: int = 1) -> str:
-    return "–" if share != share else f"{100 * share:.{digits}f} %"
+    return "–" if share != share else f"{100 * share:.{digits}f}\u00a0%"

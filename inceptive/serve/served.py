@@ -28,13 +28,15 @@ EVEN = 0.5
 
 @dataclass(frozen=True)
 class Served:
-    """sure_from: how probable an answer has to be; accuracy: the share of such answers that were
-    right in validation, None where that is not known. inside: None where nothing can look there."""
+    """sure_from: how probable an answer has to be; in validation `sure_count` images had such answers,
+    and a share `accuracy` of them was right (None: nobody knows). inside: None where nothing can look
+    there."""
 
     name: str
     engine: Engine
     sure_from: float = EVEN
     accuracy: float | None = None
+    sure_count: int = 0
     inside: Inside | None = None
 
     @classmethod
@@ -50,13 +52,13 @@ class Served:
         """`model` under its `name`, its engine warm. Raises InceptiveError as `open_engine` does, or
         if no threshold is known for `accuracy`."""
         opened = open_engine(model, engine, note, early_exit)
-        sure_from, held = threshold(name, abstain_of(opened), accuracy)
+        sure = threshold(name, abstain_of(opened), accuracy)
         shown = opened.preprocessing
         opened.probs(np.zeros((1, shown.channels, shown.size, shown.size), np.uint8))
         # An exported file alone cannot be looked into: that takes gradients.
         layers = parts_with_maps(cast(Whole, whole_of(opened)).account().net, shown.size)
         inside = Inside(model, layers) if layers and can_look() and not is_exported(model) else None
-        return cls(name, opened, sure_from, held, inside)
+        return cls(name, opened, *sure, inside)
 
     def about(self) -> dict[str, Any]:
         """What `/v1/model` tells."""
@@ -72,6 +74,7 @@ class Served:
             "temperature": self.engine.temperature,
             "sure_from": self.sure_from,
             "accuracy_when_sure": self.accuracy,
+            "sure_count": self.sure_count,
             "explains": self.inside is not None,
             "layers": self.inside.layers if self.inside else [],
         }
@@ -97,9 +100,9 @@ class Served:
 
 def threshold(
     name: str, known: Sequence[dict[str, float]], accuracy: float | None
-) -> tuple[float, float | None]:
-    """How probable answers of model `name` have to be for a share `accuracy` of them to be right, and
-    the share that was; `known` are the thresholds that its training found.
+) -> tuple[float, float | None, int]:
+    """How probable answers of model `name` have to be for a share `accuracy` of them to be right, the
+    share that was, and of how many; `known` are the thresholds that its training found.
 
     Unless told, ACCURACY or what comes nearest to it. Raises InceptiveError if `accuracy` is not held.
     """
@@ -109,6 +112,6 @@ def threshold(
         why = f"at most {most:.1%}" if most else "the model folder tells of no threshold"
         raise InceptiveError(f"{name}: no threshold is known for --accuracy {accuracy:g}: {why}")
     if not known:
-        return EVEN, None
+        return EVEN, None, 0
     chosen = min(enough, key=lambda one: one["target"]) if enough else known[-1]
-    return max(EVEN, chosen["threshold"]), chosen["accuracy"]
+    return max(EVEN, chosen["threshold"]), chosen["accuracy"], int(chosen["count"])

@@ -256,7 +256,7 @@ class Run:
             "calibration_error": calibration_error(softmax(logits), labels),
             "calibration_error_scaled": calibration_error(scaled, labels),
             "abstain": [
-                {"target": target} | asdict(one)
+                {"target": target, "count": round(one.share * len(labels))} | asdict(one)
                 for target, one in thresholds(coverage(scaled, labels))
                 if one
             ],
