@@ -202,12 +202,15 @@ def test_evaluate_prints_a_table_for_people(trained, stripes):
     assert "95 % interval" in done.stdout and "true \\ answered" in done.stdout
 
 
-def test_several_models_are_judged_each_and_together(trained, stripes):
-    done = command("evaluate", trained[0], trained[0], stripes, "--json")
+def test_several_models_are_judged_each_and_together(trained, stripes, tmp_path):
+    done = command("evaluate", trained[0], trained[0], stripes, "--json", "--out", tmp_path)
     found = json.loads(done.stdout)
     assert [one["model"] for one in found][-1] == "ensemble of 2" and len(found) == 3
     assert found[2]["top1"] == found[0]["top1"]
     assert found[2]["loss"] == pytest.approx(found[0]["loss"])
+    page = (tmp_path / "report.html").read_text()
+    assert "<h1>ensemble of 2</h1>" in page and page.count("The net drawn") == 2
+    assert f"<dt>{trained[0]} alone</dt><dd>{found[0]['top1']:.2%}</dd>" in page
 
 
 @pytest.mark.parametrize(("words", "said"), [

@@ -135,8 +135,8 @@ def reported(
             answer["models"], answer["pairs"], {name: one for name, (_, one) in answers.items()}
         )
         found = judge(*probs, labels, data.classes)
-        made = whole.account()
-        write_report(request.out, model, made, data, split, probs, found, facts, beside)
+        nets = [whole.account()]
+        write_report(request.out, model, nets, data, split, probs, found, facts, beside)
         return REPORT
     return ""
 

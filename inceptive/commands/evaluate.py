@@ -26,7 +26,7 @@ def run(
     json: Annotated[bool, Option("--json", help="as JSON")] = False,
     out: Annotated[
         Path | None,
-        Option(help="a folder for evaluation.json, predictions.csv and, of one model, report.html"),
+        Option(help="a folder for evaluation.json, predictions.csv and report.html"),
     ] = None,
     engine: Annotated[
         str,

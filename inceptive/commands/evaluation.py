@@ -1,24 +1,23 @@
 """What `inceptive evaluate` does once torch is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from inceptive.classifier import Classifier
 from inceptive.commands import output
 from inceptive.commands.dataset import as_learned
 from inceptive.commands.display import Display, say
 from inceptive.commands.reporting import REPORT, facts_of, write_report
 from inceptive.data.cache import user_cache
 from inceptive.data.source import Data, Samples
-from inceptive.early_exit import Staged
+from inceptive.early_exit import Staged, Whole
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.crops import PROTOCOLS
 from inceptive.evaluate.judge import in_order_of, judge, probabilities
 from inceptive.export.engines import (
-    Exported,
     data_of,
     is_exported,
     name_of,
@@ -77,11 +76,9 @@ def evaluate(request: Request) -> None:
     if request.out:
         write_json(request.out / "evaluation.json", answer)
         write_text(request.out / "predictions.csv", predictions(samples, data, np.mean(scaled, 0)))
-        written = ["evaluation.json", "predictions.csv"]
-        if len(engines) == 1:
-            report(request, engines[0], data, split, (plain[0], scaled[0]), answers[0])
-            written.append(REPORT)
-        display.say(f"written: {request.out}/{', '.join(written)}")
+        probs = np.mean(plain, axis=0), np.mean(scaled, axis=0)
+        report(request, engines, data, split, probs, answers)
+        display.say(f"written: {request.out}/evaluation.json, predictions.csv, {REPORT}")
     text = "\n\n".join(as_text(one) for one in answers)
     output.answer(output.as_json(answer) if request.json else text)
 
@@ -95,19 +92,25 @@ def opened(model: str, engine: str, early_exit: bool) -> Engine:
 
 def report(
     request: Request,
-    engine: Engine,
+    engines: Sequence[Engine],
     data: Data,
     split: str,
     probs: tuple[np.ndarray, np.ndarray],
-    judged: dict[str, Any],
+    answers: Sequence[dict[str, Any]],
 ) -> None:
-    """The page on one model, beside the figures."""
-    whole = whole_of(engine)
-    assert isinstance(whole, Classifier | Exported) and request.out
-    more = {"engine": name_of(engine), "crops": str(request.crops)}
-    facts = facts_of(whole.info if isinstance(whole, Classifier) else {}, more)
-    name = request.models[0]
-    write_report(request.out, name, whole.account(), data, split, probs, judged, facts)
+    """The page on the model, or on all together, beside the figures; `answers` end with its own."""
+    assert request.out
+    more = {
+        "engine": ", ".join(dict.fromkeys(map(name_of, engines))),
+        "crops": str(request.crops),
+    }
+    accounts = [cast(Whole, whole_of(engine)).account() for engine in engines]
+    if len(engines) > 1:
+        facts = more | {f"{one['model']} alone": f"{one['top1']:.2%}" for one in answers[:-1]}
+    else:
+        facts = facts_of(getattr(whole_of(engines[0]), "info", {}), more)
+    name = answers[-1]["model"]
+    write_report(request.out, name, accounts, data, split, probs, answers[-1], facts)
 
 
 def default_split(data: Data) -> str:

@@ -3,7 +3,7 @@
 import csv
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ REPORT = "report.html"
 def write_report(
     folder: Path,
     model: str,
-    made: Account,
+    accounts: Sequence[Account],
     data: Data,
     split: str,
     probs: tuple[np.ndarray, np.ndarray],
@@ -28,7 +28,7 @@ def write_report(
     facts: Mapping[str, str],
     compared: Compared | None = None,
 ) -> None:
-    """Write the page on what `model` makes of a split of `data` into `folder`.
+    """Write the page on what `model`, one or several together, makes of a split of `data`.
 
     probs (N, K): plain and calibrated. What the training remembers is read from the model folder;
     compared are other models on the same images.
@@ -41,7 +41,7 @@ def write_report(
         plain=probs[0],
         scaled=probs[1],
         judged=judged,
-        made=made,
+        accounts=accounts,
         command=shlex.join(["inceptive", *sys.argv[1:]]),
         history=history(Path(model)),
         facts=facts,

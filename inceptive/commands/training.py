@@ -82,8 +82,8 @@ def report(classifier: Classifier, data: Data, out: Path, display: Display) -> N
         plain, scaled = probabilities(classifier, samples, 1, display.load, user_cache())
         judged = judge(plain, scaled, samples.labels, data.classes)
         facts = facts_of(classifier.info, {})
-        made, probs = classifier.account(), (plain, scaled)
-        write_report(out, str(out), made, data, "val", probs, judged, facts)
+        nets, probs = [classifier.account()], (plain, scaled)
+        write_report(out, str(out), nets, data, "val", probs, judged, facts)
         display.say(f"written: {out / REPORT}")
     except InceptiveError as error:
         display.say(f"note: no {REPORT}: {error}")

@@ -39,8 +39,9 @@ class Compared:
 @dataclass(frozen=True)
 class Told:
     """What a page is made of. judged: see `evaluate.judge.judge`; plain and scaled (N, K) are the
-    probabilities of `samples` before and after temperature scaling. history: rows of training, if
-    they are known; command: what was typed; compared: other models on the same images, if there are."""
+    probabilities of `samples` before and after temperature scaling. accounts: of each net that answers;
+    history: rows of training, if they are known; command: what was typed; compared: other models on
+    the same images, if there are."""
 
     model: str
     data: Data
@@ -49,7 +50,7 @@ class Told:
     plain: np.ndarray
     scaled: np.ndarray
     judged: Mapping[str, Any]
-    made: Account
+    accounts: Sequence[Account]
     command: str
     history: Sequence[Mapping[str, float]] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +99,8 @@ def _values(told: Told) -> dict[str, Any]:
         "unreadable": told.data.unreadable[:SHOWN_FILES],
         "more_unreadable": max(0, len(told.data.unreadable) - SHOWN_FILES),
         "curves": _curves(told.history),
-        "drawing": draw_net(told.made),
+        "nets": " and ".join(dict.fromkeys(one.net.name for one in told.accounts)),
+        "drawings": [draw_net(one) for one in told.accounts],
         "differ": _differ(told, told.compared.scaled) if told.compared else [],
     }
 
