@@ -370,3 +370,30 @@ def test_erased_rectangles_touch_the_four_borders_alike():
     borders = (mask[:, 0], mask[:, -1], mask[:, :, 0], mask[:, :, -1])
     counts = [int(border.any(1).sum()) for border in borders]
     assert max(counts) < 1.5 * min(counts)
+
+
+# Ways of computing
+
+
+@pytest.mark.parametrize("more", [{}, {"dihedral": True}, {"brightness": 0.3, "contrast": 0.3}])
+def test_turns_and_mirrors_that_move_pixels_are_those_that_interpolate(more, monkeypatch):
+    images = noise(23, 3, side=24)
+    exact = changed(images, flip=True, **more)
+    monkeypatch.setattr(Augment, "_resamples", True)  # the way that every other move goes
+    torch.testing.assert_close(changed(images, flip=True, **more), exact, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_how_many_are_changed_at_a_time_changes_nothing(chunk, monkeypatch):
+    asked = {
+        "flip": True,
+        "area": (0.3, 0.8),
+        "rotate": 20,
+        "contrast": 0.5,
+        "hue": 0.2,
+        "erase": 0.5,
+    }
+    images = noise(23, 3, side=24)
+    expected = changed(images, **asked)
+    monkeypatch.setattr("inceptive.train.augment.CHUNK", chunk)
+    torch.testing.assert_close(changed(images, **asked), expected, rtol=0, atol=1e-3)

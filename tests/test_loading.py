@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inceptive.data.loading import (
+    ALL_INTERPOLATIONS,
     Crop,
     FileBatches,
     MemoryBatches,
+    cut,
     fits_in_memory,
     in_memory,
     permutation,
@@ -22,7 +24,7 @@ from inceptive.data.loading import (
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Samples, as_paths
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing, resize_box
+from inceptive.images import FILTERS, Preprocessing, resize_box
 
 SHOWN = Preprocessing(size=16)
 GREY = Preprocessing(size=16, channels=1, mean=(0.5,), std=(0.5,))
@@ -246,6 +248,26 @@ def test_a_whole_crop_of_a_square_picture_is_the_picture(tmp_path):
     (batch,) = streamed(samples, 6, crop=Crop()).epoch(0)
     images, labels = batch
     assert np.array_equal(images.numpy(), arrays[labels].transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("interpolation", ALL_INTERPOLATIONS)
+def test_a_part_is_resized_as_pillow_resizes_it(channels, interpolation):
+    rng = np.random.default_rng(channels)
+    waves = np.add.outer(np.sin(np.arange(90) / 7), np.cos(np.arange(120) / 9))[..., None]
+    noisy = 127 + 50 * waves + rng.normal(0, 20, (90, 120, channels))
+    pixels = noisy.clip(0, 255).astype(np.uint8)
+    pixels.flags.writeable = False  # as what is mapped from the cache
+    for box, size in (((3.4, 5.6, 80.2, 70.9), 32), ((0, 0, 120, 90), 48), ((10, 10, 30, 25), 64)):
+        left, top, right, bottom = map(round, box)
+        image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+        part = image.crop((left, top, right, bottom))
+        wanted = np.atleast_3d(part.resize((size, size), FILTERS[interpolation]))
+        found = cut(pixels, box, size, interpolation)
+        assert found.shape == (channels, size, size) and found.dtype == np.uint8
+        gap = np.abs(found.transpose(1, 2, 0).astype(int) - wanted.astype(int))
+        assert gap.max() <= 2 and gap.mean() < 0.05
+    assert cut(pixels, (50.2, 50.2, 50.4, 50.4), 8, interpolation).shape == (channels, 8, 8)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,12 @@ TITLES = {
         "Inference",
         "Ours from images of uint8 on, the peers' from normalised images.",
     ),
+    "epochs": (
+        "Images on their way into training",
+        "First without a net: random crops, mirrored, their colours changed and normalised, as timm's "
+        "train.py has them. `the first epoch` decodes and fills the cache, `later epochs` read it. Then "
+        "with one: a ratio of 1 to steps on a batch in memory says that the net never waits.",
+    ),
     "pipeline": (
         "A folder of photographs to answers",
         "Whole commands, start included, with the same weights; timm's way is that of its "

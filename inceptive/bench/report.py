@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from inceptive.bench import decoding, growth, inference, memory, pipeline, startup, training
+from inceptive.bench import decoding, epochs, growth, inference, memory, pipeline, startup, training
 from inceptive.bench.contest import Peaks
 from inceptive.bench.machine import machine
 from inceptive.bench.roofline import roofline
@@ -16,6 +16,7 @@ Section = Callable[[Setting, Peaks, Say], Iterator[dict[str, Any]]]
 SECTIONS: dict[str, Section] = {
     training.SECTION: training.measure,
     inference.SECTION: inference.measure,
+    epochs.SECTION: epochs.measure,
     pipeline.SECTION: pipeline.measure,
     decoding.SECTION: decoding.measure,
     startup.SECTION: startup.measure,

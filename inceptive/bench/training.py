@@ -97,6 +97,14 @@ def our_step(
     setting: Setting, net: str, size: int, batch: int, classes: int, heads: bool
 ) -> Callable[[], object]:
     """A step exactly as the loop of `inceptive train` makes it, from images of uint8 on."""
+    training = run_of(setting, net, size, batch, classes, heads)
+    shown, labels = next(iter(training.feed.train.epoch(0)))
+    labels, draws = labels.to(training.device), torch.Generator()
+    return lambda: training.step(shown, labels, draws)
+
+
+def run_of(setting: Setting, net: str, size: int, batch: int, classes: int, heads: bool) -> Run:
+    """A training that is ready for its steps; its own images are noise, one batch of them."""
     recipe = Recipe(
         net=net,
         image_size=size,
@@ -112,9 +120,7 @@ def our_step(
     data = Data("noise", names, {"train": samples, "val": samples}, channels=3)
     training = Run(recipe, data, setting.folder / "train", Silence())
     training.set_training()
-    shown, labels = next(iter(training.feed.train.epoch(0)))
-    labels, draws = labels.to(training.device), torch.Generator()
-    return lambda: training.step(shown, labels, draws)
+    return training
 
 
 class Silence:

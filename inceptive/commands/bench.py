@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, BadParameter, Option
 
 NAME = "bench"
-SECTIONS = ("train", "inference", "pipeline", "decode", "startup", "memory", "growth")
+SECTIONS = ("train", "inference", "epochs", "pipeline", "decode", "startup", "memory", "growth")
 
 
 def run(

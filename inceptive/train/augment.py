@@ -4,6 +4,7 @@ Every change of shape (crop, shift, turn, mirror) is one map from the output squ
 and one resampling. Inside, values are 0-1; what comes out is 0-255 again, to be normalised as ever.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inceptive.train.recipe import AugmentTable
+
+CHUNK = 4
+"""Pictures that the CPU changes at a time: all they become on the way stays in its cache."""
+Change = Callable[[Tensor, slice], Tensor]
+"""Changes some of a batch's pictures (n, C, H, W) of 0-1 as was drawn for that part of the batch."""
 
 
 @dataclass(frozen=True)
@@ -25,85 +31,119 @@ class Augment:
     cropped: bool = False
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        x = images.float().div_(255)
-        draw = _Draw(len(x), x.device, generator)
-        if self._moves or x.shape[-1] != self.size:
-            x = self._move(x, draw)
+        draw = _Draw(len(images), images.device, generator)
+        changes: list[Change] = []
+        if self._moves or images.shape[-1] != self.size:
+            exact = images.shape[-1] == self.size and images.device.type == "cpu"
+            changes.append(self._move(draw, exact and not self._resamples))
         if self._colours:
-            x = self._colour(x, draw)
+            changes.append(self._colour(draw, images.shape[1]))
         if self.table.erase:
-            x = self._erase(x, draw)
-        return x.mul_(255)
+            changes.append(self._erase(draw))
+        changed = torch.empty((*images.shape[:2], self.size, self.size), device=images.device)
+        step = CHUNK if images.device.type == "cpu" else len(images)
+        for at in range(0, len(images), step):
+            some = slice(at, at + step)
+            x = images[some].float().div_(255)
+            for change in changes:
+                x = change(x, some)
+            torch.mul(x, 255, out=changed[some])
+        return changed
 
     @property
     def _moves(self) -> bool:
+        return bool(self.table.flip or self.table.dihedral or self._resamples)
+
+    @property
+    def _resamples(self) -> bool:
         t = self.table
         cropped = not self.cropped and (t.area != (1.0, 1.0) or t.aspect != (1.0, 1.0))
-        return bool(t.flip or t.dihedral or t.shift or t.rotate or cropped)
+        return bool(t.shift or t.rotate or cropped)
 
     @property
     def _colours(self) -> bool:
         t = self.table
         return bool(t.brightness or t.contrast or t.saturation or t.hue)
 
-    def _move(self, x: Tensor, draw: "_Draw") -> Tensor:
-        """One affine map a picture: output coordinates in -1..1 to input coordinates in -1..1."""
-        t, n = self.table, len(x)
+    def _move(self, draw: "_Draw", exact: bool) -> Change:
+        """One affine map a picture: output coordinates in -1..1 to input coordinates in -1..1. exact:
+        it is nothing but quarter turns and a mirror, so pixels are moved and none is interpolated."""
+        t = self.table
         area, aspect = (t.area, t.aspect) if not self.cropped else ((1.0, 1.0), (1.0, 1.0))
         part = draw.uniform(*area)
         ratio = draw.uniform(*aspect).sqrt()
         w, h = (part.sqrt() * ratio).clamp(max=1), (part.sqrt() / ratio).clamp(max=1)
-        turns = draw.integers(4) if t.dihedral else torch.zeros(n, device=x.device)
+        turns = draw.integers(4) if t.dihedral else draw.zeros()
         # A quarter turn lays the crop's width down the picture.
         across, down = torch.where(turns % 2 == 1, h, w), torch.where(turns % 2 == 1, w, h)
         # A crop lies inside the picture; a shift may leave it, by so much of the side.
         free_x, free_y = 1 - across + 2 * t.shift, 1 - down + 2 * t.shift
         centre = torch.stack([draw.uniform(-1, 1) * free_x, draw.uniform(-1, 1) * free_y], 1)
         angle = draw.uniform(-t.rotate, t.rotate).deg2rad() + turns * (torch.pi / 2)
-        mirror = torch.ones(n, device=x.device)
+        mirror = draw.zeros() + 1
         if t.flip or t.dihedral:
             mirror = 1 - 2.0 * draw.integers(2)
+        if exact:
+            return _turned(turns.int().tolist(), mirror.tolist())
         cos, sin = angle.cos(), angle.sin()
         rows = [
             torch.stack([cos * w * mirror, -sin * h], 1),
             torch.stack([sin * w * mirror, cos * h], 1),
         ]
         theta = torch.cat([torch.stack(rows, 1), centre[:, :, None]], 2)
-        grid = F.affine_grid(theta, [n, x.shape[1], self.size, self.size], align_corners=False)
-        return F.grid_sample(x, grid, "bilinear", t.border, align_corners=False)
 
-    def _colour(self, x: Tensor, draw: "_Draw") -> Tensor:
-        """Brightness, contrast, saturation and hue, each by a random amount about none."""
+        def moved(x: Tensor, some: slice) -> Tensor:
+            shape = [*x.shape[:2], self.size, self.size]
+            grid = F.affine_grid(theta[some], shape, align_corners=False)
+            return F.grid_sample(x, grid, "bilinear", t.border, align_corners=False)
+
+        return moved
+
+    def _colour(self, draw: "_Draw", channels: int) -> Change:
+        """Brightness, contrast, saturation and hue, each by a random amount about none.
+
+        Each is a linear map of a pixel's channels and a constant; so are all of them together, and every
+        picture is passed over once.
+        """
         t = self.table
+        matrix = torch.eye(channels, device=draw.device).expand(draw.n, -1, -1)
+        offset, scale = draw.zeros(), draw.zeros() + 1
         if t.brightness:
-            x = x + draw.uniform(-t.brightness, t.brightness)[:, None, None, None]
+            offset = draw.uniform(-t.brightness, t.brightness)
         if t.contrast:
-            mean = x.mean((1, 2, 3), keepdim=True)
-            x = (
-                mean
-                + (x - mean) * draw.uniform(1 - t.contrast, 1 + t.contrast)[:, None, None, None]
-            )
-        if x.shape[1] == 3 and (t.saturation or t.hue):
-            x = self._saturate_and_turn(x, draw)
-        return x.clamp(0, 1)
+            scale = draw.uniform(1 - t.contrast, 1 + t.contrast)
+            matrix = matrix * scale[:, None, None]
+        if channels == 3 and (t.saturation or t.hue):
+            matrix = self._saturate_and_turn(draw) @ matrix  # grey stays grey: an offset is one
 
-    def _saturate_and_turn(self, x: Tensor, draw: "_Draw") -> Tensor:
-        """Scale the colour differences in YIQ and turn them about grey: saturation and hue."""
+        def coloured(x: Tensor, some: slice) -> Tensor:
+            constant = offset[some]
+            if t.contrast:
+                mean = x.mean((1, 2, 3)) + constant
+                constant = mean + (constant - mean) * scale[some]
+            flat: Tensor = torch.baddbmm(constant[:, None, None], matrix[some], x.flatten(2))
+            return flat.clamp_(0, 1).view(x.shape)
+
+        return coloured
+
+    def _saturate_and_turn(self, draw: "_Draw") -> Tensor:
+        """(N, 3, 3) that scales colour differences in YIQ and turns them about grey: saturation, hue."""
         t = self.table
-        to_yiq = x.new_tensor(
-            [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]]
+        to_yiq = torch.tensor(
+            [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]],
+            device=draw.device,
         )
         scale = draw.uniform(1 - t.saturation, 1 + t.saturation)
         turn = draw.uniform(-t.hue, t.hue) * (2 * torch.pi)
         cos, sin = scale * turn.cos(), scale * turn.sin()
         one, zero = torch.ones_like(cos), torch.zeros_like(cos)
         rotation = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1).view(-1, 3, 3)
-        change = torch.linalg.inv(to_yiq) @ rotation @ to_yiq
-        return torch.einsum("nij,njhw->nihw", change, x)
+        change: Tensor = torch.linalg.inv(to_yiq) @ rotation @ to_yiq
+        return change
 
-    def _erase(self, x: Tensor, draw: "_Draw") -> Tensor:
+    def _erase(self, draw: "_Draw") -> Change:
         """A grey rectangle of 2-33 % of the area over the pictures drawn (arXiv:1708.04896)."""
-        side = (torch.arange(x.shape[-1], device=x.device) + 0.5) / x.shape[-1]
+        side = (torch.arange(self.size, device=draw.device) + 0.5) / self.size
         area, ratio = draw.uniform(0.02, 0.33), draw.uniform(-1.2, 1.2).exp().sqrt()
         w, h = (area.sqrt() * ratio).clamp(max=1), (area.sqrt() / ratio).clamp(max=1)
         left, top = draw.uniform(0, 1) * (1 - w), draw.uniform(0, 1) * (1 - h)
@@ -111,7 +151,20 @@ class Augment:
         across = (side >= left[:, None]) & (side < (left + w)[:, None])
         down = (side >= top[:, None]) & (side < (top + h)[:, None])
         inside = across[:, None, :] & down[:, :, None] & hit[:, None, None]
-        return torch.where(inside[:, None], x.new_tensor(0.5), x)
+        return lambda x, some: torch.where(inside[some, None], 0.5, x)
+
+
+def _turned(turns: list[int], mirrors: list[float]) -> Change:
+    """Each picture mirrored left and right where `mirrors` is negative, after so many quarter turns."""
+
+    def moved(x: Tensor, some: slice) -> Tensor:
+        found = torch.empty_like(x)
+        for k, (turn, mirror) in enumerate(zip(turns[some], mirrors[some], strict=True)):
+            one = torch.rot90(x[k], turn, (1, 2))
+            found[k] = one.flip(2) if mirror < 0 else one
+        return found
+
+    return moved
 
 
 class _Draw:
@@ -119,6 +172,10 @@ class _Draw:
 
     def __init__(self, n: int, device: torch.device, generator: torch.Generator):
         self.n, self.device, self.generator = n, device, generator
+
+    def zeros(self) -> Tensor:
+        """(n,) of float32."""
+        return torch.zeros(self.n, device=self.device)
 
     def uniform(self, low: float, high: float) -> Tensor:
         drawn = torch.rand(self.n, generator=self.generator) * (high - low) + low

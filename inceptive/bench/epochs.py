@@ -1,0 +1,142 @@
+"""Section epochs: a folder's images on their way into training, and whether the net waits for them."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inceptive import nets
+from inceptive.account import minimum_size
+from inceptive.bench import peers
+from inceptive.bench.contest import Candidate, Contest, Peaks, run
+from inceptive.bench.pictures import photographs
+from inceptive.bench.setting import Say, Setting
+from inceptive.bench.training import run_of
+from inceptive.data.cache import Cache
+from inceptive.data.loading import Crop, FileBatches
+from inceptive.data.source import Samples, as_paths
+from inceptive.images import Preprocessing
+from inceptive.train.augment import Augment
+from inceptive.train.recipe import AugmentTable
+
+SECTION = "epochs"
+AREA, ASPECT, JITTER = (0.08, 1.0), (3 / 4, 4 / 3), 0.4
+"""Crops and changes of colour as timm's train.py has them unless told otherwise."""
+SIZES, COUNT = ((1024, 768), (500, 375)), 192
+BATCH = 32
+Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
+"""The batches of epoch `number`: images (N, 3, S, S) of uint8, cropped and mirrored, and labels."""
+
+
+def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
+    """Epochs without a net, beside timm's loader; then with one, beside steps on a batch at hand."""
+    sizes, count = (((64, 48),), 2 * setting.batch_size) if setting.quick else (SIZES, COUNT)
+    side = minimum_size(nets.find(setting.net)()) if setting.quick else 224
+    for size in sizes[:1] if setting.images else sizes:
+        files, origin = photographs(setting, size, count)
+        yield run(loading(setting, files, origin, side), setting, peaks, say)
+    yield run(steps(setting, files, origin, side), setting, peaks, say)
+
+
+def loading(setting: Setting, files: list[Path], origin: str, side: int) -> Contest:
+    """A whole epoch of crops, mirrored, their colours changed and normalised, and no net."""
+    table = AugmentTable(brightness=JITTER, contrast=JITTER, saturation=JITTER)
+    augment, draws = Augment(table, side, cropped=True), torch.Generator().manual_seed(0)
+    scale, shift = map(torch.from_numpy, Preprocessing(side).scale_and_shift())
+
+    def whole(batches: Batches, number: int) -> None:
+        for images, _ in batches(number):
+            augment(images, draws).mul_(scale).add_(shift)
+
+    def first() -> Callable[[], object]:
+        folder = setting.folder / "first-epoch"
+
+        def epoch() -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            whole(ours(setting, files, side, folder), 0)
+
+        return epoch
+
+    def later() -> Callable[[], object]:
+        batches = ours(setting, files, side, setting.folder / "later-epochs")
+        whole(batches, 0)
+        return partial(whole, batches, 1)
+
+    workers = max(1, setting.threads)
+    candidates = (
+        Candidate(
+            f"timm's loader, {workers} workers", lambda: theirs(files, side, workers), 0, len(files)
+        ),
+        Candidate("inceptive, the first epoch", first, 0, len(files)),
+        Candidate("inceptive, later epochs", later, 0, len(files)),
+    )
+    facts = {"images": origin, "image_size": side}
+    return Contest(SECTION, f"training batches of {side} px: {origin}", candidates, facts)
+
+
+def steps(setting: Setting, files: list[Path], origin: str, side: int) -> Contest:
+    """As many training steps as an epoch has: on one batch in memory, and on the folder's images."""
+    batch, net = setting.batch_size, setting.net
+    count = len(files) // batch
+
+    def at_hand() -> Callable[[], object]:
+        training = run_of(setting, net, side, batch, setting.num_classes, heads=False)
+        images, labels = next(iter(training.feed.train.epoch(0)))
+        return lambda: [training.step(images, labels, torch.Generator()) for _ in range(count)]
+
+    def from_files() -> Callable[[], object]:
+        training = run_of(setting, net, side, batch, setting.num_classes, heads=False)
+        batches = ours(setting, files, side, setting.folder / "later-epochs", batch)
+        for _ in batches(0):
+            pass
+
+        def epoch() -> None:
+            for images, labels in batches(1):
+                training.step(images, labels.to(training.device), torch.Generator())
+
+        return epoch
+
+    candidates = (
+        Candidate("one batch in memory, again and again", at_hand, images=count * batch),
+        Candidate("inceptive, a later epoch from files", from_files, images=count * batch),
+    )
+    facts = {"images": origin, "image_size": side, "batch_size": batch, "net": net}
+    title = f"{count} training steps of {net}, {side} px, batch {batch}: {origin}"
+    return Contest(SECTION, title, candidates, facts)
+
+
+def ours(
+    setting: Setting, files: list[Path], side: int, cache: Path, batch: int = BATCH
+) -> Batches:
+    """Batches as `inceptive train` has them of a set too large for memory; decoded images in `cache`."""
+    samples = Samples(
+        as_paths([str(file) for file in files]), np.zeros(len(files), np.int64), "files"
+    )
+    crop, workers = Crop(AREA, ASPECT, flip=True), max(1, setting.threads)
+    batches = FileBatches(
+        samples, Preprocessing(side), crop, batch, 1, workers, ("bilinear", "bicubic"), Cache(cache)
+    )
+    return batches.epoch
+
+
+def theirs(files: list[Path], side: int, workers: int) -> Callable[[], object]:
+    """An epoch of timm's loader with its train.py's defaults, in processes that stay."""
+    data = peers.package("timm.data")
+    root = files[0].parent
+    dataset = data.create_dataset("", root=str(root))
+    batch = min(BATCH, len(files))
+    loader = data.create_loader(
+        dataset, (3, side, side), batch, is_training=True, use_prefetcher=False, num_workers=workers,
+        color_jitter=JITTER, scale=AREA, ratio=ASPECT, hflip=0.5, interpolation="random",
+    )  # fmt: skip
+
+    def epoch() -> None:
+        for _ in loader:
+            pass
+
+    return epoch
