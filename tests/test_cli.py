@@ -214,7 +214,7 @@ def test_several_models_are_judged_each_and_together(trained, stripes, tmp_path)
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["--crops", "7"], "--crops 7: there are 1, 10, 144"),
+    (["--crops", "7"], "--crops 7: there are 1, 8, 10, 144"),
     (["--split", "best"], "has no best split"),
 ])  # fmt: skip
 def test_evaluate_refuses_what_it_cannot_do(trained, stripes, words, said):

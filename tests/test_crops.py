@@ -69,6 +69,16 @@ def test_one_crop_is_what_the_net_is_trained_on(size, options):
     assert np.array_equal(found[0], preprocessing.load(noise(*size)))
 
 
+def test_eight_views_are_the_square_turned_and_mirrored():
+    shown = Preprocessing(size=16)
+    picture = noise(40, 30)
+    [square] = crops(shown, picture, 1)
+    found = views(crops(shown, picture, 8))
+    image = Image.fromarray(np.ascontiguousarray(square.transpose(1, 2, 0)))
+    wanted = [image, *(image.transpose(way) for way in Image.Transpose)]
+    assert found == views(np.asarray(one).transpose(2, 0, 1) for one in wanted) and len(found) == 8
+
+
 @pytest.mark.parametrize(
     ("picture", "size", "at_scale", "positions"),
     [
@@ -98,7 +108,7 @@ def test_the_mirrors_follow_in_the_order_of_what_they_mirror():
         assert np.array_equal(found[count // 2 :], found[: count // 2, :, :, ::-1])
 
 
-@pytest.mark.parametrize("count", [1, 10, 144])
+@pytest.mark.parametrize("count", [1, 8, 10, 144])
 def test_crops_are_contiguous(count):
     found = crops(Preprocessing(size=28), noise(60, 40), count)
     assert found.dtype == np.uint8
@@ -164,10 +174,10 @@ def test_a_large_jpeg_gives_the_crops_of_the_full_picture(tmp_path):
 def test_another_count_is_refused_with_those_there_are(count):
     with pytest.raises(InceptiveError) as caught:
         crops(Preprocessing(size=28), noise(60, 40), count)
-    assert str(caught.value) == f"crops are 1, 10, 144, not {count}"
+    assert str(caught.value) == f"crops are 1, 8, 10, 144, not {count}"
 
 
-@pytest.mark.parametrize("count", [1, 10, 144])
+@pytest.mark.parametrize("count", [1, 8, 10, 144])
 def test_a_truncated_file_is_named(tmp_path, count):
     file = io.BytesIO()
     Image.fromarray(noise(60, 40)).save(file, "PNG")

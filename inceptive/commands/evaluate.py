@@ -21,7 +21,10 @@ def run(
         str, Option(help="train, val, test or all [default: test if there is one, else val]")
     ] = "",
     crops: Annotated[
-        int, Option(help="views of each image, averaged: 1, 10 or the paper's 144")
+        int,
+        Option(
+            help="views of each image, averaged: 1, 10 or the paper's 144; 8: turned and mirrored"
+        ),
     ] = 1,
     json: Annotated[bool, Option("--json", help="as JSON")] = False,
     out: Annotated[

@@ -1,4 +1,4 @@
-"""One image seen several times: the crop protocols of the paper.
+"""One image seen several times: the crop protocols of the paper, and the symmetries of the square.
 
 Source: arXiv:1409.4842, section 7. The sizes there are for a net that sees 224 pixels; for another
 size they are scaled alike. Every protocol averages the softmax over the crops.
@@ -12,17 +12,18 @@ from PIL import Image
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, Source, as_array, resize_box, resize_shorter
 
-PROTOCOLS = (1, 10, 144)
+PROTOCOLS = (1, 8, 10, 144)
 SCALES = (256, 288, 320, 352)  # shorter side, for a net of 224
 
 
 def crops(preprocessing: Preprocessing, source: Source, count: int) -> np.ndarray:
     """`count` views of the picture in `source`: (count, C, S, S) of uint8.
 
-    1: the centre, as in training and prediction. 10: shorter side 256, four corners and centre, and
-    their mirror images. 144: four scales, at each the left, centre and right square (top, centre and
-    bottom of an upright picture), in each square four corners, the centre and the whole square
-    resized, and their mirror images: 4 * 3 * 6 * 2.
+    1: the centre, as in training and prediction. 8: the same in its four quarter turns, and their
+    mirror images, for pictures that have no up or down (not the paper's). 10: shorter side 256, four
+    corners and centre, and their mirror images. 144: four scales, at each the left, centre and right
+    square (top, centre and bottom of an upright picture), in each square four corners, the centre and
+    the whole square resized, and their mirror images: 4 * 3 * 6 * 2.
 
     Raises InceptiveError for another count, or if the picture cannot be decoded.
     """
@@ -30,6 +31,10 @@ def crops(preprocessing: Preprocessing, source: Source, count: int) -> np.ndarra
         raise InceptiveError(f"crops are {', '.join(map(str, PROTOCOLS))}, not {count}")
     if count == 1:
         return preprocessing.load(source)[None]
+    if count == 8:
+        square = preprocessing.load(source)
+        turned = np.stack([np.rot90(square, turn, (1, 2)) for turn in range(4)])
+        return np.concatenate([turned, turned[..., ::-1]])
     size = preprocessing.size
     scales = SCALES[:1] if count == 10 else SCALES
     sides = [round(scale * size / 224) for scale in scales]
