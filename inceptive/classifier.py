@@ -24,7 +24,7 @@ from inceptive.early_exit import EarlyExit, Stage
 from inceptive.errors import InceptiveError
 from inceptive.files import write_json, write_text, write_whole
 from inceptive.images import Preprocessing, Source
-from inceptive.metrics import softmax
+from inceptive.metrics import Threshold, softmax
 from inceptive.model import Model, build
 from inceptive.prediction import Prediction as Prediction
 from inceptive.prediction import predictions
@@ -179,6 +179,16 @@ class Classifier:
         """When its heads answer, if `inceptive early-exit` chose that. InceptiveError if garbled."""
         told = self.info.get("early_exit")
         return EarlyExit.from_dict(told) if told else None
+
+    @property
+    def abstain(self) -> tuple[Threshold, ...]:
+        """How sure answers have to be for a share of them to be right, as training found; () if it did
+        not say. InceptiveError if garbled."""
+        try:
+            told = self.info.get("metrics", {}).get("abstain", ())
+            return tuple(Threshold.from_dict(one) for one in told)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InceptiveError(f"{CONFIG}: metrics.abstain lacks or garbles {error}") from None
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
         """The model cut behind the parts that `heads` read: see `early_exit.answer`."""

@@ -17,7 +17,7 @@ import numpy as np
 from inceptive.account import Account, modules
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
-from inceptive.metrics import fit_temperature, softmax
+from inceptive.metrics import Threshold, fit_temperature, softmax
 from inceptive.prediction import Engine
 
 NEVER = 2.0  # a threshold that no probability reaches
@@ -176,6 +176,10 @@ class Whole(Engine, Protocol):
     @property
     def early_exit(self) -> EarlyExit | None:
         """When its heads answer, if that was chosen."""
+
+    @property
+    def abstain(self) -> tuple[Threshold, ...]:
+        """How sure answers have to be for a share of them to be right, if training told."""
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
         """The net cut behind what `heads` read, for `answer`."""

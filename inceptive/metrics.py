@@ -45,6 +45,25 @@ class Covered:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class Threshold:
+    """Of `count` images whose answer was at least `threshold` sure a share `accuracy` was right, which
+    is `target` or more; they were a share `share` of all."""
+
+    target: float
+    count: int
+    threshold: float
+    share: float
+    accuracy: float
+
+    @classmethod
+    def from_dict(cls, told: dict[str, float]) -> "Threshold":
+        """Raises KeyError, TypeError or ValueError if `told` is not what asdict gives."""
+        count = int(told["count"])
+        values = (float(told[key]) for key in ("threshold", "share", "accuracy"))
+        return cls(float(told["target"]), count, *values)
+
+
 def top_k(probs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Whether the true class is among the k most probable: (N,) of bool. Ties and nan say no."""
     own = probs[np.arange(len(labels)), labels][:, None]
@@ -140,9 +159,14 @@ def abstain(found: list[Covered], target: float) -> Covered | None:
     )
 
 
-def thresholds(found: list[Covered]) -> list[tuple[float, Covered | None]]:
-    """For each of TARGETS what `abstain` gives for it: a share of 1 where all answers are as good."""
-    return [(target, abstain(found, target)) for target in TARGETS]
+def thresholds(probs: np.ndarray, labels: np.ndarray) -> list[Threshold]:
+    """For each of TARGETS that is reached what `abstain` gives for it."""
+    found = coverage(probs, labels)
+    reached = [(target, one) for target in TARGETS if (one := abstain(found, target))]
+    return [
+        Threshold(target, round(one.share * len(labels)), one.threshold, one.share, one.accuracy)
+        for target, one in reached
+    ]
 
 
 def negative_log_likelihood(probs: np.ndarray, labels: np.ndarray) -> float:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from PIL import Image
 
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.metrics import Threshold
 
 pytestmark = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("fastapi", "uvicorn", "multipart"))),
@@ -177,6 +179,14 @@ def test_heat_over_the_image_for_any_class(two):
 
 
 @with_captum
+def test_many_look_inside_at_once_when_nobody_has_before(larger):
+    with serving(larger) as (port, _), ThreadPoolExecutor(8) as pool:
+        paths = ["/v1/explain", "/v1/features"] * 4
+        found = list(pool.map(lambda path: ask(port, "POST", path, png("down", 1)), paths))
+    assert [status for status, _, _ in found] == [200] * 8
+
+
+@with_captum
 def test_maps_of_any_layer(two):
     for told in json.loads(ask(two, "GET", "/v1/models")[2]):
         assert told["layers"][0] == "conv1" and told["explains"]
@@ -212,9 +222,9 @@ def test_several_models_are_asked_by_name(two, trained):
 
 
 KNOWN = [
-    {"target": 0.9, "threshold": 0.4, "count": 100, "share": 1.0, "accuracy": 0.92},
-    {"target": 0.95, "threshold": 0.7, "count": 80, "share": 0.8, "accuracy": 0.951},
-    {"target": 0.98, "threshold": 0.9, "count": 50, "share": 0.5, "accuracy": 0.985},
+    Threshold(target=0.9, threshold=0.4, count=100, share=1.0, accuracy=0.92),
+    Threshold(target=0.95, threshold=0.7, count=80, share=0.8, accuracy=0.951),
+    Threshold(target=0.98, threshold=0.9, count=50, share=0.5, accuracy=0.985),
 ]
 
 
@@ -237,7 +247,12 @@ def test_an_answer_is_sure_from_where_the_asked_share_was_right(known, accuracy,
 def test_an_accuracy_that_no_threshold_holds_is_refused(trained, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    for known, told in ((KNOWN, "at most 98.0%"), ([], "the model folder tells of no threshold")):
+    for known, told in (
+        ([asdict(one) for one in KNOWN], "at most 98.0%"),
+        ([], "the model folder tells of no threshold"),
+        ([{"target": 0.95}], "config.json: metrics.abstain lacks or garbles 'count'"),
+        ("much", "config.json: metrics.abstain lacks or garbles"),
+    ):
         config["metrics"]["abstain"] = known
         (folder / "config.json").write_text(json.dumps(config))
         done = command("serve", folder, "--port", 0, "--accuracy", 0.99)
@@ -346,12 +361,25 @@ def test_no_bytes_break_it(port, count):
         content = io.BytesIO()
         picture("down", 5).save(content, kind)
         seeds.append(content.getvalue())
-    bodies = [mutated(rng, seeds[k % len(seeds)]) for k in range(count)]
+    asked = []
+    for k in range(count):
+        content = mutated(rng, seeds[k % len(seeds)])
+        path = {0: "/v1/explain", 1: "/v1/features"}.get(k % 10, "/v1/predict")
+        if k % 10 in (1, 2, 3):  # as a form, which is mutated too
+            body, headers = form([(f"{k}.jpg", content), ("b", seeds[0])][: k % 10])
+            asked.append((path, mutated(rng, body) if k % 3 else body, headers))
+        else:
+            asked.append((path, content, {}))
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda one: post(port, "/v1/predict", one), bodies))
-    statuses = {status for status, _ in found}
-    assert statuses <= {200, 422} and 422 in statuses
-    for status, told in found:
+        found = list(pool.map(lambda one: ask(port, "POST", *one), asked))
+    worst = [(path, content[:200]) for (path, *_), (status, _, content) in zip(asked, found, strict=True)
+             if status not in (200, 413, 422)]  # fmt: skip
+    assert not worst and {200, 422} <= {status for status, _, _ in found}
+    for status, headers, content in found:
+        if headers["content-type"] == "image/png":
+            assert status == 200 and content.startswith(b"\x89PNG")
+            continue
+        told = json.loads(content)
         assert status == 200 or (told["error"] and "Traceback" not in told["error"])
     assert post(port, "/v1/predict", png("down", 1))[0] == 200
 

@@ -1,13 +1,14 @@
 """What an exported file says of itself: enough to use it where there is no model folder."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import inceptive
 from inceptive.early_exit import EarlyExit
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.metrics import Threshold
 
 KEY = "inceptive"
 """The property of an ONNX file, and the runtime information of an OpenVINO file, that holds it."""
@@ -29,7 +30,7 @@ class About:
     licence: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     early_exit: EarlyExit | None = None
-    abstain: tuple[dict[str, float], ...] = ()
+    abstain: tuple[Threshold, ...] = ()
 
     def to_json(self) -> str:
         """One JSON object on one line."""
@@ -46,7 +47,7 @@ class About:
                 "licence": self.licence,
                 "data": self.data,
                 "early_exit": self.early_exit and self.early_exit.to_dict(),
-                "abstain": list(self.abstain),
+                "abstain": [asdict(one) for one in self.abstain],
             }
         )
 
@@ -67,7 +68,7 @@ class About:
                 str(told["licence"]),
                 dict(told["data"]),
                 EarlyExit.from_dict(told["early_exit"]) if told.get("early_exit") else None,
-                tuple(dict(one) for one in told.get("abstain", ())),
+                tuple(Threshold.from_dict(one) for one in told.get("abstain", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InceptiveError(f"{where}: lacks or garbles {error}") from None

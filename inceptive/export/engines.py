@@ -18,7 +18,7 @@ from inceptive.export import onnx_runtime, open_vino, records
 from inceptive.export.about import About
 from inceptive.export.records import ENGINES, Record
 from inceptive.images import Preprocessing
-from inceptive.metrics import softmax
+from inceptive.metrics import Threshold, softmax
 from inceptive.prediction import Engine
 
 KINDS = ("auto", "torch", *ENGINES)
@@ -83,6 +83,11 @@ class Exported:
         return account(net.without_aux(), shown.size)
 
     @property
+    def abstain(self) -> tuple[Threshold, ...]:
+        """How sure answers have to be for a share of them to be right, as training found."""
+        return self.about.abstain
+
+    @property
     def early_exit(self) -> EarlyExit | None:
         """When the heads in the file answer, if it has any."""
         return self.about.early_exit
@@ -115,18 +120,6 @@ def data_of(engine: Engine) -> dict[str, Any]:
     if isinstance(engine, Exported):
         return engine.about.data
     found: dict[str, Any] = getattr(engine, "info", {}).get("data", {})
-    return found
-
-
-def abstain_of(engine: Engine) -> Sequence[dict[str, float]]:
-    """How sure answers have to be for a share of them to be right, as the training of an engine's
-    model found: {target, count, threshold, share, accuracy} for each of metrics.TARGETS it reached."""
-    engine = whole_of(engine)
-    if isinstance(engine, Exported):
-        return engine.about.abstain
-    found: Sequence[dict[str, float]] = (
-        getattr(engine, "info", {}).get("metrics", {}).get("abstain", ())
-    )
     return found
 
 

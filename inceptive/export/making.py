@@ -101,7 +101,7 @@ def _about(classifier: Classifier, to: str, precision: str, weights: str) -> Abo
         licence=licence,
         data={key: data[key] for key in ("name", "shares") if key in data},
         early_exit=classifier.early_exit if to == "openvino" else None,
-        abstain=tuple(info.get("metrics", {}).get("abstain", ())),
+        abstain=classifier.abstain,
     )
 
 

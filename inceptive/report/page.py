@@ -93,7 +93,7 @@ def _values(told: Told) -> dict[str, Any]:
             metrics.reliability(told.scaled, labels),
         ),
         "withheld": charts.withheld("How right it is if the least sure go unanswered", covered),
-        "targets": [one for one in metrics.thresholds(covered) if one[0] > covered[-1].accuracy],
+        "targets": _targets(covered),
         "counts": _counts(told.data),
         "examples": _examples(told) if len(classes) <= SHOWN_CLASSES else [],
         "unreadable": told.data.unreadable[:SHOWN_FILES],
@@ -172,6 +172,12 @@ def _mixed_up(judged: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     order = np.argsort(-matrix, axis=None, kind="stable")[:20]
     pairs = [np.unravel_index(k, matrix.shape) for k in order]
     return [(names[a], names[b], int(matrix[a, b])) for a, b in pairs if matrix[a, b]]
+
+
+def _targets(covered: Sequence[metrics.Covered]) -> list[tuple[float, metrics.Covered | None]]:
+    """For each target above what it reaches anyway, the answers that reach it."""
+    wanted = [target for target in metrics.TARGETS if target > covered[-1].accuracy]
+    return [(target, metrics.abstain(list(covered), target)) for target in wanted]
 
 
 def _counts(data: Data) -> list[tuple[str, list[int]]]:

@@ -24,12 +24,13 @@ def can_look() -> bool:
 
 
 class Inside:
-    """What looks into `model`, a model folder or a published name, at one image at a time; layers are
-    the parts of it that give maps."""
+    """What looks into `model`, a model folder or a published name; layers are the parts of it that
+    give maps. For many threads; one looks at a time, at whatever model: Matplotlib is made for one."""
+
+    _one_at_a_time = threading.Lock()
 
     def __init__(self, model: str, layers: list[str]):
         self.model, self.layers = model, layers
-        self._one_at_a_time = threading.Lock()
 
     @cached_property
     def _classifier(self) -> "Classifier":
@@ -39,17 +40,17 @@ class Inside:
 
     def heat(self, square: np.ndarray, label: int) -> bytes:
         """What speaks for class `label` over a preprocessed image (C, S, S) of uint8 (Grad-CAM)."""
-        from inceptive.explain import attribution, figures
-
         with self._one_at_a_time:
+            from inceptive.explain import attribution, figures
+
             layer = attribution.last_maps(self._classifier)
             found = attribution.gradcam(self._classifier, square, layer, label)
-        return figures.heated(square, found)
+            return figures.heated(square, found)
 
     def features(self, square: np.ndarray, layer: str) -> bytes:
         """The maps of `layer` that a preprocessed image (C, S, S) of uint8 excites most."""
-        from inceptive.explain import figures, maps
-
         with self._one_at_a_time:
+            from inceptive.explain import figures, maps
+
             found = maps.maps_of(self._classifier, square[None], layer)[0]
-        return figures.sheet(found, maps.strongest(found, CHANNELS), "", COLUMNS)
+            return figures.sheet(found, maps.strongest(found, CHANNELS), "", COLUMNS)

@@ -10,13 +10,13 @@ from inceptive.account import parts_with_maps
 from inceptive.early_exit import Staged, Whole
 from inceptive.errors import InceptiveError
 from inceptive.export.engines import (
-    abstain_of,
     data_of,
     is_exported,
     name_of,
     open_engine,
     whole_of,
 )
+from inceptive.metrics import Threshold
 from inceptive.prediction import Engine, class_number
 from inceptive.serve.inside import Inside, can_look
 
@@ -52,11 +52,12 @@ class Served:
         """`model` under its `name`, its engine warm. Raises InceptiveError as `open_engine` does, or
         if no threshold is known for `accuracy`."""
         opened = open_engine(model, engine, note, early_exit)
-        sure = threshold(name, abstain_of(opened), accuracy)
+        whole = cast(Whole, whole_of(opened))
+        sure = threshold(name, whole.abstain, accuracy)
         shown = opened.preprocessing
         opened.probs(np.zeros((1, shown.channels, shown.size, shown.size), np.uint8))
         # An exported file alone cannot be looked into: that takes gradients.
-        layers = parts_with_maps(cast(Whole, whole_of(opened)).account().net, shown.size)
+        layers = parts_with_maps(whole.account().net, shown.size)
         inside = Inside(model, layers) if layers and can_look() and not is_exported(model) else None
         return cls(name, opened, *sure, inside)
 
@@ -99,19 +100,19 @@ class Served:
 
 
 def threshold(
-    name: str, known: Sequence[dict[str, float]], accuracy: float | None
+    name: str, known: Sequence[Threshold], accuracy: float | None
 ) -> tuple[float, float | None, int]:
     """How probable answers of model `name` have to be for a share `accuracy` of them to be right, the
     share that was, and of how many; `known` are the thresholds that its training found.
 
     Unless told, ACCURACY or what comes nearest to it. Raises InceptiveError if `accuracy` is not held.
     """
-    enough = [one for one in known if one["target"] >= (accuracy or ACCURACY)]
+    enough = [one for one in known if one.target >= (accuracy or ACCURACY)]
     if not enough and accuracy is not None:
-        most = max((one["target"] for one in known), default=None)
+        most = max((one.target for one in known), default=None)
         why = f"at most {most:.1%}" if most else "the model folder tells of no threshold"
         raise InceptiveError(f"{name}: no threshold is known for --accuracy {accuracy:g}: {why}")
     if not known:
         return EVEN, None, 0
-    chosen = min(enough, key=lambda one: one["target"]) if enough else known[-1]
-    return max(EVEN, chosen["threshold"]), chosen["accuracy"], int(chosen["count"])
+    chosen = min(enough, key=lambda one: one.target) if enough else known[-1]
+    return max(EVEN, chosen.threshold), chosen.accuracy, chosen.count

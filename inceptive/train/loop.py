@@ -22,7 +22,6 @@ from inceptive.errors import InceptiveError
 from inceptive.files import write_text
 from inceptive.metrics import (
     calibration_error,
-    coverage,
     fit_temperature,
     softmax,
     thresholds,
@@ -255,11 +254,7 @@ class Run:
         info["metrics"] |= {
             "calibration_error": calibration_error(softmax(logits), labels),
             "calibration_error_scaled": calibration_error(scaled, labels),
-            "abstain": [
-                {"target": target, "count": round(one.share * len(labels))} | asdict(one)
-                for target, one in thresholds(coverage(scaled, labels))
-                if one
-            ],
+            "abstain": [asdict(one) for one in thresholds(scaled, labels)],
         }
         info["training"] |= {
             "device": str(self.device),
