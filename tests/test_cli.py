@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -331,15 +332,20 @@ def stopped_training(data, recipe, out, how):
                           capture_output=True, text=True, timeout=240, check=False)  # fmt: skip
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGKILL, -9)]
+)
 def test_a_training_that_was_stopped_goes_on_and_ends_as_if_never_stopped(
-    how, stripes, tiny, trained, tmp_path
+    how, status, stripes, tiny, trained, tmp_path
 ):
     whole, out = trained[0], tmp_path / "cut"
     done = stopped_training(stripes, tiny, out, how)
-    assert done.returncode != 0 and "Traceback" not in done.stderr
-    if how == signal.SIGINT:
-        assert "--resume" in done.stderr
+    assert done.returncode == status and "Traceback" not in done.stderr
+    if how != signal.SIGKILL:
+        assert f"{how.name}: stopping after this step" in done.stderr
+        *_, last = done.stderr.strip().splitlines()
+        assert re.search(r"stopped after (step \d of 3 of )?epoch \d", last)
+        assert last.endswith(f"go on with: inceptive train {stripes} --out {out} --resume")
     assert (
         "holds a training that did not end"
         in command("train", stripes, "--recipe", tiny, "--out", out).stderr

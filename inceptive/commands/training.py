@@ -1,11 +1,14 @@
 """What `inceptive train` does once torch is loaded: choose, check, tell, train."""
 
+import shlex
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 from inceptive.classifier import Classifier
 from inceptive.commands.dataset import warn
 from inceptive.commands.display import Display, duration
+from inceptive.commands.pausing import Pause
 from inceptive.commands.reporting import REPORT, facts_of, write_report
 from inceptive.data.cache import user_cache
 from inceptive.data.open import open_data
@@ -14,7 +17,7 @@ from inceptive.errors import InceptiveError
 from inceptive.evaluate.judge import judge, probabilities
 from inceptive.train import checkpoint
 from inceptive.train import recipe as recipes
-from inceptive.train.loop import train
+from inceptive.train.loop import Paused, train
 from inceptive.train.prepare import as_weights_expect, shares
 from inceptive.train.recipe import Recipe
 
@@ -53,13 +56,22 @@ def train_from(request: Request) -> None:
     data = open_data(request.data, shares(recipe), request.strict, display.load)
     display.close()
     describe(data, display)
+    again = shlex.join(["inceptive", "train", request.data, "--out", str(out), "--resume"])
+    go_on = f"go on with: {again}"
     try:
-        classifier = train(recipe, data, out, watched(display, out, request), request.resume)
+        with Pause() as pause:
+            watch = watched(display, out, request)
+            classifier = train(recipe, data, out, watch, request.resume, pause)
+    except Paused as where:
+        display.close()
+        if pause.asked == signal.SIGTERM:  # whoever sends it is going to start us again
+            display.say(f"stopped {where}; {go_on}")
+            return
+        raise KeyboardInterrupt(f"stopped {where}; {go_on}") from None
     except KeyboardInterrupt:
         display.close()
-        again = f"inceptive train {request.data} --out {out} --resume"
-        where = f"; go on with: {again}" if (out / checkpoint.CHECKPOINT).exists() else ""
-        raise KeyboardInterrupt(f"stopped{where}") from None
+        kept = (out / checkpoint.CHECKPOINT).exists()
+        raise KeyboardInterrupt(f"stopped{f'; {go_on}' if kept else ''}") from None
     finally:
         display.close()
     report(classifier, data, out, display)

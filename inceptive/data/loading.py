@@ -100,14 +100,15 @@ class MemoryBatches:
     def __len__(self) -> int:
         return len(self.labels) // self.batch_size
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch, from batch `start` on."""
         order = permutation(len(self.labels), self.seed, number)
 
         def gathered(step: int) -> tuple[Tensor, Tensor]:
-            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            chosen = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
             return self.images[chosen], self.labels[chosen]
 
-        yield from ahead(gathered, len(self), workers=1)
+        yield from ahead(gathered, len(self) - start, workers=1)
 
 
 class FileBatches:
@@ -140,19 +141,20 @@ class FileBatches:
     def __len__(self) -> int:
         return len(self.samples) // self.batch_size
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch, from batch `start` on."""
         order = permutation(len(self.samples), self.seed, number).numpy()
         targets = self.samples.targets
 
         def decoded(step: int) -> tuple[Tensor, Tensor]:
-            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            chosen = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
             images = np.empty(self.shape, np.uint8)
             for k, index in enumerate(chosen.tolist()):
                 images[k] = self._cropped(index, number)
             return torch.from_numpy(images), torch.from_numpy(targets[chosen])
 
         with self.pictures:
-            yield from ahead(decoded, len(self), self.workers)
+            yield from ahead(decoded, len(self) - start, self.workers)
 
     def _cropped(self, index: int, epoch: int) -> np.ndarray:
         """Image `index` with the crop that (seed, epoch, index) draws: uint8 (C, S, S)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from inceptive.data.source import Data
 from inceptive.metrics import wilson
@@ -26,6 +27,21 @@ class Progress:
     def better(self, top1: float, loss: float) -> bool:
         """Higher accuracy wins; at the same accuracy, lower loss."""
         return (top1, -loss) > (self.best_top1, -self.best_loss)
+
+
+@dataclass
+class Within:
+    """How far an epoch is: `done` of its steps, and sums over them. draws and chance are the states
+    of the generators of the changes to pictures and of dropout, as they were then."""
+
+    losses: Tensor
+    hits: Tensor
+    done: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    lr: float = 0.0
+    draws: Tensor | None = None
+    chance: list[Tensor] | None = None
 
 
 def record(recipe: Recipe, data: Data, progress: Progress, hits: np.ndarray) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The training loop, to be read from top to bottom.
 
-A run is a folder. After every epoch `checkpoint.pt` holds all that is needed to go on, and whenever
-validation is better than ever the model folder is written beside it.
+A run is a folder. After every epoch, in long ones every KEEP_SECONDS, and when it is asked to pause,
+`checkpoint.pt` holds all that is needed to go on, and whenever validation is better than ever the
+model folder is written beside it. A run that goes on ends with the bits of one that never stopped.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +31,7 @@ from inceptive.metrics import (
 )
 from inceptive.model import Model, Norm
 from inceptive.train import checkpoint
-from inceptive.train.history import Progress, as_csv, record
+from inceptive.train.history import Progress, Within, as_csv, record
 from inceptive.train.objective import Objective, class_weights
 from inceptive.train.prepare import (
     feed_for,
@@ -43,6 +45,12 @@ from inceptive.train.schedule import lr_factor
 
 LOOK_STEPS = 10
 """Steps between two looks at the loss: each look makes an accelerator wait."""
+KEEP_SECONDS = 600.0
+"""What is lost of a long epoch at most, if the process is killed."""
+
+
+class Paused(Exception):
+    """Training was asked to pause, and where it is was kept; says where that is."""
 
 
 class Watch(Protocol):
@@ -55,20 +63,35 @@ class Watch(Protocol):
     def row(self, row: dict[str, Any], better: bool) -> None: ...
 
 
-def train(recipe: Recipe, data: Data, out: Path, watch: Watch, resume: bool = False) -> Classifier:
+def train(
+    recipe: Recipe,
+    data: Data,
+    out: Path,
+    watch: Watch,
+    resume: bool = False,
+    pause: Callable[[], bool] = lambda: False,
+) -> Classifier:
     """Train `recipe` on `data` in the folder `out`; returns the best model, as it lies there.
 
-    With `resume`, go on from the checkpoint in `out`. Raises InceptiveError if the data lacks a
+    With `resume`, go on from the checkpoint in `out`. `pause` is asked after each step; if it wants
+    one, Paused is raised once the checkpoint is written. Raises InceptiveError if the data lacks a
     split, if the checkpoint is of other data, or if the loss stops being a number.
     """
-    return Run(recipe, data, out, watch).run(resume)
+    return Run(recipe, data, out, watch, pause).run(resume)
 
 
 class Run:
     """One training: the recipe's parts put together, then epochs of steps."""
 
-    def __init__(self, recipe: Recipe, data: Data, out: Path, watch: Watch):
-        self.recipe, self.data, self.out, self.watch = recipe, data, out, watch
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Data,
+        out: Path,
+        watch: Watch,
+        pause: Callable[[], bool] = lambda: False,
+    ):
+        self.recipe, self.data, self.out, self.watch, self.pause = recipe, data, out, watch, pause
         torch.manual_seed(recipe.seed)
         self.accelerator = Accelerator(gradient_accumulation_steps=recipe.speed.accumulate)
         self.device = self.accelerator.device
@@ -96,7 +119,8 @@ class Run:
             average = get_ema_multi_avg_fn(recipe.ema.decay)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         self.progress = Progress()
-        self.started = time.monotonic()
+        self.within: Within | None = None
+        self.started = self.kept = time.monotonic()
 
     @property
     def judged(self) -> Model:
@@ -118,6 +142,7 @@ class Run:
             p.seconds = time.monotonic() - started
             row["seconds"] = round(p.seconds, 2)
             p.history.append(row)
+            self.within = None
             better = p.better(row["val_top1"], row["val_loss"])
             if better:
                 p.best_top1, p.best_loss, p.best_epoch = row["val_top1"], row["val_loss"], p.epoch
@@ -128,40 +153,77 @@ class Run:
             if reason := self._enough():
                 self.watch.say(reason)
                 break
+            if p.epoch < recipe.epochs and self.pause():
+                raise Paused(f"after epoch {p.epoch} of {recipe.epochs}")
         (self.out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
         return Classifier.load(self.out)
 
     def _epoch(self, number: int) -> dict[str, Any]:
-        """One pass over the training images; the row of history that it gives."""
-        steps, started = len(self.feed.train), time.monotonic()
-        # Order, crops, changes and dropout follow from (seed, epoch), so an epoch can be repeated.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + number)
-        draws = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
+        """One pass over the training images, or what is left of it; the row of history that it gives."""
+        steps = len(self.feed.train)
         self.set_training()
         self.watch.epoch(number, self.recipe.epochs, steps)
         heads = self.accelerator.unwrap_model(self.objective).heads
-        losses = torch.zeros(len(heads), device=self.device)
-        hits, lr = torch.zeros((), device=self.device), 0.0
-        done, images = 0, 0
-        for done, (batch, labels) in enumerate(self.feed.train.epoch(number), 1):
-            lr = self._set_lr(number + (done - 1) / steps)
+        at = self.within = self.within or Within(
+            torch.zeros(len(heads), device=self.device), torch.zeros((), device=self.device)
+        )
+        draws, before = self._chance(number, at), time.monotonic() - at.seconds
+        for batch, labels in self.feed.train.epoch(number, at.done):
+            at.lr = self._set_lr(number + at.done / steps)
+            at.done += 1
+            if at.done == steps:  # what is gathered by then is learned from, full or not
+                self.accelerator.step = self.recipe.speed.accumulate - 1
             each, right = self.step(batch, labels.to(self.device), draws)
-            losses += each
-            hits += right
-            images += len(labels)
-            if done % LOOK_STEPS == 0 or done == steps:
-                self._refuse_nan(losses, number)
-                self.watch.step(done, images, (losses / done).tolist(), float(hits) / images)
+            at.losses += each
+            at.hits += right
+            at.images += len(labels)
+            at.seconds = time.monotonic() - before
+            if at.done % LOOK_STEPS == 0 or at.done == steps:
+                self._refuse_nan(at.losses, number)
+                means = (at.losses / at.done).tolist()
+                self.watch.step(at.done, at.images, means, float(at.hits) / at.images)
             if self._late(time.monotonic() - self.started):
                 break
-        seconds = time.monotonic() - started
+            if self.accelerator.sync_gradients:
+                self._keep(draws)
         names = ["loss", *(f"loss_{head}" for head in heads[1:])]
-        means = (losses / done).tolist()
-        row: dict[str, Any] = {"epoch": number + 1, "lr": round(lr, 8)}
+        means = (at.losses / at.done).tolist()
+        row: dict[str, Any] = {"epoch": number + 1, "lr": round(at.lr, 8)}
         row |= {name: round(mean, 5) for name, mean in zip(names, means, strict=True)}
-        row["top1"] = round(float(hits) / images, 5)
-        row["images_per_second"] = round(images / seconds, 1)
+        row["top1"] = round(float(at.hits) / at.images, 5)
+        row["images_per_second"] = round(at.images / at.seconds, 1)
         return row
+
+    def _chance(self, number: int, at: Within) -> torch.Generator:
+        """Where chance stands at a step of an epoch: dropout's is set, that of the changes returned.
+
+        Order, crops, changes and dropout follow from (seed, epoch) and the steps since.
+        """
+        draws = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
+        torch.manual_seed(self.recipe.seed * 1_000_003 + number)
+        if at.draws is not None and at.chance is not None:
+            draws.set_state(at.draws)
+            torch.set_rng_state(at.chance[0])
+            if len(at.chance) > 1 and self.device.type == "cuda":
+                torch.cuda.set_rng_state(at.chance[1], self.device)
+        return draws
+
+    def _keep(self, draws: torch.Generator) -> None:
+        """A checkpoint between two steps, if it is time or a pause is wanted: then Paused is raised."""
+        paused = self.pause()
+        if not paused and time.monotonic() - self.kept < KEEP_SECONDS:
+            return
+        at = self.within
+        assert at is not None
+        at.draws, at.chance = draws.get_state(), [torch.get_rng_state()]
+        if self.device.type == "cuda":
+            at.chance.append(torch.cuda.get_rng_state(self.device))
+        self.progress.seconds = time.monotonic() - self.started
+        self._checkpoint()
+        if paused:
+            raise Paused(
+                f"after step {at.done} of {len(self.feed.train)} of epoch {self.progress.epoch + 1}"
+            )
 
     def step(self, batch: Tensor, labels: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Forward, backward, and where a whole batch is gathered a step: losses, right answers."""
@@ -292,8 +354,10 @@ class Run:
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
+                "within": vars(self.within) if self.within else None,
             },
         )
+        self.kept = time.monotonic()
 
     def _restore(self) -> None:
         state = checkpoint.load(self.out)
@@ -307,7 +371,12 @@ class Run:
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
         self.progress = Progress(**state["progress"])
-        self.watch.say(f"going on after epoch {self.progress.epoch} of {self.recipe.epochs}")
+        where = f"epoch {self.progress.epoch} of {self.recipe.epochs}"
+        if told := state.get("within"):
+            sums = {key: told[key].to(self.device) for key in ("losses", "hits")}
+            self.within = Within(**told | sums)
+            where += f" and {self.within.done} steps"
+        self.watch.say(f"going on after {where}")
 
 
 def wants_bf16(precision: str, device: torch.device) -> bool:
