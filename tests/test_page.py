@@ -234,7 +234,7 @@ def test_a_second_model_answers_beside_the_first(opened, model, photographs, tmp
     other = shutil.copytree(model, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
     config["metrics"]["abstain"] = [
-        {"target": 0.95, "threshold": 1.0, "count": 0, "share": 0, "accuracy": 1.0}
+        {"target": 0.95, "threshold": 1.01, "count": 0, "share": 0, "accuracy": 1.0}
     ]
     config["labels"] = ["pagoda", "dahlia"]
     (other / "config.json").write_text(json.dumps(config))

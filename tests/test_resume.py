@@ -48,7 +48,7 @@ decay = 0.9
 patience = 4
 [speed]
 accumulate = 2
-"""  # seven steps an epoch, gathered in twos: the last stands alone
+"""  # seven steps an epoch, gathered in twos: the last is left out
 TIMES = ("seconds", "images_per_second")
 
 

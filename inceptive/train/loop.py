@@ -171,12 +171,13 @@ class Run:
         for batch, labels in self.feed.train.epoch(number, at.done):
             at.lr = self._set_lr(number + at.done / steps)
             at.done += 1
-            if at.done == steps:  # what is gathered by then is learned from, full or not
-                self.accelerator.step = self.recipe.speed.accumulate - 1
             each, right = self.step(batch, labels.to(self.device), draws)
             at.losses += each
             at.hits += right
             at.images += len(labels)
+            if at.done == steps and not self.accelerator.sync_gradients:
+                self.model.zero_grad()  # a batch that is not full is left out, as any smaller one is
+                self.accelerator.step = 0
             at.seconds = time.monotonic() - before
             if at.done % LOOK_STEPS == 0 or at.done == steps:
                 self._refuse_nan(at.losses, number)
@@ -184,7 +185,7 @@ class Run:
                 self.watch.step(at.done, at.images, means, float(at.hits) / at.images)
             if self._late(time.monotonic() - self.started):
                 break
-            if self.accelerator.sync_gradients:
+            if self.accelerator.sync_gradients or at.done == steps:
                 self._keep(draws)
         names = ["loss", *(f"loss_{head}" for head in heads[1:])]
         means = (at.losses / at.done).tolist()
