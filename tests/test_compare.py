@@ -222,11 +222,12 @@ def foreign(path, channels_last=False, batch="N", softmax=False, classes=2, size
     ids=lambda how: next(iter(how), "plain"),
 )
 def test_a_file_that_others_wrote_is_run_as_it_is(tmp_path, how):
-    from inceptive.compare.foreign import is_foreign, open_foreign
+    from inceptive.compare.foreign import foreign_session, open_foreign
 
     expected = foreign(tmp_path / "theirs.onnx", **how)
-    assert is_foreign(str(tmp_path / "theirs.onnx"))
-    engine = open_foreign(str(tmp_path / "theirs.onnx"), ("a", "b"))
+    file = str(tmp_path / "theirs.onnx")
+    engine = open_foreign(file, foreign_session(file), ("a", "b"))
+    assert engine.softmaxed == how.get("softmax", False)
     size = engine.preprocessing.size
     assert size == (224 if how.get("size") else 64) and engine.labels == ("a", "b")
     images = np.random.default_rng(1).integers(0, 256, (6, 3, size, size), dtype=np.uint8)

@@ -15,7 +15,7 @@ from inceptive.commands.display import Display
 from inceptive.commands.evaluation import default_split, opened
 from inceptive.commands.reporting import REPORT, facts_of, write_report
 from inceptive.compare.cost import BATCH, size, speeds
-from inceptive.compare.foreign import is_foreign, open_foreign
+from inceptive.compare.foreign import foreign_session, open_foreign
 from inceptive.compare.pairs import pair
 from inceptive.compare.peers import is_peer, open_peer
 from inceptive.data.cache import user_cache
@@ -59,12 +59,12 @@ def compare(request: Request) -> None:
     }
     display.say("timing, in turns")
     fast = speeds(engines, shown, ROUNDS, request.seconds)
+    found = {model: judge(*probs, samples.labels, data.classes) for model, probs in answers.items()}
     rows = []
     for model, engine in engines.items():
         row: dict[str, Any] = {"model": model}
-        if model in answers:
-            all_judged = judge(*answers[model], samples.labels, data.classes)
-            row |= {key: all_judged[key] for key in JUDGED}
+        if model in found:
+            row |= {key: found[model][key] for key in JUDGED}
         rows.append(row | asdict(size(engine, model)) | asdict(fast[model]))
     best = {model: scaled.argmax(axis=1) for model, (_, scaled) in answers.items()}
     answer = {
@@ -79,7 +79,7 @@ def compare(request: Request) -> None:
         write_json(request.out / "compare.json", answer)
         write_text(request.out / "disagreements.csv", disagreements(answers, samples, data))
         written = ["compare.json", "disagreements.csv"]
-        if page := reported(request, engines, data, split, answers, answer):
+        if page := reported(request, engines, data, split, answers, found, answer):
             written.append(page)
         display.say(f"written: {request.out}/{', '.join(written)}")
     output.answer(output.as_json(answer) if request.json else as_text(answer))
@@ -87,7 +87,7 @@ def compare(request: Request) -> None:
 
 def opened_all(request: Request, display: Display) -> tuple[dict[str, Engine], Data, str]:
     """Every model, in the order asked for, the data, and the split of it that is judged."""
-    foreign = {model for model in request.models if is_foreign(model)}
+    foreign = {model: one for model in request.models if (one := foreign_session(model))}
     ours = {
         model: opened(model, "", False)
         for model in request.models
@@ -102,7 +102,7 @@ def opened_all(request: Request, display: Display) -> tuple[dict[str, Engine], D
             engines[model] = ours[model]
             warn_of_shares(model, ours[model], told, split, display)
         elif model in foreign:
-            engines[model] = other = open_foreign(model, data.classes)
+            engines[model] = other = open_foreign(model, foreign[model], data.classes)
             display.say(
                 f"note: {model} tells no preprocessing and no classes: it is shown images of "
                 f"{other.preprocessing.size} pixels as ImageNet's nets are, and answers with "
@@ -119,6 +119,7 @@ def reported(
     data: Data,
     split: str,
     answers: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    found: Mapping[str, dict[str, Any]],
     answer: dict[str, Any],
 ) -> str:
     """Write the page on the first of our models, with the others beside it: its name, "" without one."""
@@ -127,16 +128,14 @@ def reported(
         whole = whole_of(engines[model])
         if not isinstance(whole, Classifier | Exported):
             continue
-        labels = data.split(split).labels
         facts = facts_of(
             whole.info if isinstance(whole, Classifier) else {}, {"engine": name_of(whole)}
         )
         beside = Compared(
             answer["models"], answer["pairs"], {name: one for name, (_, one) in answers.items()}
         )
-        found = judge(*probs, labels, data.classes)
         nets = [whole.account()]
-        write_report(request.out, model, nets, data, split, probs, found, facts, beside)
+        write_report(request.out, model, nets, data, split, probs, found[model], facts, beside)
         return REPORT
     return ""
 

@@ -36,7 +36,8 @@ class Pause:
         trace: TracebackType | None,
     ) -> None:
         for one, before in self._before.items():
-            signal.signal(one, before)
+            if before is not None:  # None: set by other than Python, who alone can set it again
+                signal.signal(one, before)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if self._begun and self.asked is None:

@@ -22,7 +22,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 @dataclass
 class ForeignEngine:
     """Answers as ours do (see `prediction.Engine`). channels_last: it takes (N, H, W, C); at_once: the
-    only size of batch that it takes, None for any."""
+    only size of batch that it takes, None for any; softmaxed: it gives probabilities."""
 
     path: Path
     session: Any
@@ -30,6 +30,7 @@ class ForeignEngine:
     preprocessing: Preprocessing
     channels_last: bool
     at_once: int | None
+    softmaxed: bool = False
     temperature: float = field(default=1.0, init=False)
 
     @property
@@ -63,6 +64,11 @@ class ForeignEngine:
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32."""
+        given = self.outputs(images)
+        return np.log(np.maximum(given, 1e-12)) if self.softmaxed else given
+
+    def outputs(self, images: np.ndarray) -> np.ndarray:
+        """What the file itself gives for preprocessed images: (N, K) of float32."""
         scale, shift = self.preprocessing.scale_and_shift()
         x = (images * scale + shift).astype(np.float32)
         if self.channels_last:
@@ -76,10 +82,7 @@ class ForeignEngine:
             if self.at_once and spare:
                 part = np.concatenate([part, np.repeat(part[-1:], spare, axis=0)])
             found.append(self.session.run(None, {asked: part})[0][: step - spare])
-        given = np.concatenate(found).reshape(len(x), -1)
-        if (given >= 0).all() and np.allclose(given.sum(axis=1), 1, atol=1e-3):
-            given = np.log(np.maximum(given, 1e-12))  # probabilities already
-        return np.asarray(given, dtype=np.float32)
+        return np.concatenate(found).reshape(len(x), -1).astype(np.float32, copy=False)
 
     def probs(self, images: np.ndarray) -> np.ndarray:
         """Preprocessed images (N, C, S, S) of uint8 to probabilities (N, K)."""
@@ -92,22 +95,23 @@ class ForeignEngine:
         )
 
 
-def is_foreign(model: str) -> bool:
-    """Whether `model` is an ONNX file that `inceptive export` did not write."""
+def foreign_session(model: str) -> Any:
+    """ONNX Runtime's session of `model` if it is an ONNX file that `inceptive export` did not write;
+    else None."""
     path = Path(model).expanduser()
     if path.suffix != ".onnx" or not path.is_file():
-        return False
-    return KEY not in onnx_runtime.session(path).get_modelmeta().custom_metadata_map
+        return None
+    session = onnx_runtime.session(path)
+    return None if KEY in session.get_modelmeta().custom_metadata_map else session
 
 
-def open_foreign(model: str, classes: tuple[str, ...]) -> ForeignEngine:
-    """The net in the file. It answers with `classes` in their order, or with ImageNet's 1,000; images
-    are shown as torchvision's nets see them.
+def open_foreign(model: str, session: Any, classes: tuple[str, ...]) -> ForeignEngine:
+    """The net of the file `model`, whose session this is. It answers with `classes` in their order, or
+    with ImageNet's 1,000; images are shown as torchvision's nets see them.
 
     Raises InceptiveError, naming the file, if it is no classifier of images.
     """
     path = Path(model).expanduser()
-    session = onnx_runtime.session(path)
     inputs, shape = session.get_inputs(), session.get_inputs()[0].shape
     if len(inputs) != 1 or len(shape) != 4 or inputs[0].type != "tensor(float)":
         raise InceptiveError(f"{path}: takes no images: one input (N, C, H, W) of floats is needed")
@@ -123,7 +127,10 @@ def open_foreign(model: str, classes: tuple[str, ...]) -> ForeignEngine:
         shown = Preprocessing(size, 1, CROP, mean=(0.5,), std=(0.5,))
     fixed = batch if isinstance(batch, int) else None
     engine = ForeignEngine(path, session, classes, shown, channels_last, fixed)
-    count = engine.logits(np.zeros((1, channels, size, size), np.uint8)).shape[1]
+    rng = np.random.default_rng(0)
+    tried = engine.outputs(rng.integers(0, 256, (4, channels, size, size), dtype=np.uint8))
+    engine.softmaxed = bool((tried >= 0).all() and np.allclose(tried.sum(axis=1), 1, atol=1e-3))
+    count = tried.shape[1]
     if count == 1000 != len(classes):
         engine.labels = imagenet_labels()
     elif count != len(classes):
