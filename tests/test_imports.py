@@ -53,8 +53,8 @@ OPTIONAL = {
     "nncf": "export/open_vino.py",
     "captum": "explain/attribution.py",
     "fastapi": "serve/app.py",
-    "prometheus_client": "serve/app.py",
-    "starlette": "serve/app.py",
+    "prometheus_client": "serve/meters.py",
+    "starlette": ("serve/app.py", "serve/answering.py", "serve/meters.py"),
     "uvicorn": "serve/listen.py",
     "matplotlib": "explain/figures.py",
 }
