@@ -25,6 +25,7 @@ ROWS = [
     ["compare", "report", "serve"],
     ["commands"],
     ["cli"],
+    ["__main__"],
 ]
 WITHOUT_TORCH = {
     "errors",

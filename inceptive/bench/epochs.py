@@ -16,7 +16,7 @@ from inceptive.bench import peers
 from inceptive.bench.contest import Candidate, Contest, Peaks, run
 from inceptive.bench.pictures import photographs
 from inceptive.bench.setting import Say, Setting
-from inceptive.bench.training import run_of
+from inceptive.bench.training import learner_of, our_step
 from inceptive.data.cache import Cache
 from inceptive.data.loading import Crop, FileBatches
 from inceptive.data.source import Samples, as_paths
@@ -86,19 +86,18 @@ def steps(setting: Setting, files: list[Path], origin: str, side: int) -> Contes
     count = len(files) // batch
 
     def at_hand() -> Callable[[], object]:
-        training = run_of(setting, net, side, batch, setting.num_classes, heads=False)
-        images, labels = next(iter(training.feed.train.epoch(0)))
-        return lambda: [training.step(images, labels, torch.Generator()) for _ in range(count)]
+        step = our_step(net, side, batch, setting.num_classes, heads=False)
+        return lambda: [step() for _ in range(count)]
 
     def from_files() -> Callable[[], object]:
-        training = run_of(setting, net, side, batch, setting.num_classes, heads=False)
+        learner = learner_of(net, side, batch, setting.num_classes, heads=False)
         batches = ours(setting, files, side, setting.folder / "later-epochs", batch)
         for _ in batches(0):
             pass
 
         def epoch() -> None:
             for images, labels in batches(1):
-                training.step(images, labels.to(training.device), torch.Generator())
+                learner.step(images, labels.to(learner.device), torch.Generator())
 
         return epoch
 

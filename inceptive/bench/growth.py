@@ -10,7 +10,7 @@ from inceptive.account import account, minimum_size
 from inceptive.bench import inference, training
 from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
 from inceptive.bench.setting import Say, Setting
-from inceptive.train.loop import wants_bf16
+from inceptive.train.prepare import wants_bf16
 
 SECTION = "growth"
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320)
@@ -53,7 +53,7 @@ def _candidate(
         macs = training.step_macs(setting.net, size, batch, classes, heads=False)
         return Candidate(
             name,
-            lambda: training.our_step(setting, setting.net, size, batch, classes, heads=False),
+            lambda: training.our_step(setting.net, size, batch, classes, heads=False),
             macs, batch, kind,
         )  # fmt: skip
     macs = batch * account(nets.find(setting.net)(classes), size).macs

@@ -16,8 +16,11 @@ from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
 from inceptive.bench.peers import Peer
 from inceptive.bench.setting import Say, Setting
 from inceptive.data.source import Data, Samples
-from inceptive.train.loop import Run, wants_bf16
-from inceptive.train.recipe import AuxTable, DataTable, OptimizerTable, Recipe
+from inceptive.train.augment import Augment
+from inceptive.train.learner import Learner
+from inceptive.train.prepare import preprocessing_for, wants_bf16
+from inceptive.train.recipe import AuxTable, OptimizerTable, Recipe
+from inceptive.train.together import Team
 
 SECTION = "train"
 RATE = 1e-4
@@ -76,7 +79,7 @@ def contest(setting: Setting, net: str, size: int, heads: bool) -> Contest:
         candidates.append(
             Candidate(
                 f"inceptive {name}, {kind}",
-                lambda name=name: our_step(setting, name, size, batch, classes, heads),  # type: ignore[misc]
+                lambda name=name: our_step(name, size, batch, classes, heads),  # type: ignore[misc]
                 macs, batch, kind,
             )
         )  # fmt: skip
@@ -93,44 +96,30 @@ def step_macs(net: str, size: int, batch: int, classes: int, heads: bool) -> int
     return BACKWARD * batch * (made.macs + aux)
 
 
-def our_step(
-    setting: Setting, net: str, size: int, batch: int, classes: int, heads: bool
-) -> Callable[[], object]:
-    """A step exactly as the loop of `inceptive train` makes it, from images of uint8 on."""
-    training = run_of(setting, net, size, batch, classes, heads)
-    shown, labels = next(iter(training.feed.train.epoch(0)))
-    labels, draws = labels.to(training.device), torch.Generator()
-    return lambda: training.step(shown, labels, draws)
+def our_step(net: str, size: int, batch: int, classes: int, heads: bool) -> Callable[[], object]:
+    """A step exactly as the loop of `inceptive train` makes it, from images of uint8 on: noise."""
+    learner = learner_of(net, size, batch, classes, heads)
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (batch, 3, size, size), dtype=np.uint8))
+    labels, draws = (torch.arange(batch) % classes).to(learner.device), torch.Generator()
+    return lambda: learner.step(images, labels, draws)
 
 
-def run_of(setting: Setting, net: str, size: int, batch: int, classes: int, heads: bool) -> Run:
-    """A training that is ready for its steps; its own images are noise, one batch of them."""
+def learner_of(net: str, size: int, batch: int, classes: int, heads: bool) -> Learner:
+    """A net with fresh weights, ready for its steps."""
     recipe = Recipe(
         net=net,
         image_size=size,
         batch_size=batch,
-        data=DataTable(workers=0),
         optimizer=OptimizerTable(lr=RATE),
         aux=AuxTable(weight=AUX if heads else 0),
     )
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
-    samples = Samples(images, np.arange(batch, dtype=np.int64) % classes, "noise")
-    names = tuple(f"class {k}" for k in range(classes))
-    data = Data("noise", names, {"train": samples, "val": samples}, channels=3)
-    training = Run(recipe, data, setting.folder / "train", Silence())
-    training.set_training()
-    return training
-
-
-class Silence:
-    """A watch that nobody looks at."""
-
-    def say(self, text: str) -> None: ...
-    def load(self, done: int, total: int) -> None: ...
-    def epoch(self, number: int, epochs: int, steps: int) -> None: ...
-    def step(self, done: int, images: int, losses: list[float], top1: float) -> None: ...
-    def row(self, row: dict[str, Any], better: bool) -> None: ...
+    none = Samples(np.empty((0, size, size, 3), np.uint8), np.empty(0, np.int64), "none")
+    data = Data("none", tuple(f"class {k}" for k in range(classes)), {"train": none}, channels=3)
+    augment = Augment(recipe.augment, size)
+    learner = Learner(recipe, data, preprocessing_for(recipe, data), augment, Team())
+    learner.set_training()
+    return learner
 
 
 def peer_step(

@@ -14,10 +14,11 @@ def say(text: str) -> None:
 
 
 class Display:
-    """A live bar on a terminal; elsewhere a line an epoch, so that a log stays readable."""
+    """A live bar on a terminal; elsewhere a line an epoch, so that a log stays readable. silent: nothing
+    at all, for a process beside the one that speaks."""
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+    def __init__(self, silent: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, quiet=silent)
         self.live = self.console.is_terminal
         self.progress: Progress | None = None
         self.task = TaskID(0)

@@ -1,5 +1,6 @@
 """What `inceptive train` does once torch is loaded: choose, check, tell, train."""
 
+import os
 import shlex
 import signal
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from inceptive.train import recipe as recipes
 from inceptive.train.loop import Paused, train
 from inceptive.train.prepare import as_weights_expect, shares
 from inceptive.train.recipe import Recipe
+from inceptive.train.together import Team
 
 FITTING = {
     "fashion-mnist": "fashion_mnist",
@@ -45,23 +47,37 @@ class Request:
 
 def train_from(request: Request) -> None:
     """Train as asked; on the way say what is done and what is wrong with the data."""
-    display = Display()
+    team = Team()
+    try:
+        train_with(team, request)
+    except InceptiveError as error:
+        if team.alone:
+            raise
+        raise InceptiveError(f"process {team.share.rank} of {team.share.world}: {error}") from None
+
+
+def train_with(team: Team, request: Request) -> None:
+    """As `train_from`, in one of the processes that train together: the one that leads speaks."""
+    display = Display(silent=not team.leads)
     name = request.data.partition(":")[0]
     out = request.out or Path("runs") / (Path(name).name or "model")
-    if request.resume:
-        recipe = recipes.check(checkpoint.load(out)["recipe"], f"{out}: its recipe")
+    resume = team.told(lambda: request.resume or goes_on(out))
+    if resume:
+        kept = team.told(lambda: checkpoint.load(out)["recipe"])
+        recipe = recipes.check(kept, f"{out}: its recipe")
     else:
-        refuse_to_overwrite(out)
+        if not restarted():
+            team.told(lambda: refuse_to_overwrite(out))
         recipe = choose(request, display)
     data = open_data(request.data, shares(recipe), request.strict, display.load)
     display.close()
     describe(data, display)
     again = shlex.join(["inceptive", "train", request.data, "--out", str(out), "--resume"])
-    go_on = f"go on with: {again}"
+    go_on = f"go on with: {again}" + ("" if team.alone else ", started as before")
     try:
         with Pause() as pause:
-            watch = watched(display, out, request)
-            classifier = train(recipe, data, out, watch, request.resume, pause)
+            watch = watched(display, out, request) if team.leads else display
+            classifier = train(recipe, data, out, watch, resume, pause)
     except Paused as where:
         display.close()
         if pause.asked == signal.SIGTERM:  # whoever sends it is going to start us again
@@ -74,6 +90,8 @@ def train_from(request: Request) -> None:
         raise KeyboardInterrupt(f"stopped{f'; {go_on}' if kept else ''}") from None
     finally:
         display.close()
+    if classifier is None:
+        return
     report(classifier, data, out, display)
     metrics, training = classifier.info["metrics"], classifier.info["training"]
     low, high = metrics["top1_interval"]
@@ -117,6 +135,16 @@ def choose(request: Request, display: Display) -> Recipe:
     changes += [f"net={request.net}"] if request.net else []
     changes += [f"weights={request.weights!r}"] if request.weights else []
     return as_weights_expect(recipes.read(name, changes))
+
+
+def restarted() -> bool:
+    """Whether torchrun has started this training anew, after one of its processes was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def goes_on(out: Path) -> bool:
+    """Whether a training that was started anew has a checkpoint to go on from."""
+    return restarted() and (out / checkpoint.CHECKPOINT).exists()
 
 
 def refuse_to_overwrite(out: Path) -> None:

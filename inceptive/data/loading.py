@@ -21,7 +21,9 @@ from torch.nn import functional as F
 from inceptive.data.ahead import ahead
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import Pictures, Squares, Wholes
+from inceptive.data.share import Share
 from inceptive.data.source import Samples
+from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array
 
 MEMORY_LIMIT = 4 * 2**30
@@ -90,12 +92,35 @@ def permutation(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=generator)
 
 
-class MemoryBatches:
-    """Shuffled batches of a set in memory; the last, smaller batch of an epoch is left out."""
+def batch_of(count: int, batch_size: int, share: Share) -> int:
+    """Images in a batch, `batch_size` or all that there are: one that can be shared out evenly.
 
-    def __init__(self, images: Tensor, labels: Tensor, batch_size: int, seed: int):
-        self.images, self.labels, self.seed = images, labels, seed
-        self.batch_size = min(batch_size, len(labels))
+    Raises InceptiveError if that cannot be.
+    """
+    size = min(batch_size, count // share.world * share.world)
+    if size % share.world or not size:
+        raise InceptiveError(
+            f"a batch of {min(batch_size, count)} images cannot be divided evenly among "
+            f"{share.world} processes; choose another number of them, or --set batch_size="
+            f"{-(-batch_size // share.world) * share.world}"
+        )
+    return size
+
+
+class MemoryBatches:
+    """Shuffled batches of a set in memory, of each the part of this process; the last, smaller batch of
+    an epoch is left out."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        seed: int,
+        share: Share = Share(),
+    ):
+        self.images, self.labels, self.seed, self.share = images, labels, seed, share
+        self.batch_size = batch_of(len(labels), batch_size, share)
 
     def __len__(self) -> int:
         return len(self.labels) // self.batch_size
@@ -103,9 +128,11 @@ class MemoryBatches:
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, from batch `start` on."""
         order = permutation(len(self.labels), self.seed, number)
+        part = self.share.of(self.batch_size)
 
         def gathered(step: int) -> tuple[Tensor, Tensor]:
-            chosen = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
+            whole = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
+            chosen = whole[part]
             return self.images[chosen], self.labels[chosen]
 
         yield from ahead(gathered, len(self) - start, workers=1)
@@ -129,14 +156,15 @@ class FileBatches:
         workers: int,
         interpolations: tuple[Interpolation, ...],
         cache: Cache | None = None,
+        share: Share = Share(),
     ):
-        self.samples, self.seed, self.workers = samples, seed, workers
+        self.samples, self.seed, self.workers, self.share = samples, seed, workers, share
         self.size, self.crop, self.interpolations = preprocessing.size, crop, interpolations
-        self.batch_size = min(batch_size, len(samples))
+        self.batch_size = batch_of(len(samples), batch_size, share)
         times = min(min(1.0, crop.area[0]) ** -0.5, LARGEST)
         way = Wholes(preprocessing.channels, round(self.size * times), preprocessing.interpolation)
         self.pictures = Pictures(samples, way, cache)
-        self.shape = (self.batch_size, preprocessing.channels, self.size, self.size)
+        self.shape = (preprocessing.channels, self.size, self.size)
 
     def __len__(self) -> int:
         return len(self.samples) // self.batch_size
@@ -144,11 +172,12 @@ class FileBatches:
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, from batch `start` on."""
         order = permutation(len(self.samples), self.seed, number).numpy()
-        targets = self.samples.targets
+        targets, part = self.samples.targets, self.share.of(self.batch_size)
 
         def decoded(step: int) -> tuple[Tensor, Tensor]:
-            chosen = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
-            images = np.empty(self.shape, np.uint8)
+            whole = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
+            chosen = whole[part]
+            images = np.empty((len(chosen), *self.shape), np.uint8)
             for k, index in enumerate(chosen.tolist()):
                 images[k] = self._cropped(index, number)
             return torch.from_numpy(images), torch.from_numpy(targets[chosen])

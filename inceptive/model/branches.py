@@ -69,12 +69,8 @@ def _as_one(x: Tensor, units: list[ConvUnit]) -> list[Tensor]:
         mean = torch.cat([norm.running_mean for norm in norms])  # type: ignore[misc]
         var = torch.cat([norm.running_var for norm in norms])  # type: ignore[misc]
         scaled = norms[0].weight is not None
-        y = F.batch_norm(
-            y, mean, var,
-            torch.cat([norm.weight for norm in norms]) if scaled else None,
-            torch.cat([norm.bias for norm in norms]),
-            norms[0].training, norms[0].momentum or 0.0, norms[0].eps,
-        )  # fmt: skip
+        weights = torch.cat([norm.weight for norm in norms]) if scaled else None
+        y = norms[0].normalise(y, mean, var, weights, torch.cat([norm.bias for norm in norms]))
         if norms[0].training:
             with torch.no_grad():
                 for norm, a, b in zip(

@@ -86,6 +86,19 @@ class Norm(nn.BatchNorm2d):
     def _check_input_dim(self, input: Tensor) -> None:
         """Both (N, C, H, W) and (N, C) are normalised alike: there is nothing to refuse."""
 
+    def normalise(
+        self,
+        x: Tensor,
+        mean: Tensor | None,
+        var: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+    ) -> Tensor:
+        """`x` normalised with such parameters, and statistics, which training moves."""
+        return F.batch_norm(
+            x, mean, var, weight, bias, self.training, self.momentum or 0.0, self.eps
+        )
+
 
 class LinearUnit(nn.Linear):
     """Flatten (N, ...) to (N, features), linear, then ReLU where the value asks for it."""

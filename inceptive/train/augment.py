@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inceptive.data.share import Share
 from inceptive.train.recipe import AugmentTable
 
 CHUNK = 4
@@ -24,14 +25,16 @@ class Augment:
     """images (N, C, S, S) of uint8 -> (N, C, size, size) of float32, 0-255, changed at random.
 
     `cropped` says that the pictures were cropped at random already, by the workers that read them.
+    Where the images are a `share` of a batch, what is drawn for them is what a single process would.
     """
 
     table: AugmentTable
     size: int
     cropped: bool = False
+    share: Share = Share()
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        draw = _Draw(len(images), images.device, generator)
+        draw = _Draw(len(images), images.device, generator, self.share)
         changes: list[Change] = []
         if self._moves or images.shape[-1] != self.size:
             exact = images.shape[-1] == self.size and images.device.type == "cpu"
@@ -168,18 +171,22 @@ def _turned(turns: list[int], mirrors: list[float]) -> Change:
 
 
 class _Draw:
-    """Random numbers, one for each of n pictures. Drawn on the CPU: the same on every device."""
+    """Random numbers, one for each of n pictures, which are a share of a batch. Drawn on the CPU: the
+    same on every device."""
 
-    def __init__(self, n: int, device: torch.device, generator: torch.Generator):
+    def __init__(self, n: int, device: torch.device, generator: torch.Generator, share: Share):
         self.n, self.device, self.generator = n, device, generator
+        self.whole = n * share.world
+        self.part = share.of(self.whole)
 
     def zeros(self) -> Tensor:
         """(n,) of float32."""
         return torch.zeros(self.n, device=self.device)
 
     def uniform(self, low: float, high: float) -> Tensor:
-        drawn = torch.rand(self.n, generator=self.generator) * (high - low) + low
+        drawn = torch.rand(self.whole, generator=self.generator)[self.part] * (high - low) + low
         return drawn.to(self.device)
 
     def integers(self, high: int) -> Tensor:
-        return torch.randint(high, (self.n,), generator=self.generator).to(self.device)
+        drawn = torch.randint(high, (self.whole,), generator=self.generator)
+        return drawn[self.part].to(self.device)

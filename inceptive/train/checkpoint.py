@@ -10,12 +10,14 @@ from inceptive.errors import InceptiveError
 from inceptive.files import write_whole
 
 CHECKPOINT = "checkpoint.pt"
+FORMAT = 2
+"""To be raised when what a checkpoint holds changes its meaning."""
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Write the checkpoint: tensors and plain values only. The one before stays until it is whole."""
     content = io.BytesIO()  # torch.save to a file tells a full disk in riddles
-    torch.save(state, content)
+    torch.save({"format": FORMAT} | state, content)
     write_whole(folder / CHECKPOINT, content.getbuffer())
 
 
@@ -31,4 +33,8 @@ def load(folder: Path) -> dict[str, Any]:
         raise InceptiveError(f"{path}: is damaged ({reason})") from None
     if not isinstance(state, dict) or "epoch" not in state:
         raise InceptiveError(f"{path}: is not a checkpoint of inceptive")
+    if state.get("format") != FORMAT:
+        raise InceptiveError(
+            f"{path}: is of another version of inceptive; end that training with it, or begin anew"
+        )
     return state

@@ -2,14 +2,21 @@
 
 import csv
 import io
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from inceptive.data.source import Data
-from inceptive.metrics import wilson
+from inceptive.metrics import (
+    calibration_error,
+    fit_temperature,
+    softmax,
+    thresholds,
+    top_k,
+    wilson,
+)
 from inceptive.train.recipe import Recipe
 
 
@@ -31,8 +38,7 @@ class Progress:
 
 @dataclass
 class Within:
-    """How far an epoch is: `done` of its steps, and sums over them. draws and chance are the states
-    of the generators of the changes to pictures and of dropout, as they were then."""
+    """How far an epoch is: `done` of its steps, and sums over what this process saw of them."""
 
     losses: Tensor
     hits: Tensor
@@ -40,13 +46,27 @@ class Within:
     images: int = 0
     seconds: float = 0.0
     lr: float = 0.0
-    draws: Tensor | None = None
-    chance: list[Tensor] | None = None
 
 
-def record(recipe: Recipe, data: Data, progress: Progress, hits: np.ndarray) -> dict[str, Any]:
-    """What the model folder tells of its training; hits (N,): which validation images are right."""
+def judged(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """What a row of history says of validation, from logits (N, K) and labels (N,)."""
+    probs = softmax(logits)
+    chosen = np.maximum(probs[np.arange(len(labels)), labels], 1e-12)
     return {
+        "val_loss": round(float(-np.log(chosen).mean()), 5),
+        "val_top1": round(float(top_k(probs, labels, 1).mean()), 5),
+    }
+
+
+def record(
+    recipe: Recipe, data: Data, progress: Progress, logits: np.ndarray, labels: np.ndarray
+) -> tuple[float, dict[str, Any]]:
+    """The temperature that fits validation's logits (N, K) and labels (N,), and what the model folder
+    tells of the training."""
+    temperature = fit_temperature(logits, labels)
+    plain, scaled = softmax(logits), softmax(logits, temperature)
+    hits = top_k(plain, labels, 1)
+    return temperature, {
         "data": {
             "name": data.name,
             "licence": data.licence,
@@ -59,6 +79,9 @@ def record(recipe: Recipe, data: Data, progress: Progress, hits: np.ndarray) -> 
             "count": len(hits),
             "top1": float(hits.mean()),
             "top1_interval": wilson(int(hits.sum()), len(hits)),
+            "calibration_error": calibration_error(plain, labels),
+            "calibration_error_scaled": calibration_error(scaled, labels),
+            "abstain": [asdict(one) for one in thresholds(scaled, labels)],
         },
         "training": {
             "epoch": progress.epoch,

@@ -19,6 +19,7 @@ from inceptive.data.loading import (
     fits_in_memory,
     in_memory,
 )
+from inceptive.data.share import Share
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
@@ -66,7 +67,11 @@ def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]
 
 
 def feed_for(
-    recipe: Recipe, data: Data, preprocessing: Preprocessing, progress: Progress | None = None
+    recipe: Recipe,
+    data: Data,
+    preprocessing: Preprocessing,
+    progress: Progress | None = None,
+    share: Share = Share(),
 ) -> Feed:
     """Batches of `data` as the recipe wants them. Raises InceptiveError without a validation split."""
     samples, val = data.split("train"), data.split("val")
@@ -80,7 +85,7 @@ def feed_for(
         # Kept a little larger than the net sees, if the recipe cuts the border off when judging.
         whole = replace(preprocessing, size=preprocessing.resize, crop=1.0)
         images, labels = in_memory(samples, whole, progress, cache)
-        train = MemoryBatches(images, labels, recipe.batch_size, recipe.seed)
+        train = MemoryBatches(images, labels, recipe.batch_size, recipe.seed, share)
     else:
         # Mirrored as it is cut: exact, and most recipes then leave no change of shape to the batch.
         crop = Crop(table.area, table.aspect, table.flip)
@@ -91,11 +96,11 @@ def feed_for(
             else (preprocessing.interpolation,)
         )
         size, seed, workers = recipe.batch_size, recipe.seed, recipe.data.workers
-        train = FileBatches(samples, preprocessing, crop, size, seed, workers, kinds, cache)
+        train = FileBatches(samples, preprocessing, crop, size, seed, workers, kinds, cache, share)
     val_images = None
     if fits_in_memory(val, preprocessing):
         val_images, _ = in_memory(val, preprocessing, progress, cache)
-    augment = Augment(table, recipe.image_size, cropped=not small)
+    augment = Augment(table, recipe.image_size, cropped=not small, share=share)
     return Feed(train, augment, val, val_images, cache)
 
 
@@ -204,6 +209,27 @@ def parameter_groups(model: Model, recipe: Recipe) -> list[dict[str, object]]:
         }
         for (decays, new), parameters in groups.items()
     ]
+
+
+def optimizer_for(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
+    """The recipe's optimizer of such groups, its steps in one pass over the parameters."""
+    table = recipe.optimizer
+    if table.kind == "adamw":
+        return torch.optim.AdamW(groups, lr=table.lr, fused=True)
+    return torch.optim.SGD(
+        groups, lr=table.lr, momentum=table.momentum, nesterov=table.nesterov, fused=True
+    )
+
+
+def wants_bf16(precision: str, device: torch.device) -> bool:
+    """Whether to train in bfloat16: as asked, or where the hardware multiplies it directly."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    flags = torch.cpu.get_capabilities() if capabilities.startswith("AVX512") else {}
+    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))
 
 
 def frozen_parts(model: Model, last: str) -> list[str]:

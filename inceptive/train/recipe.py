@@ -145,6 +145,7 @@ class SpeedTable(Table):
     precision: Literal["auto", "f32", "bf16"] = "auto"
     channels_last: bool = True
     accumulate: int = Field(1, ge=1, description="batches whose gradients are added up")
+    sync_batch_norm: bool = True  # statistics over all processes' parts of a batch
 
 
 class Recipe(Table):
