@@ -23,7 +23,8 @@ from inceptive.train.prepare import (
 )
 from inceptive.train.recipe import Recipe
 from inceptive.train.schedule import lr_factor
-from inceptive.train.together import Team, join
+from inceptive.train.shared_layers import join
+from inceptive.train.together import Team
 
 
 class Learner:

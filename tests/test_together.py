@@ -1,0 +1,278 @@
+"""Trainings that several processes share, started by torchrun: as one alone, and after one is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+RECIPE = """
+net = "googlenet.bn"
+image_size = 32
+epochs = 2
+batch_size = 10
+seed = 3
+[data]
+val = 0.2
+test = 0.2
+balance = 1.0
+[optimizer]
+lr = 0.01
+clip = 1.0
+[augment]
+flip = true
+area = [0.5, 1.0]
+brightness = 0.2
+contrast = 0.2
+erase = 0.2
+[aux]
+weight = 0.3
+[ema]
+decay = 0.9
+[speed]
+precision = "f32"
+"""
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--max-restarts", "2")
+
+
+def in_double():
+    """From here on everything is computed in float64, where rounding hides nothing."""
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double
+
+
+def one_process(job):
+    """What torchrun starts: a training that may lose this process, or be asked to pause."""
+    from conftest import Silent
+
+    from inceptive.data import loading
+    from inceptive.data.open import open_data
+    from inceptive.train import recipe as recipes
+    from inceptive.train.loop import Paused, Run
+    from inceptive.train.prepare import shares
+
+    rank, first = (
+        int(os.environ.get("RANK", 0)),
+        os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0",
+    )
+    if job.get("double"):
+        in_double()
+    if job.get("streamed"):
+        loading.MEMORY_LIMIT = 0
+    recipe = recipes.read(job["recipe"], job.get("changes", []))
+    steps = 0
+
+    def pause():
+        nonlocal steps
+        steps += 1
+        if first and [rank, steps] == job.get("dies"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [rank, steps] == job.get("pauses")
+
+    out = Path(job["out"])
+    data = open_data(job["data"] + ("/other" if rank == job.get("lost") else ""), shares(recipe))
+    run = Run(recipe, data, out, Silent(), pause)
+    if job.get("counts"):  # the messages that carry gradients
+        from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+
+        sent = []
+
+        def counted(state, bucket):
+            sent.append(bucket.is_last())
+            return allreduce_hook(None, bucket)
+
+        run.learner.objective.register_comm_hook(None, counted)
+    try:
+        run.run(job.get("resume", False) or (out / "checkpoint.pt").exists())
+    except Paused as where:
+        print(f"process {rank} paused {where}")
+    if job.get("counts") and rank == 0:
+        print(f"sent {sum(sent)}")
+
+
+if __name__ == "__main__":
+    one_process(json.loads(sys.argv[1]))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def together(processes, expect=0, **job):
+    """Run a job in so many processes; what they print."""
+    start = (*TORCHRUN, "--nproc-per-node", str(processes)) if processes else (sys.executable,)
+    tests = str(Path(__file__).parent)
+    done = subprocess.run(
+        [*start, __file__, json.dumps(job)], text=True, capture_output=True, timeout=240,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(
+            [tests, str(Path(tests).parent)])},
+    )  # fmt: skip
+    assert (done.returncode == 0) == (expect == 0), done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("together") / "recipe.toml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+def told(folder):
+    """The weights, and the rows of history but for what the clock says."""
+    from safetensors.numpy import load_file
+
+    lines = (folder / "history.csv").read_text().splitlines()
+    header = lines[0].split(",")
+    rows = [dict(zip(header, line.split(","), strict=True)) for line in lines[1:]]
+    return load_file(folder / "model.safetensors"), [
+        {k: float(v) for k, v in row.items() if k not in ("seconds", "images_per_second")}
+        for row in rows
+    ]
+
+
+def far(one, other):
+    """The largest difference of any weight, as a share of that tensor's largest."""
+    return max(
+        float(np.abs(one[key] - other[key]).max() / max(np.abs(one[key]).max(), 1e-9))
+        for key in one
+    )
+
+
+@pytest.mark.parametrize(
+    ("processes", "changes", "streamed"),
+    [
+        (2, [], False),
+        # 12 validation images are not 5 equal shares
+        pytest.param(5, ["speed.accumulate=2"], True, marks=pytest.mark.slow),
+        pytest.param(
+            2,
+            ["net=xception", "image_size=72", "batch_size=6", "epochs=1"],
+            False,
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_many_processes_train_as_one_does(
+    recipe, stripes, tmp_path, processes, changes, streamed, record_property
+):
+    job = {"recipe": recipe, "data": str(stripes), "changes": changes, "streamed": streamed,
+           "double": True}  # fmt: skip
+    together(0, **job, out=str(tmp_path / "one"))
+    together(processes, **job, out=str(tmp_path / "many"))
+    one, many = told(tmp_path / "one"), told(tmp_path / "many")
+    assert one[1] == many[1]  # losses and accuracies, as they are rounded
+    assert far(one[0], many[0]) < 1e-9
+    record_property(
+        "reliability",
+        json.dumps(
+            {"table": "scaling", "what": f"{processes} processes against 1: the loss curve",
+             "ratio": "equal", "note": f"weights differ by {far(one[0], many[0]):.0e} in float64"}
+        ),
+    )  # fmt: skip
+
+
+def test_without_the_statistics_of_the_whole_batch_it_is_another_training(
+    recipe, stripes, tmp_path
+):
+    job = {"recipe": recipe, "data": str(stripes), "double": True}
+    job["changes"] = ["speed.sync_batch_norm=false", "epochs=1"]
+    together(0, **job, out=str(tmp_path / "one"))
+    together(2, **job, out=str(tmp_path / "two"))
+    assert far(told(tmp_path / "one")[0], told(tmp_path / "two")[0]) > 1e-4
+
+
+def test_gradients_are_sent_once_for_all_that_is_gathered(recipe, stripes, tmp_path):
+    job = {"recipe": recipe, "data": str(stripes), "counts": True}
+    # 36 images: six batches of six
+    once = together(2, **job, changes=["batch_size=6", "epochs=1"], out=str(tmp_path / "a"))
+    third = together(
+        2, **job, changes=["batch_size=6", "epochs=1", "speed.accumulate=3"],
+        out=str(tmp_path / "b"),
+    )  # fmt: skip
+    assert "sent 6\n" in once and "sent 2\n" in third
+
+
+@pytest.mark.parametrize(
+    "dies",
+    [
+        [1, 5],
+        pytest.param([0, 2], marks=pytest.mark.slow),
+        pytest.param([0, 5], marks=pytest.mark.slow),
+    ],
+)
+def test_a_process_that_is_killed_is_missed_for_a_moment_only(
+    recipe, stripes, tmp_path, dies, record_property
+):
+    job = {"recipe": recipe, "data": str(stripes)}
+    together(2, **job, out=str(tmp_path / "whole"))
+    said = together(2, **job, out=str(tmp_path / "cut"), dies=dies)
+    assert "exitcode: -9" in said  # torchrun tells of it, and starts both again
+    whole, cut = told(tmp_path / "whole"), told(tmp_path / "cut")
+    assert whole[1] == cut[1] and far(whole[0], cut[0]) == 0
+    assert not (tmp_path / "cut" / "checkpoint.pt").exists()
+    record_property(
+        "reliability",
+        json.dumps({"table": "faults", "what": "one of two processes of a training killed",
+                    "tried": 1, "survived": 1, "lost": "nothing"}),
+    )  # fmt: skip
+
+
+def test_a_pause_that_one_process_is_asked_for_is_everyones(recipe, stripes, tmp_path):
+    job = {"recipe": recipe, "data": str(stripes), "double": True}
+    together(2, **job, out=str(tmp_path / "whole"))
+    said = together(2, **job, out=str(tmp_path / "cut"), pauses=[1, 2])
+    for rank in (0, 1):
+        assert f"process {rank} paused after step 2 of 3 of epoch 1" in said
+    together(3, **job | {"changes": []}, out=str(tmp_path / "cut"), expect=1)  # 10 are not 3 parts
+    together(5, **job, out=str(tmp_path / "cut"))  # but five parts, and it goes on
+    whole, cut = told(tmp_path / "whole"), told(tmp_path / "cut")
+    assert whole[1] == cut[1] and far(whole[0], cut[0]) < 1e-9
+
+
+def test_what_cannot_be_shared_is_refused_in_words(recipe, stripes, tmp_path):
+    from conftest import write_stripes
+
+    job = {"recipe": recipe, "out": str(tmp_path / "m")}
+    said = together(3, **job, data=str(stripes), expect=1)
+    assert "a batch of 10 images cannot be divided evenly among 3 processes" in said
+    write_stripes(tmp_path / "data")
+    write_stripes(tmp_path / "data" / "across" / "more", 10)
+    (tmp_path / "data" / "other").symlink_to(stripes)
+    said = together(2, **job, data=str(tmp_path / "data"), lost=1, expect=1)
+    assert "process 1 has other data than process 0" in said
+
+
+def test_the_command_is_paused_by_torchrun_and_goes_on(recipe, stripes, tmp_path):
+    words = ["-m", "inceptive", "train", str(stripes), "--recipe", recipe, "--out"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def started(out, *more):
+        return subprocess.Popen(
+            [*TORCHRUN, "--nproc-per-node", "2", *words, str(out), *more],
+            text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
+        )  # fmt: skip
+
+    whole = started(tmp_path / "whole", "--set", "epochs=6")
+    said = whole.communicate(timeout=240)
+    assert whole.returncode == 0, said
+    assert said[0].strip() == str(tmp_path / "whole")  # one process speaks
+    assert said[1].count("epoch 1/6") == 1
+    cut = started(tmp_path / "cut", "--set", "epochs=6")
+    for line in cut.stderr:
+        if "epoch 1/6" in line:
+            break
+    cut.send_signal(signal.SIGTERM)
+    said = cut.communicate(timeout=60)[1]
+    assert "stopped after" in said and "--resume, started as before" in said, said
+    assert (tmp_path / "cut" / "checkpoint.pt").exists()
+    rest = started(tmp_path / "cut", "--resume")
+    said = rest.communicate(timeout=240)
+    assert rest.returncode == 0 and "going on after epoch" in said[1], said
+    a, b = told(tmp_path / "whole"), told(tmp_path / "cut")
+    assert a[1] == b[1] and far(a[0], b[0]) == 0
+    config = json.loads((tmp_path / "cut" / "config.json").read_text())
+    assert config["training"]["processes"] == 2
