@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -276,3 +279,104 @@ def test_the_command_is_paused_by_torchrun_and_goes_on(recipe, stripes, tmp_path
     assert a[1] == b[1] and far(a[0], b[0]) == 0
     config = json.loads((tmp_path / "cut" / "config.json").read_text())
     assert config["training"]["processes"] == 2
+
+
+HOSTS = ("inceptive-a", "inceptive-b")
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
+
+
+@pytest.fixture
+def hosts():
+    """Two hosts, which are network namespaces, with a cable between them: 10.77.0.1 and 10.77.0.2."""
+    if not shutil.which("ip") or os.geteuid():
+        pytest.skip("network namespaces need root and iproute2")
+    a, b = HOSTS
+    try:
+        for host in HOSTS:
+            ip("netns", "add", host)
+        ip(
+            "link",
+            "add",
+            "cable-a",
+            "netns",
+            a,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "cable-b",
+            "netns",
+            b,
+        )
+        for host, end, address in ((a, "cable-a", "10.77.0.1"), (b, "cable-b", "10.77.0.2")):
+            ip("-n", host, "address", "add", f"{address}/24", "dev", end)
+            ip("-n", host, "link", "set", "lo", "up")
+            ip("-n", host, "link", "set", end, "up")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
+    else:
+        yield HOSTS
+    finally:
+        for host in HOSTS:
+            subprocess.run(["ip", "netns", "delete", host], capture_output=True, timeout=20)
+
+
+def on_hosts(recipe, data, outs):
+    """A process of one training on each host."""
+    for number, (host, out) in enumerate(zip(HOSTS, outs, strict=True)):
+        yield subprocess.Popen(
+            ["ip", "netns", "exec", host, *TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1",
+             "--node-rank", str(number), "--master-addr", "10.77.0.1", "--master-port", "29511",
+             "-m", "inceptive", "train", str(data), "--recipe", recipe, "--set", "epochs=5",
+             "--out", str(out)],
+            text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": f"cable-{host[-1]}"},
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_link_that_is_cut_and_comes_back_costs_time_only(
+    hosts, recipe, stripes, tmp_path, record_property
+):
+    together(2, recipe=recipe, data=str(stripes), changes=["epochs=5"], out=str(tmp_path / "whole"))
+    outs = [tmp_path / "one", tmp_path / "two"]
+    first, second = on_hosts(recipe, stripes, outs)
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend(first.stderr))
+    try:
+        seen = read_until(first.stderr, "epoch 1/5")
+        ip("-n", HOSTS[1], "link", "set", "cable-b", "down")
+        reader.start()
+        time.sleep(3)  # what was on its way has come
+        so_far = len(lines)
+        time.sleep(6)
+        assert len(lines) == so_far and first.poll() is None and second.poll() is None
+        ip("-n", HOSTS[1], "link", "set", "cable-b", "up")
+        assert second.wait(timeout=200) == 0 and first.wait(timeout=30) == 0
+        reader.join()
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate(timeout=30)
+    said = "".join([seen, *lines])
+    assert [f"epoch {n}/5" in said for n in range(1, 6)] == [True] * 5, said
+    whole, cut = told(tmp_path / "whole"), told(outs[0])
+    assert whole[1] == cut[1] and far(whole[0], cut[0]) == 0
+    assert not outs[1].exists()  # one process writes, on its own disk
+    record_property(
+        "reliability",
+        json.dumps({"table": "faults", "what": "the link between two hosts cut for nine seconds",
+                    "tried": 1, "survived": 1, "lost": "nothing"}),
+    )  # fmt: skip
+
+
+def read_until(stream, text):
+    seen = ""
+    for line in stream:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(seen)
