@@ -38,7 +38,8 @@ class Progress:
 
 @dataclass
 class Within:
-    """How far an epoch is: `done` of its steps, and sums over what this process saw of them."""
+    """How far an epoch is: `done` of its steps, the images in them, and what this process has to add to
+    the sums over them."""
 
     losses: Tensor
     hits: Tensor

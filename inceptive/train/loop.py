@@ -82,6 +82,7 @@ class Run:
         self.recipe, self.data, self.out, self.watch, self.pause = recipe, data, out, watch, pause
         torch.manual_seed(recipe.seed)
         self.team = Team()
+        self.team.refuse_unless_alike(self._fingerprint(), "data")
         self.preprocessing = preprocessing_for(recipe, data)
         self.feed = feed_for(recipe, data, self.preprocessing, watch.load, self.team.share)
         self.learner = Learner(recipe, data, self.preprocessing, self.feed.augment, self.team)
@@ -90,7 +91,6 @@ class Run:
         self.started = self.kept = time.monotonic()
 
     def run(self, resume: bool) -> Classifier | None:
-        self.team.refuse_unless_alike(self._fingerprint(), "data")
         if resume:
             self._restore()
         recipe, p = self.recipe, self.progress
@@ -138,16 +138,16 @@ class Run:
             at.lr = learner.set_lr(number + at.done / steps)
             at.done += 1
             each, right = learner.step(batch, labels.to(learner.device), draws)
-            at.losses += each
+            at.losses += each / world
             at.hits += right
-            at.images += len(labels)
+            at.images += len(labels) * world
             if at.done == steps and not learner.stepped:
                 learner.leave_rest()
             at.seconds = time.monotonic() - before
             if at.done % LOOK_STEPS == 0 or at.done == steps:
                 losses, top1 = self._means(at)
                 self._refuse_nan(losses, number)
-                self.watch.step(at.done, at.images * world, losses, top1)
+                self.watch.step(at.done, at.images, losses, top1)
             if learner.stepped or at.done == steps:
                 late, pause, keep = self._wishes()
                 if late:
@@ -159,7 +159,7 @@ class Run:
         row: dict[str, Any] = {"epoch": number + 1, "lr": round(at.lr, 8)}
         row |= {name: round(mean, 5) for name, mean in zip(names, losses, strict=True)}
         row["top1"] = round(top1, 5)
-        row["images_per_second"] = round(at.images * world / at.seconds, 1)
+        row["images_per_second"] = round(at.images / at.seconds, 1)
         return row
 
     def _draw_for(self, epoch: int, step: int, draws: torch.Generator) -> None:
@@ -173,9 +173,8 @@ class Run:
 
     def _means(self, at: Within) -> tuple[list[float], float]:
         """Each head's loss and the share of right answers in this epoch, of all processes."""
-        world = self.team.share.world
         losses, hits = self.team.summed(at.losses), self.team.summed(at.hits)
-        return (losses / (at.done * world)).tolist(), float(hits) / (at.images * world)
+        return (losses / at.done).tolist(), float(hits) / at.images
 
     def _wishes(self) -> list[bool]:
         """Whether the training is late, asked to pause, and in need of a checkpoint, in any process."""
