@@ -85,7 +85,5 @@ def read_at(file: IO[bytes], member: Member) -> bytes:
 
 def member_at(tars: tuple[Tar, ...], place: np.void) -> Member:
     """The member that one element of an array of places tells of."""
-    number, offset, length, name = tuple(place)
-    return Member(
-        tars[number], bytes(name).decode(errors="surrogateescape"), int(offset), int(length)
-    )
+    file = bytes(place["name"]).decode(errors="surrogateescape")
+    return Member(tars[place["tar"]], file, int(place["offset"]), int(place["length"]))

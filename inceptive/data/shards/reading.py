@@ -1,8 +1,9 @@
-"""A folder of tar shards as a labelled set: with or without an index.json.
+"""A folder of tar shards as a labelled set, with or without an index.json.
 
 With the one that `inceptive shards` wrote nothing is decoded: every shard is read once, to hold its
-hash and its counts against the index. Without it every image is decoded once, as in a folder; classes are then called after their
-numbers, or as classes.txt beside the shards says, and a shard is of the split that its name tells.
+hash and its counts against the index. Without it every image is decoded once, as in a folder; classes
+are called after their numbers, or as classes.txt beside the shards says, and a shard is of the split
+that its name tells.
 """
 
 import os

@@ -40,6 +40,9 @@ class Cut:
     images: int = 0
     bytes: int = 256 * 2**20
 
+    def reached(self, images: int, size: int) -> bool:
+        return 0 < self.images <= images or 0 < self.bytes <= size
+
 
 def refuse_to_overwrite(out: Path) -> None:
     """Raises InceptiveError if `out` holds anything but shards that were begun and not finished."""
@@ -155,12 +158,7 @@ def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut
             for key, extension, content, label in _entries(samples, order):
                 tar.write({"__key__": key, extension: content, "cls": str(label).encode()})
                 counts[label] += 1
-                if (
-                    cut.images
-                    and sum(counts) >= cut.images
-                    or cut.bytes
-                    and hashed.bytes >= cut.bytes
-                ):
+                if cut.reached(sum(counts), hashed.bytes):
                     break
     return {
         "file": path.name,
