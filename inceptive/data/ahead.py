@@ -1,7 +1,7 @@
 """Work that is done by threads before anybody asks for it."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def ahead(make: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
+def ahead(make: Callable[[int], T], count: int, workers: int) -> Generator[T, None, None]:
     """make(0) to make(count - 1), in order, made by so many threads before they are asked for.
 
     One more than there are threads wait at most. Without threads each is made when asked for.
@@ -17,7 +17,7 @@ def ahead(make: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
     return each(make, range(count), workers)
 
 
-def each(make: Callable[[S], T], things: Iterable[S], workers: int) -> Iterator[T]:
+def each(make: Callable[[S], T], things: Iterable[S], workers: int) -> Generator[T, None, None]:
     """The same with make(thing) for each of `things`, which are asked for in order, by the caller."""
     if not workers:
         yield from map(make, things)
