@@ -1,6 +1,8 @@
 """Images that lie in tar files: where, and their bytes. Nothing is ever unpacked."""
 
+import errno
 import os
+import stat
 from dataclasses import dataclass
 from typing import IO
 
@@ -44,6 +46,8 @@ class Tar:
 def at_path(path: str, descriptor: int | None = None) -> Tar:
     """The tar at `path` as it is now. Raises OSError if there is none."""
     found = os.stat(path if descriptor is None else descriptor)
+    if not stat.S_ISREG(found.st_mode):  # a pipe might be waited for forever
+        raise OSError(errno.EINVAL, "it is not a file", path)
     return Tar(path, found.st_size, found.st_mtime_ns)
 
 

@@ -95,8 +95,7 @@ def read_through(tar: Tar, look: bool, told: Read) -> Found:
     """The same, never remembered."""
     errors: list[str] = []
     rows, labels, looked = [], [], []
-    with tar.open() as file:
-        hashed = _Hashed(file, told)
+    with tar.open() as file, _whole(hashed := _Hashed(file, told), tar):
         for image in _images(hashed, tar, errors):
             if look:
                 scanned = scan_content(f"{tar.path}/{image.name}", image.content)
@@ -160,37 +159,43 @@ def _images(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[_Image]:
 
 
 def _members(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[tuple[tarfile.TarInfo, str]]:
-    """Each regular file of a tar with its name. Raises InceptiveError if the tar is damaged."""
-    shown = printable(tar.path)
-    try:
-        with tarfile.open(fileobj=file, mode="r|") as archive:
-            file.archive = archive
-            for member in archive:
-                archive.members = []  # type: ignore[attr-defined]  # else all stay in memory
-                name = member.name
-                if member.isdir() or re.match(r"__[^/]*__($|/)", name):
-                    continue
-                if not member.isreg() or member.issparse():
-                    kind = "is a link, a device or a sparse file"
-                elif name.startswith("/") or ".." in name.split("/"):
-                    kind = "names a place outside its tar"
-                else:
-                    yield member, name
-                    continue
-                errors.append(f"{printable(f'{tar.path}/{name}')}: {kind} and is left out")
-            end = archive.offset
-    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-        hint = "; unpack it, images gain nothing by it" if _compressed(file.start) else ""
-        raise InceptiveError(
-            f"{shown}: is {'compressed' if hint else f'no tar, or a damaged one ({error})'}{hint}"
-        ) from None
-    file.rest()
+    """Each regular file of a tar with its name. Raises InceptiveError if the tar does not end well."""
+    with tarfile.open(fileobj=file, mode="r|") as archive:
+        file.archive = archive
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # else all stay in memory
+            name = member.name
+            if member.isdir() or re.match(r"__[^/]*__($|/)", name):
+                continue
+            if not member.isreg() or member.issparse():
+                kind = "is a link, a device or a sparse file"
+            elif name.startswith("/") or ".." in name.split("/"):
+                kind = "names a place outside its tar"
+            else:
+                yield member, name
+                continue
+            errors.append(f"{printable(f'{tar.path}/{name}')}: {kind} and is left out")
+        end = archive.offset
     with tar.open() as again:
         again.seek(end)
         block = again.read(tarfile.BLOCKSIZE)
     if block != bytes(tarfile.BLOCKSIZE):  # tarfile takes any such place for the end
         kind = "is damaged" if len(block) == tarfile.BLOCKSIZE else "is cut short"
-        raise InceptiveError(f"{shown}: {kind} at byte {end} of {tar.size}; fetch it again")
+        raise InceptiveError(
+            f"{printable(tar.path)}: {kind} at byte {end} of {tar.size}; fetch it again"
+        )
+
+
+@contextlib.contextmanager
+def _whole(file: "_Hashed", tar: Tar) -> Iterator[None]:
+    """Turn whatever tarfile says of a damaged tar into one InceptiveError."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+        what = f"is no tar, or a damaged one ({printable(str(error))})"
+        if file.start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+            what = "is compressed; unpack it, images gain nothing by it"
+        raise InceptiveError(f"{printable(tar.path)}: {what}") from None
 
 
 def _labelled(
@@ -246,10 +251,6 @@ class _Hashed(io.RawIOBase):
         while self.read(CHUNK):
             pass
         return self.hash.hexdigest()
-
-
-def _compressed(start: bytes) -> bool:
-    return start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
 
 
 def _bytes(name: str) -> bytes:

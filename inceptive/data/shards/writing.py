@@ -50,7 +50,7 @@ def refuse_to_overwrite(out: Path) -> None:
         raise InceptiveError(f"{printable(out)}: holds a finished set; give another --out")
     if (out / UNFINISHED).exists():
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or not all(map(_is_part, out.iterdir()))):
         raise InceptiveError(f"{printable(out)}: is not empty; give another --out")
 
 
@@ -130,9 +130,15 @@ def _begun(out: Path, plan: str) -> dict[str, dict[str, Any]]:
             f"{printable(out / UNFINISHED)}: cannot be read ({error}); give another --out"
         ) from None
     for path in out.iterdir():  # of the process that was killed
-        if re.fullmatch(r"\.((train|val|test)-\d{6}\.tar|[a-z]+\.json)\.\d+\.part", path.name):
+        if _is_part(path):
             path.unlink(missing_ok=True)
     return {file: one.model_dump() for file, one in shards.items() if _is_whole(out / file, one)}
+
+
+def _is_part(path: Path) -> bool:
+    """Whether `path` is the beginning of a file that a process was killed over."""
+    kind = rf"\.((train|val|test)-\d{{6}}\.tar|{INDEX}|{UNFINISHED})\.\d+\.part"
+    return re.fullmatch(kind, path.name) is not None
 
 
 def _is_whole(path: Path, shard: Shard) -> bool:
