@@ -36,6 +36,7 @@ from inceptive.data.shards.writing import Cut, write_shards
 from inceptive.data.share import Share
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.streaming import StreamBatches
+from inceptive.downloads import cache_folder
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, decode
 from inceptive.train import recipe as recipes
@@ -468,6 +469,14 @@ def test_tars_of_others_are_scanned_once(tmp_path, monkeypatch):
     os.utime(changed, (1e9 + 1, 1e9 + 1))
     open_data(str(folder))
     assert looks == [str(changed)]
+    looks.clear()
+    open_data(str(folder))
+    kept = list((cache_folder() / "shards").glob("*.npz"))
+    assert not looks and len(kept) == len({path.name[:32] for path in kept})
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-100])  # damaged
+    open_data(str(folder))
+    assert len(looks) == 4
 
 
 def test_names_tell_splits_and_classes_txt_the_classes(tmp_path):

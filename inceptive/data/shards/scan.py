@@ -8,6 +8,7 @@ found is kept in the user's cache until the tar changes.
 import contextlib
 import hashlib
 import io
+import os
 import re
 import tarfile
 import zipfile
@@ -69,22 +70,28 @@ def find(tar: Tar, look: bool, told: Read) -> Found:
     Raises InceptiveError, naming the tar, if it cannot be read to its end.
     """
     known = signature(tar.path)
-    what = f"{LAYOUT} {look} {decoders() if look else ''} {tar} {known}"
-    name = hashlib.sha256(what.encode(errors="surrogatepass")).hexdigest()
-    kept = cache_folder() / "shards" / f"{name[:40]}.npz"
+    of_path = _short_hash(os.path.abspath(tar.path))
+    state = _short_hash(f"{LAYOUT} {look} {decoders() if look else ''} {tar} {known}")
+    kept = cache_folder() / "shards" / f"{of_path}-{state}.npz"
     if found := _kept(kept):
         return found
     found = read_through(tar, look, told)
     if known and settled(known):
         with contextlib.suppress(InceptiveError), whole(kept) as file:  # then it is read each time
             np.savez(file, **{one.name: getattr(found, one.name) for one in fields(Found)})
+            for older in kept.parent.glob(f"{of_path}-*.npz"):
+                older.unlink(missing_ok=True)
     return found
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def _kept(path: Path) -> Found | None:
     """What was kept at `path`; None if nothing was, or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             told = {one.name: arrays[one.name] for one in fields(Found)}
         return Found(**told | {"sha256": str(told["sha256"])})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
