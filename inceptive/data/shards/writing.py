@@ -46,10 +46,10 @@ class Cut:
 
 def refuse_to_overwrite(out: Path) -> None:
     """Raises InceptiveError if `out` holds anything but shards that were begun and not finished."""
-    if (out / INDEX).exists():
-        raise InceptiveError(f"{printable(out)}: holds a finished set; give another --out")
     if (out / UNFINISHED).exists():
         return
+    if (out / INDEX).exists():
+        raise InceptiveError(f"{printable(out)}: holds a finished set; give another --out")
     if out.exists() and (not out.is_dir() or not all(map(_is_part, out.iterdir()))):
         raise InceptiveError(f"{printable(out)}: is not empty; give another --out")
 
