@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from inceptive.data.cache.index import tell
 from inceptive.data.folder import SPLIT_FOLDERS, lacking, sides
 from inceptive.data.listing import hidden
 from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, at_path, place_type
-from inceptive.data.shards.scan import Found, find
+from inceptive.data.shards.scan import Found, find, recall
 from inceptive.data.source import SPLITS, Data, Samples, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
@@ -120,8 +121,7 @@ def _scanned(root: Path, shares: Shares, strict: bool, progress: Progress | None
     split, notes = sides(files, labels, given, shares)
     splits = _splits(tars, places, labels, split, str(root))
     grey = all(bool(one.grey.all()) for one in found)
-    told = [f"{len(tars)} shards without {INDEX} were scanned; what was found is kept"]
-    told += _unmixed(found) + notes + lacking(classes, splits)
+    told = _unmixed(found) + notes + lacking(classes, splits)
     return Data(str(root), classes, splits, 1 if grey else 3, "", tuple(told), unreadable)
 
 
@@ -163,8 +163,14 @@ def _unmixed(found: Sequence[Found]) -> list[str]:
 
 
 def _find_all(tars: Sequence[Tar], look: bool, progress: Progress | None) -> list[Found]:
-    """What lies in each tar, several read at a time; progress is told of in bytes."""
-    total, done, lock = sum(tar.size for tar in tars), 0, threading.Lock()
+    """What lies in each tar, remembered or read, several at a time; progress is told of in bytes."""
+    kept = [recall(tar, look) for tar in tars]
+    new = [tar for tar, one in zip(tars, kept, strict=True) if one is None]
+    if not new:
+        return [one for one in kept if one]
+    doing = f"scanning {len(new)} tars" if look else f"holding {len(new)} shards against {INDEX}"
+    tell(f"{printable(os.path.dirname(new[0].path))}: {doing}, once")
+    total, done, lock = sum(tar.size for tar in new), 0, threading.Lock()
 
     def told(count: int) -> None:
         nonlocal done
@@ -174,15 +180,15 @@ def _find_all(tars: Sequence[Tar], look: bool, progress: Progress | None) -> lis
                 progress(min(done, total - 1), total)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting = [pool.submit(find, tar, look, told) for tar in tars]
+        waiting = [pool.submit(find, tar, look, told) for tar in new]
         try:
-            found = [one.result() for one in waiting]
+            read = iter([one.result() for one in waiting])
         finally:
             for one in waiting:
                 one.cancel()
     if progress:
         progress(total, total)
-    return found
+    return [one or next(read) for one in kept]
 
 
 def _together(found: Sequence[Found]) -> tuple[np.ndarray, np.ndarray]:

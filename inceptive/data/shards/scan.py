@@ -64,38 +64,40 @@ class Found:
         ]
 
 
+def recall(tar: Tar, look: bool) -> Found | None:
+    """What `find` found in `tar`, if it is remembered and the tar is still the same."""
+    try:
+        with _kept_at(tar, look).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            told = {one.name: arrays[one.name] for one in fields(Found)}
+        return Found(**told | {"sha256": str(told["sha256"])})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None  # nothing was kept, or it is damaged
+
+
 def find(tar: Tar, look: bool, told: Read) -> Found:
-    """What lies in `tar`, remembered or read now; with `look`, each image is decoded once.
+    """What lies in `tar`, read from end to end and remembered; with `look`, each image is decoded.
 
     Raises InceptiveError, naming the tar, if it cannot be read to its end.
     """
-    known = signature(tar.path)
-    of_path = _short_hash(os.path.abspath(tar.path))
-    state = _short_hash(f"{LAYOUT} {look} {decoders() if look else ''} {tar} {known}")
-    kept = cache_folder() / "shards" / f"{of_path}-{state}.npz"
-    if found := _kept(kept):
-        return found
+    known, kept = signature(tar.path), _kept_at(tar, look)
     found = read_through(tar, look, told)
     if known and settled(known):
         with contextlib.suppress(InceptiveError), whole(kept) as file:  # then it is read each time
             np.savez(file, **{one.name: getattr(found, one.name) for one in fields(Found)})
-            for older in kept.parent.glob(f"{of_path}-*.npz"):
+            for older in kept.parent.glob(f"{kept.name[:32]}-*.npz"):
                 older.unlink(missing_ok=True)
     return found
 
 
+def _kept_at(tar: Tar, look: bool) -> Path:
+    """Where what was found is kept: a name for the path, and one for all that it follows from."""
+    state = f"{LAYOUT} {look} {decoders() if look else ''} {tar} {signature(tar.path)}"
+    name = f"{_short_hash(os.path.abspath(tar.path))}-{_short_hash(state)}.npz"
+    return cache_folder() / "shards" / name
+
+
 def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
-
-
-def _kept(path: Path) -> Found | None:
-    """What was kept at `path`; None if nothing was, or it is damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            told = {one.name: arrays[one.name] for one in fields(Found)}
-        return Found(**told | {"sha256": str(told["sha256"])})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        return None
 
 
 def read_through(tar: Tar, look: bool, told: Read) -> Found:
