@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tarfile
 import warnings
 from itertools import pairwise
@@ -752,3 +753,11 @@ def test_a_shard_that_changes_while_it_is_read_is_named(mine):
         list(epoch)
     with pytest.raises(InceptiveError, match="was changed while it was in use"):
         decode(samples.source(0))
+
+
+def test_without_webdataset_the_extra_is_named(stripes, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    done = command("shards", stripes, "--out", tmp_path / "out")
+    assert done.returncode == 1 and "pip install 'inceptive[scale]'" in done.stderr
+    monkeypatch.undo()
+    assert command("shards", stripes, "--out", tmp_path / "out").returncode == 0
