@@ -23,6 +23,7 @@ from inceptive.commands import (
     nets,
     predict,
     serve,
+    shards,
     table,
     trace,
     train,
@@ -65,6 +66,7 @@ for module in (
     early_exit,
     export,
     serve,
+    shards,
     bench,
 ):
     app.command(name=module.NAME)(stoppable(module.run))

@@ -48,6 +48,7 @@ OPTIONAL = {
     "sklearn": "data/builtin.py",
     "h5py": "weights/readers/keras_h5.py",
     "pyarrow": "commands/prediction.py",
+    "webdataset": "data/shards/writing.py",
     "onnx": "export/graph.py",
     "onnxruntime": "export/onnx_runtime.py",
     "openvino": "export/open_vino.py",

@@ -12,7 +12,7 @@ def run(
     data: Annotated[
         str,
         Argument(
-            help="a folder of class folders, or digits, fashion-mnist, "
+            help="a folder of class folders or of tar shards, or digits, fashion-mnist, "
             "cifar10[:ARCHIVE], solar[:grades|:cells]"
         ),
     ],

@@ -72,7 +72,7 @@ def read_folder(
     files = [one for _, _, one in kept]
     splits, more = arrange(files, labels, given, shares, str(root))
     notes += more
-    notes += _lacking(classes, splits)
+    notes += lacking(classes, splits)
     channels = 1 if all(one.grey for one in files) else 3
     return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
 
@@ -177,14 +177,22 @@ def arrange(
 
     given (N,) holds the split that the folders say, or "" where they say none.
     """
+    split, notes = sides(files, labels, given, shares)
+    paths = as_paths([one.path for one in files])
+    splits = {name: Samples(paths[split == name], labels[split == name], origin) for name in SPLITS}
+    return splits, notes
+
+
+def sides(
+    files: list[Scanned], labels: np.ndarray, given: np.ndarray, shares: Shares
+) -> tuple[np.ndarray, list[str]]:
+    """The split of each file, (N,), and notes on copies among them; `given` as for `arrange`."""
     groups = near_duplicates(
         np.stack([one.thumbnail for one in files if one.thumbnail is not None]),
         [one.digest for one in files],
     )
     split = _divide(given, labels, files, groups, shares)
-    paths = as_paths([one.path for one in files])
-    splits = {name: Samples(paths[split == name], labels[split == name], origin) for name in SPLITS}
-    return splits, _duplicates(groups, labels, split, files)
+    return split, _duplicates(groups, labels, split, files)
 
 
 def _divide(
@@ -234,7 +242,7 @@ def _duplicates(
     return notes
 
 
-def _lacking(classes: tuple[str, ...], splits: dict[str, Samples]) -> list[str]:
+def lacking(classes: tuple[str, ...], splits: dict[str, Samples]) -> list[str]:
     """Notes on classes that a split does not hold."""
     notes = []
     for name, samples in splits.items():

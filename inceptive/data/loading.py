@@ -141,9 +141,7 @@ class MemoryBatches:
 class FileBatches:
     """Shuffled batches from files, each image cropped at random from a whole, smaller picture.
 
-    That picture's shorter side is as long as the smallest crop needs to have as many pixels as the
-    net sees, but LARGEST times the net's at most: smaller crops are magnified, as those of
-    ImageNet's photographs are (most are 375 pixels high). It is what the cache keeps.
+    That picture (see `uncropped`) is what the cache keeps.
     """
 
     def __init__(
@@ -161,9 +159,7 @@ class FileBatches:
         self.samples, self.seed, self.workers, self.share = samples, seed, workers, share
         self.size, self.crop, self.interpolations = preprocessing.size, crop, interpolations
         self.batch_size = batch_of(len(samples), batch_size, share)
-        times = min(min(1.0, crop.area[0]) ** -0.5, LARGEST)
-        way = Wholes(preprocessing.channels, round(self.size * times), preprocessing.interpolation)
-        self.pictures = Pictures(samples, way, cache)
+        self.pictures = Pictures(samples, uncropped(preprocessing, crop), cache)
         self.shape = (preprocessing.channels, self.size, self.size)
 
     def __len__(self) -> int:
@@ -188,12 +184,34 @@ class FileBatches:
     def _cropped(self, index: int, epoch: int) -> np.ndarray:
         """Image `index` with the crop that (seed, epoch, index) draws: uint8 (C, S, S)."""
         rng = np.random.default_rng((self.seed, epoch, index))
-        pixels = self.pictures[index]
-        high, wide = pixels.shape[:2]
-        box = self.crop.box(wide, high, rng)
-        interpolation = self.interpolations[rng.integers(len(self.interpolations))]
-        square = cut(pixels, box, self.size, interpolation)
-        return square[:, :, ::-1] if self.crop.flip and rng.random() < 0.5 else square
+        return drawn(self.pictures[index], self.crop, self.size, self.interpolations, rng)
+
+
+def uncropped(preprocessing: Preprocessing, crop: Crop) -> Wholes:
+    """How a picture is decoded that crops are cut from.
+
+    Its shorter side is as long as the smallest crop needs to have as many pixels as the net sees, but
+    LARGEST times the net's at most: smaller crops are magnified, as those of ImageNet's photographs
+    are (most are 375 pixels high).
+    """
+    times = min(min(1.0, crop.area[0]) ** -0.5, LARGEST)
+    shorter = round(preprocessing.size * times)
+    return Wholes(preprocessing.channels, shorter, preprocessing.interpolation)
+
+
+def drawn(
+    pixels: np.ndarray,
+    crop: Crop,
+    size: int,
+    interpolations: tuple[Interpolation, ...],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The crop of a picture (H, W, C) that `rng` draws, perhaps mirrored: uint8 (C, size, size)."""
+    high, wide = pixels.shape[:2]
+    box = crop.box(wide, high, rng)
+    interpolation = interpolations[rng.integers(len(interpolations))]
+    square = cut(pixels, box, size, interpolation)
+    return square[:, :, ::-1] if crop.flip and rng.random() < 0.5 else square
 
 
 def cut(pixels: np.ndarray, box: Box, size: int, interpolation: Interpolation) -> np.ndarray:

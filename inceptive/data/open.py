@@ -5,6 +5,7 @@ from pathlib import Path
 from inceptive.data.builtin import BUILTIN
 from inceptive.data.folder import read_folder
 from inceptive.data.scan import Progress
+from inceptive.data.shards.reading import is_shards, read_shards
 from inceptive.data.source import Data, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
@@ -13,7 +14,8 @@ from inceptive.images import printable
 def open_data(
     name: str, shares: Shares = Shares(), strict: bool = False, progress: Progress | None = None
 ) -> Data:
-    """The set called `name`: a folder, or a built-in set with its option ("solar:grades").
+    """The set called `name`: a folder, of class folders or of tar shards, or a built-in set with its
+    option ("solar:grades").
 
     A folder of that name comes before a built-in set. Raises InceptiveError if there is neither.
     """
@@ -24,6 +26,8 @@ def open_data(
     except (OSError, RuntimeError) as error:  # no such user's home, too long a name
         raise InceptiveError(f"{shown}: {getattr(error, 'strerror', None) or error}") from None
     if is_folder:
+        if is_shards(path):
+            return read_shards(path, shares, strict, progress)
         return read_folder(path, shares, strict, progress)
     builtin, _, option = name.partition(":")
     if builtin in BUILTIN:

@@ -43,6 +43,11 @@ def scan(path: str) -> Scanned:
         content = Path(path).read_bytes()
     except OSError as error:
         return Scanned(path, error=f"{printable(path)}: cannot be read ({error.strerror or error})")
+    return scan_content(path, content)
+
+
+def scan_content(path: str, content: bytes) -> Scanned:
+    """The same of the bytes of a file that is called `path`."""
     try:
         image = decode(content, shorter=2 * HASH_SIDE)
     except InceptiveError as error:

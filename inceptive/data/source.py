@@ -1,11 +1,12 @@
 """Labelled images as values: `Samples` are one split, `Data` is a set with its splits and classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from inceptive.data.shards.member import Tar, member_at
 from inceptive.errors import InceptiveError
 from inceptive.images import Source, printable
 
@@ -16,6 +17,7 @@ SPLITS = ("train", "val", "test")
 class Samples:
     """N labelled images: paths, or an array (N, H, W) or (N, H, W, 3) of uint8; labels (N,) int64.
 
+    Images that lie in `tars` are an array of places (see `shards.member`), which a set's splits share.
     soft (N, K), where a set has it, is how probable each class is in its experts' eyes.
 
     Paths stand in one NumPy array of strings, not in N objects: workers share it without growing.
@@ -25,26 +27,32 @@ class Samples:
     labels: np.ndarray
     origin: str  # what an image in an array is called after: "digits" gives "digits/17"
     soft: np.ndarray | None = None
+    tars: tuple[Tar, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def on_disk(self) -> bool:
-        return self.images.ndim == 1
+        """Whether each image is a file of its own."""
+        return self.images.ndim == 1 and not self.tars
 
     def source(self, index: int) -> Source:
         """What `images.decode` takes for image `index`."""
+        if self.tars:
+            return member_at(self.tars, self.images[index])
         return str(self.images[index]) if self.on_disk else self.images[index]
 
     def name(self, index: int) -> str:
         """What to call image `index` when speaking of it."""
+        if self.tars:
+            return member_at(self.tars, self.images[index]).name
         return str(self.images[index]) if self.on_disk else f"{self.origin}/{index}"
 
     def take(self, chosen: np.ndarray) -> "Samples":
         """The samples at `chosen`, an array of indices or a mask."""
         soft = None if self.soft is None else self.soft[chosen]
-        return Samples(self.images[chosen], self.labels[chosen], self.origin, soft)
+        return Samples(self.images[chosen], self.labels[chosen], self.origin, soft, self.tars)
 
     @property
     def targets(self) -> np.ndarray:
@@ -72,10 +80,12 @@ class Data:
         """The samples of one split, or of "all". Raises InceptiveError, naming those there are."""
         if name == "all":
             kept = list(self.splits.values())
-            return Samples(
-                np.concatenate([samples.images for samples in kept]),
-                np.concatenate([samples.labels for samples in kept]),
-                self.name,
+            return replace(
+                kept[0],
+                images=np.concatenate([samples.images for samples in kept]),
+                labels=np.concatenate([samples.labels for samples in kept]),
+                origin=self.name,
+                soft=None,
             )
         if name not in self.splits or not len(self.splits[name]):
             filled = [split for split, samples in self.splits.items() if len(samples)]

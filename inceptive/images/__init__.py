@@ -7,6 +7,7 @@ square array that a net sees.
 from inceptive.images.decoding import MAX_PIXELS as MAX_PIXELS
 from inceptive.images.decoding import SUFFIXES as SUFFIXES
 from inceptive.images.decoding import Source as Source
+from inceptive.images.decoding import Stored as Stored
 from inceptive.images.decoding import decode as decode
 from inceptive.images.decoding import printable as printable
 from inceptive.images.preprocessing import FILTERS as FILTERS

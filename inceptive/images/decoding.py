@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +30,29 @@ MAX_PIXELS = 100_000_000
 """Pixels that are decoded at most: 400 MB as RGB. A larger JPEG is read at a smaller scale."""
 
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1".split())
-Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+
+
+class Stored(ABC):
+    """An image file that lies inside another file, say a tar."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What to call it when speaking of it."""
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """Its bytes. Raises InceptiveError, naming it, if they cannot be had."""
+
+
+Source = str | os.PathLike[str] | bytes | Stored | Image.Image | np.ndarray
 
 
 def decode(source: Source, channels: int = 3, shorter: int | None = None) -> Image.Image:
     """The picture in `source`, upright and 8-bit: mode "RGB", or "L" for one channel.
 
-    source is a path, the bytes of a file, a Pillow image, or an array (H, W) or (H, W, 3) of uint8.
+    source is a path, the bytes of a file, a file `Stored` in another, a Pillow image, or an array
+    (H, W) or (H, W, 3) of uint8.
     Transparency is laid on white; 16-bit, 32-bit and float samples are scaled to 0-255 (see
     `_to_eight_bits`); EXIF orientation is applied; of an animation the first frame is taken.
     With `shorter`, a JPEG may be decoded at a smaller scale (1/2, 1/4, 1/8, in the DCT domain) as
@@ -54,7 +71,9 @@ def decode(source: Source, channels: int = 3, shorter: int | None = None) -> Ima
             source.load()
             return _finish(source, channels)
     data = source
-    if not isinstance(data, bytes):
+    if isinstance(data, Stored):
+        name, data = printable(data.name), data.read()
+    elif not isinstance(data, bytes):
         name, data = printable(source), _read(source)  # type: ignore[arg-type]
     if not data:
         raise InceptiveError(f"{name}: is empty (0 bytes)")

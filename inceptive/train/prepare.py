@@ -21,6 +21,7 @@ from inceptive.data.loading import (
 )
 from inceptive.data.share import Share
 from inceptive.data.source import Data, Samples, Shares
+from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.model import Model, build
@@ -34,7 +35,7 @@ from inceptive.weights.catalogue import catalogue
 class Feed:
     """What the loop is fed: batches for training, images for judging, and the change between."""
 
-    train: MemoryBatches | FileBatches
+    train: MemoryBatches | FileBatches | StreamBatches
     augment: Augment
     val: Samples
     val_images: Tensor | None  # (N, C, S, S) of uint8, if they fit in memory
@@ -73,14 +74,17 @@ def feed_for(
     progress: Progress | None = None,
     share: Share = Share(),
 ) -> Feed:
-    """Batches of `data` as the recipe wants them. Raises InceptiveError without a validation split."""
+    """Batches of `data` as the recipe wants them. Raises InceptiveError without a validation split.
+
+    Each of several processes takes its `share` of every batch.
+    """
     samples, val = data.split("train"), data.split("val")
     if not recipe.data.soft:
         samples = replace(samples, soft=None)
     small = fits_in_memory(samples, preprocessing)
     cache = user_cache() if recipe.data.cache else None
     table = recipe.augment
-    train: MemoryBatches | FileBatches
+    train: MemoryBatches | FileBatches | StreamBatches
     if small:
         # Kept a little larger than the net sees, if the recipe cuts the border off when judging.
         whole = replace(preprocessing, size=preprocessing.resize, crop=1.0)
@@ -96,7 +100,12 @@ def feed_for(
             else (preprocessing.interpolation,)
         )
         size, seed, workers = recipe.batch_size, recipe.seed, recipe.data.workers
-        train = FileBatches(samples, preprocessing, crop, size, seed, workers, kinds, cache, share)
+        if samples.tars:
+            train = StreamBatches(samples, preprocessing, crop, size, seed, workers, kinds, share)
+        else:
+            train = FileBatches(
+                samples, preprocessing, crop, size, seed, workers, kinds, cache, share
+            )
     val_images = None
     if fits_in_memory(val, preprocessing):
         val_images, _ = in_memory(val, preprocessing, progress, cache)

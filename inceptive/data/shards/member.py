@@ -1,0 +1,93 @@
+"""Images that lie in tar files: where, and their bytes. Nothing is ever unpacked."""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+
+from inceptive.errors import InceptiveError
+from inceptive.images import Stored, printable
+
+PLACE = [("tar", np.int32), ("offset", np.int64), ("length", np.int64)]
+
+
+def place_type(longest: int) -> np.dtype[np.void]:
+    """The type of an array of places: the tar's number, bytes, and the name, of so many at most."""
+    return np.dtype([*PLACE, ("name", f"S{max(longest, 1)}")])
+
+
+@dataclass(frozen=True)
+class Tar:
+    """A tar file as it was when its index was made: bytes, and time of change in nanoseconds."""
+
+    path: str
+    size: int
+    mtime: int
+
+    def open(self) -> IO[bytes]:
+        """The file, to be read. Raises InceptiveError if it is gone, or is not the same any more."""
+        shown = printable(self.path)
+        try:
+            file = open(self.path, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise InceptiveError(f"{shown}: cannot be read ({error.strerror or error})") from None
+        if (found := at_path(self.path, file.fileno())) != self:
+            file.close()
+            raise InceptiveError(
+                f"{shown}: was changed while it was in use "
+                f"({self.size} bytes before, {found.size} now); start again"
+            )
+        return file
+
+
+def at_path(path: str, descriptor: int | None = None) -> Tar:
+    """The tar at `path` as it is now. Raises OSError if there is none."""
+    found = os.stat(path if descriptor is None else descriptor)
+    if not stat.S_ISREG(found.st_mode):  # a pipe might be waited for forever
+        raise OSError(errno.EINVAL, "it is not a file", path)
+    return Tar(path, found.st_size, found.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Member(Stored):
+    """`length` bytes of a tar, from `offset` on: an image file."""
+
+    tar: Tar
+    file: str
+    offset: int
+    length: int
+
+    @property
+    def name(self) -> str:
+        return member_name(self.tar, self.file)
+
+    def read(self) -> bytes:
+        with self.tar.open() as file:
+            return read_at(file, self)
+
+
+def member_name(tar: Tar, file: str) -> str:
+    """What to call a member when speaking of it."""
+    return f"{tar.path}/{file}"
+
+
+def read_at(file: IO[bytes], member: Member) -> bytes:
+    """The bytes of `member` out of its open tar."""
+    try:
+        file.seek(member.offset)
+        content = file.read(member.length)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InceptiveError(f"{printable(member.name)}: cannot be read ({reason})") from None
+    if len(content) < member.length:
+        raise InceptiveError(f"{printable(member.name)}: its tar ends before it does")
+    return content
+
+
+def member_at(tars: tuple[Tar, ...], place: np.void) -> Member:
+    """The member that one element of an array of places tells of."""
+    file = bytes(place["name"]).decode(errors="surrogateescape")
+    return Member(tars[place["tar"]], file, int(place["offset"]), int(place["length"]))

@@ -1,0 +1,209 @@
+"""A folder of tar shards as a labelled set, with or without an index.json.
+
+With the one that `inceptive shards` wrote nothing is decoded: every shard is read once, to hold its
+hash and its counts against the index. Without it every image is decoded once, as in a folder; classes
+are called after their numbers, or as classes.txt beside the shards says, and a shard is of the split
+that its name tells.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from inceptive.data.cache.index import tell
+from inceptive.data.folder import SPLIT_FOLDERS, lacking, sides
+from inceptive.data.listing import hidden
+from inceptive.data.scan import Progress
+from inceptive.data.shards.index import INDEX, Index, Shard, read_index
+from inceptive.data.shards.member import Tar, at_path, place_type
+from inceptive.data.shards.scan import Found, find, recall
+from inceptive.data.source import SPLITS, Data, Samples, Shares
+from inceptive.errors import InceptiveError
+from inceptive.images import printable
+
+CLASSES = "classes.txt"
+MOST_CLASSES = 100_000
+
+
+def is_shards(root: Path) -> bool:
+    """Whether the folder `root` holds shards: tars or an index.json, and no folders."""
+    try:
+        inside = [path for path in root.iterdir() if not hidden(path.name)]
+        tars = any(path.suffix == ".tar" or path.name == INDEX for path in inside)
+        return tars and not any(path.is_dir() for path in inside)
+    except OSError:
+        return False  # whoever reads it as a folder says why
+
+
+def read_shards(
+    root: Path, shares: Shares, strict: bool = False, progress: Progress | None = None
+) -> Data:
+    """The labelled images in the shards in `root`, divided as their index or their names say.
+
+    Raises InceptiveError, naming the shard, if one is missing, damaged or not as the index says, if
+    there are no two classes; with `strict`, also if an image cannot be read.
+    """
+    if (root / INDEX).exists():
+        return _indexed(root, read_index(root / INDEX), progress)
+    return _scanned(root, shares, strict, progress)
+
+
+def _indexed(root: Path, index: Index, progress: Progress | None) -> Data:
+    listed = [(split, shard) for split in SPLITS for shard in index.splits.get(split, [])]
+    tars = [_as_told(root, shard) for _, shard in listed]
+    found = _find_all(tars, False, progress)
+    for (_, shard), tar, one in zip(listed, tars, found, strict=True):
+        if difference := _difference(shard, one):
+            raise InceptiveError(f"{printable(tar.path)}: {difference}; {_MEND}")
+    places, labels = _together(found)
+    split = np.repeat([split for split, _ in listed], [len(one.labels) for one in found])
+    splits = _splits(tars, places, labels, split, str(root))
+    notes = tuple(lacking(tuple(index.classes), splits))
+    return Data(str(root), tuple(index.classes), splits, index.channels, index.licence, notes)
+
+
+_MEND = f"fetch it again, or write the shards anew (without {INDEX} they are taken as they are)"
+
+
+def _as_told(root: Path, shard: Shard) -> Tar:
+    """The shard's file, if it is there and as long as the index says."""
+    path = root / shard.file
+    try:
+        tar = at_path(str(path))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InceptiveError(
+            f"{printable(path)}: is in {INDEX} and cannot be read ({reason})"
+        ) from None
+    if tar.size != shard.bytes:
+        raise InceptiveError(
+            f"{printable(path)}: has {tar.size} bytes, not {shard.bytes} as {INDEX} says; {_MEND}"
+        )
+    return tar
+
+
+def _difference(shard: Shard, found: Found) -> str:
+    """What in a tar is not as the index says, or ""."""
+    if found.sha256 != shard.sha256:
+        return f"its SHA-256 is not that in {INDEX}"
+    if len(found.labels) != shard.images:
+        return f"has {len(found.labels)} labelled images, not {shard.images} as {INDEX} says"
+    counts = np.bincount(found.labels, minlength=len(shard.counts)).tolist()
+    return "" if counts == shard.counts else f"its classes are not counted as in {INDEX}"
+
+
+def _scanned(root: Path, shares: Shares, strict: bool, progress: Progress | None) -> Data:
+    paths = sorted(path for path in root.glob("*.tar") if not hidden(path.name))
+    try:
+        tars = [at_path(str(path)) for path in paths]
+    except OSError as error:
+        raise InceptiveError(
+            f"{printable(error.filename)}: cannot be read ({error.strerror})"
+        ) from None
+    found = _find_all(tars, True, progress)
+    unreadable = tuple(str(error) for one in found for error in one.errors)
+    if unreadable and strict:
+        raise InceptiveError(f"{len(unreadable)} images cannot be read, the first: {unreadable[0]}")
+    places, labels = _together(found)
+    if not len(labels):
+        why = f"; the first reason: {unreadable[0]}" if unreadable else ""
+        raise InceptiveError(
+            f"{printable(root)}: its tars hold no images KEY.jpg with a label KEY.cls{why}"
+        )
+    classes = _classes(root, labels)
+    files = [image for tar, one in zip(tars, found, strict=True) for image in one.scanned(tar)]
+    given = np.repeat([split_of(path.name) for path in paths], [len(one.labels) for one in found])
+    split, notes = sides(files, labels, given, shares)
+    splits = _splits(tars, places, labels, split, str(root))
+    grey = all(bool(one.grey.all()) for one in found)
+    told = _unmixed(found) + notes + lacking(classes, splits)
+    return Data(str(root), classes, splits, 1 if grey else 3, "", tuple(told), unreadable)
+
+
+def split_of(name: str) -> str:
+    """The split that a tar's name tells: imagenet-val-0003.tar is "val"; "" if it tells none."""
+    words = re.findall("[a-z]+", name.lower())
+    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), "")
+
+
+def _classes(root: Path, labels: np.ndarray) -> tuple[str, ...]:
+    """The names in classes.txt, one a line, else the numbers from 0 to the largest label."""
+    count, path = int(labels.max()) + 1, root / CLASSES
+    if path.exists():
+        try:
+            names = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise InceptiveError(f"{printable(path)}: cannot be read ({error})") from None
+        if len(names) < count or len(set(names)) < len(names):
+            raise InceptiveError(
+                f"{printable(path)}: must name {count} classes or more, one a line, each once"
+            )
+        return tuple(names)
+    if count > MOST_CLASSES:
+        raise InceptiveError(f"{printable(root)}: has a label {count - 1}; is it one?")
+    if count < 2:
+        raise InceptiveError(f"{printable(root)}: needs two classes or more; every label is 0")
+    return tuple(map(str, range(count)))
+
+
+def _unmixed(found: Sequence[Found]) -> list[str]:
+    """A note if most shards hold a single class: what is read together is then all alike."""
+    alone = sum(len(set(one.labels.tolist())) == 1 for one in found)
+    if len(found) > 1 and alone > len(found) / 2:
+        return [
+            f"{alone} of {len(found)} shards hold one class each; training that streams mixes "
+            "too little of them: write them anew with `inceptive shards`"
+        ]
+    return []
+
+
+def _find_all(tars: Sequence[Tar], look: bool, progress: Progress | None) -> list[Found]:
+    """What lies in each tar, remembered or read, several at a time; progress is told of in bytes."""
+    kept = [recall(tar, look) for tar in tars]
+    new = [tar for tar, one in zip(tars, kept, strict=True) if one is None]
+    if not new:
+        return [one for one in kept if one]
+    doing = f"scanning {len(new)} tars" if look else f"holding {len(new)} shards against {INDEX}"
+    tell(f"{printable(os.path.dirname(new[0].path))}: {doing}, once")
+    total, done, lock = sum(tar.size for tar in new), 0, threading.Lock()
+
+    def told(count: int) -> None:
+        nonlocal done
+        with lock:
+            done += count
+            if progress and count:
+                progress(min(done, total - 1), total)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting = [pool.submit(find, tar, look, told) for tar in new]
+        try:
+            read = iter([one.result() for one in waiting])
+        finally:
+            for one in waiting:
+                one.cancel()
+    if progress:
+        progress(total, total)
+    return [one or next(read) for one in kept]
+
+
+def _together(found: Sequence[Found]) -> tuple[np.ndarray, np.ndarray]:
+    """Places (N,) and labels (N,) of all tars, each place with the number of its tar."""
+    longest = max((one.places.dtype["name"].itemsize for one in found), default=1)
+    places = np.concatenate([one.places.astype(place_type(longest)) for one in found])
+    places["tar"] = np.repeat(np.arange(len(found)), [len(one.labels) for one in found])
+    return places, np.concatenate([one.labels for one in found])
+
+
+def _splits(
+    tars: Sequence[Tar], places: np.ndarray, labels: np.ndarray, split: np.ndarray, origin: str
+) -> dict[str, Samples]:
+    return {
+        name: Samples(places[split == name], labels[split == name], origin, tars=tuple(tars))
+        for name in SPLITS
+        if (split == name).any()
+    }

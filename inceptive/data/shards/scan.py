@@ -1,0 +1,270 @@
+"""One look through a tar of a set: which images lie where in it, with which label.
+
+Members are grouped as webdataset groups them: those that follow each other and agree up to the first
+dot of their file name are one sample. Nothing is unpacked: a name is never more than a name. What was
+found is kept in the user's cache until the tar changes.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from inceptive.data.cache.files import settled, signature
+from inceptive.data.pictures import decoders
+from inceptive.data.scan import Scanned, scan_content
+from inceptive.data.shards.member import Tar, place_type
+from inceptive.data.split import HASH_SIDE
+from inceptive.downloads import cache_folder
+from inceptive.errors import InceptiveError
+from inceptive.files import whole
+from inceptive.images import SUFFIXES, printable
+
+LAYOUT = 1
+"""To be raised when a change of the code changes what is found in a tar, or how it is kept."""
+LARGEST = 2**28
+"""Bytes that one image file may have: it is read as a whole."""
+CHUNK = 2**20
+
+Read = Callable[[int], None]
+"""Told how many more bytes were read."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies in a tar: places (N,), see `member`, labels (N,), and a line on all that is left out.
+
+    The last three are of each image, if they were looked at: SHA-256 (N, 32), thumbnails
+    (N, 16, 17), and whether it is grey (N,).
+    """
+
+    places: np.ndarray
+    labels: np.ndarray
+    errors: np.ndarray
+    sha256: str
+    digests: np.ndarray
+    thumbnails: np.ndarray
+    grey: np.ndarray
+
+    def scanned(self, tar: Tar) -> list[Scanned]:
+        """The images that were looked at, as those of a folder are told of."""
+        rows = zip(self.places["name"], self.digests, self.thumbnails, self.grey, strict=True)
+        return [
+            Scanned(f"{tar.path}/{_text(name)}", digest.tobytes().hex(), thumbnail, bool(grey))
+            for name, digest, thumbnail, grey in rows
+        ]
+
+
+def recall(tar: Tar, look: bool) -> Found | None:
+    """What `find` found in `tar`, if it is remembered and the tar is still the same."""
+    try:
+        with _kept_at(tar, look).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            told = {one.name: arrays[one.name] for one in fields(Found)}
+        return Found(**told | {"sha256": str(told["sha256"])})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None  # nothing was kept, or it is damaged
+
+
+def find(tar: Tar, look: bool, told: Read) -> Found:
+    """What lies in `tar`, read from end to end and remembered; with `look`, each image is decoded.
+
+    Raises InceptiveError, naming the tar, if it cannot be read to its end.
+    """
+    known, kept = signature(tar.path), _kept_at(tar, look)
+    found = read_through(tar, look, told)
+    if known and settled(known):
+        with contextlib.suppress(InceptiveError), whole(kept) as file:  # then it is read each time
+            np.savez(file, **{one.name: getattr(found, one.name) for one in fields(Found)})
+            for older in kept.parent.glob(f"{kept.name[:32]}-*.npz"):
+                older.unlink(missing_ok=True)
+    return found
+
+
+def _kept_at(tar: Tar, look: bool) -> Path:
+    """Where what was found is kept: a name for the path, and one for all that it follows from."""
+    state = f"{LAYOUT} {look} {decoders() if look else ''} {tar} {signature(tar.path)}"
+    name = f"{_short_hash(os.path.abspath(tar.path))}-{_short_hash(state)}.npz"
+    return cache_folder() / "shards" / name
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def read_through(tar: Tar, look: bool, told: Read) -> Found:
+    """The same, never remembered."""
+    errors: list[str] = []
+    rows, labels, looked = [], [], []
+    with tar.open() as file, _whole(hashed := _Hashed(file, told), tar):
+        for image in _images(hashed, tar, errors):
+            if look:
+                scanned = scan_content(f"{tar.path}/{image.name}", image.content)
+                if scanned.error:
+                    errors.append(scanned.error)
+                    continue
+                looked.append(scanned)
+            rows.append((0, image.offset, image.length, _bytes(image.name)))
+            labels.append(image.label)
+        sha256 = hashed.rest()
+    longest = max((len(name) for *_, name in rows), default=1)
+    thumbnails = [one.thumbnail for one in looked if one.thumbnail is not None]
+    return Found(
+        np.array(rows, place_type(longest)),
+        np.array(labels, np.int64),
+        np.array(errors, np.str_),
+        sha256,
+        np.array([list(bytes.fromhex(one.digest)) for one in looked], np.uint8).reshape(-1, 32),
+        np.array(thumbnails, np.uint8).reshape(-1, HASH_SIDE, HASH_SIDE + 1),
+        np.array([one.grey for one in looked], np.bool_),
+    )
+
+
+@dataclass
+class _Image:
+    name: str
+    offset: int
+    length: int
+    content: bytes
+    label: int = -1
+
+
+def _images(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[_Image]:
+    """Each image that has a label, in order; why others are left out goes to `errors`."""
+    seen: set[str] = set()
+    key, image, label = "", None, None
+    for member, name in _members(file, tar, errors):
+        shown = printable(f"{tar.path}/{name}")
+        now, extension = parts(name)
+        if now != key:
+            yield from _labelled(tar, image, label, errors)
+            seen.add(key)
+            key, image, label = now, None, None
+        if f".{extension}" not in SUFFIXES and extension != "cls":
+            continue
+        if now in seen:
+            errors.append(f"{shown}: an image of that key came before; it is left out")
+        elif extension == "cls":
+            if label is not None:
+                errors.append(f"{shown}: its key has two labels; the second is left out")
+            else:
+                label = _label(file.read_member(member, 32), shown, errors)
+        elif image is not None:
+            errors.append(f"{shown}: its key has an image already; it is left out")
+        elif member.size > LARGEST:
+            errors.append(f"{shown}: is too large for an image ({member.size} bytes)")
+        else:
+            content = file.read_member(member, LARGEST)
+            image = _Image(name, member.offset_data, member.size, content)
+    yield from _labelled(tar, image, label, errors)
+
+
+def _members(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[tuple[tarfile.TarInfo, str]]:
+    """Each regular file of a tar with its name. Raises InceptiveError if the tar does not end well."""
+    with tarfile.open(fileobj=file, mode="r|") as archive:
+        file.archive = archive
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # else all stay in memory
+            name = member.name
+            if member.isdir() or re.match(r"__[^/]*__($|/)", name):
+                continue
+            if not member.isreg() or member.issparse():
+                kind = "is a link, a device or a sparse file"
+            elif name.startswith("/") or ".." in name.split("/"):
+                kind = "names a place outside its tar"
+            else:
+                yield member, name
+                continue
+            errors.append(f"{printable(f'{tar.path}/{name}')}: {kind} and is left out")
+        end = archive.offset
+    with tar.open() as again:
+        again.seek(end)
+        block = again.read(tarfile.BLOCKSIZE)
+    if block != bytes(tarfile.BLOCKSIZE):  # tarfile takes any such place for the end
+        kind = "is damaged" if len(block) == tarfile.BLOCKSIZE else "is cut short"
+        raise InceptiveError(
+            f"{printable(tar.path)}: {kind} at byte {end} of {tar.size}; fetch it again"
+        )
+
+
+@contextlib.contextmanager
+def _whole(file: "_Hashed", tar: Tar) -> Iterator[None]:
+    """Turn whatever tarfile says of a damaged tar into one InceptiveError."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+        what = f"is no tar, or a damaged one ({printable(str(error))})"
+        if file.start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+            what = "is compressed; unpack it, images gain nothing by it"
+        raise InceptiveError(f"{printable(tar.path)}: {what}") from None
+
+
+def _labelled(
+    tar: Tar, image: _Image | None, label: int | None, errors: list[str]
+) -> Iterator[_Image]:
+    if image is None:
+        return
+    if label is None:
+        errors.append(f"{printable(f'{tar.path}/{image.name}')}: has no .cls beside it")
+    elif label >= 0:
+        image.label = label
+        yield image
+
+
+def _label(content: bytes, shown: str, errors: list[str]) -> int:
+    """The number in a .cls; -1, said so, if there is none."""
+    text = content.strip()
+    if text.isdigit() and len(text) <= 9:
+        return int(text)
+    errors.append(f"{shown}: is no label (expected a number from 0 on)")
+    return -1
+
+
+def parts(name: str) -> tuple[str, str]:
+    """A member's key and its extension: what stands before and after the first dot of the file name."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, extension = file.partition(".")
+    return folder + slash + stem, extension.lower()
+
+
+class _Hashed(io.RawIOBase):
+    """A file that is read once from end to end, hashed on the way."""
+
+    def __init__(self, file: IO[bytes], told: Read):
+        self.file, self.told, self.hash = file, told, hashlib.sha256()
+        self.start = b""
+        self.archive: tarfile.TarFile | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        content = self.file.read(size)
+        self.start = self.start or content[:8]
+        self.hash.update(content)
+        self.told(len(content))
+        return content
+
+    def read_member(self, member: tarfile.TarInfo, most: int) -> bytes:
+        assert self.archive is not None
+        file = self.archive.extractfile(member)
+        return file.read(most) if file else b""
+
+    def rest(self) -> str:
+        """The SHA-256 of all, once what was not asked for is read too."""
+        while self.read(CHUNK):
+            pass
+        return self.hash.hexdigest()
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="surrogateescape")

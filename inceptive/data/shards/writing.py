@@ -1,0 +1,222 @@
+"""A labelled set written as tar shards that webdataset and timm read.
+
+    train-000000.tar ...   KEY.jpg, the bytes of the file as it was, and KEY.cls, the label's number
+    index.json             what is in them, see `index`; written last
+    unfinished.json        the shards that are whole, while it is being written
+
+Training images are shuffled, so that those which are read together are of all classes. The same set,
+sizes and seed give the same bytes.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from inceptive import __version__
+from inceptive.data.shards.index import INDEX, Shard
+from inceptive.data.shards.scan import parts
+from inceptive.data.source import SPLITS, Data, Samples
+from inceptive.errors import InceptiveError
+from inceptive.files import as_json, whole, write_json
+from inceptive.images import Stored, printable
+
+UNFINISHED = "unfinished.json"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a shard ends: with `images`, or once it holds so many bytes; 0 for no such end."""
+
+    images: int = 0
+    bytes: int = 256 * 2**20
+
+    def reached(self, images: int, size: int) -> bool:
+        return 0 < self.images <= images or 0 < self.bytes <= size
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    """Raises InceptiveError if `out` holds anything but shards that were begun and not finished."""
+    if (out / UNFINISHED).exists():
+        return
+    if (out / INDEX).exists():
+        raise InceptiveError(f"{printable(out)}: holds a finished set; give another --out")
+    if out.exists() and (not out.is_dir() or not all(map(_is_part, out.iterdir()))):
+        raise InceptiveError(f"{printable(out)}: is not empty; give another --out")
+
+
+def write_shards(
+    data: Data,
+    out: Path,
+    splits: tuple[str, ...] = SPLITS,
+    cut: Cut = Cut(),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write those `splits` of `data` that hold images; returns what index.json then holds.
+
+    Shards that an earlier call with the same arguments finished are kept. Raises InceptiveError if
+    webdataset is not installed, if `out` holds anything else, if an image is gone or the disk refuses.
+    """
+    refuse_to_overwrite(out)
+    wanted = {name: data.splits[name] for name in splits if len(data.splits.get(name, ()))}
+    plan = _plan(data, wanted, cut, seed)
+    begun = _begun(out, plan)
+    write_json(out / UNFINISHED, {"plan": plan, "shards": begun})
+    total, done = sum(map(len, wanted.values())), 0
+    listed: dict[str, list[dict[str, Any]]] = {}
+    for name, samples in wanted.items():
+        order = np.arange(len(samples))
+        if name == "train":
+            order = np.random.default_rng(seed).permutation(len(samples))
+        listed[name], at = [], 0
+        while at < len(samples):
+            file = f"{name}-{len(listed[name]):06}.tar"
+            if file not in begun:
+                begun[file] = _write(out / file, samples, order[at:], data, cut)
+                write_json(out / UNFINISHED, {"plan": plan, "shards": begun})
+            listed[name].append(begun[file])
+            at += begun[file]["images"]
+            if progress:
+                progress(done + at, total)
+        done += len(samples)
+    index = {
+        "name": data.name,
+        "classes": list(data.classes),
+        "licence": data.licence,
+        "channels": data.channels,
+        "seed": seed,
+        "inceptive": __version__,
+        "splits": listed,
+    }
+    write_json(out / INDEX, index)
+    (out / UNFINISHED).unlink(missing_ok=True)
+    return index
+
+
+def _plan(data: Data, splits: dict[str, Samples], cut: Cut, seed: int) -> str:
+    """What two calls must agree in for their shards to be the same."""
+    digest = hashlib.sha256(as_json([data.classes, data.name, vars(cut), seed]).encode())
+    for name, samples in splits.items():
+        digest.update(f"{name} {len(samples)}".encode())
+        digest.update(np.ascontiguousarray(samples.images).data)
+        digest.update(np.ascontiguousarray(samples.labels).data)
+    return digest.hexdigest()
+
+
+def _begun(out: Path, plan: str) -> dict[str, dict[str, Any]]:
+    """The shards that a call that did not end has finished, as they still are."""
+    try:
+        told = json.loads((out / UNFINISHED).read_bytes())
+        if told["plan"] != plan:
+            raise InceptiveError(
+                f"{printable(out)}: holds the beginning of other shards (of other images, sizes or "
+                "seed); give another --out"
+            )
+        shards = {file: Shard.model_validate(one) for file, one in told["shards"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InceptiveError(
+            f"{printable(out / UNFINISHED)}: cannot be read ({error}); give another --out"
+        ) from None
+    for path in out.iterdir():  # of the process that was killed
+        if _is_part(path):
+            path.unlink(missing_ok=True)
+    return {file: one.model_dump() for file, one in shards.items() if _is_whole(out / file, one)}
+
+
+def _is_part(path: Path) -> bool:
+    """Whether `path` is the beginning of a file that a process was killed over."""
+    kind = rf"\.((train|val|test)-\d{{6}}\.tar|{INDEX}|{UNFINISHED})\.\d+\.part"
+    return re.fullmatch(kind, path.name) is not None
+
+
+def _is_whole(path: Path, shard: Shard) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
+    except OSError:
+        return False
+
+
+def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut) -> dict[str, Any]:
+    """One shard, of the first images of `order` that fit; what the index says of it."""
+    try:
+        from webdataset import TarWriter
+    except ImportError:
+        raise InceptiveError(
+            "shards are written by webdataset: pip install 'inceptive[scale]'"
+        ) from None
+    counts = [0] * len(data.classes)
+    with whole(path) as file:
+        hashed = _Hashed(file)
+        with TarWriter(hashed, encoder=False, mtime=0, mode=0o644, user="", group="") as tar:
+            for key, extension, content, label in _entries(samples, order):
+                tar.write({"__key__": key, extension: content, "cls": str(label).encode()})
+                counts[label] += 1
+                if cut.reached(sum(counts), hashed.bytes):
+                    break
+    return {
+        "file": path.name,
+        "images": sum(counts),
+        "bytes": hashed.bytes,
+        "counts": counts,
+        "sha256": hashed.hash.hexdigest(),
+    }
+
+
+def _entries(samples: Samples, order: np.ndarray) -> Iterator[tuple[str, str, bytes, int]]:
+    """Key, extension, bytes and label of each image; keys begin with its number in the split."""
+    arrays = samples.images.ndim > 1
+    for index in order.tolist():
+        name = samples.name(index)
+        extension = "png" if arrays else name.rpartition(".")[2].lower()
+        key = f"{index:08}" if arrays else f"{index:08}_{_readable(name)}"
+        yield key, extension, _content(samples, index), int(samples.labels[index])
+
+
+def _readable(name: str) -> str:
+    """The name of an image's file as a part of a key, to know it by."""
+    stem = parts(name)[0].rpartition("/")[2]
+    stem = re.sub(r"^\d{8}_", "", stem)  # of the shards that it comes from
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem)[:60]
+
+
+def _content(samples: Samples, index: int) -> bytes:
+    """The bytes of an image's file, or a PNG of an array."""
+    source = samples.source(index)
+    if isinstance(source, Stored):
+        return source.read()
+    if isinstance(source, np.ndarray):
+        png = io.BytesIO()
+        Image.fromarray(source).save(png, "PNG")
+        return png.getvalue()
+    try:
+        return Path(str(source)).read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InceptiveError(
+            f"{printable(samples.name(index))}: cannot be read ({reason})"
+        ) from None
+
+
+class _Hashed:
+    """What is written to a file, counted and hashed on the way."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.bytes, self.hash = file, 0, hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.hash.update(content)
+        self.bytes += len(content)
+        return self.file.write(content)

@@ -1,0 +1,158 @@
+"""Training images that stream from tar shards, read from front to back and mixed in a buffer.
+
+An epoch is planned before anything is read, from the places that the index tells: the shards in an
+order of their own, one image after the other, and which images go out of the buffer together. So order
+and crops follow from (seed, epoch) alone, an epoch goes on in its middle without reading what is past,
+and no image comes twice or is left out but those of a last, smaller batch.
+
+Of several processes each takes one stretch of that line of images, in proportion to its part of a
+batch, and reads the shards in it: at most two of them are read by another process too. All have the
+same number of steps. What this costs: the batches are others for another number of processes, and two
+images are mixed only if they lie within a buffer of each other, or in shards that come close.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inceptive.data.ahead import each
+from inceptive.data.loading import Crop, batch_of, drawn, uncropped
+from inceptive.data.shards.member import Member, Tar, member_at, read_at
+from inceptive.data.share import Share
+from inceptive.data.source import Samples
+from inceptive.images import Interpolation, Preprocessing, Stored
+
+BUFFER = 256 * 2**20
+"""Bytes of image files, as they lie in the tars, that wait to be mixed."""
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Held(Stored):
+    """A member whose bytes were read."""
+
+    member: Member
+    content: bytes
+
+    @property
+    def name(self) -> str:
+        return self.member.name
+
+    def read(self) -> bytes:
+        return self.content
+
+
+class StreamBatches:
+    """Shuffled batches from tars, each image cropped at random from a whole, smaller picture.
+
+    Like `loading.FileBatches`; of a batch only this process's `share` comes. One thread reads,
+    `workers` others decode.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        preprocessing: Preprocessing,
+        crop: Crop,
+        batch_size: int,
+        seed: int,
+        workers: int,
+        interpolations: tuple[Interpolation, ...],
+        share: Share = Share(),
+    ):
+        self.samples, self.seed, self.workers, self.share = samples, seed, workers, share
+        self.size, self.crop, self.interpolations = preprocessing.size, crop, interpolations
+        self.batch_size = batch_of(len(samples), batch_size, share)
+        part = share.of(self.batch_size)
+        self.part = part.stop - part.start
+        self.way = uncropped(preprocessing, crop)
+        self.channels = preprocessing.channels
+        mean = int(samples.images["length"].mean())
+        self.buffer = max(BUFFER // max(mean, 1), 1)
+
+    def __len__(self) -> int:
+        return len(self.samples) // self.batch_size
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """This process's part of the batches of one epoch, from batch `start` on."""
+        targets = self.samples.targets
+
+        def decoded(batch: list[tuple[int, Held]]) -> Batch:
+            images = np.empty((self.part, self.channels, self.size, self.size), np.uint8)
+            for k, (index, held) in enumerate(batch):
+                rng = np.random.default_rng((self.seed, number, index))
+                pixels = self.way(held)
+                images[k] = drawn(pixels, self.crop, self.size, self.interpolations, rng)
+            chosen = [index for index, _ in batch]
+            return torch.from_numpy(images), torch.from_numpy(targets[chosen])
+
+        reading = self._read(self.line(number), self.order(number), start)
+        with closing(reading):
+            # The reader is asked for one batch after another, so one thread of its own is enough.
+            asked = (None for _ in range(len(self) - start))
+            batches = each(lambda _: next(reading), asked, min(self.workers, 1))
+            with closing(batches), closing(each(decoded, batches, self.workers)) as made:
+                yield from made
+
+    def line(self, epoch: int) -> np.ndarray:
+        """The images of this process in one epoch, as they are read: indices of `samples`."""
+        images = self.samples.images
+        numbers = np.unique(images["tar"])
+        turn = np.empty(int(numbers.max()) + 1, np.int64)
+        turn[numbers] = np.random.default_rng((self.seed, epoch)).permutation(len(numbers))
+        line = np.lexsort((images["offset"], turn[images["tar"]]))
+        part, steps = self.share.of(self.batch_size), len(self)
+        return line[part.start * steps : part.stop * steps]
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The order in which the images of `line` leave the buffer: positions in it."""
+        count = self.part * len(self)
+        # The 1 sets these draws apart from those of crops, (seed, epoch, index).
+        rng = np.random.default_rng((self.seed, epoch, self.share.rank, 1))
+        held = list(range(min(self.buffer, count)))
+        order = np.empty(count, np.int64)
+        later = range(len(held), count)
+        for k, (slot, new) in enumerate(
+            zip(rng.integers(len(held), size=len(later)).tolist(), later, strict=True)
+        ):
+            order[k] = held[slot]
+            held[slot] = new
+        order[len(later) :] = rng.permutation(held)
+        return order
+
+    def _read(
+        self, line: np.ndarray, order: np.ndarray, start: int
+    ) -> Generator[list[tuple[int, Held]], None, None]:
+        """The image files of each batch from `start` on, each read once, in the order of `line`."""
+        tars, images = self.samples.tars, self.samples.images
+        left = order[start * self.part :]
+        held: dict[int, Held] = {}
+        with _Opened() as files:
+            coming = iter(np.sort(left).tolist())
+            for at in range(0, len(left), self.part):
+                batch = []
+                for position in left[at : at + self.part].tolist():
+                    while position not in held:
+                        new = next(coming)
+                        member = member_at(tars, images[line[new]])
+                        held[new] = Held(member, read_at(files.of(member.tar), member))
+                    batch.append((int(line[position]), held.pop(position)))
+                yield batch
+
+
+class _Opened(ExitStack):
+    """The tar that is being read; one at a time is open."""
+
+    tar: Tar | None = None
+    file: IO[bytes]
+
+    def of(self, tar: Tar) -> IO[bytes]:
+        if tar != self.tar:
+            self.pop_all().close()
+            self.tar, self.file = tar, self.enter_context(tar.open())
+        return self.file
