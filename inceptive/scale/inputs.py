@@ -78,21 +78,11 @@ def parts(found: Input, size: int) -> Iterator[list[Piece]]:
             yield [Piece(path) for path in found.files[k : k + size]]
     else:
         for path in found.files:
-            with parquet(path) as file:
+            with storage.parquet(path) as file:
                 columns(file, path)
                 rows = file.metadata.num_rows
             for first in range(0, rows, size):
                 yield [Piece(path, first, min(size, rows - first))]
-
-
-def parquet(path: str) -> Any:
-    """pyarrow.parquet.ParquetFile. Raises InceptiveError, naming it, if it cannot be read."""
-    pyarrow = arrow.package()
-    try:
-        return pyarrow.parquet.ParquetFile(storage.seekable(path))
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InceptiveError(f"{printable(path)}: cannot be read as Parquet ({reason})") from None
 
 
 def columns(file: Any, path: str) -> tuple[str | None, str | None]:

@@ -15,7 +15,7 @@ from inceptive.errors import InceptiveError
 from inceptive.files import as_json
 from inceptive.images import printable
 from inceptive.prediction import Prediction
-from inceptive.scale import arrow, storage
+from inceptive.scale import storage
 from inceptive.scale.answers import as_parquet
 from inceptive.scale.plan import KEY
 
@@ -55,13 +55,12 @@ def read(folder: str, numbers: Iterable[int]) -> list[Written]:
 
     def told(part: int) -> Written:
         file = path(folder, part)
-        pyarrow = arrow.package()
         try:
-            with pyarrow.parquet.ParquetFile(storage.seekable(file)) as opened:
+            with storage.parquet(file) as opened:
                 found = Written(**json.loads(opened.metadata.metadata[KEY]))
                 if (found.part, found.images) == (part, opened.metadata.num_rows):
                     return found
-        except (OSError, pyarrow.ArrowException, KeyError, TypeError, ValueError):
+        except (InceptiveError, KeyError, TypeError, ValueError):
             pass
         raise InceptiveError(f"{printable(file)}: is damaged; remove it and run again")
 

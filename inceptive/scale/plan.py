@@ -45,12 +45,13 @@ class Plan:
         """The plan in `folder`; None if there is none. InceptiveError if it is damaged."""
         if FILE not in storage.names(folder):
             return None
-        with _open(folder) as file:
-            try:
+        try:
+            with storage.parquet(storage.beside(folder, FILE)) as file:
                 told = json.loads(file.metadata.metadata[KEY])
-                return cls(**{one.name: told[one.name] for one in fields(cls)})
-            except (TypeError, KeyError, ValueError):
-                raise _damaged(folder) from None
+            return cls(**{one.name: told[one.name] for one in fields(cls)})
+        except (InceptiveError, TypeError, KeyError, ValueError):
+            path = printable(storage.beside(folder, FILE))
+            raise InceptiveError(f"{path}: is damaged; remove the folder") from None
 
     def write(self, folder: str, found: Input) -> "Plan":
         """Write the plan with the parts of `found` into `folder`, whole or not at all; with `parts`."""
@@ -88,21 +89,6 @@ class Plan:
 
 def pieces(folder: str, part: int) -> list[Piece]:
     """What part number `part` of the plan in `folder` consists of."""
-    with _open(folder) as file:
+    with storage.parquet(storage.beside(folder, FILE)) as file:
         rows: list[dict[str, Any]] = file.read_row_group(part).to_pylist()
     return [Piece(os.fsdecode(row["path"]), row["first"], row["count"]) for row in rows]
-
-
-def _open(folder: str) -> Any:
-    path = storage.beside(folder, FILE)
-    pyarrow = arrow.package()
-    try:
-        return pyarrow.parquet.ParquetFile(storage.seekable(path))
-    except (OSError, pyarrow.ArrowException):
-        raise _damaged(folder) from None
-
-
-def _damaged(folder: str) -> InceptiveError:
-    return InceptiveError(
-        f"{printable(storage.beside(folder, FILE))}: is damaged; remove the folder"
-    )

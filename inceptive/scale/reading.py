@@ -63,7 +63,7 @@ def _parquet(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
     pyarrow = arrow.package()
     done = 0
     try:
-        with inputs.parquet(piece.path) as file:
+        with storage.parquet(piece.path) as file:
             for row, content, path in _rows(file, piece):
                 name = path or f"{piece.path}/{row}"
                 yield partial(_loaded, name, content, preprocessing)

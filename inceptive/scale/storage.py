@@ -1,5 +1,6 @@
 """Files by path or URI: on this machine, or in an object store through pyarrow or fsspec."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -59,8 +60,21 @@ def stream(path: str) -> Any:
     return system.open_input_stream(inner)
 
 
-def seekable(path: str) -> Any:
-    """The file at `path`, open for reading anywhere. Raises OSError."""
+@contextlib.contextmanager
+def parquet(path: str) -> Iterator[Any]:
+    """pyarrow.parquet.ParquetFile. InceptiveError, naming the file, if it cannot be opened as such."""
+    pyarrow = arrow.package()
+    with contextlib.ExitStack() as left:
+        try:
+            file = left.enter_context(_seekable(path))
+            opened = left.enter_context(pyarrow.parquet.ParquetFile(file))
+        except (OSError, pyarrow.ArrowException) as error:
+            name = printable(path)
+            raise InceptiveError(f"{name}: cannot be read as Parquet ({_line(error)})") from None
+        yield opened
+
+
+def _seekable(path: str) -> Any:
     if not is_uri(path):
         return open(path, "rb")
     system, inner = _system(path)
