@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from pathlib import Path
 
@@ -446,45 +447,59 @@ def free_port():
         return one.getsockname()[1]
 
 
+def answers(port):
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def cluster():
+    """The address of two nodes of one CPU each, on this machine."""
+    port = free_port()
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1",
+             "--object-store-memory", "100000000", "--disable-usage-stats"]  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        nodes = []
+        try:
+            for words in (
+                ["--head", "--port", port, "--include-dashboard", "false", "--temp-dir", folder],
+                ["--address", f"127.0.0.1:{port}"],
+            ):
+                nodes.append(
+                    subprocess.Popen([*start, *map(str, words)], stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+                )  # fmt: skip
+                wait_for(lambda: answers(port))
+                time.sleep(8)
+            yield f"127.0.0.1:{port}"
+        finally:
+            for node in reversed(nodes):
+                node.terminate()
+                node.wait(timeout=60)
+
+
 @pytest.mark.slow
 def test_a_cluster_of_two_nodes_scores_the_same(
-    trained, many, predicted, tmp_path, record_property
+    cluster, trained, many, predicted, tmp_path, record_property
 ):
-    port = free_port()
-    address = f"127.0.0.1:{port}"
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1",
-           "--object-store-memory", "100000000"]  # fmt: skip
-    env = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
-    head = ["--head", "--node-ip-address", "127.0.0.1", "--port", str(port),
-            "--include-dashboard", "false", "--temp-dir", str(tmp_path / "r")]  # fmt: skip
-    nodes = [subprocess.Popen([*ray, *head], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
-                              env=env)]  # fmt: skip
-    try:
-        time.sleep(12)
-        nodes.append(
-            subprocess.Popen([*ray, "--address", address], stdout=subprocess.DEVNULL,
-                             stderr=subprocess.STDOUT, env=env)
-        )  # fmt: skip
-        time.sleep(12)
-        out = tmp_path / "answers"
-        asked = (trained[0], many, "--out", out, "--part", 50, "--address", address)
-        status, err = scored(*asked, "--threads", 1)
-        assert status == 0, err
-        same_as_predicted(out, predicted)
-        status, err = scored(trained[0], many, "--out", tmp_path / "b", "--address", address,
-                             "--threads", 64)  # fmt: skip
-        assert status == 1 and "no machine has so many CPUs" in err
-    finally:
-        for node in reversed(nodes):
-            node.terminate()
-        for node in nodes:
-            node.wait(timeout=60)
-    status, err = scored(trained[0], many, "--out", tmp_path / "c", "--address", address)
-    assert status == 1 and "Ray does not start" in err.splitlines()[-1], err
+    out = tmp_path / "answers"
+    asked = (trained[0], many, "--out", out, "--part", 50, "--address", cluster)
+    status, err = scored(*asked, "--threads", 64)
+    assert status == 1 and "no machine has so many CPUs" in err
+    status, err = scored(*asked, "--threads", 1)
+    assert status == 0, err
+    same_as_predicted(out, predicted)
+    assert json.loads((out / "_summary.json").read_text())["last_run"]["workers"] == 2
     kept(
         record_property, what="score: two Ray nodes on one machine", tried=1, survived=1,
         lost="nothing", note="the answers of predict",
     )  # fmt: skip
+
+
+def test_an_address_where_no_ray_is_is_told_at_once(trained, many, tmp_path):
+    address = f"127.0.0.1:{free_port()}"
+    done = command("score", trained[0], many, "--out", tmp_path / "x", "--address", address)
+    assert done.returncode == 1 and f"--address {address}: no Ray answers there" in done.stderr
 
 
 def test_the_same_bits_however_the_batches_were_decoded(many):

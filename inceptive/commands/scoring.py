@@ -55,10 +55,10 @@ def score(request: Request) -> None:
             say(f"{printable(folder)}: all is scored already; {told(summary)}")
             return
         try:
-            seconds, images = scored(request, plan, missing) if missing else (0.0, 0)
+            run = scored(request, plan, missing) if missing else {}
         except KeyboardInterrupt:
             raise KeyboardInterrupt("stopped; the same command goes on") from None
-        summary = summed(request, plan, seconds, images)
+        summary = summed(request, plan, run)
         parts.write_summary(folder, summary)
     say(told(summary))
 
@@ -89,8 +89,8 @@ def refuse_foreign(folder: str) -> None:
             )
 
 
-def scored(request: Request, plan: Plan, missing: list[int]) -> tuple[float, int]:
-    """Score the parts that are missing: seconds from the first worker's start on, and images."""
+def scored(request: Request, plan: Plan, missing: list[int]) -> dict[str, Any]:
+    """Score the parts that are missing, and tell how fast, the start of the workers included."""
     threads = request.threads or min(THREADS, cores())
     job = Job(request.model, storage.local(request.out), os.getcwd(), plan, threads)
     ready = plan.parts - len(missing)
@@ -109,21 +109,24 @@ def scored(request: Request, plan: Plan, missing: list[int]) -> tuple[float, int
                     f"{done + ready}/{plan.parts} parts  {images / (now - started):.0f} images/s  "
                     f"{duration(now - started)} gone, {duration(left)} left"
                 )
-        return time.monotonic() - started, images
+        seconds = time.monotonic() - started
+    return {
+        "images": images,
+        "seconds": seconds,
+        "images_per_second": images / seconds,
+        "workers": workers,
+        "threads": threads,
+    }
 
 
-def summed(request: Request, plan: Plan, seconds: float, images: int) -> dict[str, Any]:
+def summed(request: Request, plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     """What `_summary.json` tells, counted from the parts that are there."""
     written = parts.read(storage.local(request.out), range(plan.parts))
     return {
         "images": sum(one.images for one in written),
         "errors": sum(one.errors for one in written),
         "parts": plan.parts,
-        "last_run": {
-            "images": images,
-            "seconds": seconds,
-            "images_per_second": images / seconds if seconds else None,
-        },
+        "last_run": run,
         "model": request.model,
         "engine": plan.engine,
         "input": request.input,
@@ -138,6 +141,6 @@ def summed(request: Request, plan: Plan, seconds: float, images: int) -> dict[st
 
 def told(summary: dict[str, Any]) -> str:
     run = summary["last_run"]
-    speed = f", {run['images_per_second']:.0f} images/s" if run["images_per_second"] else ""
+    speed = f", {run['images_per_second']:.0f} images/s" if run else ""
     bad = f", {summary['errors']} of them cannot be read" if summary["errors"] else ""
     return f"{summary['images']} images in {summary['parts']} parts{bad}{speed}"

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import warnings
@@ -78,6 +79,8 @@ class Pool:
         self._left = contextlib.ExitStack()
 
     def __enter__(self) -> "Pool":
+        if self.address:
+            _reached(self.address)
         with contextlib.ExitStack() as left:
             left.enter_context(_quiet())
             own: dict[str, Any] = {}
@@ -154,6 +157,17 @@ class Pool:
         """The share of a GPU that each worker gets; 0 where there is none."""
         gpus = int(self.ray.cluster_resources().get("GPU", 0))
         return 1 / -(-workers // gpus) if gpus else 0
+
+
+def _reached(address: str) -> None:
+    """Raises InceptiveError unless something listens at HOST:PORT; Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            reason = error.strerror or error
+            raise InceptiveError(f"--address {address}: no Ray answers there ({reason})") from None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from inceptive.prediction import Engine, answered
 from inceptive.scale import parts, plan, reading, storage
 from inceptive.scale.plan import Plan
 
-READERS = 16
+READERS = 64
 """Threads at least where images come one by one from an object store: they wait more than they work."""
 
 
