@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test slow check lint tables peers bench screenshots docs clean
+.PHONY: demo test slow check lint tables peers bench scale screenshots docs clean
 
 # Train on real photographs, evaluate on held-out ones, classify one of them.
 demo: $(VENV)/installed
@@ -43,6 +43,11 @@ peers: $(VENV)/tested
 bench: $(VENV)/benched
 	$(BIN)/inceptive bench --out build/bench.json
 	$(BIN)/python tools/performance.py build/bench.json
+
+# The part "On paper" of docs/scale.md: what an image costs here, and a simulation of larger machines.
+scale: $(VENV)/benched
+	$(PIP) -e '.[bench,scale]'
+	$(BIN)/python tools/scale.py
 
 # docs/page/*.jpg: the page and the report of models trained for it, in Debian's Chromium.
 screenshots: $(VENV)/tested

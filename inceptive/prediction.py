@@ -5,12 +5,13 @@ Decoding and inference overlap: threads decode ahead while the engine works on w
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -66,6 +67,18 @@ def class_number(asked: str, labels: Sequence[str], count: int, what: str = "lab
     raise InceptiveError(f"{what} {asked}: is none of the classes 0 to {count - 1}{names}")
 
 
+def header(top: int) -> list[str]:
+    """The columns of a table of answers, the best `top` of each image: see `row`."""
+    more = [name for k in range(2, top + 1) for name in (f"label_{k}", f"prob_{k}")]
+    return ["image", "label", "prob", *more, "error"]
+
+
+def row(one: Prediction, top: int) -> list[Any]:
+    """What stands under `header` for one image; None where there is nothing."""
+    answers: list[Any] = [value for answer in one.top for value in answer]
+    return [one.image, *answers, *[None] * (2 * top - len(answers)), one.error or None]
+
+
 Decoded = tuple[str, np.ndarray | str]
 """The name of an image, and its square (C, S, S) of uint8; or why there is none."""
 
@@ -87,17 +100,34 @@ def predictions(
         except InceptiveError as error:
             return name, str(error)
 
-    numbered = enumerate(images)
+    numbered = (partial(decoded, number, image) for number, image in enumerate(images))
+    yield from answered(engine, numbered, top, batch_size)
+
+
+def answered(
+    engine: Engine,
+    images: Iterable[Callable[[], Decoded]],
+    top: int,
+    batch_size: int,
+    threads: int | None = None,
+    full: bool = False,
+) -> Iterator[Prediction]:
+    """One Prediction for each of `images`, in order; `threads` (None: one a core) call them ahead.
+
+    With `full` every batch but the last is of `batch_size` images, whenever they were decoded: what
+    is computed then depends on nothing but the images and their order.
+    """
+    coming = iter(images)
     waiting: deque[Future[Decoded]] = deque()
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(threads or os.cpu_count())
     try:
         while True:
-            for number, image in islice(numbered, 2 * batch_size - len(waiting)):
-                waiting.append(pool.submit(decoded, number, image))
+            for image in islice(coming, 2 * batch_size - len(waiting)):
+                waiting.append(pool.submit(image))
             if not waiting:
                 return
             waiting[0].result()  # an idle engine waits for one image, not for a batch of them
-            count = _batch(waiting, batch_size)
+            count = min(len(waiting), batch_size) if full else _batch(waiting, batch_size)
             yield from _answers(engine, [waiting.popleft().result() for _ in range(count)], top)
     finally:
         pool.shutdown(cancel_futures=True)

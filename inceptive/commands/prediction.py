@@ -1,10 +1,8 @@
 """What `inceptive predict` does. torch is loaded only if it is the engine."""
 
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from inceptive.commands import output
 from inceptive.commands.display import say
@@ -14,7 +12,8 @@ from inceptive.errors import InceptiveError
 from inceptive.export.engines import open_engine
 from inceptive.files import whole, write_text, write_whole
 from inceptive.images import printable
-from inceptive.prediction import Prediction, predictions
+from inceptive.prediction import Prediction, header, predictions, row
+from inceptive.scale.answers import as_parquet
 
 
 @dataclass(frozen=True)
@@ -108,19 +107,6 @@ def _table(found: list[Prediction], top: int) -> str:
     return output.columns(header, rows, left=top + 1)
 
 
-def _header(top: int) -> list[str]:
-    more = [name for k in range(2, top + 1) for name in (f"label_{k}", f"prob_{k}")]
-    return ["image", "label", "prob", *more, "error"]
-
-
-def _rows(found: list[Prediction], top: int) -> list[list[Any]]:
-    rows = []
-    for one in found:
-        answers: list[Any] = [value for answer in one.top for value in answer]
-        rows.append([one.image, *answers, *[None] * (2 * top - len(answers)), one.error or None])
-    return rows
-
-
 def write_csv(found: Iterable[Prediction], top: int, out: Path | None) -> None:
     """Row by row; a file appears when its last row is written."""
     lines = _csv_lines(found, top)
@@ -134,10 +120,9 @@ def write_csv(found: Iterable[Prediction], top: int, out: Path | None) -> None:
 
 
 def _csv_lines(found: Iterable[Prediction], top: int) -> Iterator[str]:
-    yield output.as_csv(_header(top), [])
+    yield output.as_csv(header(top), [])
     for one in found:
-        [row] = _rows([one], top)
-        cells = [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row]
+        cells = [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row(one, top)]
         yield output.as_csv(cells, [])
 
 
@@ -156,28 +141,7 @@ def _json(found: list[Prediction], top: int) -> str:
 
 def write_parquet(found: list[Prediction], top: int, out: Path) -> None:
     """One row an image, the columns of the CSV."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise InceptiveError("parquet needs pyarrow: pip install 'inceptive[scale]'") from None
-    kinds = {"image": pyarrow.string(), "error": pyarrow.string()}
-    schema = pyarrow.schema(
-        [
-            (
-                name,
-                kinds.get(
-                    name, pyarrow.string() if name.startswith("label") else pyarrow.float64()
-                ),
-            )
-            for name in _header(top)
-        ]
-    )
-    columns = list(zip(*_rows(found, top), strict=True)) or [()] * len(schema)
-    table = pyarrow.table([list(column) for column in columns], schema=schema)
-    content = io.BytesIO()
-    pyarrow.parquet.write_table(table, content)
-    write_whole(out, content.getbuffer())
+    write_whole(out, as_parquet(found, top))
 
 
 FORMATS = {"table": _table, "json": _json}

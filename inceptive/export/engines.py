@@ -41,12 +41,15 @@ class Exported:
     run: Callable[[np.ndarray], np.ndarray]
 
     @classmethod
-    def open(cls, path: Path) -> "Exported":
-        """Raises InceptiveError, naming the file, if it is none of ours, damaged or cannot be run."""
+    def open(cls, path: Path, threads: int = 0) -> "Exported":
+        """Ready to run on `threads` of the CPU (0: as many as the engine takes).
+
+        Raises InceptiveError, naming the file, if it is none of ours, damaged or cannot be run.
+        """
         if not path.is_file():
             raise InceptiveError(f"{path}: there is no such file")
         kind = engine_of(path)
-        told, run = OPENED[kind](path)
+        told, run = OPENED[kind](path, threads)
         about = About.from_json(told, str(path))
         return cls(path, f"{kind}:{about.precision}", about, run)
 
@@ -135,7 +138,11 @@ def engine_of(path: Path) -> str:
 
 
 def open_engine(
-    model: str | Path, name: str = "auto", note: Note = _silent, early_exit: bool = False
+    model: str | Path,
+    name: str = "auto",
+    note: Note = _silent,
+    early_exit: bool = False,
+    threads: int = 0,
 ) -> Engine:
     """What answers for `model`: a model folder, an exported file, or a published name.
 
@@ -143,9 +150,10 @@ def open_engine(
     "openvino:int8", whether it passed or not), or auto: the fastest export of the folder that
     passed its check and was made from the weights that lie there, else torch. note is told what is
     left out and why. With early_exit its heads answer where they are sure, as the model folder says:
-    torch and openvino can. Raises InceptiveError if there is no such engine or file, or it cannot run.
+    torch and openvino can. It runs on `threads` of the CPU (0: as many as it takes). Raises
+    InceptiveError if there is no such engine or file, or it cannot run.
     """
-    whole = _whole(model, name, note, early_exit)
+    whole = _whole(model, name, note, early_exit, threads)
     return staged(whole, str(model)) if early_exit else whole
 
 
@@ -161,7 +169,7 @@ def staged(whole: Whole, model: str) -> Staged:
     return Staged(whole, policy, stages)
 
 
-def _whole(model: str | Path, name: str, note: Note, early_exit: bool) -> Whole:
+def _whole(model: str | Path, name: str, note: Note, early_exit: bool, threads: int) -> Whole:
     kind, _, precision = name.partition(":")
     if kind not in KINDS or (precision and (kind not in ENGINES or precision not in PRECISIONS)):
         raise InceptiveError(
@@ -170,11 +178,11 @@ def _whole(model: str | Path, name: str, note: Note, early_exit: bool) -> Whole:
         )
     folder = Path(model).expanduser()
     if is_exported(folder):
-        return _file(folder, kind, precision)
+        return _file(folder, kind, precision, threads)
     if kind == "torch":
-        return _in_torch(model)
+        return _in_torch(model, threads)
     if precision:
-        return Exported.open(_named(folder, kind, precision, note))
+        return Exported.open(_named(folder, kind, precision, note), threads)
     if kind in ENGINES:
         found = [one for one in records.usable(folder, note) if one.engine == kind]
         if not found:
@@ -182,15 +190,15 @@ def _whole(model: str | Path, name: str, note: Note, early_exit: bool) -> Whole:
                 f"{folder}: has no export for {kind} that passed its check; "
                 f"`inceptive export {folder} --to {kind}` makes one"
             )
-        return Exported.open(folder / found[0].file)
-    return _fastest(folder, note, early_exit) or _in_torch(model)
+        return Exported.open(folder / found[0].file, threads)
+    return _fastest(folder, note, early_exit, threads) or _in_torch(model, threads)
 
 
-def _file(path: Path, kind: str, precision: str) -> Exported:
+def _file(path: Path, kind: str, precision: str, threads: int) -> Exported:
     own = engine_of(path)
     if kind not in ("auto", own):
         raise InceptiveError(f"{path}: is run by the engine {own}, not {kind}")
-    found = Exported.open(path)
+    found = Exported.open(path, threads)
     if precision and precision != found.about.precision:
         raise InceptiveError(f"{path}: is {found.about.precision}, not {precision}")
     return found
@@ -209,7 +217,7 @@ def _named(folder: Path, kind: str, precision: str, note: Note) -> Path:
     return path
 
 
-def _fastest(folder: Path, note: Note, early_exit: bool) -> Exported | None:
+def _fastest(folder: Path, note: Note, early_exit: bool, threads: int) -> Exported | None:
     """The fastest export that can be used; those that cannot be opened here are left out, and with
     early_exit those without heads."""
     try:
@@ -219,7 +227,7 @@ def _fastest(folder: Path, note: Note, early_exit: bool) -> Exported | None:
         return None
     for record in found:
         try:
-            found_one = Exported.open(folder / record.file)
+            found_one = Exported.open(folder / record.file, threads)
             if found_one.early_exit or not early_exit:
                 return found_one
         except InceptiveError as error:
@@ -231,9 +239,11 @@ def file_name(kind: str, precision: str) -> str:
     return f"model.{precision}{ENGINES[kind]}"
 
 
-def _in_torch(model: str | Path) -> Whole:
+def _in_torch(model: str | Path, threads: int) -> Whole:
     import torch
 
     from inceptive.classifier import Classifier
 
+    if threads:
+        torch.set_num_threads(threads)
     return Classifier.load(model).to("cuda" if torch.cuda.is_available() else "cpu")

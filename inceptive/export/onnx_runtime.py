@@ -34,13 +34,14 @@ def package() -> Any:
     return onnxruntime
 
 
-def opened(file: Path | bytes) -> tuple[str | None, Run]:
-    """What a file, on disk or in memory, says of itself (JSON; None: nothing), and what runs it.
+def opened(file: Path | bytes, threads: int = 0) -> tuple[str | None, Run]:
+    """What a file, on disk or in memory, says of itself (JSON; None: nothing), and what runs it on
+    `threads` (0: as many as ONNX Runtime takes).
 
     The latter takes images (N, C, S, S) of uint8 to logits (N, K) of float32, from any thread. Raises
     InceptiveError as `session` does.
     """
-    running = session(file)
+    running = session(file, threads)
 
     def run(images: np.ndarray) -> np.ndarray:
         [logits] = running.run([OUTPUT], {INPUT: images})
@@ -49,14 +50,15 @@ def opened(file: Path | bytes) -> tuple[str | None, Run]:
     return running.get_modelmeta().custom_metadata_map.get(KEY), run
 
 
-def session(file: Path | bytes) -> Any:
-    """onnxruntime.InferenceSession on the CPU.
+def session(file: Path | bytes, threads: int = 0) -> Any:
+    """onnxruntime.InferenceSession on the CPU, on `threads` of it (0: as many as it takes).
 
     Raises InceptiveError without ONNX Runtime, or for a file that it does not take.
     """
     runtime = package()
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors: its warnings are about its own optimisations
+    options.intra_op_num_threads = threads
     try:
         return runtime.InferenceSession(
             file if isinstance(file, bytes) else str(file),

@@ -61,8 +61,8 @@ def files(model: Any, about: About) -> tuple[bytes, bytes]:
         raise InceptiveError(f"OpenVINO cannot write its files ({_line(error)})") from None
 
 
-def opened(path: Path) -> tuple[str | None, Run]:
-    """What the file says of itself (JSON; None: nothing), and what runs it.
+def opened(path: Path, threads: int = 0) -> tuple[str | None, Run]:
+    """What the file says of itself (JSON; None: nothing), and what runs it on `threads` (0: all).
 
     The latter takes images (N, C, S, S) of uint8 to logits (N, K) of float32, from any thread; heads
     that the file holds are not run. Raises InceptiveError without OpenVINO, or for a file that it
@@ -70,7 +70,7 @@ def opened(path: Path) -> tuple[str | None, Run]:
     """
     model = _read(path)
     told = _told(model)
-    compute = _compiled(path, model, _hint(told, path), "", [OUTPUT])
+    compute = _compiled(path, model, _hint(told, path), "", [OUTPUT], threads)
 
     def run(images: np.ndarray) -> np.ndarray:
         return compute(images)[0]
@@ -116,7 +116,7 @@ def _told(model: Any) -> str | None:
 
 
 def _compiled(
-    path: Path, model: Any, hint: str, start: str, ends: list[str]
+    path: Path, model: Any, hint: str, start: str, ends: list[str], threads: int = 0
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
     """What computes the outputs `ends` of the file, from its input or from the output `start` on.
 
@@ -135,9 +135,10 @@ def _compiled(
             given = [maps]
         wanted = [model.output(name).get_node() for name in dict.fromkeys(ends)]
         part = openvino.Model(wanted, given, "part")
-        compiled = openvino.Core().compile_model(
-            part, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-        )
+        wishes = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            wishes["INFERENCE_NUM_THREADS"] = str(threads)
+        compiled = openvino.Core().compile_model(part, "CPU", wishes)
         request = compiled.create_infer_request()
     except RuntimeError as error:
         raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None

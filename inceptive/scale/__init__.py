@@ -1,0 +1,1 @@
+"""Millions of images: divided into parts, scored on Ray, each part written once."""

@@ -1,0 +1,27 @@
+"""Answers as a Parquet file: one row an image."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from inceptive.prediction import Prediction, header, row
+from inceptive.scale import arrow
+
+
+def as_parquet(
+    found: Sequence[Prediction], top: int, told: dict[str, str] | None = None
+) -> memoryview:
+    """The file: the columns of `prediction.header`; `told` stands in its metadata.
+
+    Probabilities are float64, the rest is text; nothing is null but what is not there.
+    """
+    pyarrow = arrow.package()
+    schema = pyarrow.schema([(name, _kind(name)) for name in header(top)], metadata=told)
+    columns: list[Any] = list(zip(*(row(one, top) for one in found), strict=True))
+    table = pyarrow.table([list(one) for one in columns or [()] * len(schema)], schema=schema)
+    content = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(table, content)
+    return memoryview(content.getvalue())
+
+
+def _kind(name: str) -> Any:
+    return arrow.package().float64() if name.startswith("prob") else arrow.package().string()

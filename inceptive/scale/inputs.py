@@ -1,0 +1,143 @@
+"""What there is to score: images, tar shards or Parquet files, named by path, glob or URI."""
+
+import fnmatch
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from inceptive.data.listing import list_images
+from inceptive.errors import InceptiveError
+from inceptive.images import SUFFIXES, printable
+from inceptive.scale import arrow, storage
+from inceptive.scale.storage import Found
+
+Kind = Literal["images", "tar", "parquet"]
+PATHS, BYTES = ("path", "image"), ("image", "bytes")
+"""Columns of a Parquet file that name images, and that hold them."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one worker reads in one go: an image, a whole tar, or `count` rows of a Parquet file."""
+
+    path: str
+    first: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Input:
+    """kind of the files; fingerprint: of their names, sizes and times of change."""
+
+    kind: Kind
+    files: tuple[str, ...]
+    fingerprint: str
+
+
+def find(given: str) -> Input:
+    """The files that `given` names, of one kind, in order.
+
+    given is a file, a folder, or a glob, as a path or a URI. Raises InceptiveError if there is
+    nothing to score, or files of several kinds.
+    """
+    path = storage.local(given)
+    found, chosen = _remote(path) if storage.is_uri(path) else _local(path)
+    kinds: dict[Kind, list[Found]] = {}
+    for one in found:
+        kind = _kind(one.path) or ("images" if chosen else None)  # one chosen by name is tried
+        if kind:
+            kinds.setdefault(kind, []).append(one)
+    if not kinds:
+        raise InceptiveError(f"{printable(given)}: holds no images, tar shards or Parquet files")
+    if len(kinds) > 1:
+        raise InceptiveError(
+            f"{printable(given)}: holds files of several kinds ({', '.join(sorted(kinds))}); "
+            "name those of one kind with a glob in quotes"
+        )
+    [(kind, kept)] = kinds.items()
+    seen = hashlib.sha256()
+    for one in kept:
+        seen.update(f"{one.size} {one.changed} ".encode() + os.fsencode(one.path) + b"\0")
+    return Input(kind, tuple(one.path for one in kept), seen.hexdigest())
+
+
+def parts(found: Input, size: int) -> Iterator[list[Piece]]:
+    """The input in parts, in order: `size` images or rows each, or one tar. See `Piece`.
+
+    Raises InceptiveError for a Parquet file that is damaged or has no column of images.
+    """
+    if found.kind == "tar":
+        yield from ([Piece(path)] for path in found.files)
+    elif found.kind == "images":
+        for k in range(0, len(found.files), size):
+            yield [Piece(path) for path in found.files[k : k + size]]
+    else:
+        for path in found.files:
+            with storage.parquet(path) as file:
+                columns(file, path)
+                rows = file.metadata.num_rows
+            for first in range(0, rows, size):
+                yield [Piece(path, first, min(size, rows - first))]
+
+
+def columns(file: Any, path: str) -> tuple[str | None, str | None]:
+    """The columns of a Parquet file that hold bytes and names of images, one of them None at most.
+
+    A column `image` of a struct with `bytes`, as Hugging Face writes it, is told as image.bytes.
+    Raises InceptiveError if there is neither.
+    """
+    types = arrow.package().types
+    schema = file.schema_arrow
+    held = {name: schema.field(name).type for name in schema.names}
+    binary = (types.is_binary, types.is_large_binary)
+    text = (types.is_string, types.is_large_string)
+    for name in BYTES:
+        kind = held.get(name)
+        if kind is not None and types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            inner = f"{name}.path" if kind.get_field_index("path") >= 0 else None
+            return f"{name}.bytes", inner
+    holds = next(
+        (name for name in BYTES if name in held and any(t(held[name]) for t in binary)), None
+    )
+    names = next(
+        (name for name in PATHS if name in held and any(t(held[name]) for t in text)), None
+    )
+    if holds is None and names is None:
+        raise InceptiveError(
+            f"{printable(path)}: has no column `path` or `image` of paths, nor `image` or `bytes` "
+            f"of bytes; it has {', '.join(map(printable, schema.names[:8]))}"
+        )
+    return holds, names
+
+
+def _kind(path: str) -> Kind | None:
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix in SUFFIXES:
+        return "images"
+    return {".tar": "tar", ".parquet": "parquet"}.get(suffix)  # type: ignore[return-value]
+
+
+def _local(path: str) -> tuple[Iterable[Found], bool]:
+    """The files, and whether they were chosen by name."""
+    if os.path.isdir(path):
+        images, others, _ = list_images(Path(path))
+        return map(storage.stat, sorted([*images, *others])), False
+    if os.path.exists(path):
+        return [storage.stat(path)], True
+    files = sorted(one for one in glob.glob(path, recursive=True) if os.path.isfile(one))
+    if not files:
+        raise InceptiveError(f"{printable(path)}: there is no such file or folder")
+    return map(storage.stat, files), True
+
+
+def _remote(uri: str) -> tuple[Iterable[Found], bool]:
+    if glob.has_magic(uri):
+        base = re.split(r"[*?\[]", uri)[0].rpartition("/")[0]
+        return (one for one in storage.listing(base) if fnmatch.fnmatchcase(one.path, uri)), True
+    one = storage.stat(uri)
+    return ([one], True) if one.size >= 0 else (storage.listing(uri), False)

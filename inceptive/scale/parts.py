@@ -1,0 +1,106 @@
+"""The answers of a scoring: a folder of Parquet files, one for each part of the plan."""
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from inceptive.errors import InceptiveError
+from inceptive.files import as_json
+from inceptive.images import printable
+from inceptive.prediction import Prediction
+from inceptive.scale import storage
+from inceptive.scale.answers import as_parquet
+from inceptive.scale.plan import KEY
+
+SUMMARY = "_summary.json"
+NAME = re.compile(r"part-(\d{6,})\.parquet")
+
+
+@dataclass(frozen=True)
+class Written:
+    """One part that is there: rows, how many of them tell why there is no answer, seconds it took."""
+
+    part: int
+    images: int
+    errors: int
+    seconds: float
+
+
+def path(folder: str, part: int) -> str:
+    return storage.beside(folder, f"part-{part:06}.parquet")
+
+
+def write(folder: str, part: int, found: Sequence[Prediction], top: int, seconds: float) -> Written:
+    """Write the answers of a part, whole or not at all. Raises InceptiveError if it cannot."""
+    done = Written(part, len(found), sum(bool(one.error) for one in found), seconds)
+    told = {KEY.decode(): json.dumps(asdict(done))}
+    storage.write(path(folder, part), as_parquet(found, top, told))
+    return done
+
+
+def there(folder: str) -> set[int]:
+    """The numbers of the parts that are written."""
+    return {int(found[1]) for name in storage.names(folder) if (found := NAME.fullmatch(name))}
+
+
+def read(folder: str, numbers: Iterable[int]) -> list[Written]:
+    """What the parts tell of themselves. Raises InceptiveError for one that is damaged or not there."""
+
+    def told(part: int) -> Written:
+        file = path(folder, part)
+        try:
+            with storage.parquet(file) as opened:
+                found = Written(**json.loads(opened.metadata.metadata[KEY]))
+                if (found.part, found.images) == (part, opened.metadata.num_rows):
+                    return found
+        except (InceptiveError, KeyError, TypeError, ValueError):
+            pass
+        raise InceptiveError(f"{printable(file)}: is damaged; remove it and run again")
+
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(told, numbers))
+
+
+def write_summary(folder: str, values: dict[str, Any]) -> None:
+    storage.write(storage.beside(folder, SUMMARY), (as_json(values) + "\n").encode())
+
+
+def read_summary(folder: str) -> dict[str, Any] | None:
+    """What the last run that ended told; None if none did."""
+    if SUMMARY not in storage.names(folder):
+        return None
+    with storage.stream(storage.beside(folder, SUMMARY)) as file:
+        found: dict[str, Any] = json.loads(file.read())
+        return found
+
+
+@contextlib.contextmanager
+def alone(folder: str) -> Iterator[None]:
+    """The block has `folder` for itself; what a killed run had begun to write there is removed.
+
+    On this machine's disks, that is: nothing guards a folder of an object store. Raises
+    InceptiveError if another run has it, or it cannot be written to.
+    """
+    if storage.is_uri(folder):
+        yield
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, ".lock"), "wb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InceptiveError(f"{printable(folder)}: another run writes there now") from None
+            for left in glob.glob(os.path.join(glob.escape(folder), ".*.part")):
+                os.unlink(left)
+            yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InceptiveError(f"{printable(folder)}: cannot be written ({reason})") from None

@@ -1,0 +1,94 @@
+"""The plan of a scoring: what is scored by what, in which parts. Written before the first answer.
+
+`_plan.parquet` has one row group for each part, so a worker reads only its own; what begins with an
+underscore is none of the answers to those who read the folder as one table.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from inceptive.errors import InceptiveError
+from inceptive.images import printable
+from inceptive.scale import arrow, storage
+from inceptive.scale.inputs import Input, Piece
+from inceptive.scale.inputs import parts as divided
+
+FILE = "_plan.parquet"
+KEY = b"inceptive"
+WORDS = {
+    "input": "of another input, or a file of it has changed",
+    "model": "of another model, or its files have changed",
+    "engine": "with --engine {}",
+    "top": "with --top {}",
+    "batch_size": "with --batch-size {}",
+    "part": "with --part {}",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides the answers. input and model are fingerprints; part: images in a part, at most."""
+
+    input: str
+    model: str
+    engine: str
+    top: int
+    batch_size: int
+    part: int
+    kind: str
+    parts: int = 0
+
+    @classmethod
+    def read(cls, folder: str) -> "Plan | None":
+        """The plan in `folder`; None if there is none. InceptiveError if it is damaged."""
+        if FILE not in storage.names(folder):
+            return None
+        try:
+            with storage.parquet(storage.beside(folder, FILE)) as file:
+                told = json.loads(file.metadata.metadata[KEY])
+            return cls(**{one.name: told[one.name] for one in fields(cls)})
+        except (InceptiveError, TypeError, KeyError, ValueError):
+            path = printable(storage.beside(folder, FILE))
+            raise InceptiveError(f"{path}: is damaged; remove the folder") from None
+
+    def write(self, folder: str, found: Input) -> "Plan":
+        """Write the plan with the parts of `found` into `folder`, whole or not at all; with `parts`."""
+        pyarrow = arrow.package()
+        columns = [
+            ("path", pyarrow.binary()),
+            ("first", pyarrow.int64()),
+            ("count", pyarrow.int64()),
+        ]
+        schema = pyarrow.schema(columns)
+        content, parts = pyarrow.BufferOutputStream(), 0
+        with pyarrow.parquet.ParquetWriter(content, schema) as writer:
+            for parts, pieces in enumerate(divided(found, self.part), 1):  # noqa: B007
+                rows = {
+                    "path": [os.fsencode(one.path) for one in pieces],
+                    "first": [one.first for one in pieces],
+                    "count": [one.count for one in pieces],
+                }
+                writer.write_table(pyarrow.table(rows, schema=schema), row_group_size=len(pieces))
+            made = Plan(**asdict(self) | {"parts": parts})
+            writer.add_key_value_metadata({KEY.decode(): json.dumps(asdict(made))})
+        storage.write(storage.beside(folder, FILE), memoryview(content.getvalue()))
+        return made
+
+    def goes_on(self, before: "Plan", folder: str) -> None:
+        """Raises InceptiveError, saying what differs, unless `before` in `folder` is this plan."""
+        for name, words in WORDS.items():
+            old = getattr(before, name)
+            if getattr(self, name) != old:
+                raise InceptiveError(
+                    f"{printable(folder)}: was begun {words.format(old)}; "
+                    "ask for the same, or name another folder"
+                )
+
+
+def pieces(folder: str, part: int) -> list[Piece]:
+    """What part number `part` of the plan in `folder` consists of."""
+    with storage.parquet(storage.beside(folder, FILE)) as file:
+        rows: list[dict[str, Any]] = file.read_row_group(part).to_pylist()
+    return [Piece(os.fsdecode(row["path"]), row["first"], row["count"]) for row in rows]

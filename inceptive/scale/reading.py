@@ -1,0 +1,111 @@
+"""The images of a part, one after the other: each a call that gives its name and its square."""
+
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+
+from inceptive.errors import InceptiveError
+from inceptive.images import SUFFIXES, Preprocessing, printable
+from inceptive.prediction import Decoded
+from inceptive.scale import arrow, inputs, storage
+from inceptive.scale.inputs import Piece
+
+Load = Callable[[], Decoded]
+READ = 64
+"""Rows of a Parquet file in memory at once."""
+
+
+def images(kind: str, pieces: Iterable[Piece], preprocessing: Preprocessing) -> Iterator[Load]:
+    """What loads each image of `pieces`, files of `kind`, as `preprocessing` says.
+
+    A call that cannot give a square gives the reason; so does one more call for a file that ends
+    before it should.
+    """
+    of = {"images": _file, "tar": _tar, "parquet": _parquet}[kind]
+    for piece in pieces:
+        yield from of(piece, preprocessing)
+
+
+def _file(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
+    yield partial(_loaded, piece.path, None, preprocessing)
+
+
+def _loaded(path: str, content: bytes | None, preprocessing: Preprocessing) -> Decoded:
+    """The image at `path`, or `content`, which is called so."""
+    name = printable(path)
+    try:
+        if content is None and storage.is_uri(path):
+            content = storage.read(path)
+        return name, preprocessing.load(path if content is None else content)
+    except InceptiveError as error:
+        why = str(error)
+        return name, why if content is None else why.replace("the image", name, 1)
+
+
+def _tar(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
+    """The members that are named as images, called TAR/MEMBER; the tar is read once, in order."""
+    try:
+        with storage.stream(piece.path) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+            for member in tar:
+                if not member.isfile() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
+                    continue
+                held = tar.extractfile(member)
+                assert held is not None
+                yield partial(_loaded, f"{piece.path}/{member.name}", held.read(), preprocessing)
+    except (OSError, tarfile.TarError, InceptiveError) as error:
+        yield partial(_refused, piece.path, error)
+
+
+def _parquet(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
+    """Rows `first` to `first + count`, called by their path, else FILE/ROW."""
+    pyarrow = arrow.package()
+    done = 0
+    try:
+        with storage.parquet(piece.path) as file:
+            for row, content, path in _rows(file, piece):
+                name = path or f"{piece.path}/{row}"
+                yield partial(_loaded, name, content, preprocessing)
+                done += 1
+    except (OSError, pyarrow.ArrowException, InceptiveError) as error:
+        for row in range(piece.first + done, piece.first + piece.count):
+            yield partial(_refused, f"{piece.path}/{row}", error)
+
+
+def _rows(file: Any, piece: Piece) -> Iterator[tuple[int, bytes | None, str | None]]:
+    """(row, bytes or None, name or None) of each row of the piece; its row groups alone are read."""
+    columns = inputs.columns(file, piece.path)
+    end = piece.first + piece.count
+    groups: list[int] = []
+    row = start = 0  # the first row that is read, and of the group at hand
+    for group in range(file.metadata.num_row_groups):
+        stop = start + file.metadata.row_group(group).num_rows
+        if start < end and stop > piece.first:
+            row = row if groups else start
+            groups.append(group)
+        start = stop
+    wanted = [name for name in columns if name]
+    for batch in file.iter_batches(READ, row_groups=groups, columns=wanted):
+        first = max(piece.first - row, 0)
+        kept = batch.slice(first, max(min(end - row, len(batch)) - first, 0))
+        for number, one in enumerate(kept.to_pylist(), row + first):
+            content, path = (_value(one, name) for name in columns)
+            yield number, (content or b"") if columns[0] else None, path
+        row += len(batch)
+
+
+def _value(row: dict[str, Any], name: str | None) -> Any:
+    """The value of a column, or of a field of a struct: image.bytes."""
+    if name is None:
+        return None
+    value: Any = row
+    for step in name.split(".") if name not in row else [name]:
+        value = value and value.get(step)
+    return value
+
+
+def _refused(path: str, error: Exception) -> Decoded:
+    name = printable(path)
+    why = " ".join(str(error).split())[:200]
+    return name, why if name in why else f"{name}: is truncated or damaged ({printable(why)})"

@@ -1,0 +1,66 @@
+"""Scores parts, one after the other: what a worker does, wherever it runs."""
+
+import contextlib
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from inceptive.export import records
+from inceptive.export.engines import Exported, open_engine
+from inceptive.prediction import Engine, answered
+from inceptive.scale import parts, plan, reading, storage
+from inceptive.scale.plan import Plan
+
+READERS = 64
+"""Threads at least where images come one by one from an object store: they wait more than they work."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """model and folder as given; root: where relative paths begin; threads: of each worker."""
+
+    model: str
+    folder: str
+    root: str
+    plan: Plan
+    threads: int
+
+
+class Scorer:
+    """Scores parts of a job with an engine that is opened once. Raises InceptiveError as it does."""
+
+    def __init__(self, job: Job):
+        with contextlib.suppress(OSError):  # of a node that has no such folder, paths are absolute
+            os.chdir(job.root)
+        self.job = job
+        self.engine = open_engine(job.model, job.plan.engine, threads=job.threads)
+
+    def score(self, part: int) -> parts.Written:
+        """Score part number `part` and write it. Raises InceptiveError if it cannot be written."""
+        job, started = self.job, time.monotonic()
+        pieces = plan.pieces(job.folder, part)
+        loads = reading.images(job.plan.kind, pieces, self.engine.preprocessing)
+        far = job.plan.kind == "images" and storage.is_uri(pieces[0].path)
+        threads = max(job.threads, READERS) if far else job.threads
+        top, batch = job.plan.top, job.plan.batch_size
+        found = list(answered(self.engine, loads, top, batch, threads, full=True))
+        return parts.write(job.folder, part, found, top, time.monotonic() - started)
+
+
+def fingerprint(engine: Engine) -> str:
+    """What tells one model from another: the sha256 of its weights, labels and preprocessing."""
+    seen = hashlib.sha256()
+    if isinstance(engine, Exported):
+        for path in records.files(engine.path):
+            seen.update(Path(path).read_bytes())
+        return seen.hexdigest()
+    from inceptive.classifier import Classifier  # torch, which is loaded then
+
+    assert isinstance(engine, Classifier)
+    told = (engine.model.net, engine.labels, engine.preprocessing, engine.temperature)
+    seen.update(repr(told).encode())
+    for name, tensor in sorted(engine.model.state_dict().items()):
+        seen.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return seen.hexdigest()

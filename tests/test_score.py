@@ -1,0 +1,527 @@
+"""`inceptive score`: the answers of `predict`, each image once, whatever is killed on the way."""
+
+import io
+import itertools
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+from conftest import command, picture
+
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
+from inceptive.scale import inputs, parts, reading, storage
+from inceptive.scale.plan import Plan
+from inceptive.scale.plan import pieces as pieces_of
+
+RUN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
+from inceptive.cli import main
+main()
+"""
+SQUARE = Preprocessing(size=8, channels=1, mean=(0.5,), std=(0.5,))
+PLAN = Plan("input", "model", "torch", 2, 4, 3, "images")
+
+
+def started(*words, cwd=None, env=None):
+    """`inceptive score WORDS` as a process of its own, which Ray needs to be killed."""
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, "score", *map(str, words)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | (env or {}),
+    )  # fmt: skip
+
+
+def scored(*words, **options):
+    process = started(*words, **options)
+    out, err = process.communicate(timeout=200)
+    assert out == ""
+    return process.returncode, err
+
+
+def rows(folder):
+    return pyarrow.dataset.dataset(folder).to_table().to_pylist()
+
+
+def ours(folder):
+    """The processes whose environment names `folder`: the command, Ray and its workers."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and str(folder).encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory, stripes):
+    """1,202 images in folders, one of them broken, one not there (a dangling link)."""
+    root = tmp_path_factory.mktemp("many") / "many"
+    for number in range(20):
+        (root / f"{number:02}").mkdir(parents=True)
+        for kind in ("across", "down"):
+            for file in (stripes / kind).iterdir():
+                os.link(file, root / f"{number:02}" / f"{kind}-{file.name}")
+    (root / "05" / "broken.png").write_text("no picture")
+    (root / "05" / "gone.png").symlink_to(root / "nowhere")
+    return root
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory, trained, many):
+    """What `predict` answers for the same images."""
+    out = tmp_path_factory.mktemp("predicted") / "found.parquet"
+    done = command("predict", trained[0], many, "--format", "parquet", "--out", out)
+    assert done.returncode == 1 and "2 of 1202" in done.stderr
+    return pyarrow.parquet.read_table(out)
+
+
+def same_as_predicted(folder, predicted):
+    """Each image once, with its answer; returns the largest difference of a probability."""
+    table = pyarrow.dataset.dataset(folder).to_table()
+    assert table.schema.remove_metadata() == predicted.schema.remove_metadata()
+    found, wanted = table.to_pylist(), predicted.to_pylist()
+    assert [one["image"] for one in found] == [one["image"] for one in wanted]
+    far = 0.0
+    for one, other in zip(found, wanted, strict=True):
+        assert one["error"] == other["error"] and one["label"] == other["label"]
+        for key in ("prob", "prob_2"):
+            assert (one[key] is None) == (other[key] is None)
+            far = max(far, abs((one[key] or 0) - (other[key] or 0)))
+    assert far < 1e-5
+    return far
+
+
+def kept(record_property, table="faults", **values):
+    record_property("reliability", json.dumps({"table": table} | values))
+
+
+def test_a_folder_is_scored_as_predict_does_and_once(trained, many, predicted, tmp_path):
+    out = tmp_path / "answers"
+    asked = (trained[0], many, "--out", out, "--part", 200)
+    status, err = scored(*asked)
+    assert status == 0 and all(" parts" in line for line in err.splitlines()), err  # none of Ray's
+    assert "1202 images in 7 parts, 2 of them cannot be read" in err
+    same_as_predicted(out, predicted)
+    summary = json.loads((out / "_summary.json").read_text())
+    assert (summary["images"], summary["errors"], summary["parts"]) == (1202, 2, 7)
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.name != ".lock"}
+
+    assert "is scored already" in command("score", *asked).stderr
+    for words, reason in (
+        (("--top", 1), "was begun with --top 2"),
+        (("--batch-size", 7), "was begun with --batch-size 32"),
+        (("--part", 300), "was begun with --part 200"),
+    ):
+        done = command("score", *asked, *words)
+        assert done.returncode == 1 and reason in done.stderr
+    done = command("score", trained[0], many / "05", "--out", out, "--part", 200)
+    assert done.returncode == 1 and "of another input" in done.stderr
+    os.utime(many / "05" / "broken.png", ns=(1, 1))
+    done = command("score", *asked)
+    assert done.returncode == 1 and "of another input, or a file of it has changed" in done.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_what_cannot_be_scored_is_one_line(trained, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "both").mkdir()
+    picture("down", 1).save(tmp_path / "both" / "a.png")
+    (tmp_path / "both" / "b.tar").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other.parquet").touch()
+    for given, out, reason in (
+        ("empty", "x", "holds no images, tar shards or Parquet files"),
+        ("none", "x", "there is no such file or folder"),
+        ("both", "x", "holds files of several kinds (images, tar)"),
+        ("both/*.png", "out", "is there already, and no plan"),
+        ("nosuch://bucket/a", "x", "cannot be reached"),
+    ):
+        path = given if "://" in given else tmp_path / given
+        done = command("score", trained[0], path, "--out", tmp_path / out)
+        assert done.returncode == 1 and reason in done.stderr, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path):
+    with parts.alone(str(tmp_path)):
+        (tmp_path / ".part-000000.parquet.1.part").touch()
+        with pytest.raises(InceptiveError, match="another run"), parts.alone(str(tmp_path)):
+            pass
+    with parts.alone(str(tmp_path)):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9, 10])
+@pytest.mark.parametrize("where", ["disk", "memory"])
+def test_the_parts_of_a_plan_hold_each_image_once_and_in_order(tmp_path, count, where):
+    names = [f"{k}\udcff" for k in range(count)]  # a name of bytes that are no text
+    folder = str(tmp_path) if where == "disk" else f"memory://plan-{count}"
+    written = PLAN.write(folder, inputs.Input("images", tuple(names), ""))
+    assert written == Plan.read(folder) and written.parts == -(-count // 3)
+    found = [pieces_of(folder, part) for part in range(written.parts)]
+    assert [piece.path for part in found for piece in part] == names
+    assert {len(part) for part in found[:-1]} <= {3}
+
+
+def png(number):
+    content = io.BytesIO()
+    picture("down", number, 12).save(content, "PNG")
+    return content.getvalue()
+
+
+def read(kind, pieces):
+    """Names, and whether there is a square, and the reasons."""
+    loaded = [load() for load in reading.images(kind, pieces, SQUARE)]
+    return [(name, found if isinstance(found, str) else found.shape) for name, found in loaded]
+
+
+def write_tar(path, count, start=0):
+    with tarfile.open(path, "w") as tar:
+        for number in range(start, start + count):
+            for ending, content in (("png", png(number)), ("cls", b"1")):
+                info = tarfile.TarInfo(f"{number}.{ending}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+def test_the_images_of_a_tar_are_read_until_it_breaks(tmp_path, record_property):
+    path = tmp_path / "a.tar"
+    write_tar(path, 5)
+    assert read("tar", [inputs.Piece(str(path))]) == [
+        (f"{path}/{k}.png", (1, 8, 8)) for k in range(5)
+    ]
+    whole, lost = path.read_bytes(), 0
+    cuts = random.Random(0).sample(range(len(whole) - 10240), 40)
+    for cut in cuts:
+        path.write_bytes(whole[:cut])
+        found = read("tar", [inputs.Piece(str(path))])
+        good = [one for one in found if not isinstance(one[1], str)]
+        assert all(str(path) in one[1] for one in found if isinstance(one[1], str))
+        assert found[: len(good)] == good and len(found) - len(good) <= 1
+        lost += len(good) < 5 and len(found) == len(good)
+    path.write_bytes(b"\xff" * 3000)
+    assert "a.tar: is truncated or damaged" in read("tar", [inputs.Piece(str(path))])[0][1]
+    kept(
+        record_property, table="inputs", what="a tar to be scored, cut off anywhere",
+        tried=len(cuts), survived=len(cuts), lost="the images behind the cut",
+        note=f"the images before it have answers; {lost} cuts between two members are not seen",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["bytes", "image", "struct", "paths"])
+def test_rows_of_parquet_are_read_whatever_the_row_groups(tmp_path, layout):
+    files = [tmp_path / f"{k}.png" for k in range(11)]
+    for k, file in enumerate(files):
+        file.write_bytes(png(k))
+    content, names = [file.read_bytes() for file in files], list(map(str, files))
+    columns = {
+        "bytes": {"path": names, "bytes": content, "other": range(11)},
+        "image": {"image": content},
+        "struct": {"image": [{"bytes": b, "path": n} for b, n in zip(content, names, strict=True)]},
+        "paths": {"image": names},
+    }[layout]
+    path = tmp_path / "a.parquet"
+    for group, size in itertools.product((1, 3, 4, 11), (1, 2, 4, 5, 20)):
+        pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=group)
+        found = inputs.find(str(path))
+        pieces = list(itertools.chain(*inputs.parts(found, size)))
+        called = [f"{path}/{k}" for k in range(11)] if layout == "image" else names
+        assert read("parquet", pieces) == [(name, (1, 8, 8)) for name in called]
+
+
+def test_parquet_without_images_and_damaged_parquet(tmp_path):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"x": [1]}), path)
+    with pytest.raises(InceptiveError, match=r"has no column `path` or `image`.*it has x"):
+        list(inputs.parts(inputs.find(str(path)), 10))
+    table = pyarrow.table({"bytes": [png(1), None, b"", png(2)]})
+    pyarrow.parquet.write_table(table, path)
+    found = read("parquet", [inputs.Piece(str(path), 0, 4)])
+    assert [isinstance(one[1], str) for one in found] == [False, True, True, False]
+    path.write_bytes(path.read_bytes()[:100])
+    found = read("parquet", [inputs.Piece(str(path), 1, 2)])
+    assert len(found) == 2 and all("cannot be read as Parquet" in why for _, why in found)
+
+
+def test_folders_globs_and_stores_name_the_same_images(tmp_path):
+    memory = fsspec.filesystem("memory")
+    for name in ("b.png", "sub/a.png", "sub/.hidden.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png(1))
+        memory.pipe(f"/pictures/{name}", png(1))
+    wanted = ["b.png", "sub/a.png"]
+    for given, root in (
+        (tmp_path, tmp_path),
+        (f"file://{tmp_path}", tmp_path),
+        ("memory://pictures", "memory://pictures"),
+    ):
+        found = inputs.find(str(given))
+        assert [*found.files] == [f"{root}/{name}" for name in wanted]
+        assert read("images", map(inputs.Piece, found.files)) == [
+            (f"{root}/{name}", (1, 8, 8)) for name in wanted
+        ]
+    for given in (f"{tmp_path}/*/*.png", "memory://pictures/*/a*.png"):
+        assert [Path(one).name for one in inputs.find(given).files] == ["a.png"]
+    [(name, why)] = read("images", [inputs.Piece("memory://pictures/none.png")])
+    assert name in why and "cannot be read" in why
+
+
+def test_answers_in_an_object_store_are_whole_and_found_again():
+    from inceptive.prediction import Prediction
+
+    folder = "memory://answers"
+    parts.write(folder, 3, [Prediction("a", (("x", 0.5),)), Prediction("b", error="b: no")], 1, 2.0)
+    assert parts.there(folder) == {3} and parts.there("memory://nothing") == set()
+    assert parts.read(folder, [3]) == [parts.Written(3, 2, 1, 2.0)]
+    parts.write_summary(folder, {"images": 2})
+    assert parts.read_summary(folder) == {"images": 2}
+    storage.write("memory://answers/part-000004.parquet", b"half of")
+    with pytest.raises(InceptiveError, match=r"part-000004\.parquet: is damaged"):
+        parts.read(folder, [3, 4])
+
+
+def parts_of(out):
+    return len(list(out.glob("part-*"))) if out.exists() else 0
+
+
+def workers(out):
+    """The processes of the run that hold the model and score."""
+
+    def is_worker(pid):
+        try:
+            return b"ray::MapWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+
+    return [pid for pid in ours(out) if is_worker(pid)]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_started_again(trained, many, predicted, tmp_path, record_property):
+    out, killed = tmp_path / "answers", 0
+    process = started(trained[0], many, "--out", out, "--part", 20, env={"MARK": str(out)})
+    chance = random.Random(1)
+    while killed < 4 and process.poll() is None:
+        before = parts_of(out)
+        wait_for(lambda: parts_of(out) > before or process.poll() is not None)  # noqa: B023
+        time.sleep(chance.uniform(0, 0.3))
+        for pid in workers(out)[:1]:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0 and killed >= 3, err
+    same_as_predicted(out, predicted)
+    kept(
+        record_property, what="score: kill -9 of a worker", tried=killed, survived=killed,
+        lost="nothing", note="Ray starts another; 1,202 images, each has one row",
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_driver_goes_on(trained, many, predicted, tmp_path, record_property):
+    out, killed = tmp_path / "answers", 0
+    chance = random.Random(2)
+    asked = (trained[0], many, "--out", out, "--part", 20)
+    for number in range(8):
+        process = started(*asked, env={"MARK": str(out)})
+        if number < 7:
+            before = parts_of(out)
+            if number % 2:
+                wait_for(lambda: parts_of(out) > before or process.poll() is not None)  # noqa: B023
+                time.sleep(chance.uniform(0, 0.5))
+            else:
+                time.sleep(chance.uniform(0.5, 12))
+        else:
+            process.wait(timeout=200)
+        if process.poll() is None:
+            for pid in {process.pid, *workers(out)}:  # all at once, as when the machine goes down
+                os.kill(pid, signal.SIGKILL)
+            killed += 1
+        _, err = process.communicate(timeout=30)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, err
+    assert process.returncode == 0 and killed >= 3
+    same_as_predicted(out, predicted)
+    assert not list(out.glob(".*.part"))
+    kept(
+        record_property, what="score: kill -9 of the command and its workers at random moments",
+        tried=killed, survived=killed, lost="nothing",
+        note="the same command goes on; 1,202 images, each has one row",
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_so_and_leaves_nothing(trained, many, tmp_path, number, record_property):
+    out = tmp_path / "answers"
+    process = started(trained[0], many, "--out", out, "--part", 20, env={"MARK": str(out)})
+    wait_for(lambda: parts_of(out) > 2)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        os.kill(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "inceptive: stopped; the same command goes on", err
+    wait_for(lambda: not ours(out), 10)
+    kept(
+        record_property, what=f"score: {number.name}", tried=1, survived=1, lost="nothing",
+        note="one line, status 130, no process left",
+    )  # fmt: skip
+
+
+POISON = """
+import os
+from inceptive.images import preprocessing
+load = preprocessing.Preprocessing.load
+def poisoned(self, source):
+    if str(source).endswith("across-003.png"):
+        os.kill(os.getpid(), 9)
+    return load(self, source)
+preprocessing.Preprocessing.load = poisoned
+"""
+
+
+@pytest.mark.slow
+def test_an_image_that_kills_every_worker_ends_the_run_with_one_line(trained, many, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(POISON)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    status, err = scored(
+        trained[0], many / "00", "--out", tmp_path / "out", "--part", 20, env={"PYTHONPATH": path}
+    )
+    assert status == 1 and "a worker died 6 times over the same images" in err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_with_one_line(trained, many, tmp_path):
+    code = (
+        "import inceptive.scale.storage as s, inceptive.scale.parts as p\n"
+        "from inceptive.errors import InceptiveError\n"
+        "old = s.write\n"
+        "def full(path, content):\n"
+        "    if 'part-000001' in path: raise InceptiveError(f'{path}: cannot be written (full)')\n"
+        "    old(path, content)\n"
+        "s.write = full\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(code)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    status, err = scored(
+        trained[0], many / "00", "--out", tmp_path / "out", "--part", 20, env={"PYTHONPATH": path}
+    )
+    assert status == 1 and err.splitlines()[-1].endswith(
+        "part-000001.parquet: cannot be written (full)"
+    )
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def answers(port):
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def cluster():
+    """Two nodes of one CPU each, on this machine: the address, and what its clients need.
+
+    They listen on every interface, so they want a token: one of this test's own.
+    """
+    env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    port = free_port()
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1",
+             "--object-store-memory", "100000000", "--disable-usage-stats"]  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        nodes = []
+        try:
+            for words in (
+                ["--head", "--port", port, "--include-dashboard", "false", "--temp-dir", folder],
+                ["--address", f"127.0.0.1:{port}"],
+            ):
+                nodes.append(
+                    subprocess.Popen([*start, *map(str, words)], stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL, env=os.environ | env)
+                )  # fmt: skip
+                wait_for(lambda: answers(port))
+                time.sleep(8)
+            yield f"127.0.0.1:{port}", env
+        finally:
+            for node in reversed(nodes):
+                node.terminate()
+                node.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_cluster_of_two_nodes_scores_the_same(
+    cluster, trained, many, predicted, tmp_path, record_property
+):
+    out = tmp_path / "answers"
+    address, env = cluster
+    asked = (trained[0], many, "--out", out, "--part", 50, "--address", address)
+    status, err = scored(*asked, "--threads", 64, env=env)
+    assert status == 1 and "no machine has so many CPUs" in err
+    status, err = scored(*asked, "--threads", 1, env=env)
+    assert status == 0, err
+    same_as_predicted(out, predicted)
+    assert json.loads((out / "_summary.json").read_text())["last_run"]["workers"] == 2
+    kept(
+        record_property, what="score: two Ray nodes on one machine", tried=1, survived=1,
+        lost="nothing", note="the answers of predict",
+    )  # fmt: skip
+
+
+def test_an_address_where_no_ray_is_is_told_at_once(trained, many, tmp_path):
+    address = f"127.0.0.1:{free_port()}"
+    done = command("score", trained[0], many, "--out", tmp_path / "x", "--address", address)
+    assert done.returncode == 1 and f"--address {address}: no Ray answers there" in done.stderr
+
+
+def test_the_same_bits_however_the_batches_were_decoded(many):
+    """`full` batches do not depend on what was decoded first."""
+    from test_prediction import Mean
+
+    from inceptive.prediction import answered
+
+    def late(number):
+        def load():
+            time.sleep(random.random() / 200)
+            return str(number), np.full((1, 8, 8), number, np.uint8)
+
+        return load
+
+    engine = Mean()
+    found = list(answered(engine, map(late, range(50)), 1, 16, threads=4, full=True))
+    assert engine.seen == [16, 16, 16, 2]
+    assert [one.image for one in found] == [str(number) for number in range(50)]
