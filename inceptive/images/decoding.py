@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from inceptive.errors import InceptiveError
+from inceptive.printable import printable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
 """Pillow's readers that are used: no reader that runs another program is among them."""
@@ -128,14 +129,6 @@ def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
     except Exception as error:  # a damaged file may raise anything inside a decoder
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InceptiveError(f"{name}: is truncated or damaged ({printable(reason)})") from None
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """A path as one line of text: control characters and undecodable bytes are escaped."""
-    text = os.fsdecode(path)
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
 
 
 def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
