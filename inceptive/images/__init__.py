@@ -8,6 +8,7 @@ from inceptive.images.decoding import MAX_PIXELS as MAX_PIXELS
 from inceptive.images.decoding import SUFFIXES as SUFFIXES
 from inceptive.images.decoding import Source as Source
 from inceptive.images.decoding import decode as decode
+from inceptive.images.decoding import read_image as read_image
 from inceptive.images.preprocessing import FILTERS as FILTERS
 from inceptive.images.preprocessing import Box as Box
 from inceptive.images.preprocessing import Interpolation as Interpolation
