@@ -103,6 +103,7 @@ class Classifier:
             preprocessing = Preprocessing.from_dict(config["preprocessing"])
             if not 0 < temperature < inf:
                 raise ValueError(f"'temperature' ({temperature} is no number above 0)")
+            account(net.without_aux(), preprocessing.size)  # which refuses what is too small for it
             info = _info(config)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InceptiveError(f"{folder / CONFIG}: lacks or garbles {error}") from None

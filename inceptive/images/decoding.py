@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError, _imaging
 
 from inceptive.errors import InceptiveError
 from inceptive.printable import printable
@@ -167,7 +167,7 @@ def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
 @functools.cache
 def _hush() -> None:
     """libtiff would write a line to standard error for each row that is damaged, some from the file."""
-    library = ctypes.CDLL(Image.core.__file__)  # finds what Pillow is linked to
+    library = ctypes.CDLL(str(_imaging.__file__))  # finds what Pillow is linked to
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
         with contextlib.suppress(
             AttributeError
