@@ -184,7 +184,7 @@ class Classifier:
         try:
             told = self.info.get("metrics", {}).get("abstain", ())
             return tuple(Threshold.from_dict(one) for one in told)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise InceptiveError(f"{CONFIG}: metrics.abstain lacks or garbles {error}") from None
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:

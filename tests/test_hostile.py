@@ -267,7 +267,6 @@ def test_names_of_classes_are_shown_and_never_obeyed(oddly_named, recorded):
         text = page.read_text(errors="surrogateescape")
         assert "<img src=x onerror" not in text and "&lt;img src=x onerror" in text
         assert "49" not in re.findall(r"\[/bold\](\d+)", text)
-        assert "\x1b" not in text or "title" not in text.split("\x1b")[0][-7:]
     assert {p.name for p in folder.iterdir()} >= {"data", "model", "tiny.toml", "judged"}
     recorded("class names with escapes, markup, templates: each command", len(runs) + 1)
 
@@ -425,17 +424,18 @@ def test_damaged_weights_are_refused(model, recorded):
     header = json.loads(whole[8 : 8 + length])
     bad = [whole[:n] for n in (0, 7, 8, 100, 8 + length, len(whole) - 1)]
     bad += [n.to_bytes(8, "little") + whole[8:] for n in (0, 2**63, 2**64 - 1, 10**8, length - 1)]
-    first = next(key for key in header if key != "__metadata__")
+    first = next(key for key in header if len(header[key].get("shape", ())) == 4)
     for new in VALUES:
         for at in ((first,), (first, "shape"), (first, "dtype"), (first, "data_offsets")):
             text = json.dumps(changed(header, at, new)).encode()
             bad.append(len(text).to_bytes(8, "little") + text + whole[8 + length :])
     deep = DEEP.encode()
     bad += [len(deep).to_bytes(8, "little") + deep, whole + b"more"]
-    for content in bad:
+    for k, content in enumerate(bad):
         path.write_bytes(content)
         with pytest.raises(InceptiveError) as caught:
             Classifier.load(model)
+            pytest.fail(f"number {k} is taken: {content[:200]!r}")
         assert "\n" not in str(caught.value)
     recorded("model.safetensors with a damaged header or cut data", len(bad))
 

@@ -41,7 +41,7 @@ def commands(folder, data, recipe):
 
 
 def test_no_connection_is_tried_and_no_name_is_asked_for(stripes, tiny, tmp_path, record_property):
-    """By an audit hook in each process, for what Python opens; and, where the kernel allows it, traced."""
+    """By an audit hook in each process, which hears what Python opens."""
     picture("down", 3).save(tmp_path / "one.png")
     told, home = tmp_path / "told", tmp_path / "home"
     home.mkdir()

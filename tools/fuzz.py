@@ -19,9 +19,17 @@ import atheris
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "inceptive/recipes"
 SECONDS = 120
+INSTRUMENTED = [
+    "inceptive",
+    "PIL",
+    "tomllib",
+    "tarfile",
+    "zipfile",
+    "torch._weights_only_unpickler",
+]
 sys.path.insert(0, str(ROOT / "tests"))
 
-with atheris.instrument_imports(include=["inceptive", "PIL", "safetensors", "tomllib"]):
+with atheris.instrument_imports(include=INSTRUMENTED):
     import corpus
     import numpy as np
     import safetensors.numpy
@@ -33,7 +41,9 @@ with atheris.instrument_imports(include=["inceptive", "PIL", "safetensors", "tom
     from inceptive.model_folder import read as read_model
     from inceptive.train import checkpoint, recipe
     from inceptive.weights import readers
+    from inceptive.weights.readers import caffe, table, tensorflow_ckpt, tfjs, torch_file, wire
 
+READERS = (caffe, table, tensorflow_ckpt, tfjs, torch_file, wire)  # imported here, to be watched
 SCRATCH = Path(tempfile.mkdtemp(prefix="inceptive-fuzz-"))
 NAMES = ("x.pth", "x.safetensors", "x.caffemodel", "x.ckpt", "x.tar.gz", "x.json")
 """The first byte of an input says which of these it is called. HDF5 is read in a process of its own."""

@@ -29,15 +29,15 @@ Row = tuple[str, ...]
 TABLES: dict[str, tuple[str, str, Row, Callable[[dict[str, Any]], Row]]] = {
     "faults": (
         "Faults",
-        "Kills are SIGKILL in the middle of the work; disks are small or read-only mounts. Survived: what "
-        "was good before could be used, and the work went on or said in one line why not.",
+        "Kills are SIGKILL in the middle of the work; disks are small or read-only mounts. Survived: "
+        "what was good before could be used, and the work went on or said in one line why not.",
         ("fault", "tried", "survived", "lost", "note"),
         lambda one: (one["what"], str(one["tried"]), str(one["survived"]), one["lost"], one["note"]),
     ),
     "inputs": (
         "Inputs",
-        "A failure is a crash, a hang, a traceback, a file written elsewhere, code that ran, or an error "
-        "of more than a line.",
+        "A failure is a crash, a hang, a traceback, a file written elsewhere, code that ran, or an "
+        "error of more than a line.",
         ("input", "tried", "failures", "note"),
         lambda one: (one["what"], str(one["tried"]), str(one["tried"] - one["survived"]), one["note"]),
     ),

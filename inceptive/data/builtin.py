@@ -245,7 +245,8 @@ def plain_pickle(content: bytes) -> Any:
     except InceptiveError:
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        raise InceptiveError(f"a damaged pickle ({error})") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InceptiveError(f"a damaged pickle ({reason})") from None
 
 
 class _Plain(pickle.Unpickler):

@@ -68,8 +68,11 @@ class Preprocessing:
                 )
         if type(self.squash) is not bool:
             raise InceptiveError(f"preprocessing: squash is true or false, not {self.squash!r}")
-        if min(self.std) <= 0:
-            raise InceptiveError(f"preprocessing: std is above 0, not {self.std!r}")
+        if not 1e-6 <= min(self.std) <= max(self.std) <= 1e6 or max(map(abs, self.mean)) > 1e6:
+            raise InceptiveError(
+                f"preprocessing: std is above 0, 1e-6 to 1e6, and mean at most 1e6, "
+                f"not {self.std!r} and {self.mean!r}"
+            )
 
     @property
     def resize(self) -> int:
