@@ -80,14 +80,13 @@ def document(found: list[dict[str, Any]], skipped: list[str]) -> str:
     parts = [HEAD.format(skipped=", ".join(f"`{one}`" for one in skipped) or "nothing")]
     for key, (title, told, header, row) in TABLES.items():
         rows = [row(one) for one in found if one["table"] == key]
-        numbers = 2 if key == "faults" else 1
         left = len(header) if key == "scaling" else 1
         table = markdown(header, rows, left) if rows else NONE
-        parts.append(f"## {title}\n\n{told}\n\n{_right(table, numbers) if rows else table}\n")
+        parts.append(f"## {title}\n\n{told}\n\n{_right(table) if rows else table}\n")
     return "\n".join(parts)
 
 
-def _right(table: str, numbers: int) -> str:
+def _right(table: str, numbers: int = 2) -> str:
     """Only the columns of numbers, behind the first, to the right."""
     head, rule, *rows = table.split("\n")
     cells = rule.strip("| ").split(" | ")
