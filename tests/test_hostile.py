@@ -23,6 +23,7 @@ from conftest import TINY, command, picture
 from inceptive.classifier import Classifier
 from inceptive.cli import main
 from inceptive.commands import output
+from inceptive.data.builtin import plain_pickle
 from inceptive.data.open import open_data
 from inceptive.data.source import Shares
 from inceptive.errors import InceptiveError
@@ -653,6 +654,13 @@ def test_damaged_exports(kind, count, trained, tmp_path, recorded):
     crashed = said.count("crashed")
     recorded(f"damaged exports for {kind}", count, crashed,
              f"{said.count('refused')} refused; a crash is the library's own")  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [b"]r\xff\xff\xff\x7f.", b"]p99999999999\n.", b"P\n."])
+def test_a_pickle_of_a_few_bytes_takes_no_gigabytes(code):
+    with pytest.raises(InceptiveError, match="a damaged pickle") as caught:
+        plain_pickle(code)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_program_says_so_when_memory_ends(monkeypatch, capsys):

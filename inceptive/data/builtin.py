@@ -8,6 +8,7 @@ import gzip
 import importlib.util
 import io
 import pickle
+import pickletools
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -241,6 +242,9 @@ def plain_pickle(content: bytes) -> Any:
     under the names that old and new NumPy give them.
     """
     try:
+        for code, given, _ in pickletools.genops(content):
+            if code.name in ("PUT", "LONG_BINPUT") and not 0 <= given <= len(content):
+                raise ValueError("it asks for gigabytes of memory")  # for all places up to that one
         return _Plain(io.BytesIO(content), encoding="bytes").load()
     except InceptiveError:
         raise
