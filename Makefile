@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test slow check lint tables peers bench scale screenshots docs clean
+.PHONY: demo test slow check lint tables peers reliability fuzz audit sbom bench scale screenshots docs clean
 
 # Train on real photographs, evaluate on held-out ones, classify one of them.
 demo: $(VENV)/installed
@@ -38,6 +38,39 @@ tables: $(VENV)/installed
 peers: $(VENV)/tested
 	$(PYTEST) -m "slow or not slow" tests/test_peers.py --junitxml=build/peers.xml
 	$(BIN)/python tools/peers.py build/peers.xml
+
+# The tests that record what inceptive survives; those that are not there yet are left out.
+RELIABILITY := $(wildcard $(patsubst %,tests/test_%.py,\
+	resume whole_files hostile no_network shards score distributed))
+
+# docs/reliability.md, as the tests that kill, fill disks and hand in rubbish find it: half an hour.
+reliability: $(VENV)/tested
+	$(PYTEST) -m "slow or not slow" $(RELIABILITY) --junitxml=build/reliability.xml
+	$(BIN)/python tools/reliability.py build/reliability.xml
+
+# Each reader on bytes that reach ever more of its code, FUZZ_SECONDS each.
+FUZZ_SECONDS ?= 120
+fuzz: $(VENV)/tested
+	$(PIP) --no-deps atheris
+	for target in decoder weights model checkpoint recipe pickle; do \
+	  OMP_NUM_THREADS=1 nice $(BIN)/python tools/fuzz.py $$target $(FUZZ_SECONDS) || exit 1; done
+
+# What is known against the pinned packages; asks over the network, and says if nobody answers.
+audit: $(VENV)/audit/ready
+	$(BIN)/python tools/audit.py $(VENV)/audit/bin/pip-audit
+
+# build/sbom.cdx.json: what stands beside inceptive in $(VENV), as CycloneDX; for each release.
+sbom: $(VENV)/installed $(VENV)/audit/ready
+	mkdir -p build
+	$(VENV)/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  -o build/sbom.cdx.json $(BIN)/python
+
+# In an environment of their own, so that they are not among what they look at.
+$(VENV)/audit/ready: constraints.txt
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  pip-audit cyclonedx-bom
+	touch $@
 
 # docs/performance.md, as measured here beside torchvision and timm: half an hour on two quiet cores.
 bench: $(VENV)/benched

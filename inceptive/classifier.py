@@ -3,29 +3,30 @@
 On disk it is a model folder: `model.safetensors`, `config.json` and a model card `README.md`.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 import inceptive
-from inceptive import nets
+from inceptive import model_folder, nets
 from inceptive.account import Account, account
 from inceptive.downloads import Received
 from inceptive.early_exit import EarlyExit, Stage
 from inceptive.errors import InceptiveError
-from inceptive.files import write_json, write_text, write_whole
 from inceptive.images import Preprocessing, Source
 from inceptive.metrics import Threshold, softmax
 from inceptive.model import Model, build
+from inceptive.model_folder import CARD as CARD
+from inceptive.model_folder import CONFIG as CONFIG
+from inceptive.model_folder import WEIGHTS as WEIGHTS
+from inceptive.model_folder import load_weights as load_weights
 from inceptive.prediction import Prediction as Prediction
 from inceptive.prediction import predictions
 from inceptive.spec import Net
@@ -33,7 +34,6 @@ from inceptive.weights.catalogue import Published, catalogue, published_labels
 from inceptive.weights.load import by_hand, fetch, hub_folder
 from inceptive.weights.load import load as load_published
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder asks no network
 Image = Source
 
@@ -96,49 +96,46 @@ class Classifier:
 
     @classmethod
     def _from_folder(cls, folder: Path) -> "Classifier":
-        config = _read_config(folder)
+        config, tensors = model_folder.read(folder)
         try:
-            wanted = config["net"]
-            net = nets.find(wanted["name"])(wanted["num_classes"], channels=wanted["channels"])
-            net = _with_heads_of(net, wanted.get("aux", True))
+            labels, temperature = _labels(config), float(config["temperature"])
+            net = _net(config["net"], len(labels))
             preprocessing = Preprocessing.from_dict(config["preprocessing"])
-            labels, temperature = tuple(config["labels"]), float(config["temperature"])
-        except (KeyError, TypeError, ValueError) as error:
+            if not 0 < temperature < inf:
+                raise ValueError(f"'temperature' ({temperature} is no number above 0)")
+            account(net.without_aux(), preprocessing.size)  # which refuses what is too small for it
+            info = _info(config)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InceptiveError(f"{folder / CONFIG}: lacks or garbles {error}") from None
         model = build(net)
-        load_weights(model, folder / WEIGHTS)
-        known = ("net", "preprocessing", "labels", "temperature")
-        info = {key: value for key, value in config.items() if key not in known}
+        model_folder.fill(model, tensors, folder / WEIGHTS)
         return cls(model.eval(), preprocessing, labels, temperature, info)
 
     def save(self, folder: str | Path) -> None:
-        """Write the model folder; each file appears whole or not at all, `config.json` last."""
-        folder = Path(folder)
+        """Write the model folder: see `model_folder.write`."""
         tensors = {key: value.contiguous() for key, value in self.model.state_dict().items()}
-        write_whole(folder / WEIGHTS, safetensors.torch.save(tensors, {"format": "pt"}))
-        write_text(folder / CARD, model_card(self))
-        self.save_config(folder)
+        model_folder.write(Path(folder), self.config(), tensors, model_card(self))
 
     def save_config(self, folder: str | Path) -> None:
         """Write only `config.json`: labels, preprocessing, temperature, and `info`."""
+        model_folder.write_config(Path(folder), self.config())
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` tells, but for the hash of the weights."""
         net = self.model.net
-        write_json(
-            Path(folder) / CONFIG,
-            {
-                "inceptive": inceptive.__version__,
-                "torch": torch.__version__,
-                "net": {
-                    "name": net.name,
-                    "num_classes": net.num_classes,
-                    "channels": net.channels,
-                    "aux": [at for at, _ in net.aux],
-                },
-                "labels": list(self.labels),
-                "preprocessing": self.preprocessing.to_dict(),
-                "temperature": self.temperature,
-            }
-            | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")},
-        )
+        return {
+            "inceptive": inceptive.__version__,
+            "torch": torch.__version__,
+            "net": {
+                "name": net.name,
+                "num_classes": net.num_classes,
+                "channels": net.channels,
+                "aux": [at for at, _ in net.aux],
+            },
+            "labels": list(self.labels),
+            "preprocessing": self.preprocessing.to_dict(),
+            "temperature": self.temperature,
+        } | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")}
 
     def to(self, device: str | torch.device) -> "Classifier":
         """This classifier, its model moved to `device`."""
@@ -187,7 +184,7 @@ class Classifier:
         try:
             told = self.info.get("metrics", {}).get("abstain", ())
             return tuple(Threshold.from_dict(one) for one in told)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise InceptiveError(f"{CONFIG}: metrics.abstain lacks or garbles {error}") from None
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
@@ -232,6 +229,34 @@ class Classifier:
         return predictions(self, images, top, batch_size)
 
 
+def _labels(config: dict[str, Any]) -> tuple[str, ...]:
+    labels = config["labels"]
+    if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
+        raise ValueError("'labels' (not a list of names)")
+    return tuple(labels)
+
+
+def _net(wanted: dict[str, Any], classes: int) -> Net:
+    """The net that a config names, for as many classes as it has labels: no number decides alone how
+    much memory is taken."""
+    name, count, channels = wanted["name"], wanted["num_classes"], wanted["channels"]
+    if type(count) is not int or count != classes:
+        raise ValueError(f"'num_classes' ({count!r} for {classes} labels)")
+    if type(channels) is not int or channels not in (1, 3):
+        raise ValueError(f"'channels' ({channels!r} is not 1 or 3)")
+    return _with_heads_of(nets.find(str(name))(count, channels=channels), wanted.get("aux", True))
+
+
+def _info(config: dict[str, Any]) -> dict[str, Any]:
+    """What a config tells beside."""
+    known = ("net", "preprocessing", "labels", "temperature", model_folder.HASH)
+    info = {key: value for key, value in config.items() if key not in known}
+    for key in ("data", "recipe", "metrics", "training", "published"):
+        if not isinstance(info.get(key, {}), dict):
+            raise ValueError(f"{key!r} (not a table)")
+    return info
+
+
 def _with_heads_of(net: Net, aux: bool | list[str]) -> Net:
     """`net` with the heads that a config names by the part they read; true: its own, false: none."""
     if isinstance(aux, bool):
@@ -239,64 +264,13 @@ def _with_heads_of(net: Net, aux: bool | list[str]) -> Net:
     return net.with_heads(aux) if aux else net.without_aux()
 
 
-def load_weights(model: Model, path: Path, skip: tuple[str, ...] = ()) -> None:
-    """Fill `model` from a safetensors file; keys that start with one of `skip` keep fresh weights.
-
-    Raises InceptiveError, listing what either side lacks, unless every other key fits exactly.
-    """
-    try:
-        tensors = load_file(path)
-    except FileNotFoundError:
-        raise InceptiveError(f"{path}: there is no such file") from None
-    except (OSError, safetensors.SafetensorError) as error:
-        raise InceptiveError(f"{path}: is damaged ({error})") from None
-    own = model.state_dict()
-
-    def kept(keys: Iterable[str]) -> set[str]:
-        return {key for key in keys if not key.startswith(skip)} if skip else set(keys)
-
-    missing, extra = kept(own) - kept(tensors), kept(tensors) - kept(own)
-    if missing or extra:
-        raise InceptiveError(
-            f"{path}: does not fit {model.net.name}: "
-            f"it lacks {_some(missing)} and has too much {_some(extra)}"
-        )
-    for key in sorted(kept(own)):
-        if own[key].shape != tensors[key].shape:
-            raise InceptiveError(
-                f"{path}: {key} is {tuple(tensors[key].shape)}, "
-                f"{model.net.name} takes {tuple(own[key].shape)}"
-            )
-        own[key].copy_(tensors[key])
-
-
-def _some(keys: set[str]) -> str:
-    listed = sorted(keys)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return (", ".join(listed[:3]) + more) if listed else "nothing"
-
-
 def described(folder: Path) -> tuple[str, Preprocessing]:
     """The name of the net in a model folder, and its preprocessing; no weights are read."""
-    config = _read_config(folder)
+    config = model_folder.read_config(folder)
     try:
         return str(config["net"]["name"]), Preprocessing.from_dict(config["preprocessing"])
     except (KeyError, TypeError) as error:
         raise InceptiveError(f"{folder / CONFIG}: lacks or garbles {error}") from None
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
-    if not path.is_file():
-        reason = "is not a model folder (no config.json)" if folder.is_dir() else "does not exist"
-        raise InceptiveError(f"model {folder}: {reason}; `inceptive train` writes one")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InceptiveError(f"{path}: is damaged ({error})") from None
-    if not isinstance(config, dict):
-        raise InceptiveError(f"{path}: is damaged (not a JSON object)")
-    return config
 
 
 def model_card(classifier: Classifier) -> str:

@@ -30,6 +30,7 @@ from inceptive.commands import (
     train,
 )
 from inceptive.errors import InceptiveError
+from inceptive.printable import printable
 
 app = typer.Typer(
     help="The Inception family of image classifiers: exact, trainable, explained and fast.",
@@ -48,7 +49,7 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
         try:
             run(*args, **options)
         except KeyboardInterrupt as error:
-            print(f"inceptive: {error or 'stopped'}", file=sys.stderr)
+            print(printable(f"inceptive: {error or 'stopped'}"), file=sys.stderr)
             sys.exit(130)
 
     return stopped
@@ -80,7 +81,10 @@ def main() -> None:
     try:
         app(prog_name="inceptive")
     except InceptiveError as error:
-        print(f"inceptive {command}: {error}", file=sys.stderr)
+        print(printable(f"inceptive {command}: {error}"), file=sys.stderr)
+        sys.exit(1)
+    except MemoryError:
+        print(f"inceptive {printable(command)}: there is not enough memory for it", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,8 +1,11 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import fcntl
+import glob
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
@@ -16,16 +19,18 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
     """A new file beside `path` to write to, put in its place in one step when the block ends.
 
     A reader sees the old file or the new one, after a power cut too. Where the block is left by an
-    exception, or the disk refuses (InceptiveError), the old file is untouched.
+    exception, or the disk refuses (InceptiveError), the old file is untouched. What a writer that was
+    killed left beside `path` goes with the next one.
     """
-    beside = path.parent / f".{path.name}.{os.getpid()}.part"
+    beside = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
+        _sweep(path)
+        with _begun(beside) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+            os.replace(beside, path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # else the new name itself may be lost
@@ -36,6 +41,25 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(OSError):  # where nothing can be written, nothing is to be removed
             beside.unlink(missing_ok=True)
+
+
+def _begun(beside: Path) -> IO[bytes]:
+    """A new file, locked to show that its writer lives: the lock goes when the process does."""
+    while True:
+        file = open(beside, "xb")  # noqa: SIM115
+        with contextlib.suppress(OSError):  # a disk without locks: nobody sweeps there either
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if beside.exists():
+            return file
+        file.close()  # swept away before it was locked
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of `path` left who are dead."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError), open(left, "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

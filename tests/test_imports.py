@@ -7,7 +7,7 @@ import inceptive
 
 PACKAGE = Path(inceptive.__file__).parent
 ROWS = [
-    ["errors"],
+    ["errors", "printable"],
     ["files", "spec"],
     ["downloads", "nets"],
     ["account", "reference"],
@@ -19,6 +19,7 @@ ROWS = [
     ["data"],
     ["model"],
     ["weights"],
+    ["model_folder"],
     ["classifier"],
     ["train", "evaluate", "explain", "export"],
     ["bench"],
@@ -29,6 +30,7 @@ ROWS = [
 ]
 WITHOUT_TORCH = {
     "errors",
+    "printable",
     "files",
     "downloads",
     "spec",
@@ -42,7 +44,8 @@ WITHOUT_TORCH = {
     "reference",
     "cli",
 }
-PLAIN = {"errors", "files", "downloads", "spec", "nets", "account", "draw"}  # standard library
+PLAIN = {"errors", "printable", "files", "downloads", "spec", "nets", "account", "draw"}
+"""Rooms that need nothing but the standard library."""
 OPTIONAL = {
     "pi_heif": "images/decoding.py",
     "sklearn": "data/builtin.py",

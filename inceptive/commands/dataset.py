@@ -11,7 +11,7 @@ def as_learned(name: str, told: dict[str, Any], display: Display, strict: bool =
     """The set `name`, divided as `told`, a model's record of its data, says; with a word on what is
     odd about it. Raises InceptiveError as `open_data` does.
     """
-    shares = Shares(**told["shares"]) if told.get("shares") else Shares()
+    shares = Shares.from_dict(told["shares"]) if told.get("shares") else Shares()
     try:
         data = open_data(name, shares, strict, display.load)
     finally:

@@ -7,10 +7,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from inceptive.printable import printable_lines
+
 
 def say(text: str) -> None:
     """One line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 class Display:
@@ -25,7 +27,7 @@ class Display:
         self.epochs, self.steps, self.number, self.began = 1, 1, 0, time.monotonic()
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(printable_lines(text), markup=False, soft_wrap=True)
 
     def load(self, done: int, total: int) -> None:
         self._show("reading images", done, total)

@@ -9,10 +9,15 @@ from typing import Any
 from rich.cells import cell_len
 
 from inceptive.files import as_json as as_json
+from inceptive.printable import printable, printable_lines
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Rows under a header, the first `left` columns to the left, numbers to the right."""
+    """Rows under a header, the first `left` columns to the left, numbers to the right.
+
+    For people: what a cell holds that is not to be printed is escaped.
+    """
+    header, *rows = ([printable(cell) for cell in row] for row in [header, *rows])
     widths = [max(cell_len(row[k]) for row in [header, *rows]) for k in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
@@ -56,6 +61,9 @@ def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def answer(text: str) -> None:
-    """Print `text` on standard output, whatever its characters and the terminal's encoding."""
+    """Print `text` on standard output, whatever its characters and the terminal's encoding.
+
+    A terminal obeys control characters, so it is shown them escaped; a file or a program gets them.
+    """
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    print(text)
+    print(printable_lines(text) if sys.stdout.isatty() else text)

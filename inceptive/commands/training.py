@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from inceptive.errors import InceptiveError
 from inceptive.evaluate.judge import judge, probabilities
 from inceptive.train import checkpoint
 from inceptive.train import recipe as recipes
+from inceptive.train.claim import claimed
 from inceptive.train.loop import Paused, train
 from inceptive.train.prepare import as_weights_expect, shares
 from inceptive.train.recipe import Recipe
@@ -58,9 +60,15 @@ def train_from(request: Request) -> None:
 
 def train_with(team: Team, request: Request) -> None:
     """As `train_from`, in one of the processes that train together: the one that leads speaks."""
-    display = Display(silent=not team.leads)
     name = request.data.partition(":")[0]
     out = request.out or Path("runs") / (Path(name).name or "model")
+    with claimed(out) if team.leads else nullcontext():
+        train_in(out, team, request)
+
+
+def train_in(out: Path, team: Team, request: Request) -> None:
+    """As `train_with`, in a folder that is for this training alone."""
+    display = Display(silent=not team.leads)
     resume = team.told(lambda: request.resume or goes_on(out))
     if resume:
         kept = team.told(lambda: checkpoint.load(out)["recipe"])

@@ -8,6 +8,7 @@ import gzip
 import importlib.util
 import io
 import pickle
+import pickletools
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -241,11 +242,15 @@ def plain_pickle(content: bytes) -> Any:
     under the names that old and new NumPy give them.
     """
     try:
+        for code, given, _ in pickletools.genops(content):
+            if code.name in ("PUT", "LONG_BINPUT") and not 0 <= int(given or 0) <= len(content):
+                raise ValueError("it asks for gigabytes of memory")  # for all places up to that one
         return _Plain(io.BytesIO(content), encoding="bytes").load()
     except InceptiveError:
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        raise InceptiveError(f"a damaged pickle ({error})") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InceptiveError(f"a damaged pickle ({reason})") from None
 
 
 class _Plain(pickle.Unpickler):

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +29,7 @@ from inceptive.images import (
     Source,
     decode,
     printable,
+    read_image,
     resize_shorter,
 )
 
@@ -182,8 +182,8 @@ class Pictures:
     def _decoded(self, index: int, known: tuple[int, int, int, int]) -> np.ndarray:
         path = self.samples.name(index)
         try:
-            content = Path(path).read_bytes()
-        except OSError:
+            content = read_image(path)
+        except InceptiveError:
             return self.way(path)  # says why
         try:
             pixels = self.way(content)

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -17,7 +16,7 @@ from inceptive.data.cache.files import Seen, Signature, signature
 from inceptive.data.pictures import decoders
 from inceptive.data.split import HASH_SIDE, digest
 from inceptive.errors import InceptiveError
-from inceptive.images import decode, printable
+from inceptive.images import decode, printable, read_image
 
 Progress = Callable[[int, int], None]
 SCANNER = 1
@@ -40,9 +39,9 @@ class Scanned:
 def scan(path: str) -> Scanned:
     """Read and decode one image file; never raises for what is wrong with the file."""
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        return Scanned(path, error=f"{printable(path)}: cannot be read ({error.strerror or error})")
+        content = read_image(path)
+    except InceptiveError as error:
+        return Scanned(path, error=str(error))
     return scan_content(path, content)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -117,6 +118,14 @@ class Shares:
 
     val: float = 0.15
     test: float = 0.15
+
+    @classmethod
+    def from_dict(cls, told: Any) -> "Shares":
+        """What a model folder tells of them. InceptiveError if `told` is not what asdict gives."""
+        try:
+            return cls(float(told.get("val", cls.val)), float(told.get("test", cls.test)))
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            raise InceptiveError(f"the model garbles how its data was divided ({error})") from None
 
     def __post_init__(self) -> None:
         if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):

@@ -70,5 +70,12 @@ class About:
                 EarlyExit.from_dict(told["early_exit"]) if told.get("early_exit") else None,
                 tuple(Threshold.from_dict(one) for one in told.get("abstain", ())),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise InceptiveError(f"{where}: lacks or garbles {error}") from None

@@ -56,7 +56,7 @@ def read(folder: Path) -> list[Record]:
         return found
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         raise InceptiveError(f"{path}: is damaged; remove it and export again") from None
 
 

@@ -9,7 +9,7 @@ from inceptive.images.decoding import SUFFIXES as SUFFIXES
 from inceptive.images.decoding import Source as Source
 from inceptive.images.decoding import Stored as Stored
 from inceptive.images.decoding import decode as decode
-from inceptive.images.decoding import printable as printable
+from inceptive.images.decoding import read_image as read_image
 from inceptive.images.preprocessing import FILTERS as FILTERS
 from inceptive.images.preprocessing import Box as Box
 from inceptive.images.preprocessing import Interpolation as Interpolation
@@ -17,3 +17,4 @@ from inceptive.images.preprocessing import Preprocessing as Preprocessing
 from inceptive.images.preprocessing import as_array as as_array
 from inceptive.images.preprocessing import resize_box as resize_box
 from inceptive.images.preprocessing import resize_shorter as resize_shorter
+from inceptive.printable import printable as printable

@@ -1,6 +1,8 @@
 """Any image file, decoded safely: an upright 8-bit picture, grey or RGB, whatever is inside."""
 
 import contextlib
+import ctypes
+import functools
 import io
 import os
 import stat
@@ -11,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError, _imaging
 
 from inceptive.errors import InceptiveError
+from inceptive.printable import printable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
 """Pillow's readers that are used: no reader that runs another program is among them."""
@@ -28,6 +31,9 @@ SUFFIXES = frozenset((
 
 MAX_PIXELS = 100_000_000
 """Pixels that are decoded at most: 400 MB as RGB. A larger JPEG is read at a smaller scale."""
+
+MAX_BYTES = 1 << 30
+"""Bytes of a file that are read at most: more than MAX_PIXELS take in any format that is decoded."""
 
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1".split())
 
@@ -74,18 +80,25 @@ def decode(source: Source, channels: int = 3, shorter: int | None = None) -> Ima
     if isinstance(data, Stored):
         name, data = printable(data.name), data.read()
     elif not isinstance(data, bytes):
-        name, data = printable(source), _read(source)  # type: ignore[arg-type]
+        name, data = printable(source), read_image(source)  # type: ignore[arg-type]
     if not data:
         raise InceptiveError(f"{name}: is empty (0 bytes)")
     with _decoding(name, data):
         return _finish(_open(data, name, shorter), channels)
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def read_image(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file. InceptiveError if they cannot be had, or are more than MAX_BYTES."""
     try:
-        kind = Path(path).stat().st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # a pipe might be waited for forever
+        found = Path(path).stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            # a pipe might be waited for forever
             raise InceptiveError(f"{printable(path)}: cannot be read (it is not a file)")
+        if found.st_size > MAX_BYTES:
+            raise InceptiveError(
+                f"{printable(path)}: is too large to decode safely ({found.st_size / 1e9:.1f} GB; "
+                f"at most {MAX_BYTES / 1e9:.1f})"
+            )
         return Path(path).read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
@@ -149,19 +162,12 @@ def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
         raise InceptiveError(f"{name}: is truncated or damaged ({printable(reason)})") from None
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """A path as one line of text: control characters and undecodable bytes are escaped."""
-    text = os.fsdecode(path)
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
-
-
 def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
     """Read the header, refuse what is too large, and load every pixel."""
     if _is_heif(data):
         return _open_heif(data, name)
     Image.init()  # Pillow registers its rarer readers only when asked
+    _hush()
     image: Image.Image
     if data.startswith(b"\xff\xd8\xff") and len(data) > 20:
         # Not Image.open: that judges the size before a smaller scale can be asked for.
@@ -175,6 +181,17 @@ def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
     _refuse_bomb(image.size, name)
     image.load()
     return image
+
+
+@functools.cache
+def _hush() -> None:
+    """libtiff would write a line to standard error for each row that is damaged, some from the file."""
+    library = ctypes.CDLL(str(_imaging.__file__))  # finds what Pillow is linked to
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        with contextlib.suppress(
+            AttributeError
+        ):  # where it is linked otherwise, lines are the worst
+            getattr(library, name)(None)
 
 
 def _is_heif(data: bytes) -> bool:

@@ -20,6 +20,8 @@ FILTERS: dict[Interpolation, Image.Resampling] = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+MAX_SIDE = 4096
+"""Pixels of a square's side at most: a net's maps for one of these take gigabytes."""
 Box = tuple[float, float, float, float]
 
 
@@ -43,8 +45,10 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Raises InceptiveError for a value that no preprocessing can have."""
-        if type(self.size) is not int or self.size < 1:
-            raise InceptiveError(f"preprocessing: size is a number of pixels, not {self.size!r}")
+        if type(self.size) is not int or not 1 <= self.size <= MAX_SIDE:
+            raise InceptiveError(
+                f"preprocessing: size is a number of pixels, 1 to {MAX_SIDE}, not {self.size!r}"
+            )
         if self.channels not in (1, 3):
             raise InceptiveError(f"preprocessing: channels are 1 or 3, not {self.channels!r}")
         if self.interpolation not in FILTERS:
@@ -64,8 +68,11 @@ class Preprocessing:
                 )
         if type(self.squash) is not bool:
             raise InceptiveError(f"preprocessing: squash is true or false, not {self.squash!r}")
-        if min(self.std) <= 0:
-            raise InceptiveError(f"preprocessing: std is above 0, not {self.std!r}")
+        if not 1e-6 <= min(self.std) <= max(self.std) <= 1e6 or max(map(abs, self.mean)) > 1e6:
+            raise InceptiveError(
+                f"preprocessing: std is above 0, 1e-6 to 1e6, and mean at most 1e6, "
+                f"not {self.std!r} and {self.mean!r}"
+            )
 
     @property
     def resize(self) -> int:
@@ -122,7 +129,8 @@ class Preprocessing:
 
 def _all_numbers(values: Any) -> bool:
     return isinstance(values, tuple | list) and all(
-        isinstance(one, int | float) and isfinite(one) for one in values
+        isinstance(one, int | float) and not isinstance(one, bool) and isfinite(one)
+        for one in values
     )
 
 

@@ -12,6 +12,14 @@ from inceptive.files import write_whole
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 2
 """To be raised when what a checkpoint holds changes its meaning."""
+HOLDS = {
+    "epoch": int,
+    "progress": dict,
+    "recipe": dict,
+    "data": dict,
+    "model": dict,
+    "optimizer": dict,
+}
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
@@ -33,6 +41,8 @@ def load(folder: Path) -> dict[str, Any]:
         raise InceptiveError(f"{path}: is damaged ({reason})") from None
     if not isinstance(state, dict) or "epoch" not in state:
         raise InceptiveError(f"{path}: is not a checkpoint of inceptive")
+    if lacking := [name for name, kind in HOLDS.items() if not isinstance(state.get(name), kind)]:
+        raise InceptiveError(f"{path}: is damaged (it lacks or garbles {', '.join(lacking)})")
     if state.get("format") != FORMAT:
         raise InceptiveError(
             f"{path}: is of another version of inceptive; end that training with it, or begin anew"

@@ -272,17 +272,18 @@ class Run:
         if state["data"] != self._fingerprint():
             raise InceptiveError(
                 f"{self.out}: its checkpoint is of other data "
-                f"({state['data']['counts']}, now {self._fingerprint()['counts']})"
+                f"({state['data'].get('counts')}, now {self._fingerprint()['counts']})"
             )
-        self.learner.restore(state)
-        self.progress = Progress(**state["progress"])
-        where = f"epoch {self.progress.epoch} of {self.recipe.epochs}"
-        if told := state["within"]:
-            # The sums are of all processes: only the leader goes on from them.
-            sums = {
-                key: told[key].to(self.learner.device) * self.team.leads
-                for key in ("losses", "hits")
-            }
-            self.within = Within(**told | sums)
-            where += f" and {self.within.done} steps"
-        self.watch.say(f"going on after {where}")
+        try:
+            self.learner.restore(state)
+            self.progress = Progress(**state["progress"])
+            if told := state["within"]:
+                # The sums are of all processes: only the leader goes on from them.
+                device, leads = self.learner.device, self.team.leads
+                sums = {key: told[key].to(device) * leads for key in ("losses", "hits")}
+                self.within = Within(**told | sums)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InceptiveError(f"{self.out}: its checkpoint is damaged ({reason})") from None
+        steps = f" and {self.within.done} steps" if self.within else ""
+        self.watch.say(f"going on after epoch {self.progress.epoch} of {self.recipe.epochs}{steps}")

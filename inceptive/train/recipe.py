@@ -169,6 +169,10 @@ class Recipe(Table):
     speed: SpeedTable = SpeedTable()
 
 
+LONGEST = 1 << 14
+"""Bytes of a recipe at most: TOML may be written so that reading it takes hours."""
+
+
 def shipped() -> dict[str, Path]:
     """The recipes that come with inceptive, by name."""
     folder = Path(str(resources.files("inceptive"))) / "recipes"
@@ -187,7 +191,7 @@ def read(name: str, changes: list[str] | None = None) -> Recipe:
             f"no recipe is called {name!r}; there are: {', '.join(known)}; or give a .toml file"
         )
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(_text(path))
     except OSError as error:
         raise InceptiveError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, RecursionError) as error:  # bad syntax or UTF-8, absurd numbers, nesting
@@ -195,6 +199,14 @@ def read(name: str, changes: list[str] | None = None) -> Recipe:
     for change in changes or []:
         _apply(values, change)
     return check(values, str(path) if name not in known else f"recipe {name}")
+
+
+def _text(path: Path) -> str:
+    with open(path, "rb") as file:
+        content = file.read(LONGEST + 1)
+    if len(content) > LONGEST:
+        raise InceptiveError(f"{path}: is no recipe: they have at most {LONGEST} bytes")
+    return content.decode().replace("\r\n", "\n")
 
 
 def check(values: dict[str, Any], name: str) -> Recipe:

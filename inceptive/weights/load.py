@@ -1,6 +1,7 @@
 """Published weights, fetched, checked and filled into the net that they were trained in."""
 
 import logging
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ def hub_folder(hub: str) -> Path:
 
 
 def _from_hub(hub: str, name: str, by_hand: str = "") -> Path:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when it is imported
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -137,7 +137,7 @@ def _begun(out: Path, plan: str) -> dict[str, dict[str, Any]]:
 
 def _is_part(path: Path) -> bool:
     """Whether `path` is the beginning of a file that a process was killed over."""
-    kind = rf"\.((train|val|test)-\d{{6}}\.tar|{INDEX}|{UNFINISHED})\.\d+\.part"
+    kind = rf"\.((train|val|test)-\d{{6}}\.tar|{INDEX}|{UNFINISHED})\.[0-9a-f]+\.part"
     return re.fullmatch(kind, path.name) is not None
 
 
