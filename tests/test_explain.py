@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 RECIPE = """
 net = "googlenet.bn"
 image_size = 64
-epochs = 8
+epochs = 30
 batch_size = 16
 seed = 1
 [data]

@@ -16,6 +16,7 @@ from inceptive.train import checkpoint
 STATE = {
     "epoch": 3,
     "recipe": {"net": "googlenet.bn", "data": {"mean": [0.5]}},
+    "data": {"classes": ["a", "b"], "counts": {"train": 2}},
     "model": {"conv.weight": torch.arange(12.0).view(3, 4), "bn.steps": torch.tensor(7)},
     "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]},
     "average": None,
@@ -152,7 +153,7 @@ def test_json_is_what_every_reader_takes(tmp_path):
 def test_a_checkpoint_comes_back(tmp_path):
     checkpoint.save(tmp_path, STATE)
     found = checkpoint.load(tmp_path)
-    assert found.keys() == STATE.keys()
+    assert found.keys() == STATE.keys() | {"format"}
     for key in ("epoch", "recipe", "average", "progress"):
         assert found[key] == STATE[key]
     for key, tensor in STATE["model"].items():
@@ -164,8 +165,14 @@ def test_a_checkpoint_comes_back(tmp_path):
 
 def test_a_checkpoint_takes_the_place_of_the_one_before(tmp_path):
     for epoch in (1, 2):
-        checkpoint.save(tmp_path, {"epoch": epoch})
-    assert checkpoint.load(tmp_path) == {"epoch": 2}
+        checkpoint.save(tmp_path, STATE | {"epoch": epoch})
+    assert checkpoint.load(tmp_path)["epoch"] == 2
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, STATE)
+    monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
+    assert "of another version of inceptive" in refused(checkpoint.load, tmp_path)
 
 
 @pytest.mark.parametrize("folder", [".", "nowhere"])

@@ -31,7 +31,7 @@ from inceptive.images import decoding
 from inceptive.train import checkpoint
 from inceptive.weights import readers
 
-HUNG = 60  # seconds for a hundred small images, which take about one
+HUNG = 120  # seconds for a hundred small images, which take about one
 
 
 @pytest.fixture
@@ -589,7 +589,8 @@ def test_a_checkpoint_that_is_not_ours_is_one_line(stripes, tmp_path, recorded):
     out.mkdir()
     bad = [{"epoch": 1}, {"epoch": "x", "recipe": 3}, {"epoch": 1, "recipe": {"epochs": "x"}},
            {"epoch": 1, "recipe": {}}, {"epoch": 1, "recipe": {}, "data": 3},
-           {"epoch": 1, "recipe": {}, "data": {}, "progress": {}, "model": {}, "optimizer": {}}]  # fmt: skip
+           {"epoch": 1, "recipe": {}, "data": {}, "progress": {}, "model": {},
+            "optimizer": {}}]  # fmt: skip
     for state in bad:
         checkpoint.save(out, state)
         try:

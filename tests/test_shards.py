@@ -288,10 +288,12 @@ def test_over_all_processes_every_image_comes_once(
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(streaming, "BUFFER", buffer)
-        size = min(size, count)
-        if size < world:
-            with pytest.raises(InceptiveError, match="cannot be divided among"):
-                batches(samples, size, Share(0, world))
+        size = min(size, count // world * world)
+        if not size or size % world:
+            with pytest.raises(InceptiveError, match="cannot be divided evenly among"):
+                batches(samples, size or 1, Share(0, world))
+            size = size // world * world
+        if not size:
             return
         steps = []
         for rank in range(world):

@@ -53,6 +53,16 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(stripes, tiny
     assert weights[0] == weights[1] != weights[2]
 
 
+def test_what_a_folder_tells_of_its_training_repeats_it(stripes, tiny, tmp_path):
+    run(stripes, tiny, tmp_path / "a", "epochs=2", "data.workers=0")
+    told = Classifier.load(tmp_path / "a").info
+    assert told["training"]["versions"]["torch"] == torch.__version__
+    assert {"cpu", "device", "precision", "processes", "threads"} <= told["training"].keys()
+    run(stripes, tiny, tmp_path / "b", recipe=recipes.check(told["recipe"], "config.json"))
+    for name in ("model.safetensors", "README.md"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
 def test_the_folder_gives_back_the_same_classifier(stripes, tiny, tmp_path):
     clf, _data, _ = run(stripes, tiny, tmp_path / "m")
     clf.save(tmp_path / "copy")

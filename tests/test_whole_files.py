@@ -107,7 +107,11 @@ def is_one_page(folder):
 
 KINDS = {
     "checkpoint": (
-        lambda folder, t: checkpoint.save(folder, {"epoch": t, "model": torch.full((9999,), t)}),
+        lambda folder, t: checkpoint.save(
+            folder,
+            {"epoch": t, "model": {"weight": torch.full((9999,), t)}, "optimizer": {}, "recipe": {},
+             "data": {}, "progress": {}},
+        ),
         lambda folder: checkpoint.load(folder)["epoch"],
     ),
     "model folder": (lambda folder, t: classifier(t).save(folder), is_one_model),

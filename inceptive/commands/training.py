@@ -60,37 +60,45 @@ def train_from(request: Request) -> None:
 
 def train_with(team: Team, request: Request) -> None:
     """As `train_from`, in one of the processes that train together: the one that leads speaks."""
+    display = Display(silent=not team.leads)
     name = request.data.partition(":")[0]
     out = request.out or Path("runs") / (Path(name).name or "model")
-    with claimed(out) if team.leads else nullcontext():
-        train_in(out, team, request)
-
-
-def train_in(out: Path, team: Team, request: Request) -> None:
-    """As `train_with`, in a folder that is for this training alone."""
-    display = Display(silent=not team.leads)
     resume = team.told(lambda: request.resume or goes_on(out))
     if resume:
         kept = team.told(lambda: checkpoint.load(out)["recipe"])
         recipe = recipes.check(kept, f"{out}: its recipe")
     else:
-        if not restarted():
-            team.told(lambda: refuse_to_overwrite(out))
+        team.told(lambda: refuse_to_overwrite(out))
         recipe = choose(request, display)
     data = open_data(request.data, shares(recipe), request.strict, display.load)
     display.close()
     describe(data, display)
-    again = shlex.join(["inceptive", "train", request.data, "--out", str(out), "--resume"])
-    go_on = f"go on with: {again}" + ("" if team.alone else ", started as before")
+    # Not before the data is read: the folder may lie within, and is made here.
+    with claimed(out) if team.leads else nullcontext():
+        if not resume:
+            team.told(
+                lambda: refuse_to_overwrite(out)
+            )  # who had it until now may have left a model
+        again = shlex.join(["inceptive", "train", request.data, "--out", str(out), "--resume"])
+        go_on = f"go on with: {again}" + ("" if team.alone else ", started as before")
+        watch = watched(display, out, request) if team.leads else display
+        classifier = trained(recipe, data, out, watch, resume, go_on)
+        if classifier is not None:
+            conclude(classifier, data, out, display)
+
+
+def trained(
+    recipe: Recipe, data: Data, out: Path, display: Display, resume: bool, go_on: str
+) -> Classifier | None:
+    """What `train` gives; None too if SIGTERM stopped it. Ctrl-C is raised with how to go on."""
     try:
         with Pause() as pause:
-            watch = watched(display, out, request) if team.leads else display
-            classifier = train(recipe, data, out, watch, resume, pause)
+            return train(recipe, data, out, display, resume, pause)
     except Paused as where:
         display.close()
         if pause.asked == signal.SIGTERM:  # whoever sends it is going to start us again
             display.say(f"stopped {where}; {go_on}")
-            return
+            return None
         raise KeyboardInterrupt(f"stopped {where}; {go_on}") from None
     except KeyboardInterrupt:
         display.close()
@@ -98,8 +106,10 @@ def train_in(out: Path, team: Team, request: Request) -> None:
         raise KeyboardInterrupt(f"stopped{f'; {go_on}' if kept else ''}") from None
     finally:
         display.close()
-    if classifier is None:
-        return
+
+
+def conclude(classifier: Classifier, data: Data, out: Path, display: Display) -> None:
+    """The report, and a line on how well the model does."""
     report(classifier, data, out, display)
     metrics, training = classifier.info["metrics"], classifier.info["training"]
     low, high = metrics["top1_interval"]
@@ -156,6 +166,9 @@ def goes_on(out: Path) -> bool:
 
 
 def refuse_to_overwrite(out: Path) -> None:
+    """Raises InceptiveError if anything lies in `out`, unless torchrun has started this anew."""
+    if restarted():
+        return
     if (out / checkpoint.CHECKPOINT).exists():
         raise InceptiveError(
             f"{out}: holds a training that did not end; go on with --resume, or give another --out"

@@ -7,9 +7,11 @@ model folder is written beside it. A run that goes on ends with the bits of one 
 Several processes may share a run (`together`): each takes its part of every batch, one writes.
 """
 
+import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
@@ -227,6 +229,9 @@ class Run:
             "precision": "bf16" if self.learner.bf16 else "f32",
             "threads": torch.get_num_threads(),
             "processes": self.team.share.world,
+            "versions": {name: version(name) for name in ("torch", "numpy", "pillow", "accelerate")}
+            | {"python": platform.python_version()},
+            "cpu": torch.backends.cpu.get_cpu_capability(),
         }
         model = self.learner.judged
         return Classifier(model, self.preprocessing, self.data.classes, temperature, info)

@@ -39,7 +39,9 @@ class DataTable(Table):
     mean: tuple[float, ...] = Field((0.5,), description="of pixels in 0-1: one number, or three")
     std: tuple[float, ...] = (0.5,)
     balance: float = Field(0.0, ge=0, le=1, description="loss weight of a class ~ count^-balance")
-    workers: int = Field(2, ge=0, description="threads that decode a set too large for memory")
+    workers: int = Field(
+        2, ge=0, le=1024, description="threads that decode a set too large for memory"
+    )
     cache: bool = Field(True, description="keep decoded images for the next epoch and run")
     soft: bool = Field(False, description="train on the experts' doubt, where a set tells it")
     random_interpolation: bool = Field(False, description="a filter at random for each image")
