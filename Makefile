@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test slow check lint tables peers reliability fuzz audit sbom bench scale screenshots docs clean
+.PHONY: demo test slow check lint tables peers reliability costs fuzz audit sbom bench scale screenshots docs clean
 
 # Train on real photographs, evaluate on held-out ones, classify one of them.
 demo: $(VENV)/installed
@@ -46,7 +46,13 @@ RELIABILITY := $(patsubst %,tests/test_%.py,\
 # docs/reliability.md, as the tests that kill, fill disks and hand in rubbish find it: half an hour.
 reliability: $(VENV)/tested
 	$(PYTEST) -m "slow or not slow" $(RELIABILITY) --junitxml=build/reliability.xml
-	$(BIN)/python tools/reliability.py build/reliability.xml
+	$(BIN)/python tools/reliability.py build/reliability.xml $(wildcard build/*_cost.json)
+
+# What several processes and Ray cost beside one, for docs/reliability.md: 15 minutes on two quiet cores.
+costs: $(VENV)/tested $(VENV)/benched
+	mkdir -p build
+	$(BIN)/python tools/scoring_cost.py --images 2000 --rounds 3 --out build/scoring_cost.json
+	$(BIN)/python tools/training_cost.py --out build/training_cost.json
 
 # Each reader on bytes that reach ever more of its code, FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 120

@@ -1,10 +1,10 @@
 """Writes docs/reliability.md: what was done to inceptive, and what it survived, as the tests found it.
 
-    python tools/reliability.py REPORT.xml...
+    python tools/reliability.py REPORT.xml... [COST.json...]
 
 A test tells with `record_property("reliability", json)`: an object with table ("faults", "inputs" or
 "scaling"), what, and tried, survived, lost, note; of scaling ratio and note. `make reliability` runs the
-tests that do and then this.
+tests that do and then this. COST.json is what tools/scoring_cost.py and tools/training_cost.py wrote.
 """
 
 import json
@@ -67,6 +67,11 @@ def recorded(reports: Iterable[Path]) -> tuple[list[dict[str, Any]], list[str]]:
     return found, [name(case) for case in cases if has(case, "skipped")]
 
 
+def costs(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """The rows of the table of scaling that were measured beside the tests."""
+    return [row for path in files for row in json.loads(path.read_text())["rows"]]
+
+
 def name(case: ElementTree.Element) -> str:
     return str(case.get("name"))
 
@@ -96,6 +101,9 @@ def _right(table: str, numbers: int = 2) -> str:
 
 if __name__ == "__main__":
     try:
-        OUT.write_text(document(*recorded(map(Path, sys.argv[1:]))))
+        given = [Path(one) for one in sys.argv[1:]]
+        found, skipped = recorded(one for one in given if one.suffix == ".xml")
+        measured = costs(one for one in given if one.suffix == ".json")
+        OUT.write_text(document(found + measured, skipped))
     except InceptiveError as error:
         sys.exit(f"reliability: {error}")

@@ -80,7 +80,14 @@ def measured(folder: Path, args: argparse.Namespace) -> dict[str, object]:
             f"{begun[command]:5.1f} s to start"
         )
     print(f"ratio    {median(ratios):.3f} ({low:.3f} to {high:.3f}): seconds of score to predict's")
-    return {"seconds": seconds, "ratios": ratios, "seconds_to_start": begun, "images": counts}
+    told = f"{low:.2f} to {high:.2f}, {args.rounds} rounds, in turns; {classified.told}, {args.engine}"
+    row = {
+        "table": "scaling",
+        "what": "scoring, seconds an image once running: `score` to `predict`",
+        "ratio": f"{median(ratios):.2f}",
+        "note": told,
+    }
+    return {"seconds": seconds, "seconds_to_start": begun, "images": counts, "rows": [row]}
 
 
 def linked(folder: Path, files: list[Path], count: int) -> Path:
