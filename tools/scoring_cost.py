@@ -80,7 +80,9 @@ def measured(folder: Path, args: argparse.Namespace) -> dict[str, object]:
             f"{begun[command]:5.1f} s to start"
         )
     print(f"ratio    {median(ratios):.3f} ({low:.3f} to {high:.3f}): seconds of score to predict's")
-    told = f"{low:.2f} to {high:.2f}, {args.rounds} rounds, in turns; {classified.told}, {args.engine}"
+    told = (
+        f"{low:.2f} to {high:.2f}, {args.rounds} rounds, in turns; {classified.told}, {args.engine}"
+    )
     row = {
         "table": "scaling",
         "what": "scoring, seconds an image once running: `score` to `predict`",
