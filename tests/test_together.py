@@ -227,6 +227,7 @@ def test_a_process_that_is_killed_is_missed_for_a_moment_only(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_pause_that_one_process_is_asked_for_is_everyones(recipe, stripes, tmp_path):
     job = {"recipe": recipe, "data": str(stripes), "double": True}
     together(2, **job, out=str(tmp_path / "whole"))

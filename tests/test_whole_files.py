@@ -109,7 +109,7 @@ KINDS = {
     "checkpoint": (
         lambda folder, t: checkpoint.save(
             folder,
-            {"epoch": t, "model": {"weight": torch.full((9999,), t)}, "optimizer": {}, "recipe": {},
+            {"epoch": int(t), "model": {"weight": torch.full((9999,), t)}, "optimizer": {}, "recipe": {},
              "data": {}, "progress": {}},
         ),
         lambda folder: checkpoint.load(folder)["epoch"],
