@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import functools
 import io
+import logging
 import os
 import stat
 import threading
@@ -185,12 +186,13 @@ def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
 
 @functools.cache
 def _hush() -> None:
-    """libtiff would write a line to standard error for each row that is damaged, some from the file."""
+    """Of a damaged TIFF both libtiff and Pillow's logger would write lines to standard error themselves,
+    some with words from the file."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else the last resort prints it
     library = ctypes.CDLL(str(_imaging.__file__))  # finds what Pillow is linked to
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-        with contextlib.suppress(
-            AttributeError
-        ):  # where it is linked otherwise, lines are the worst
+        # Where it is linked otherwise, lines are the worst.
+        with contextlib.suppress(AttributeError):
             getattr(library, name)(None)
 
 
