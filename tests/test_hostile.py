@@ -381,7 +381,8 @@ PARTS = ("net", "labels", "preprocessing", "temperature", "weights", "early_exit
 @pytest.mark.parametrize(
     ("part", "most"),
     [*((part, 1) for part in PARTS[:6]),
-     *(pytest.param(part, 99, marks=pytest.mark.slow) for part in PARTS)],
+     *(pytest.param(part, 99, marks=pytest.mark.slow) for part in PARTS[:6]),
+     *(pytest.param(part, 4, marks=pytest.mark.slow) for part in PARTS[6:])],
 )  # fmt: skip
 def test_a_garbled_config(part, most, model, stripes, tmp_path, recorded):
     """Each value of the file in turn gone, or another; `most` others of VALUES."""
@@ -390,6 +391,7 @@ def test_a_garbled_config(part, most, model, stripes, tmp_path, recorded):
     config = json.loads((model / "config.json").read_text())
     exits = [{"head": "aux_4a", "temperature": 1.0, "threshold": 0.5}]
     config["early_exit"] = {"exits": exits, "max_drop": 0.2, "found": {}}
+    del config["metrics"]["abstain"][1:]  # all are alike
     small = tmp_path / "small"
     for kind in ("across", "down"):
         shutil.copytree(stripes / kind, small / kind, ignore=lambda _, names: sorted(names)[6:])
