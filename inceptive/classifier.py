@@ -254,6 +254,9 @@ def _info(config: dict[str, Any]) -> dict[str, Any]:
     for key in ("data", "recipe", "metrics", "training", "published"):
         if not isinstance(info.get(key, {}), dict):
             raise ValueError(f"{key!r} (not a table)")
+    for key in ("name", "licence"):
+        if not isinstance(info.get("data", {}).get(key, ""), str):
+            raise ValueError(f"'data.{key}' (not a text)")
     return info
 
 

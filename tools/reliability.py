@@ -51,10 +51,15 @@ TABLES: dict[str, tuple[str, str, Row, Callable[[dict[str, Any]], Row]]] = {
 
 
 def recorded(reports: Iterable[Path]) -> tuple[list[dict[str, Any]], list[str]]:
-    """What the tests recorded, and the names of those skipped. InceptiveError if one failed."""
-    cases = [
-        case for path in reports for case in ElementTree.parse(path).getroot().iter("testcase")
-    ]
+    """What the tests recorded, and the names of those skipped; of a test in two reports the later counts.
+
+    Raises InceptiveError if one failed.
+    """
+    last = {
+        (case.get("classname"), case.get("name")): case
+        for path in reports for case in ElementTree.parse(path).getroot().iter("testcase")
+    }  # fmt: skip
+    cases = list(last.values())
     bad = [name(case) for case in cases if has(case, "failure", "error")]
     if bad:
         raise InceptiveError(f"docs/reliability.md is not written, failed: {', '.join(bad)}")

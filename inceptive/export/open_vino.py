@@ -105,7 +105,13 @@ def _read(path: Path) -> Any:
         )
     core = package().Core()
     try:
+        # Of what is no XML of its own, OpenVINO asks its readers of other formats, and those write what
+        # they think of it, with its bytes, to standard error themselves.
+        if not path.read_text(encoding="utf-8").lstrip().startswith(("<?xml", "<net")):
+            raise RuntimeError("it does not begin as its XML does")
         return core.read_model(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InceptiveError(f"{path}: is damaged ({_line(error)})") from None
     except RuntimeError as error:
         raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
 
