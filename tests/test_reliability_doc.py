@@ -23,7 +23,8 @@ def report(path, *rows, inside=""):
     kept = "".join(
         f'<property name="reliability" value={quoteattr(json.dumps(one))}/>' for one in rows
     )
-    path.write_text(f'<testsuites><testsuite><testcase name="one"><properties>{kept}</properties>'
+    path.write_text(f'<testsuites><testsuite><testcase classname="{path.stem}" name="one">'
+                    f"<properties>{kept}</properties>"
                     f"{inside}</testcase></testsuite></testsuites>")  # fmt: skip
     return path
 

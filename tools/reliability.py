@@ -51,7 +51,7 @@ TABLES: dict[str, tuple[str, str, Row, Callable[[dict[str, Any]], Row]]] = {
 
 
 def recorded(reports: Iterable[Path]) -> tuple[list[dict[str, Any]], list[str]]:
-    """What the tests recorded, and the names of those skipped; of a test in two reports the later counts.
+    """What the tests recorded, and the names of those skipped; of a test in two reports the last counts.
 
     Raises InceptiveError if one failed.
     """
@@ -89,11 +89,22 @@ def document(found: list[dict[str, Any]], skipped: list[str]) -> str:
     """The page; rows keep the order in which the tests ran."""
     parts = [HEAD.format(skipped=", ".join(f"`{one}`" for one in skipped) or "nothing")]
     for key, (title, told, header, row) in TABLES.items():
-        rows = [row(one) for one in found if one["table"] == key]
+        rows = [row(one) for one in summed(one for one in found if one["table"] == key)]
         left = len(header) if key == "scaling" else 1
         table = markdown(header, rows, left) if rows else NONE
         parts.append(f"## {title}\n\n{told}\n\n{_right(table) if rows else table}\n")
     return "\n".join(parts)
+
+
+def summed(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, of those that say the same but for their counts one, with the sums."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for one in rows:
+        key = tuple(one.get(name) for name in ("what", "lost", "note", "ratio"))
+        before = found.get(key, {"tried": 0, "survived": 0})
+        counts = {name: before[name] + one.get(name, 0) for name in ("tried", "survived")}
+        found[key] = {"note": ""} | one | counts
+    return list(found.values())
 
 
 def _right(table: str, numbers: int = 2) -> str:
