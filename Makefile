@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 # Two processes of one thread each beat one of two: most tests are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The test suite: about five minutes on two cores.
+# The test suite: about eight minutes on two cores.
 test: $(VENV)/tested
 	$(PYTEST)
 

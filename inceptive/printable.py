@@ -1,6 +1,10 @@
 """Text from outside as one line that a terminal shows and never obeys."""
 
 import os
+import re
+
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys, and those that turn the direction of text around."""
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -11,6 +15,11 @@ def printable(path: str | os.PathLike[str]) -> str:
 def printable_lines(text: str) -> str:
     """As `printable`, but for the line breaks and tabs of `text`, which are its own."""
     return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def without_controls(text: str) -> str:
+    """`text` with its CONTROLS escaped; spaces of every kind and joined emoji stay."""
+    return CONTROLS.sub(lambda found: _escaped(found[0]), text)
 
 
 def _escaped(character: str) -> str:

@@ -21,7 +21,7 @@ import inceptive.data.scan as scan_module
 from inceptive.data.ahead import ahead
 from inceptive.data.cache import Cache, index, pixels, user_cache
 from inceptive.data.cache import files as known_files
-from inceptive.data.loading import Crop, FileBatches, in_memory
+from inceptive.data.loading import Crop, FileBatches, RandomResizedCrop, in_memory
 from inceptive.data.open import open_data
 from inceptive.data.pictures import Pictures, Squares, Wholes, in_order
 from inceptive.data.scan import scan, scan_all
@@ -342,7 +342,9 @@ def test_batches_have_the_same_bits_with_and_without_and_for_any_number_of_threa
 
     def batches(used, workers):
         crop = Crop((0.08, 1.0), (0.75, 1.33), flip=True)
-        return FileBatches(samples, shown, crop, 3, 1, workers, ("bilinear", "box"), used)
+        return FileBatches(
+            samples, RandomResizedCrop(shown, crop, ("bilinear", "box")), 3, 1, workers, used
+        )
 
     plain = [list(batches(None, 0).epoch(number)) for number in range(3)]
     for workers in (0, 1, 3):  # the first fills the cache

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -268,6 +269,8 @@ def test_names_of_classes_are_shown_and_never_obeyed(oddly_named, recorded):
         text = page.read_text(errors="surrogateescape")
         assert "<img src=x onerror" not in text and "&lt;img src=x onerror" in text
         assert "49" not in re.findall(r"\[/bold\](\d+)", text)
+        assert not [c for c in text if unicodedata.category(c) == "Cc" and c not in "\n\t"]
+        assert "\\x1b]0;owned" in text
     assert {p.name for p in folder.iterdir()} >= {"data", "model", "tiny.toml", "judged"}
     recorded("class names with escapes, markup, templates: each command", len(runs) + 1)
 
@@ -654,9 +657,8 @@ def test_damaged_exports(kind, count, trained, tmp_path, recorded):
             assert done.returncode < 0, done.stderr[-2000:]
             said.append("crashed")
     assert tree(tmp_path) == before
-    crashed = said.count("crashed")
-    recorded(f"damaged exports for {kind}", count, crashed,
-             f"{said.count('refused')} refused; a crash is the library's own")  # fmt: skip
+    assert "crashed" not in said  # it would be the library's fault, and ours to keep from users
+    recorded(f"damaged exports for {kind}", count, note=f"{said.count('refused')} refused")
 
 
 @pytest.mark.parametrize("code", [b"]r\xff\xff\xff\x7f.", b"]p99999999999\n.", b"P\n."])

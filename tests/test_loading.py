@@ -16,6 +16,7 @@ from inceptive.data.loading import (
     Crop,
     FileBatches,
     MemoryBatches,
+    RandomResizedCrop,
     cut,
     fits_in_memory,
     in_memory,
@@ -55,7 +56,8 @@ def coded(folder, count):
 
 
 def streamed(samples, batch_size=4, seed=0, workers=0, crop=PART, shown=SHOWN):
-    return FileBatches(samples, shown, crop, batch_size, seed, workers, ("bilinear", "bicubic"))
+    crop = RandomResizedCrop(shown, crop, ("bilinear", "bicubic"))
+    return FileBatches(samples, crop, batch_size, seed, workers)
 
 
 def kept(count, batch_size, seed=0):

@@ -28,7 +28,7 @@ from PIL import Image
 from test_resume import RECIPE, in_a_process, told
 
 from inceptive.data import loading, streaming
-from inceptive.data.loading import Crop
+from inceptive.data.loading import Crop, RandomResizedCrop
 from inceptive.data.open import open_data
 from inceptive.data.shards import scan
 from inceptive.data.shards.member import at_path
@@ -258,7 +258,8 @@ WHOLE = Crop()
 
 def batches(samples, size, share=Share(), workers=0, seed=0, crop=WHOLE):
     preprocessing = Preprocessing(size=6, channels=1, mean=(0.5,), std=(0.5,))
-    return StreamBatches(samples, preprocessing, crop, size, seed, workers, ("bilinear",), share)
+    crop = RandomResizedCrop(preprocessing, crop, ("bilinear",))
+    return StreamBatches(samples, crop, size, seed, workers, share)
 
 
 def numbers_of(epoch):

@@ -18,7 +18,7 @@ from inceptive.bench.pictures import photographs
 from inceptive.bench.setting import Say, Setting
 from inceptive.bench.training import learner_of, our_step
 from inceptive.data.cache import Cache
-from inceptive.data.loading import Crop, FileBatches
+from inceptive.data.loading import Crop, FileBatches, RandomResizedCrop
 from inceptive.data.source import Samples, as_paths
 from inceptive.images import Preprocessing
 from inceptive.train.augment import Augment
@@ -117,10 +117,11 @@ def ours(
     samples = Samples(
         as_paths([str(file) for file in files]), np.zeros(len(files), np.int64), "files"
     )
-    crop, workers = Crop(AREA, ASPECT, flip=True), max(1, setting.threads)
-    batches = FileBatches(
-        samples, Preprocessing(side), crop, batch, 1, workers, ("bilinear", "bicubic"), Cache(cache)
+    crop = RandomResizedCrop(
+        Preprocessing(side), Crop(AREA, ASPECT, flip=True), ("bilinear", "bicubic")
     )
+    workers = max(1, setting.threads)
+    batches = FileBatches(samples, crop, batch, 1, workers, Cache(cache))
     return batches.epoch
 
 

@@ -138,29 +138,58 @@ class MemoryBatches:
         yield from ahead(gathered, len(self) - start, workers=1)
 
 
-class FileBatches:
-    """Shuffled batches from files, each image cropped at random from a whole, smaller picture.
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """How a training image becomes a square: decoded `whole`, then a part that is drawn, resized in
+    one of several ways that is drawn too."""
 
-    That picture (see `uncropped`) is what the cache keeps.
-    """
+    preprocessing: Preprocessing
+    crop: Crop
+    interpolations: tuple[Interpolation, ...]
+
+    @property
+    def whole(self) -> Wholes:
+        """How the picture is decoded; what the cache keeps.
+
+        Its shorter side is as long as the smallest crop needs to have as many pixels as the net sees,
+        but LARGEST times the net's at most: smaller crops are magnified, as those of ImageNet's
+        photographs are (most are 375 pixels high).
+        """
+        shown = self.preprocessing
+        times = min(min(1.0, self.crop.area[0]) ** -0.5, LARGEST)
+        return Wholes(shown.channels, round(shown.size * times), shown.interpolation)
+
+    def empty(self, count: int) -> np.ndarray:
+        """Room for so many squares: (count, C, S, S) of uint8."""
+        shown = self.preprocessing
+        return np.empty((count, shown.channels, shown.size, shown.size), np.uint8)
+
+    def __call__(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The part of a picture (H, W, C) that `rng` draws, perhaps mirrored: uint8 (C, S, S)."""
+        high, wide = pixels.shape[:2]
+        box = self.crop.box(wide, high, rng)
+        interpolation = self.interpolations[rng.integers(len(self.interpolations))]
+        square = cut(pixels, box, self.preprocessing.size, interpolation)
+        return square[:, :, ::-1] if self.crop.flip and rng.random() < 0.5 else square
+
+
+class FileBatches:
+    """Shuffled batches from files, each image cropped at random; of each batch this process's part."""
 
     def __init__(
         self,
         samples: Samples,
-        preprocessing: Preprocessing,
-        crop: Crop,
+        crop: RandomResizedCrop,
         batch_size: int,
         seed: int,
         workers: int,
-        interpolations: tuple[Interpolation, ...],
         cache: Cache | None = None,
         share: Share = Share(),
     ):
-        self.samples, self.seed, self.workers, self.share = samples, seed, workers, share
-        self.size, self.crop, self.interpolations = preprocessing.size, crop, interpolations
+        self.samples, self.crop, self.seed = samples, crop, seed
+        self.workers, self.share = workers, share
         self.batch_size = batch_of(len(samples), batch_size, share)
-        self.pictures = Pictures(samples, uncropped(preprocessing, crop), cache)
-        self.shape = (preprocessing.channels, self.size, self.size)
+        self.pictures = Pictures(samples, crop.whole, cache)
 
     def __len__(self) -> int:
         return len(self.samples) // self.batch_size
@@ -173,45 +202,14 @@ class FileBatches:
         def decoded(step: int) -> tuple[Tensor, Tensor]:
             whole = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
             chosen = whole[part]
-            images = np.empty((len(chosen), *self.shape), np.uint8)
+            images = self.crop.empty(len(chosen))
             for k, index in enumerate(chosen.tolist()):
-                images[k] = self._cropped(index, number)
+                rng = np.random.default_rng((self.seed, number, index))
+                images[k] = self.crop(self.pictures[index], rng)
             return torch.from_numpy(images), torch.from_numpy(targets[chosen])
 
         with self.pictures:
             yield from ahead(decoded, len(self) - start, self.workers)
-
-    def _cropped(self, index: int, epoch: int) -> np.ndarray:
-        """Image `index` with the crop that (seed, epoch, index) draws: uint8 (C, S, S)."""
-        rng = np.random.default_rng((self.seed, epoch, index))
-        return drawn(self.pictures[index], self.crop, self.size, self.interpolations, rng)
-
-
-def uncropped(preprocessing: Preprocessing, crop: Crop) -> Wholes:
-    """How a picture is decoded that crops are cut from.
-
-    Its shorter side is as long as the smallest crop needs to have as many pixels as the net sees, but
-    LARGEST times the net's at most: smaller crops are magnified, as those of ImageNet's photographs
-    are (most are 375 pixels high).
-    """
-    times = min(min(1.0, crop.area[0]) ** -0.5, LARGEST)
-    shorter = round(preprocessing.size * times)
-    return Wholes(preprocessing.channels, shorter, preprocessing.interpolation)
-
-
-def drawn(
-    pixels: np.ndarray,
-    crop: Crop,
-    size: int,
-    interpolations: tuple[Interpolation, ...],
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """The crop of a picture (H, W, C) that `rng` draws, perhaps mirrored: uint8 (C, size, size)."""
-    high, wide = pixels.shape[:2]
-    box = crop.box(wide, high, rng)
-    interpolation = interpolations[rng.integers(len(interpolations))]
-    square = cut(pixels, box, size, interpolation)
-    return square[:, :, ::-1] if crop.flip and rng.random() < 0.5 else square
 
 
 def cut(pixels: np.ndarray, box: Box, size: int, interpolation: Interpolation) -> np.ndarray:

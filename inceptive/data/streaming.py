@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from inceptive.data.ahead import each
-from inceptive.data.loading import Crop, batch_of, drawn, uncropped
+from inceptive.data.loading import RandomResizedCrop, batch_of
 from inceptive.data.shards.member import Member, Tar, member_at, read_at
 from inceptive.data.share import Share
 from inceptive.data.source import Samples
-from inceptive.images import Interpolation, Preprocessing, Stored
+from inceptive.images import Stored
 
 BUFFER = 256 * 2**20
 """Bytes of image files, as they lie in the tars, that wait to be mixed."""
@@ -57,21 +57,17 @@ class StreamBatches:
     def __init__(
         self,
         samples: Samples,
-        preprocessing: Preprocessing,
-        crop: Crop,
+        crop: RandomResizedCrop,
         batch_size: int,
         seed: int,
         workers: int,
-        interpolations: tuple[Interpolation, ...],
         share: Share = Share(),
     ):
-        self.samples, self.seed, self.workers, self.share = samples, seed, workers, share
-        self.size, self.crop, self.interpolations = preprocessing.size, crop, interpolations
+        self.samples, self.crop, self.seed = samples, crop, seed
+        self.workers, self.share = workers, share
         self.batch_size = batch_of(len(samples), batch_size, share)
         part = share.of(self.batch_size)
         self.part = part.stop - part.start
-        self.way = uncropped(preprocessing, crop)
-        self.channels = preprocessing.channels
         mean = int(samples.images["length"].mean())
         self.buffer = max(BUFFER // max(mean, 1), 1)
 
@@ -83,11 +79,10 @@ class StreamBatches:
         targets = self.samples.targets
 
         def decoded(batch: list[tuple[int, Held]]) -> Batch:
-            images = np.empty((self.part, self.channels, self.size, self.size), np.uint8)
+            images = self.crop.empty(self.part)
             for k, (index, held) in enumerate(batch):
                 rng = np.random.default_rng((self.seed, number, index))
-                pixels = self.way(held)
-                images[k] = drawn(pixels, self.crop, self.size, self.interpolations, rng)
+                images[k] = self.crop(self.crop.whole(held), rng)
             chosen = [index for index, _ in batch]
             return torch.from_numpy(images), torch.from_numpy(targets[chosen])
 

@@ -4,6 +4,7 @@
 square array that a net sees.
 """
 
+from inceptive.images.decoding import MAX_BYTES as MAX_BYTES
 from inceptive.images.decoding import MAX_PIXELS as MAX_PIXELS
 from inceptive.images.decoding import SUFFIXES as SUFFIXES
 from inceptive.images.decoding import Source as Source

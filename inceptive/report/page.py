@@ -17,6 +17,7 @@ from inceptive import metrics
 from inceptive.account import Account
 from inceptive.data.source import Data, Samples
 from inceptive.draw import draw_net
+from inceptive.printable import without_controls
 from inceptive.report import charts
 from inceptive.report.pictures import thumbnail
 
@@ -66,7 +67,8 @@ def page(told: Told) -> str:
     )
     environment.filters |= {"percent": _percent, "number": lambda n: f"{n:,}"}
     source = files("inceptive.report").joinpath("template.html").read_text(encoding="utf-8")
-    return environment.from_string(source).render(**_values(told))
+    made = environment.from_string(source).render(**_values(told))
+    return without_controls(made)  # a terminal may show the file, too
 
 
 def _values(told: Told) -> dict[str, Any]:

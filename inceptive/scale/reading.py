@@ -1,5 +1,6 @@
 """The images of a part, one after the other: each a call that gives its name and its square."""
 
+import io
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -7,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from inceptive.errors import InceptiveError
-from inceptive.images import SUFFIXES, Preprocessing, printable
+from inceptive.images import MAX_BYTES, SUFFIXES, Preprocessing, printable
 from inceptive.prediction import Decoded
 from inceptive.scale import arrow, inputs, storage
 from inceptive.scale.inputs import Piece
@@ -47,15 +48,39 @@ def _loaded(path: str, content: bytes | None, preprocessing: Preprocessing) -> D
 def _tar(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
     """The members that are named as images, called TAR/MEMBER; the tar is read once, in order."""
     try:
-        with storage.stream(piece.path) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+        with (
+            storage.stream(piece.path) as file,
+            tarfile.open(fileobj=(end := _End(file)), mode="r|") as tar,
+        ):
             for member in tar:
                 if not member.isfile() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
                     continue
+                name = f"{piece.path}/{member.name}"
+                if member.size > MAX_BYTES:
+                    large = (
+                        f"{printable(name)}: has {member.size} bytes; at most {MAX_BYTES} are read"
+                    )
+                    yield partial(_refused, name, InceptiveError(large))
+                    continue
                 held = tar.extractfile(member)
                 assert held is not None
-                yield partial(_loaded, f"{piece.path}/{member.name}", held.read(), preprocessing)
+                yield partial(_loaded, name, held.read(), preprocessing)
+            if any(end.last):  # tarfile takes a file that stops between two members for a whole one
+                raise tarfile.ReadError("it ends without the mark that ends a tar")
     except (OSError, tarfile.TarError, InceptiveError) as error:
         yield partial(_refused, piece.path, error)
+
+
+class _End(io.RawIOBase):
+    """A stream that remembers its last block."""
+
+    def __init__(self, file: Any):
+        self.file, self.last = file, b""
+
+    def read(self, size: int = -1) -> bytes:
+        content = bytes(self.file.read(size))
+        self.last = (self.last + content)[-tarfile.BLOCKSIZE :]
+        return content
 
 
 def _parquet(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:

@@ -16,6 +16,7 @@ from inceptive.data.loading import (
     FileBatches,
     MemoryBatches,
     Progress,
+    RandomResizedCrop,
     fits_in_memory,
     in_memory,
 )
@@ -92,20 +93,19 @@ def feed_for(
         train = MemoryBatches(images, labels, recipe.batch_size, recipe.seed, share)
     else:
         # Mirrored as it is cut: exact, and most recipes then leave no change of shape to the batch.
-        crop = Crop(table.area, table.aspect, table.flip)
+        part = Crop(table.area, table.aspect, table.flip)
         table = table.model_copy(update={"flip": False})
         kinds = (
             ALL_INTERPOLATIONS
             if recipe.data.random_interpolation
             else (preprocessing.interpolation,)
         )
+        crop = RandomResizedCrop(preprocessing, part, kinds)
         size, seed, workers = recipe.batch_size, recipe.seed, recipe.data.workers
         if samples.tars:
-            train = StreamBatches(samples, preprocessing, crop, size, seed, workers, kinds, share)
+            train = StreamBatches(samples, crop, size, seed, workers, share)
         else:
-            train = FileBatches(
-                samples, preprocessing, crop, size, seed, workers, kinds, cache, share
-            )
+            train = FileBatches(samples, crop, size, seed, workers, cache, share)
     val_images = None
     if fits_in_memory(val, preprocessing):
         val_images, _ = in_memory(val, preprocessing, progress, cache)
