@@ -93,15 +93,12 @@ class _Normalised(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        world = dist.get_world_size()
         # With running statistics handed in, which stay, its results are in their precision, not in x's.
         own = torch.stack(aten.batch_norm_update_stats(x, running_mean, running_var, 0.0))
-        every = own.new_empty(world * 2, len(running_mean))
-        dist.all_gather_into_tensor(every, own)
-        means, variances = every[0::2], every[1::2]
+        means, variances = _of_all(own).unbind(1)
         mean = means.mean(0)
         var = (variances + (means - mean).square()).mean(0)
-        count = world * x.numel() // x.shape[1]
+        count = len(means) * x.numel() // x.shape[1]
         running_mean.lerp_(mean, momentum)
         running_var.lerp_(var * (count / max(count - 1, 1)), momentum)
         ctx.save_for_backward(x, mean, var, weight)
@@ -117,11 +114,20 @@ class _Normalised(torch.autograd.Function):
         back, grad_weight, grad_bias = aten.native_batch_norm_backward(
             grad, x, scale, mean, var, None, None, False, ctx.eps, [True, True, True]
         )
-        sums = torch.stack([grad_weight, grad_bias])
-        dist.all_reduce(sums)
+        sums = _of_all(torch.stack([grad_weight, grad_bias])).sum(0)
         sums *= -scale * torch.rsqrt(var + ctx.eps) / ctx.count
         back += F.batch_norm(x, mean, var, sums[0], sums[1], False, 0.0, ctx.eps)
         return (
             back, None, None,
             None if weight is None else grad_weight, grad_bias if ctx.has_bias else None, None, None,
         )  # fmt: skip
+
+
+def _of_all(own: Tensor) -> Tensor:
+    """Such a tensor of every process: (processes, *shape).
+
+    Gathered and not reduced: gloo takes half the time for it, and everyone adds up in the same order.
+    """
+    every = own.new_empty(dist.get_world_size() * len(own), *own.shape[1:])
+    dist.all_gather_into_tensor(every, own)
+    return every.view(-1, *own.shape)
