@@ -1,5 +1,6 @@
 """Trainings that several processes share, started by torchrun: as one alone, and after one is lost."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -285,11 +286,24 @@ def test_the_command_is_paused_by_torchrun_and_goes_on(recipe, stripes, tmp_path
     assert config["training"]["processes"] == 2
 
 
-HOSTS = ("inceptive-a", "inceptive-b")
+def test_a_folder_that_is_taken_stays_so_at_every_try_of_torchrun(recipe, stripes, tmp_path):
+    taken = tmp_path / "model"
+    taken.mkdir()
+    (taken / "model.safetensors").write_bytes(b"somebody's")
+    words = ["-m", "inceptive", "train", str(stripes), "--recipe", recipe, "--out", str(taken)]
+    done = subprocess.run(
+        [*TORCHRUN, "--nproc-per-node", "2", "--max-restarts", "1", *words],
+        text=True, capture_output=True, timeout=240, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 1 and "is not empty; give another --out" in done.stderr
+    assert "epoch 1" not in done.stderr
+    assert [(one.name, one.read_bytes()) for one in taken.iterdir()] == [
+        ("model.safetensors", b"somebody's")
+    ]
 
 
 def ip(*words):
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
+    subprocess.run(["ip", *" ".join(words).split()], check=True, capture_output=True, timeout=20)
 
 
 @pytest.fixture
@@ -297,48 +311,51 @@ def hosts():
     """Two hosts, which are network namespaces, with a cable between them: 10.77.0.1 and 10.77.0.2."""
     if not shutil.which("ip") or os.geteuid():
         pytest.skip("network namespaces need root and iproute2")
-    a, b = HOSTS
+    names = a, b = [f"inceptive-{os.getpid()}-{one}" for one in "ab"]
     try:
-        for host in HOSTS:
-            ip("netns", "add", host)
-        ip(
-            "link",
-            "add",
-            "cable-a",
-            "netns",
-            a,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "cable-b",
-            "netns",
-            b,
-        )
-        for host, end, address in ((a, "cable-a", "10.77.0.1"), (b, "cable-b", "10.77.0.2")):
-            ip("-n", host, "address", "add", f"{address}/24", "dev", end)
-            ip("-n", host, "link", "set", "lo", "up")
-            ip("-n", host, "link", "set", end, "up")
+        for name in names:
+            ip("netns add", name)
+        ip(f"link add cable netns {a} type veth peer name cable netns {b}")
+        for number, name in enumerate(names, 1):
+            ip(f"-n {name} address add 10.77.0.{number}/24 dev cable")
+            ip(f"-n {name} link set lo up")
+            ip(f"-n {name} link set cable up")
     except subprocess.CalledProcessError as error:
         pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
     else:
-        yield HOSTS
+        yield names
     finally:
-        for host in HOSTS:
-            subprocess.run(["ip", "netns", "delete", host], capture_output=True, timeout=20)
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, timeout=20)
 
 
-def on_hosts(recipe, data, outs):
-    """A process of one training on each host."""
-    for number, (host, out) in enumerate(zip(HOSTS, outs, strict=True)):
-        yield subprocess.Popen(
+STATIC = "--node-rank {} --master-addr 10.77.0.1 --master-port 29511"
+ELASTIC = (
+    "--rdzv-backend c10d --rdzv-endpoint 10.77.0.1:29511 --local-addr {} --rdzv-conf is_host={}"
+)
+
+
+@contextlib.contextmanager
+def on_hosts(hosts, meet, recipe, data, outs):
+    """torchrun of one training on each host."""
+    started = []
+    for number, (host, out) in enumerate(zip(hosts, outs, strict=True)):
+        where = STATIC.format(number)
+        if meet is ELASTIC:
+            where = ELASTIC.format(f"10.77.0.{number + 1}", 1 - number)
+        started.append(subprocess.Popen(
             ["ip", "netns", "exec", host, *TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1",
-             "--node-rank", str(number), "--master-addr", "10.77.0.1", "--master-port", "29511",
-             "-m", "inceptive", "train", str(data), "--recipe", recipe, "--set", "epochs=5",
-             "--out", str(out)],
+             *where.split(), "--max-restarts", "2", "-m", "inceptive", "train", str(data),
+             "--recipe", recipe, "--set", "epochs=5", "--out", str(out)],
             text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": f"cable-{host[-1]}"},
-        )  # fmt: skip
+            env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "cable"},
+        ))  # fmt: skip
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate(timeout=30)
 
 
 @pytest.mark.slow
@@ -347,24 +364,19 @@ def test_a_link_that_is_cut_and_comes_back_costs_time_only(
 ):
     together(2, recipe=recipe, data=str(stripes), changes=["epochs=5"], out=str(tmp_path / "whole"))
     outs = [tmp_path / "one", tmp_path / "two"]
-    first, second = on_hosts(recipe, stripes, outs)
-    lines = []
-    reader = threading.Thread(target=lambda: lines.extend(first.stderr))
-    try:
+    with on_hosts(hosts, STATIC, recipe, stripes, outs) as (first, second):
+        lines = []
+        reader = threading.Thread(target=lambda: lines.extend(first.stderr))
         seen = read_until(first.stderr, "epoch 1/5")
-        ip("-n", HOSTS[1], "link", "set", "cable-b", "down")
+        ip(f"-n {hosts[1]} link set cable down")
         reader.start()
         time.sleep(3)  # what was on its way has come
         so_far = len(lines)
         time.sleep(6)
         assert len(lines) == so_far and first.poll() is None and second.poll() is None
-        ip("-n", HOSTS[1], "link", "set", "cable-b", "up")
+        ip(f"-n {hosts[1]} link set cable up")
         assert second.wait(timeout=200) == 0 and first.wait(timeout=30) == 0
         reader.join()
-    finally:
-        for process in (first, second):
-            process.kill()
-            process.communicate(timeout=30)
     said = "".join([seen, *lines])
     assert [f"epoch {n}/5" in said for n in range(1, 6)] == [True] * 5, said
     whole, cut = told(tmp_path / "whole"), told(outs[0])
@@ -373,6 +385,32 @@ def test_a_link_that_is_cut_and_comes_back_costs_time_only(
     record_property(
         "reliability",
         json.dumps({"table": "faults", "what": "the link between two hosts cut for nine seconds",
+                    "tried": 1, "survived": 1, "lost": "nothing"}),
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("meet", [STATIC, ELASTIC], ids=["static", "elastic"])
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_is_killed_on_one_of_two_hosts_is_started_again_on_both(
+    hosts, recipe, stripes, tmp_path, meet, victim, record_property
+):
+    together(2, recipe=recipe, data=str(stripes), changes=["epochs=5"], out=str(tmp_path / "whole"))
+    outs = [tmp_path / "one", tmp_path / "two"]
+    with on_hosts(hosts, meet, recipe, stripes, outs) as started:
+        said = read_until(started[0].stderr, "epoch 2/5")
+        torchrun = started[victim].pid
+        [worker] = Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split()
+        os.kill(int(worker), signal.SIGKILL)
+        said += started[0].stderr.read()
+        assert [one.wait(timeout=200) for one in started] == [0, 0], said
+    assert "going on after" in said
+    whole, cut = told(tmp_path / "whole"), told(outs[0])
+    assert whole[1] == cut[1] and far(whole[0], cut[0]) == 0
+    assert not outs[1].exists()
+    record_property(
+        "reliability",
+        json.dumps({"table": "faults", "what": "a process on one of two hosts killed",
                     "tried": 1, "survived": 1, "lost": "nothing"}),
     )  # fmt: skip
 

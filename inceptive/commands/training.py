@@ -1,6 +1,5 @@
 """What `inceptive train` does once torch is loaded: choose, check, tell, train."""
 
-import os
 import shlex
 import signal
 from contextlib import nullcontext
@@ -63,24 +62,27 @@ def train_with(team: Team, request: Request) -> None:
     display = Display(silent=not team.leads)
     name = request.data.partition(":")[0]
     out = request.out or Path("runs") / (Path(name).name or "model")
-    resume = team.told(lambda: request.resume or goes_on(out))
+    # Another try of torchrun, after a process was lost, is the same training; one that found a folder
+    # taken at its first try finds it taken at the next.
+    again = team.told(lambda: team.begun(str(out)))
+    resume = team.told(lambda: request.resume or (again and kept(out)))
     if resume:
-        kept = team.told(lambda: checkpoint.load(out)["recipe"])
-        recipe = recipes.check(kept, f"{out}: its recipe")
+        values = team.told(lambda: checkpoint.load(out)["recipe"])
+        recipe = recipes.check(values, f"{out}: its recipe")
     else:
-        team.told(lambda: refuse_to_overwrite(out))
+        if not again:
+            team.told(lambda: refuse_to_overwrite(out))
         recipe = choose(request, display)
     data = open_data(request.data, shares(recipe), request.strict, display.load)
     display.close()
     describe(data, display)
     # Not before the data is read: the folder may lie within, and is made here.
     with claimed(out) if team.leads else nullcontext():
-        if not resume:
-            team.told(
-                lambda: refuse_to_overwrite(out)
-            )  # who had it until now may have left a model
-        again = shlex.join(["inceptive", "train", request.data, "--out", str(out), "--resume"])
-        go_on = f"go on with: {again}" + ("" if team.alone else ", started as before")
+        if not (resume or again):  # who had it until now may have left a model
+            team.told(lambda: refuse_to_overwrite(out))
+        team.told(lambda: team.begin(str(out)))
+        words = shlex.join(["inceptive", "train", request.data, "--out", str(out), "--resume"])
+        go_on = f"go on with: {words}" + ("" if team.alone else ", started as before")
         watch = watched(display, out, request) if team.leads else display
         classifier = trained(recipe, data, out, watch, resume, go_on)
         if classifier is not None:
@@ -102,8 +104,7 @@ def trained(
         raise KeyboardInterrupt(f"stopped {where}; {go_on}") from None
     except KeyboardInterrupt:
         display.close()
-        kept = (out / checkpoint.CHECKPOINT).exists()
-        raise KeyboardInterrupt(f"stopped{f'; {go_on}' if kept else ''}") from None
+        raise KeyboardInterrupt(f"stopped{f'; {go_on}' if kept(out) else ''}") from None
     finally:
         display.close()
 
@@ -155,21 +156,14 @@ def choose(request: Request, display: Display) -> Recipe:
     return as_weights_expect(recipes.read(name, changes))
 
 
-def restarted() -> bool:
-    """Whether torchrun has started this training anew, after one of its processes was lost."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
-def goes_on(out: Path) -> bool:
-    """Whether a training that was started anew has a checkpoint to go on from."""
-    return restarted() and (out / checkpoint.CHECKPOINT).exists()
+def kept(out: Path) -> bool:
+    """Whether a training left a checkpoint in `out`."""
+    return (out / checkpoint.CHECKPOINT).exists()
 
 
 def refuse_to_overwrite(out: Path) -> None:
-    """Raises InceptiveError if anything lies in `out`, unless torchrun has started this anew."""
-    if restarted():
-        return
-    if (out / checkpoint.CHECKPOINT).exists():
+    """Raises InceptiveError if anything lies in `out`."""
+    if kept(out):
         raise InceptiveError(
             f"{out}: holds a training that did not end; go on with --resume, or give another --out"
         )

@@ -8,6 +8,7 @@ whole of it, so a training is the same, to rounding, however many processes shar
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -34,7 +35,7 @@ class Team:
     """
 
     def __init__(self) -> None:
-        meet()
+        self._job = meet()
         # Left to itself, accelerate takes processes on CPUs for strangers.
         state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
         self.share = Share(state.process_index, state.num_processes)
@@ -89,6 +90,19 @@ class Team:
                 f"process {other} has other {what} than process 0: {found[other]}, not {found[0]}"
             )
 
+    def begin(self, what: str) -> None:
+        """Let `begun` know of `what`, in processes that torchrun starts after these, too."""
+        if self._job is not None:
+            self._job.set(f"begun/{what}", "")
+
+    def begun(self, what: str) -> bool:
+        """Whether processes of this run of torchrun began `what`: these are then started anew.
+
+        How often torchrun says it restarted tells neither that they came so far, nor, of several
+        machines, whether another one's processes made it start all of them again.
+        """
+        return self._job is not None and bool(self._job.check([f"begun/{what}"]))
+
     def wait(self) -> None:
         """Until every process is here."""
         if not self.alone:
@@ -105,14 +119,17 @@ def lost(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
-def meet() -> None:
-    """Begin torch.distributed with the processes of this start; nothing for a process alone.
+@cache
+def meet() -> Store | None:
+    """Begin torch.distributed with the processes of this start; gives torchrun's store, which stays.
 
-    Its store may still hold what processes of an earlier start wrote, that are gone: where they were to
-    be reached. So all take a part of the store with a name that the first of them has just made up.
+    A process alone has none, and nothing to begin. The store may still hold what processes of an
+    earlier start wrote, that are gone: where they were to be reached. So all take a part of it with a
+    name that the first of them has just made up.
     """
     if not dist.is_torchelastic_launched() or dist.is_initialized():
-        return
+        return None
+    store: Store
     store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
     name = _name_round(store, world) if rank == 0 else _ask_round(store, rank)
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
@@ -120,6 +137,7 @@ def meet() -> None:
         dist.get_default_backend_for_device(device),
         store=PrefixStore(name, store), rank=rank, world_size=world, timeout=PATIENCE,
     )  # fmt: skip
+    return store
 
 
 def _name_round(store: Store, world: int) -> str:
