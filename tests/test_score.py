@@ -23,9 +23,10 @@ import pyarrow.parquet
 import pytest
 from conftest import command, picture
 
+from inceptive import storage
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
-from inceptive.scale import inputs, parts, reading, storage
+from inceptive.scale import inputs, parts, reading
 from inceptive.scale.plan import Plan
 from inceptive.scale.plan import pieces as pieces_of
 
@@ -425,7 +426,7 @@ def test_an_image_that_kills_every_worker_ends_the_run_with_one_line(trained, ma
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_one_line(trained, many, tmp_path):
     code = (
-        "import inceptive.scale.storage as s, inceptive.scale.parts as p\n"
+        "import inceptive.storage as s, inceptive.scale.parts as p\n"
         "from inceptive.errors import InceptiveError\n"
         "old = s.write\n"
         "def full(path, content):\n"

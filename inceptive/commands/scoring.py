@@ -8,11 +8,12 @@ from importlib.metadata import version
 from typing import Any
 
 import inceptive
+from inceptive import storage
 from inceptive.commands.display import duration, say
 from inceptive.errors import InceptiveError
 from inceptive.export.engines import name_of, open_engine
 from inceptive.images import printable
-from inceptive.scale import inputs, parts, storage
+from inceptive.scale import inputs, parts
 from inceptive.scale.plan import Plan
 from inceptive.scale.pool import Pool, cores
 from inceptive.scale.scorer import Job, fingerprint

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from inceptive import storage
 from inceptive.classifier import Classifier
 from inceptive.commands.dataset import warn
 from inceptive.commands.display import Display, duration
@@ -60,8 +61,7 @@ def train_from(request: Request) -> None:
 def train_with(team: Team, request: Request) -> None:
     """As `train_from`, in one of the processes that train together: the one that leads speaks."""
     display = Display(silent=not team.leads)
-    name = request.data.partition(":")[0]
-    out = request.out or Path("runs") / (Path(name).name or "model")
+    out = request.out or Path("runs") / (called(request.data) or "model")
     # Another try of torchrun, after a process was lost, is the same training; one that found a folder
     # taken at its first try finds it taken at the next.
     again = team.told(lambda: team.begun(str(out)))
@@ -169,6 +169,13 @@ def refuse_to_overwrite(out: Path) -> None:
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InceptiveError(f"{out}: is not empty; give another --out")
+
+
+def called(data: str) -> str:
+    """DATA in a word: photos of sets/photos/ and https://host/photos?v=1, solar of solar:grades."""
+    if storage.is_uri(data):
+        return storage.shown(data).rstrip("/").rpartition("/")[2]
+    return Path(data.partition(":")[0]).name
 
 
 def describe(data: Data, display: Display) -> None:

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from inceptive import storage
 from inceptive.data.builtin import BUILTIN
 from inceptive.data.folder import read_folder
 from inceptive.data.scan import Progress
 from inceptive.data.shards.reading import is_shards, read_shards
+from inceptive.data.shards.remote import read_remote
 from inceptive.data.source import Data, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
@@ -14,11 +16,14 @@ from inceptive.images import printable
 def open_data(
     name: str, shares: Shares = Shares(), strict: bool = False, progress: Progress | None = None
 ) -> Data:
-    """The set called `name`: a folder, of class folders or of tar shards, or a built-in set with its
-    option ("solar:grades").
+    """The set called `name`: a folder, of class folders or of tar shards; shards at a URI; or a
+    built-in set with its option ("solar:grades").
 
     A folder of that name comes before a built-in set. Raises InceptiveError if there is neither.
     """
+    name = storage.local(name)
+    if storage.is_uri(name):
+        return read_remote(name, progress)
     shown = printable(name)
     try:
         path = Path(name).expanduser()

@@ -29,6 +29,8 @@ from inceptive.images import Stored
 
 BUFFER = 256 * 2**20
 """Bytes of image files, as they lie in the tars, that wait to be mixed."""
+AHEAD = 2**23
+"""Bytes of a tar that are read at once."""
 Batch = tuple[Tensor, Tensor]
 
 
@@ -149,5 +151,5 @@ class _Opened(ExitStack):
     def of(self, tar: Tar) -> IO[bytes]:
         if tar != self.tar:
             self.pop_all().close()
-            self.tar, self.file = tar, self.enter_context(tar.open())
+            self.tar, self.file = tar, self.enter_context(tar.open(AHEAD))
         return self.file

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from inceptive import storage
 from inceptive.prediction import Prediction, header, row
-from inceptive.scale import arrow
 
 
 def as_parquet(
@@ -14,7 +14,7 @@ def as_parquet(
 
     Probabilities are float64, the rest is text; nothing is null but what is not there.
     """
-    pyarrow = arrow.package()
+    pyarrow = storage.arrow()
     schema = pyarrow.schema([(name, _kind(name)) for name in header(top)], metadata=told)
     columns: list[Any] = list(zip(*(row(one, top) for one in found), strict=True))
     table = pyarrow.table([list(one) for one in columns or [()] * len(schema)], schema=schema)
@@ -24,4 +24,4 @@ def as_parquet(
 
 
 def _kind(name: str) -> Any:
-    return arrow.package().float64() if name.startswith("prob") else arrow.package().string()
+    return storage.arrow().float64() if name.startswith("prob") else storage.arrow().string()

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from inceptive import storage
 from inceptive.data.listing import list_images
 from inceptive.errors import InceptiveError
 from inceptive.images import SUFFIXES, printable
-from inceptive.scale import arrow, storage
-from inceptive.scale.storage import Found
+from inceptive.storage import Found
 
 Kind = Literal["images", "tar", "parquet"]
 PATHS, BYTES = ("path", "image"), ("image", "bytes")
@@ -91,7 +91,7 @@ def columns(file: Any, path: str) -> tuple[str | None, str | None]:
     A column `image` of a struct with `bytes`, as Hugging Face writes it, is told as image.bytes.
     Raises InceptiveError if there is neither.
     """
-    types = arrow.package().types
+    types = storage.arrow().types
     schema = file.schema_arrow
     held = {name: schema.field(name).type for name in schema.names}
     binary = (types.is_binary, types.is_large_binary)

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from inceptive import storage
 from inceptive.errors import InceptiveError
 from inceptive.files import as_json
 from inceptive.images import printable
 from inceptive.prediction import Prediction
-from inceptive.scale import storage
 from inceptive.scale.answers import as_parquet
 from inceptive.scale.plan import KEY
 

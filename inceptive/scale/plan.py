@@ -9,9 +9,9 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from inceptive import storage
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
-from inceptive.scale import arrow, storage
 from inceptive.scale.inputs import Input, Piece
 from inceptive.scale.inputs import parts as divided
 
@@ -55,7 +55,7 @@ class Plan:
 
     def write(self, folder: str, found: Input) -> "Plan":
         """Write the plan with the parts of `found` into `folder`, whole or not at all; with `parts`."""
-        pyarrow = arrow.package()
+        pyarrow = storage.arrow()
         columns = [
             ("path", pyarrow.binary()),
             ("first", pyarrow.int64()),

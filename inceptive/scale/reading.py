@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
+from inceptive import storage
 from inceptive.errors import InceptiveError
 from inceptive.images import MAX_BYTES, SUFFIXES, Preprocessing, printable
 from inceptive.prediction import Decoded
-from inceptive.scale import arrow, inputs, storage
+from inceptive.scale import inputs
 from inceptive.scale.inputs import Piece
 
 Load = Callable[[], Decoded]
@@ -38,7 +39,7 @@ def _loaded(path: str, content: bytes | None, preprocessing: Preprocessing) -> D
     name = printable(path)
     try:
         if content is None and storage.is_uri(path):
-            content = storage.read(path)
+            content = storage.read(path, MAX_BYTES)
         return name, preprocessing.load(path if content is None else content)
     except InceptiveError as error:
         why = str(error)
@@ -67,7 +68,7 @@ def _tar(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
                 yield partial(_loaded, name, held.read(), preprocessing)
             if any(end.last):  # tarfile takes a file that stops between two members for a whole one
                 raise tarfile.ReadError("it ends without the mark that ends a tar")
-    except (OSError, tarfile.TarError, InceptiveError) as error:
+    except storage.failures(tarfile.TarError, InceptiveError) as error:
         yield partial(_refused, piece.path, error)
 
 
@@ -85,7 +86,7 @@ class _End(io.RawIOBase):
 
 def _parquet(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
     """Rows `first` to `first + count`, called by their path, else FILE/ROW."""
-    pyarrow = arrow.package()
+    pyarrow = storage.arrow()
     done = 0
     try:
         with storage.parquet(piece.path) as file:
@@ -93,7 +94,7 @@ def _parquet(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
                 name = path or f"{piece.path}/{row}"
                 yield partial(_loaded, name, content, preprocessing)
                 done += 1
-    except (OSError, pyarrow.ArrowException, InceptiveError) as error:
+    except storage.failures(pyarrow.ArrowException, InceptiveError) as error:
         for row in range(piece.first + done, piece.first + piece.count):
             yield partial(_refused, f"{piece.path}/{row}", error)
 

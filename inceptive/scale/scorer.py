@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from inceptive import storage
 from inceptive.export import records
 from inceptive.export.engines import Exported, open_engine
 from inceptive.prediction import Engine, answered
-from inceptive.scale import parts, plan, reading, storage
+from inceptive.scale import parts, plan, reading
 from inceptive.scale.plan import Plan
 
 READERS = 64

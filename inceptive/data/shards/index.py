@@ -15,7 +15,11 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Shard(BaseModel):
-    """One tar: its name in the folder, images, bytes, images of each class, SHA-256."""
+    """One tar: its name in the folder, images, bytes, images of each class, SHA-256.
+
+    members is the SHA-256 of the table beside it that says where its images lie, see `table`; "" where
+    there is none.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -24,6 +28,7 @@ class Shard(BaseModel):
     bytes: Annotated[int, Field(gt=0)]
     counts: list[Count]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    members: str = Field("", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Index(BaseModel):
@@ -40,9 +45,18 @@ class Index(BaseModel):
 
 def read_index(path: Path) -> Index:
     """The index at `path`. Raises InceptiveError, naming the first thing that is wrong with it."""
-    shown = printable(path)
     try:
-        index = Index.model_validate(json.loads(path.read_bytes()))
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise InceptiveError(f"{printable(path)}: cannot be read ({reason})") from None
+    return as_index(content, printable(path))
+
+
+def as_index(content: bytes, shown: str) -> Index:
+    """The index that a file holds, which is called `shown` in the errors: see `read_index`."""
+    try:
+        index = Index.model_validate(json.loads(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"
@@ -51,8 +65,6 @@ def read_index(path: Path) -> Index:
         ) from None
     except (ValueError, RecursionError) as error:
         raise InceptiveError(f"{shown}: is no JSON ({error})") from None
-    except OSError as error:
-        raise InceptiveError(f"{shown}: cannot be read ({error.strerror or error})") from None
     if problem := _problem(index):
         raise InceptiveError(f"{shown}: {problem}")
     return index

@@ -27,11 +27,14 @@ class Tar:
     size: int
     mtime: int
 
-    def open(self) -> IO[bytes]:
-        """The file, to be read. Raises InceptiveError if it is gone, or is not the same any more."""
+    def open(self, ahead: int = 0) -> IO[bytes]:
+        """The file, to be read; `ahead` bytes are at a time, for who reads on.
+
+        Raises InceptiveError if it is gone, or is not the same any more.
+        """
         shown = printable(self.path)
         try:
-            file = open(self.path, "rb")  # noqa: SIM115
+            file = open(self.path, "rb", buffering=ahead or -1)  # noqa: SIM115
         except OSError as error:
             raise InceptiveError(f"{shown}: cannot be read ({error.strerror or error})") from None
         if (found := at_path(self.path, file.fileno())) != self:

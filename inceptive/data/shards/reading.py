@@ -60,9 +60,9 @@ def _indexed(root: Path, index: Index, progress: Progress | None) -> Data:
     for (_, shard), tar, one in zip(listed, tars, found, strict=True):
         if difference := _difference(shard, one):
             raise InceptiveError(f"{printable(tar.path)}: {difference}; {_MEND}")
-    places, labels = _together(found)
+    places, labels = together([one.places for one in found], [one.labels for one in found])
     split = np.repeat([split for split, _ in listed], [len(one.labels) for one in found])
-    splits = _splits(tars, places, labels, split, str(root))
+    splits = by_split(tars, places, labels, split, str(root))
     notes = tuple(lacking(tuple(index.classes), splits))
     return Data(str(root), tuple(index.classes), splits, index.channels, index.licence, notes)
 
@@ -109,7 +109,7 @@ def _scanned(root: Path, shares: Shares, strict: bool, progress: Progress | None
     unreadable = tuple(str(error) for one in found for error in one.errors)
     if unreadable and strict:
         raise InceptiveError(f"{len(unreadable)} images cannot be read, the first: {unreadable[0]}")
-    places, labels = _together(found)
+    places, labels = together([one.places for one in found], [one.labels for one in found])
     if not len(labels):
         why = f"; the first reason: {unreadable[0]}" if unreadable else ""
         raise InceptiveError(
@@ -119,7 +119,7 @@ def _scanned(root: Path, shares: Shares, strict: bool, progress: Progress | None
     files = [image for tar, one in zip(tars, found, strict=True) for image in one.scanned(tar)]
     given = np.repeat([split_of(path.name) for path in paths], [len(one.labels) for one in found])
     split, notes = sides(files, labels, given, shares)
-    splits = _splits(tars, places, labels, split, str(root))
+    splits = by_split(tars, places, labels, split, str(root))
     grey = all(bool(one.grey.all()) for one in found)
     told = _unmixed(found) + notes + lacking(classes, splits)
     return Data(str(root), classes, splits, 1 if grey else 3, "", tuple(told), unreadable)
@@ -191,17 +191,20 @@ def _find_all(tars: Sequence[Tar], look: bool, progress: Progress | None) -> lis
     return [one or next(read) for one in kept]
 
 
-def _together(found: Sequence[Found]) -> tuple[np.ndarray, np.ndarray]:
-    """Places (N,) and labels (N,) of all tars, each place with the number of its tar."""
-    longest = max((one.places.dtype["name"].itemsize for one in found), default=1)
-    places = np.concatenate([one.places.astype(place_type(longest)) for one in found])
-    places["tar"] = np.repeat(np.arange(len(found)), [len(one.labels) for one in found])
-    return places, np.concatenate([one.labels for one in found])
+def together(
+    places: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places (N,) and labels (N,) out of those of each tar, each place with the number of its tar."""
+    longest = max((one.dtype["name"].itemsize for one in places), default=1)
+    every = np.concatenate([one.astype(place_type(longest)) for one in places])
+    every["tar"] = np.repeat(np.arange(len(labels)), [len(one) for one in labels])
+    return every, np.concatenate(labels)
 
 
-def _splits(
+def by_split(
     tars: Sequence[Tar], places: np.ndarray, labels: np.ndarray, split: np.ndarray, origin: str
 ) -> dict[str, Samples]:
+    """The samples of each split; split (N,) names that of every image."""
     return {
         name: Samples(places[split == name], labels[split == name], origin, tars=tuple(tars))
         for name in SPLITS

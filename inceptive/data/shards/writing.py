@@ -1,6 +1,7 @@
 """A labelled set written as tar shards that webdataset and timm read.
 
     train-000000.tar ...   KEY.jpg, the bytes of the file as it was, and KEY.cls, the label's number
+    train-000000.npy ...   where each image lies in its tar, see `table`
     index.json             what is in them, see `index`; written last
     unfinished.json        the shards that are whole, while it is being written
 
@@ -22,10 +23,12 @@ from PIL import Image
 
 from inceptive import __version__
 from inceptive.data.shards.index import INDEX, Shard
-from inceptive.data.shards.scan import parts
+from inceptive.data.shards.member import at_path
+from inceptive.data.shards.scan import parts, read_through
+from inceptive.data.shards.table import as_table, table_name
 from inceptive.data.source import SPLITS, Data, Samples
 from inceptive.errors import InceptiveError
-from inceptive.files import as_json, whole, write_json
+from inceptive.files import as_json, whole, write_json, write_whole
 from inceptive.images import Stored, printable
 
 UNFINISHED = "unfinished.json"
@@ -132,21 +135,27 @@ def _begun(out: Path, plan: str) -> dict[str, dict[str, Any]]:
     for path in out.iterdir():  # of the process that was killed
         if _is_part(path):
             path.unlink(missing_ok=True)
-    return {file: one.model_dump() for file, one in shards.items() if _is_whole(out / file, one)}
+    return {file: one.model_dump() for file, one in shards.items() if _is_whole(out, one)}
 
 
 def _is_part(path: Path) -> bool:
     """Whether `path` is the beginning of a file that a process was killed over."""
-    kind = rf"\.((train|val|test)-\d{{6}}\.tar|{INDEX}|{UNFINISHED})\.[0-9a-f]+\.part"
+    kind = rf"\.((train|val|test)-\d{{6}}\.(tar|npy)|{INDEX}|{UNFINISHED})\.[0-9a-f]+\.part"
     return re.fullmatch(kind, path.name) is not None
 
 
-def _is_whole(path: Path, shard: Shard) -> bool:
+def _is_whole(out: Path, shard: Shard) -> bool:
+    """Whether the tar and its table lie in `out` as they were written."""
+    files = ((shard.file, shard.sha256), (table_name(shard.file), shard.members))
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
+        return all(_sha256(out / name) == sha256 for name, sha256 in files)
     except OSError:
         return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut) -> dict[str, Any]:
@@ -166,12 +175,20 @@ def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut
                 counts[label] += 1
                 if cut.reached(sum(counts), hashed.bytes):
                     break
+    found = read_through(at_path(str(path)), look=False, told=lambda _: None)  # as a reader will
+    if found.sha256 != hashed.hash.hexdigest() or len(found.labels) != sum(counts):
+        raise InceptiveError(
+            f"{printable(path)}: does not hold what was written to it; is the disk sound?"
+        )
+    table = as_table(found.places, found.labels)
+    write_whole(path.with_name(table_name(path.name)), table)
     return {
         "file": path.name,
         "images": sum(counts),
         "bytes": hashed.bytes,
         "counts": counts,
-        "sha256": hashed.hash.hexdigest(),
+        "sha256": found.sha256,
+        "members": hashlib.sha256(table).hexdigest(),
     }
 
 

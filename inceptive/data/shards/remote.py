@@ -1,0 +1,109 @@
+"""Shards that lie in a store or behind a web server, as a labelled set: nothing of it is on a disk here.
+
+Read at the start are index.json, the table of each shard (see `table`; they are kept in the user's
+cache) and how large each tar is. Images are asked for as they are needed, the tars' other bytes never.
+"""
+
+import contextlib
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO, cast
+
+import numpy as np
+
+from inceptive import storage
+from inceptive.data.cache.index import tell
+from inceptive.data.folder import lacking
+from inceptive.data.scan import Progress
+from inceptive.data.shards.index import INDEX, Shard, as_index
+from inceptive.data.shards.member import Tar
+from inceptive.data.shards.reading import by_split, together
+from inceptive.data.shards.table import most_bytes, read_table, table_name
+from inceptive.data.source import SPLITS, Data
+from inceptive.downloads import cache_folder
+from inceptive.errors import InceptiveError
+from inceptive.files import write_whole
+from inceptive.images import printable
+
+ASKED = 16
+"""Shards that are asked for at a time, at the start."""
+LARGEST_INDEX = 2**28
+One = tuple["RemoteTar", np.ndarray, np.ndarray]
+"""A tar, with the places and labels of its images."""
+
+
+@dataclass(frozen=True)
+class RemoteTar(Tar):
+    """A tar at `uri`; path is the same without what may be secret."""
+
+    uri: str = ""
+
+    def open(self, ahead: int = 0) -> IO[bytes]:
+        return cast(IO[bytes], storage.Reader(self.uri, self.size, ahead, tell))
+
+
+def read_remote(uri: str, progress: Progress | None = None) -> Data:
+    """The labelled images in the shards at `uri`, divided as their index says.
+
+    Raises InceptiveError, naming the file, if it cannot be had or is not as the index says, or if the
+    index knows of no tables.
+    """
+    path = storage.beside(uri, INDEX)
+    shown = printable(storage.shown(path))
+    index = as_index(storage.read(path, LARGEST_INDEX), shown)
+    listed = [(split, shard) for split in SPLITS for shard in index.splits.get(split, [])]
+    if any(not shard.members for _, shard in listed):
+        raise InceptiveError(
+            f"{shown}: has no tables of what lies where in its tars; write the shards anew, or fetch "
+            "them to a disk"
+        )
+    tars, places, labels = [], [], []
+    with contextlib.closing(_asked(uri, [shard for _, shard in listed])) as found:
+        for tar, where, label in found:
+            tars.append(tar)
+            places.append(where)
+            labels.append(label)
+            if progress:
+                progress(len(tars), len(listed))
+    split = np.repeat([split for split, _ in listed], [len(one) for one in labels])
+    name = storage.shown(uri)
+    classes = tuple(index.classes)
+    splits = by_split(tuple(tars), *together(places, labels), split, name)
+    return Data(
+        name, classes, splits, index.channels, index.licence, tuple(lacking(classes, splits))
+    )
+
+
+def _asked(uri: str, shards: list[Shard]) -> Generator[One, None, None]:
+    with ThreadPoolExecutor(ASKED) as pool:
+        waiting = [pool.submit(_one, uri, shard) for shard in shards]
+        try:
+            for one in waiting:
+                yield one.result()
+        finally:
+            for one in waiting:
+                one.cancel()
+
+
+def _one(uri: str, shard: Shard) -> One:
+    path = storage.beside(uri, shard.file)
+    shown = storage.shown(path)
+    size = storage.stat(path).size
+    if size != shard.bytes:
+        found = "is in the index and not there" if size < 0 else f"has {size} bytes"
+        raise InceptiveError(f"{printable(shown)}: {found}; the index says {shard.bytes} bytes")
+    return RemoteTar(shown, size, 0, path), *_table(uri, shard)
+
+
+def _table(uri: str, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+    """The shard's table, as it is kept here, or from beside it."""
+    kept = cache_folder() / "shards" / f"{shard.members}.npy"
+    with contextlib.suppress(InceptiveError, OSError):
+        return read_table(kept.read_bytes(), shard, "")
+    path = storage.beside(uri, table_name(shard.file))
+    content = storage.read(path, most_bytes(shard))
+    found = read_table(content, shard, printable(storage.shown(path)))
+    with contextlib.suppress(InceptiveError):  # then it is fetched each time
+        write_whole(kept, content)
+    return found

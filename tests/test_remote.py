@@ -1,0 +1,296 @@
+"""Sets behind a web server: asked for in parts, again after a cut, trained on as from a disk."""
+
+import contextlib
+import json
+import re
+import shutil
+import socketserver
+import threading
+from collections import Counter
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import command
+from test_resume import RECIPE, in_a_process, told
+
+from inceptive import storage
+from inceptive.data import streaming
+from inceptive.data.loading import Crop, RandomResizedCrop
+from inceptive.data.open import open_data
+from inceptive.data.share import Share
+from inceptive.data.streaming import StreamBatches
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """The files of a folder over HTTP; what was asked of it, and how it misbehaves."""
+
+    daemon_threads = allow_reuse_address = True
+
+    def __init__(self, folder):
+        self.folder, self.asked = Path(folder), []
+        self.broken = lambda path: None
+        """What to answer instead, if anything: a status, "cut" or "whole"."""
+        super().__init__(("127.0.0.1", 0), partial(Answer))
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        path = self.path.partition("?")[0].lstrip("/")
+        file, part = self.server.folder / path, self.headers.get("Range")
+        self.server.asked.append((self.command, path, part))
+        wrong = self.server.broken(path) if body else None
+        if wrong == "cut":
+            self.close_connection = True
+            return
+        if isinstance(wrong, int) or not file.is_file():
+            self.send_response(wrong or 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        content, status = file.read_bytes(), 200
+        if part and wrong != "whole":
+            first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", part).groups())
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+            content = content[first : last + 1]
+        else:
+            self.send_response(status)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def serving(folder):
+    with Server(folder) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory, stripes):
+    out = tmp_path_factory.mktemp("remote") / "stripes"
+    done = command("shards", stripes, "--out", out, "--count", 7)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def server(shards):
+    with serving(shards.parent) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch):
+    monkeypatch.setattr(storage, "PATIENCE", 3.0)
+
+
+def batches(samples, share=Share(), start=0):
+    crop = RandomResizedCrop(Preprocessing(32), Crop((0.3, 1.0), (0.8, 1.25), True), ("bilinear",))
+    made = StreamBatches(samples, crop, 10, 3, 2, share).epoch(1, start)
+    return [(images.numpy(), labels.numpy()) for images, labels in made]
+
+
+def alike(one, other):
+    return len(one) == len(other) and all(
+        np.array_equal(a, c) and np.array_equal(b, d)
+        for (a, b), (c, d) in zip(one, other, strict=True)
+    )
+
+
+def test_the_set_is_that_of_the_disk_and_streams_the_same_batches(shards, server, monkeypatch):
+    here, there = open_data(str(shards)), open_data(f"{server.url}/stripes/")
+    assert there.classes == here.classes and there.channels == here.channels
+    assert there.name == f"{server.url}/stripes/"
+    for split, samples in here.splits.items():
+        far = there.splits[split]
+        assert np.array_equal(far.images, samples.images)
+        assert np.array_equal(far.labels, samples.labels)
+        assert far.source(3).read() == samples.source(3).read()
+        assert far.name(3) == samples.name(3).replace(str(shards), f"{server.url}/stripes")
+    for share in (Share(), Share(1, 2)):
+        assert alike(batches(here.split("train"), share), batches(there.split("train"), share))
+    assert alike(batches(here.split("train"), start=2), batches(there.split("train"), start=2))
+    monkeypatch.setattr(streaming, "AHEAD", 1500)  # in many small parts, at odd borders
+    server.asked.clear()
+    assert alike(batches(here.split("train")), batches(there.split("train")))
+    assert len(server.asked) > 2 * len(list(shards.glob("train-*.tar")))
+
+
+def test_tables_are_fetched_once_and_tars_in_few_large_parts(shards, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path / "cache"))
+    data = open_data(f"{server.url}/stripes")
+    got = [path for what, path, _ in server.asked if what == "GET" and path.endswith(".npy")]
+    assert sorted(got) == sorted(f"stripes/{path.name}" for path in shards.glob("*.npy"))
+    assert not [one for one in server.asked if one[0] == "GET" and one[1].endswith(".tar")]
+    server.asked.clear()
+    open_data(f"{server.url}/stripes")
+    assert not [path for _, path, _ in server.asked if path.endswith(".npy")]
+    server.asked.clear()
+    batches(data.split("train"))
+    got = Counter(path for what, path, part in server.asked if what == "GET" and part)
+    assert set(got) == {f"stripes/{path.name}" for path in shards.glob("train-*.tar")}
+    assert set(got.values()) == {1} and len(server.asked) == len(got)
+
+
+@pytest.mark.parametrize("how", ["cut", 503, 429])
+def test_a_server_that_does_not_answer_is_asked_again(how, shards, server, caplog):
+    data = open_data(f"{server.url}/stripes")
+    seen = Counter()
+
+    def broken(path):
+        seen[path] += 1
+        return how if seen[path] <= 2 else None
+
+    server.broken = broken
+    assert alike(batches(open_data(str(shards)).split("train")), batches(data.split("train")))
+    assert set(seen.values()) == {3}
+    notes = [one.getMessage() for one in caplog.records]
+    assert len(notes) == len(seen) and all("no answer" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("how", "said", "often"),
+    [
+        (404, "cannot be read", 1),
+        (403, "403", 1),
+        (500, "500", 4),
+        ("whole", "does its server not give parts of files?", 1),
+    ],
+)
+def test_what_is_not_given_is_an_error_in_one_line(how, said, often, shards, server):
+    data = open_data(f"{server.url}/stripes")
+    server.broken = lambda path: how
+    server.asked.clear()
+    with pytest.raises(InceptiveError, match=re.escape(said)) as error:
+        data.split("train").source(0).read()
+    assert f"{server.url}/stripes/train-00000" in str(error.value)
+    assert "\n" not in str(error.value) and 1 <= len(server.asked) <= often + 1
+
+
+def garble(folder, kind):
+    index = json.loads((folder / "index.json").read_text())
+    first = index["splits"]["train"][0]
+    if kind == "no index":
+        (folder / "index.json").unlink()
+        return "index.json: cannot be read"
+    if kind == "no tables":
+        del first["members"]
+    if kind == "a table is missing":
+        (folder / "train-000000.npy").unlink()
+    if kind == "another table":
+        shutil.copy(folder / "train-000001.npy", folder / "train-000000.npy")
+    if kind == "a tar is missing":
+        (folder / "train-000001.tar").unlink()
+    if kind == "another tar":
+        (folder / "train-000001.tar").write_bytes(b"short")
+    if kind == "a table of elsewhere":
+        import hashlib
+
+        table = np.load(folder / "train-000000.npy")
+        table["offset"] += 2**40
+        np.save(folder / "train-000000.npy", table)
+        content = (folder / "train-000000.npy").read_bytes()
+        first["members"] = hashlib.sha256(content).hexdigest()
+    if kind == "objects in a table":
+        import hashlib
+
+        np.save(folder / "train-000000.npy", np.array([{}], object), allow_pickle=True)
+        content = (folder / "train-000000.npy").read_bytes()
+        first["members"] = hashlib.sha256(content).hexdigest()
+    (folder / "index.json").write_text(json.dumps(index))
+    return {
+        "no tables": "index.json: has no tables",
+        "a table is missing": "train-000000.npy: cannot be read",
+        "another table": "train-000000.npy: its SHA-256 is not that in the index",
+        "a tar is missing": "train-000001.tar: is in the index and not there",
+        "another tar": "train-000001.tar: has 5 bytes",
+        "a table of elsewhere": "train-000000.npy: is not the table of the shard",
+        "objects in a table": "train-000000.npy: is no table of a shard",
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["no index", "no tables", "a table is missing", "another table", "a tar is missing",
+     "another tar", "a table of elsewhere", "objects in a table"],
+)  # fmt: skip
+def test_a_damaged_set_is_refused_in_one_line(kind, shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path / "cache"))
+    mine = Path(shutil.copytree(shards, tmp_path / "mine"))
+    said = garble(mine, kind)
+    with serving(tmp_path) as server, pytest.raises(InceptiveError) as error:
+        open_data(f"{server.url}/mine")
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_nobody_there_is_an_error_in_one_line():
+    for uri, said in (
+        ("http://127.0.0.1:9/x", "http://127.0.0.1:9/x/index.json: cannot be read (Connect"),
+        ("nosuch://x/y", "nosuch://x/y/index.json: cannot be reached (Protocol not known: nosuch"),
+        ("memory://nothing", "memory://nothing/index.json: cannot be read (there is no such file)"),
+    ):
+        done = command("train", uri, "--recipe", "photos", "--out", "unused")
+        assert done.returncode == 1 and done.stderr.startswith(f"inceptive train: {said}")
+        assert done.stderr.count("\n") == 1
+
+
+def test_what_may_be_secret_is_not_told():
+    uri = "http://me:key@host.example/sets/a?token=abc"
+    assert storage.shown(uri) == "http://host.example/sets/a"
+    assert storage.beside(uri, "b") == "http://me:key@host.example/sets/a/b?token=abc"
+
+
+def test_a_training_from_a_server_that_fails_at_times_is_that_from_a_disk(
+    shards, server, tmp_path, record_property
+):
+    recipe, cuts = tmp_path / "recipe.toml", 0
+    recipe.write_text(RECIPE)
+    assert in_a_process(str(recipe), shards, tmp_path / "here", True, 1, ("never",)) == 0
+    turn = iter(range(10**9))
+
+    def broken(path):
+        nonlocal cuts
+        wrong = "cut" if path.endswith(".tar") and next(turn) % 3 == 2 else None
+        cuts += wrong is not None
+        return wrong
+
+    server.broken = broken
+    there = f"{server.url}/stripes?a=b"
+    assert in_a_process(str(recipe), there, tmp_path / "there", True, 1, ("never",)) == 0
+    here, there = told(tmp_path / "here"), told(tmp_path / "there")
+    assert there[0] == here[0] and there[2] == here[2] and cuts >= 5
+    assert there[1]["data"]["name"] == f"{server.url}/stripes"
+    record_property(
+        "reliability",
+        json.dumps({"table": "faults", "what": "answers of a server of tar shards cut while a training "
+                    "streams", "tried": cuts, "survived": cuts, "lost": "nothing"}),
+    )  # fmt: skip
