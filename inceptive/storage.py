@@ -101,7 +101,9 @@ def fetch(path: str, offset: int, length: int, told: Callable[[str], None]) -> b
                 raise InceptiveError(
                     f"{printable(shown(path))}: cannot be read ({_line(error)})"
                 ) from None
-            told(f"{printable(shown(path))}: no answer ({_line(error)}); it is asked again")
+            told(
+                f"{printable(shown(path))}: not to be had now ({_line(error)}); it is asked for again"
+            )
         time.sleep(wait)
         wait = min(2 * wait, 15.0)
     if len(content) != length:
