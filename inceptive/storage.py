@@ -60,17 +60,23 @@ def local(path: str) -> str:
     return path.removeprefix("file://") if path.startswith("file:///") else path
 
 
-def shown(uri: str) -> str:
-    """`uri` without what may be secret in it: a name and key before the host, and the query."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri).partition("?")[0]
+def divided(uri: str) -> tuple[str, str]:
+    """`uri` up to its query, and the query with its mark: "?region=eu-west-1". One of a glob is none."""
+    found = re.search(r"\?\w+=[^/?&]*(&\w+=[^/?&]*)*$", uri) if is_uri(uri) else None
+    return (uri, "") if found is None else (uri[: found.start()], found[0])
+
+
+def shown(path: str) -> str:
+    """A path, or a URI without what may be secret: a name and key before the host, and the query."""
+    return re.sub(r"(?<=://)[^/@]*@", "", divided(path)[0]) if is_uri(path) else path
 
 
 def beside(folder: str, name: str) -> str:
     """The file `name` in `folder`."""
     if not is_uri(folder):
         return os.path.join(folder, name)
-    path, mark, query = folder.partition("?")
-    return f"{path.rstrip('/')}/{name}{mark}{query}"
+    path, query = divided(folder)
+    return f"{path.rstrip('/')}/{name}{query}"
 
 
 def read(path: str, most: int) -> bytes:
@@ -210,7 +216,7 @@ def names(folder: str) -> set[str]:
     """The names of the files right in `folder`; none if there is no such folder."""
     if not is_uri(folder):
         return set(os.listdir(folder)) if os.path.isdir(folder) else set()
-    return {one.path.rsplit("/", 1)[1] for one in listing(folder, recursive=False)}
+    return {shown(one.path).rsplit("/", 1)[1] for one in listing(folder, recursive=False)}
 
 
 def listing(folder: str, recursive: bool = True) -> Iterator[Found]:

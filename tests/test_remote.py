@@ -263,12 +263,6 @@ def test_nobody_there_is_an_error_in_one_line():
         assert done.stderr.count("\n") == 1
 
 
-def test_what_may_be_secret_is_not_told():
-    uri = "http://me:key@host.example/sets/a?token=abc"
-    assert storage.shown(uri) == "http://host.example/sets/a"
-    assert storage.beside(uri, "b") == "http://me:key@host.example/sets/a/b?token=abc"
-
-
 def test_a_training_from_a_server_that_fails_at_times_is_that_from_a_disk(
     shards, server, tmp_path, record_property
 ):

@@ -296,6 +296,16 @@ def test_folders_globs_and_stores_name_the_same_images(tmp_path):
     assert name in why and "cannot be read" in why
 
 
+def test_the_options_of_a_store_are_told_from_a_glob():
+    assert storage.divided("s3://b/?.png") == ("s3://b/?.png", "")
+    assert storage.divided("s3://b/*.png?x=y&z=1") == ("s3://b/*.png", "?x=y&z=1")
+    assert storage.beside("s3://key:secret@b/c/?x=y", "d") == "s3://key:secret@b/c/d?x=y"
+    assert storage.shown("s3://key:secret@b/c?x=y") == "s3://b/c"
+    assert storage.shown("disk/c?x=y") == "disk/c?x=y"
+    fsspec.filesystem("memory").pipe("/optional/a.png", png(1))
+    assert inputs.find("memory://optional/?.png").files == ("memory://optional/a.png",)
+
+
 def test_answers_in_an_object_store_are_whole_and_found_again():
     from inceptive.prediction import Prediction
 

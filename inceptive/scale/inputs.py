@@ -116,7 +116,7 @@ def columns(file: Any, path: str) -> tuple[str | None, str | None]:
 
 
 def _kind(path: str) -> Kind | None:
-    suffix = PurePosixPath(path).suffix.lower()
+    suffix = PurePosixPath(storage.shown(path)).suffix.lower()
     if suffix in SUFFIXES:
         return "images"
     return {".tar": "tar", ".parquet": "parquet"}.get(suffix)  # type: ignore[return-value]
@@ -136,8 +136,10 @@ def _local(path: str) -> tuple[Iterable[Found], bool]:
 
 
 def _remote(uri: str) -> tuple[Iterable[Found], bool]:
-    if glob.has_magic(uri):
-        base = re.split(r"[*?\[]", uri)[0].rpartition("/")[0]
-        return (one for one in storage.listing(base) if fnmatch.fnmatchcase(one.path, uri)), True
+    pattern, query = storage.divided(uri)
+    if glob.has_magic(pattern):
+        base = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0] + query
+        there = ((one, storage.divided(one.path)[0]) for one in storage.listing(base))
+        return (one for one, path in there if fnmatch.fnmatchcase(path, pattern)), True
     one = storage.stat(uri)
     return ([one], True) if one.size >= 0 else (storage.listing(uri), False)

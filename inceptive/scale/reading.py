@@ -31,23 +31,24 @@ def images(kind: str, pieces: Iterable[Piece], preprocessing: Preprocessing) -> 
 
 
 def _file(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
-    yield partial(_loaded, piece.path, None, preprocessing)
+    yield partial(_loaded, storage.shown(piece.path), piece.path, preprocessing)
 
 
-def _loaded(path: str, content: bytes | None, preprocessing: Preprocessing) -> Decoded:
-    """The image at `path`, or `content`, which is called so."""
-    name = printable(path)
+def _loaded(name: str, image: str | bytes, preprocessing: Preprocessing) -> Decoded:
+    """The image at a path or URI, or in bytes, which is called `name`."""
+    name = printable(name)
     try:
-        if content is None and storage.is_uri(path):
-            content = storage.read(path, MAX_BYTES)
-        return name, preprocessing.load(path if content is None else content)
+        if isinstance(image, str) and storage.is_uri(image):
+            image = storage.read(image, MAX_BYTES)
+        return name, preprocessing.load(image)
     except InceptiveError as error:
-        why = str(error)
-        return name, why if content is None else why.replace("the image", name, 1)
+        why = str(error)  # of bytes it cannot tell the name
+        return name, why if isinstance(image, str) else why.replace("the image", name, 1)
 
 
 def _tar(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
     """The members that are named as images, called TAR/MEMBER; the tar is read once, in order."""
+    shown = storage.shown(piece.path)
     try:
         with (
             storage.stream(piece.path) as file,
@@ -56,7 +57,7 @@ def _tar(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
             for member in tar:
                 if not member.isfile() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
                     continue
-                name = f"{piece.path}/{member.name}"
+                name = f"{shown}/{member.name}"
                 if member.size > MAX_BYTES:
                     large = (
                         f"{printable(name)}: has {member.size} bytes; at most {MAX_BYTES} are read"
@@ -69,7 +70,7 @@ def _tar(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
             if any(end.last):  # tarfile takes a file that stops between two members for a whole one
                 raise tarfile.ReadError("it ends without the mark that ends a tar")
     except storage.failures(tarfile.TarError, InceptiveError) as error:
-        yield partial(_refused, piece.path, error)
+        yield partial(_refused, shown, error)
 
 
 class _End(io.RawIOBase):
@@ -86,17 +87,17 @@ class _End(io.RawIOBase):
 
 def _parquet(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
     """Rows `first` to `first + count`, called by their path, else FILE/ROW."""
-    pyarrow = storage.arrow()
+    pyarrow, shown = storage.arrow(), storage.shown(piece.path)
     done = 0
     try:
         with storage.parquet(piece.path) as file:
             for row, content, path in _rows(file, piece):
-                name = path or f"{piece.path}/{row}"
-                yield partial(_loaded, name, content, preprocessing)
+                name = path or f"{shown}/{row}"
+                yield partial(_loaded, name, name if content is None else content, preprocessing)
                 done += 1
     except storage.failures(pyarrow.ArrowException, InceptiveError) as error:
         for row in range(piece.first + done, piece.first + piece.count):
-            yield partial(_refused, f"{piece.path}/{row}", error)
+            yield partial(_refused, f"{shown}/{row}", error)
 
 
 def _rows(file: Any, piece: Piece) -> Iterator[tuple[int, bytes | None, str | None]]:
