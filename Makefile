@@ -41,7 +41,7 @@ peers: $(VENV)/tested
 
 # The tests that record what inceptive survives.
 RELIABILITY := $(patsubst %,tests/test_%.py,\
-	resume together whole_files hostile no_network shards score)
+	resume together whole_files hostile no_network shards remote score)
 
 # docs/reliability.md, as the tests that kill, fill disks and hand in rubbish find it: half an hour.
 reliability: $(VENV)/tested
