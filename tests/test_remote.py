@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import socketserver
+import sys
 import threading
 from collections import Counter
 from functools import partial
@@ -16,7 +17,6 @@ import pytest
 from conftest import command
 from test_resume import RECIPE, in_a_process, told
 
-from inceptive import storage
 from inceptive.data import streaming
 from inceptive.data.loading import Crop, RandomResizedCrop
 from inceptive.data.open import open_data
@@ -24,6 +24,7 @@ from inceptive.data.share import Share
 from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.storage import parts, systems
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -110,7 +111,7 @@ def server(shards):
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch):
-    monkeypatch.setattr(storage, "PATIENCE", 3.0)
+    monkeypatch.setattr(parts, "PATIENCE", 3.0)
 
 
 def batches(samples, share=Share(), start=0):
@@ -266,6 +267,14 @@ def test_nobody_there_is_an_error_in_one_line():
         done = command("train", uri, "--recipe", "photos", "--out", "unused")
         assert done.returncode == 1 and done.stderr.startswith(f"inceptive train: {said}")
         assert done.stderr.count("\n") == 1
+
+
+def test_without_aiohttp_the_extra_is_named(monkeypatch):
+    systems._opened.cache_clear()
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(InceptiveError, match=r"pip install 'inceptive\[scale\]'"):
+        open_data("https://host.example/x")
+    systems._opened.cache_clear()
 
 
 def test_a_training_from_a_server_that_fails_at_times_is_that_from_a_disk(

@@ -9,6 +9,7 @@ cores and GPUs, and tells which of them is busy. The rest of the document is lef
 
 import argparse
 import heapq
+import math
 import os
 import tempfile
 import time
@@ -26,10 +27,11 @@ from inceptive.bench.pictures import photographs
 from inceptive.bench.setting import Setting
 from inceptive.classifier import Classifier
 from inceptive.commands.output import markdown
+from inceptive.data.loading import Crop, RandomResizedCrop
 from inceptive.export.engines import open_engine
 from inceptive.files import write_text
 from inceptive.images import Preprocessing
-from inceptive.model import build
+from inceptive.model import Norm, build
 from inceptive.prediction import Prediction
 from inceptive.scale.answers import as_parquet
 
@@ -37,6 +39,7 @@ ROOT = Path(__file__).parents[1]
 HEADING = "## On paper"
 DAY = 24 * 3600
 BILLION = 10**9
+IMAGENET = 1_281_167
 BATCH = 256
 """Images that go through the simulation as one."""
 
@@ -50,6 +53,10 @@ class Unit:
     infer_seconds: float
     macs: float
     row_bytes: float
+    crop_seconds: float
+    """A training image: decoded, a part of it cut out and resized."""
+    parameters: int
+    norms: int
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class Hardware:
     latency_seconds: float = 0.1
     connections: int = 896
     images_per_request: int = 1
+    gradient_bytes_per_second: float = 400e9 / 8
+    message_seconds: float = 10e-6
 
 
 ASSUMED = (
@@ -79,6 +88,8 @@ ASSUMED = (
     ("bytes from the store, all nodes", "100 GB/s", "assumed; it is a matter of contract"),
     ("time to the first byte", "0.1 s", "the lower end of what Amazon S3 documents"),
     ("requests at once", "896 a node", "14 workers of 8 cores, 64 each, as `score` has them"),
+    ("gradients between GPUs", "400 Gbit/s each", "DGX H100: a port for each GPU"),
+    ("a small message among n GPUs", "10 µs times log2 n", "assumed, of a tree"),
 )  # fmt: skip
 
 
@@ -95,6 +106,8 @@ def measured() -> Unit:
         squares = np.stack([shown.load(one) for one in content[:32]])
         exported(model, "openvino", "bf16", squares)
         engine = open_engine(model, "openvino:bf16", threads=1)
+        crop = RandomResizedCrop(shown, Crop((0.08, 1.0), (3 / 4, 4 / 3), True), ("bilinear",))
+        rng = np.random.default_rng(0)
         rows = [Prediction(f"{'x' * 40}{k}", ((f"{k}", 0.5 + k / 9e4),) * 5) for k in range(1000)]
         return Unit(
             decode_seconds=core_seconds(lambda: [shown.load(one) for one in content])
@@ -103,6 +116,10 @@ def measured() -> Unit:
             infer_seconds=core_seconds(lambda: engine.probs(squares)) / len(squares),
             macs=account(net.without_aux(), 224).macs,
             row_bytes=len(as_parquet(rows, 5)) / len(rows),
+            crop_seconds=core_seconds(lambda: [crop(crop.whole(one), rng) for one in content])
+            / len(content),
+            parameters=sum(one.numel() for one in build(net).parameters()),
+            norms=sum(isinstance(module, Norm) for module in build(net).modules()),
         )
 
 
@@ -186,6 +203,40 @@ def total(name: str, given: Hardware) -> int:
     return of_node[name] * given.nodes if name in of_node else 1
 
 
+def training_step(unit: Unit, given: Hardware, batch: int, synced: bool) -> dict[str, float]:
+    """Seconds of a step of `batch` images a GPU, and of what it is made of.
+
+    Store and cores make later batches while GPUs work; gradients go while the backward pass, two
+    thirds of the work, goes on; the messages of batch normalisation, one a layer and direction, are
+    waited for.
+    """
+    count = given.nodes * given.gpus
+    cores = batch * given.gpus * unit.crop_seconds / given.decode_speedup / given.cores
+    gpus = batch * 3 * unit.macs / given.gpu_macs_per_second
+    gradients = 2 * 4 * unit.parameters * (count - 1) / count / given.gradient_bytes_per_second
+    messages = synced * 2 * unit.norms * given.message_seconds * math.log2(count)
+    waited = max(0.0, gradients - gpus * 2 / 3)
+    store = batch * count * unit.jpeg_bytes / given.store_bytes_per_second
+    parts = {
+        "store": store,
+        "cores": cores,
+        "GPUs": gpus,
+        "gradients": gradients,
+        "messages": messages,
+    }
+    return {"step": max(store, cores, gpus + waited + messages)} | parts
+
+
+def training_cases() -> Iterator[tuple[str, Hardware, int, bool]]:
+    one = Hardware()
+    yield "one node, 128 images a GPU", one, 128, True
+    yield "the same, decoding 16 times as fast", replace(one, decode_speedup=16.0), 128, True
+    yield "64 nodes, 32 a GPU", replace(one, nodes=64), 32, True
+    fast = replace(one, nodes=64, decode_speedup=16.0)
+    yield "the same, decoding 16 times as fast", fast, 32, True
+    yield "the same, each GPU normalising by its own part", fast, 32, False
+
+
 def cases() -> Iterator[tuple[str, Hardware]]:
     one = Hardware()
     shards = replace(one, images_per_request=1000)
@@ -236,6 +287,8 @@ def written(unit: Unit) -> str:
         ("the same on one core here, OpenVINO bf16", f"{unit.infer_seconds * 1e3:.2f} ms, "
          f"{unit.macs / unit.infer_seconds / 1e9:.0f} GMAC/s"),
         ("a row of answers, five best, as Parquet", f"{unit.row_bytes:.0f} bytes"),
+        ("decoding one to train on, with a random crop", f"{unit.crop_seconds * 1e3:.2f} ms of a core"),
+        ("parameters, layers of batch normalisation", f"{unit.parameters:,}, {unit.norms}"),
     ]  # fmt: skip
     return f"""{HEADING}
 
@@ -268,10 +321,37 @@ What helps is decoding
 3. **The store's bytes**, from {fill:.0f} nodes on. Smaller pictures help here too.
 4. **The link** of a node, once decoding is 16 times as fast.
 
+{training(unit)}
+
 Not in the model: Ray's driver (a tar is one task, so a billion images a day are \
 {needed / 1000:.0f} tasks/s), memory
 bandwidth, copies to the GPU, machines that fail.
 """
+
+
+def training(unit: Unit) -> str:
+    """What the part says of training."""
+    rows = []
+    for name, given, batch, synced in training_cases():
+        seconds = training_step(unit, given, batch, synced)
+        images = batch * given.gpus * given.nodes / seconds["step"]
+        longest = max(list(seconds)[1:], key=lambda part: seconds[part])
+        parts = [f"{value * 1e3:.1f}" for value in seconds.values()]
+        minutes = f"{90 * IMAGENET / images / 60:.1f}"
+        rows.append((name, f"{images:,.0f}", minutes, longest, *parts))
+    header = ("", "images/s", "minutes for 90 epochs", "longest", "step, ms", "store", "cores",
+              "GPUs", "gradients", "messages")  # fmt: skip
+    return f"""\
+**Training** on ImageNet's {IMAGENET:,} images, counted and not simulated: a step takes as long as the
+slowest of the store, of the cores, which make later batches, and of the GPUs with what they wait for.
+
+{markdown(header, rows)}
+
+GoogLeNet is small for such GPUs. On one node the cores that make batches are too slow first; decoding
+by the GPU helps, or pictures stored at the size that is trained on. On 64 nodes it is the messages of
+batch normalisation over all GPUs: 32 images are enough for statistics of a GPU's own, and we would set
+`speed.sync_batch_norm=false`. Then it is the store: what 64 nodes train on has to lie on their disks.
+Gradients, {4 * unit.parameters / 1e6:.0f} MB, are never the longest: no better network is needed."""
 
 
 def placed(document: str, part: str) -> str:
