@@ -325,7 +325,7 @@ What helps is decoding
 
 Not in the model: Ray's driver (a tar is one task, so a billion images a day are \
 {needed / 1000:.0f} tasks/s), memory
-bandwidth, copies to the GPU, machines that fail.
+bandwidth, copies to the GPU, that small batches keep a GPU less busy, machines that fail.
 """
 
 
