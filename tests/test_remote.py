@@ -1,6 +1,7 @@
 """Sets behind a web server: asked for in parts, again after a cut, trained on as from a disk."""
 
 import contextlib
+import hashlib
 import json
 import re
 import shutil
@@ -8,7 +9,6 @@ import socketserver
 import sys
 import threading
 from collections import Counter
-from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -35,8 +35,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self, folder):
         self.folder, self.asked = Path(folder), []
         self.broken = lambda path: None
-        """What to answer instead, if anything: a status, "cut" or "whole"."""
-        super().__init__(("127.0.0.1", 0), partial(Answer))
+        """What to answer instead, if anything: a status, "cut", "half" or "whole"."""
+        super().__init__(("127.0.0.1", 0), Answer)
 
     @property
     def url(self):
@@ -65,19 +65,20 @@ class Answer(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        content, status = file.read_bytes(), 200
+        content = file.read_bytes()
         if part and wrong != "whole":
             first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", part).groups())
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
             content = content[first : last + 1]
         else:
-            self.send_response(status)
+            self.send_response(200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            self.close_connection = wrong == "half"
+            self.wfile.write(content[: len(content) // 2] if wrong == "half" else content)
 
     def log_message(self, *_):
         pass
@@ -162,7 +163,7 @@ def test_tables_are_fetched_once_and_tars_in_few_large_parts(shards, server, tmp
     assert set(got.values()) == {1} and len(server.asked) == len(got)
 
 
-@pytest.mark.parametrize("how", ["cut", 503, 429])
+@pytest.mark.parametrize("how", ["cut", "half", 503, 429])
 def test_a_server_that_does_not_answer_is_asked_again(how, shards, server, caplog):
     data = open_data(f"{server.url}/stripes")
     seen = Counter()
@@ -198,45 +199,39 @@ def test_what_is_not_given_is_an_error_in_one_line(how, said, often, shards, ser
 
 
 def garble(folder, kind):
+    """Damage a set in one way; what the error has to say."""
     index = json.loads((folder / "index.json").read_text())
-    first = index["splits"]["train"][0]
+    first, table = index["splits"]["train"][0], folder / "train-000000.npy"
     if kind == "no index":
         (folder / "index.json").unlink()
         return "index.json: cannot be read"
     if kind == "no tables":
         del first["members"]
-    if kind == "a table is missing":
-        (folder / "train-000000.npy").unlink()
-    if kind == "another table":
-        shutil.copy(folder / "train-000001.npy", folder / "train-000000.npy")
-    if kind == "a tar is missing":
+        said = "index.json: has no tables"
+    elif kind == "a table is missing":
+        table.unlink()
+        said = "train-000000.npy: cannot be read"
+    elif kind == "another table":
+        shutil.copy(folder / "train-000001.npy", table)
+        said = "train-000000.npy: its SHA-256 is not that in the index"
+    elif kind == "a tar is missing":
         (folder / "train-000001.tar").unlink()
-    if kind == "another tar":
+        said = "train-000001.tar: is in the index and not there"
+    elif kind == "another tar":
         (folder / "train-000001.tar").write_bytes(b"short")
-    if kind == "a table of elsewhere":
-        import hashlib
-
-        table = np.load(folder / "train-000000.npy")
-        table["offset"] += 2**40
-        np.save(folder / "train-000000.npy", table)
-        content = (folder / "train-000000.npy").read_bytes()
-        first["members"] = hashlib.sha256(content).hexdigest()
-    if kind == "objects in a table":
-        import hashlib
-
-        np.save(folder / "train-000000.npy", np.array([{}], object), allow_pickle=True)
-        content = (folder / "train-000000.npy").read_bytes()
-        first["members"] = hashlib.sha256(content).hexdigest()
+        said = "train-000001.tar: has 5 bytes"
+    elif kind == "a table of elsewhere":
+        rows = np.load(table)
+        rows["offset"] += 2**40
+        np.save(table, rows)
+        said = "train-000000.npy: is not the table of the shard"
+    else:
+        np.save(table, np.array([{}], object), allow_pickle=True)
+        said = "train-000000.npy: is no table of a shard"
+    if kind in ("a table of elsewhere", "objects in a table"):  # and the index knows of it
+        first["members"] = hashlib.sha256(table.read_bytes()).hexdigest()
     (folder / "index.json").write_text(json.dumps(index))
-    return {
-        "no tables": "index.json: has no tables",
-        "a table is missing": "train-000000.npy: cannot be read",
-        "another table": "train-000000.npy: its SHA-256 is not that in the index",
-        "a tar is missing": "train-000001.tar: is in the index and not there",
-        "another tar": "train-000001.tar: has 5 bytes",
-        "a table of elsewhere": "train-000000.npy: is not the table of the shard",
-        "objects in a table": "train-000000.npy: is no table of a shard",
-    }[kind]
+    return said
 
 
 @pytest.mark.parametrize(
