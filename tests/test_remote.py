@@ -5,7 +5,9 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 import socketserver
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -270,6 +272,27 @@ def test_without_aiohttp_the_extra_is_named(monkeypatch):
     with pytest.raises(InceptiveError, match=r"pip install 'inceptive\[scale\]'"):
         open_data("https://host.example/x")
     systems._opened.cache_clear()
+
+
+CLI = """
+import signal
+from inceptive.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
+main()
+"""
+
+
+def test_ctrl_c_is_heard_while_a_store_is_waited_for(server, tmp_path):
+    server.broken = lambda path: 503 if path.endswith(".tar") else None
+    words = [sys.executable, "-c", CLI, "train", f"{server.url}/stripes", "--out", tmp_path / "m"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        said = ""
+        while "asked for again" not in said:
+            said += process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        said += process.communicate(timeout=30)[1]
+    assert process.returncode == 130 and "Traceback" not in said, said
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_training_from_a_server_that_fails_at_times_is_that_from_a_disk(

@@ -6,6 +6,7 @@ from inceptive.storage.address import is_uri as is_uri
 from inceptive.storage.address import local as local
 from inceptive.storage.address import shown as shown
 from inceptive.storage.parts import Reader as Reader
+from inceptive.storage.parts import ask_once as ask_once
 from inceptive.storage.parts import fetch as fetch
 from inceptive.storage.systems import arrow as arrow
 from inceptive.storage.systems import failures as failures

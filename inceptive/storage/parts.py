@@ -1,6 +1,7 @@
 """Parts of an object in a store, asked for again when the store does not answer."""
 
 import io
+import threading
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,12 @@ AGAIN = (408, 425, 429)
 """What a web server answers that is asked too early or too often."""
 PATIENCE = 300.0
 """Seconds for which a part of an object is asked for again, when its store does not answer."""
+_hurried = threading.Event()
+
+
+def ask_once() -> None:
+    """From now on what a store does not give at once is an error: somebody waits for us to end."""
+    _hurried.set()
 
 
 def fetch(path: str, offset: int, length: int, told: Callable[[str], None]) -> bytes:
@@ -27,14 +34,15 @@ def fetch(path: str, offset: int, length: int, told: Callable[[str], None]) -> b
             content = _part(path, offset, length)
             break
         except failures() as error:
-            if _refused(error) or time.monotonic() + wait > until:
+            late = _hurried.is_set() or time.monotonic() + wait > until
+            if _refused(error) or late:
                 raise InceptiveError(
                     f"{printable(shown(path))}: cannot be read ({line(error)})"
                 ) from None
             told(
                 f"{printable(shown(path))}: not to be had now ({line(error)}); it is asked for again"
             )
-        time.sleep(wait)
+        _hurried.wait(wait)
         wait = min(2 * wait, 15.0)
     if len(content) != length:
         raise InceptiveError(
