@@ -290,7 +290,10 @@ def test_ctrl_c_is_heard_while_a_store_is_waited_for(server, tmp_path):
         while "asked for again" not in said:
             said += process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        said += process.communicate(timeout=30)[1]
+        try:
+            said += process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
     assert process.returncode == 130 and "Traceback" not in said, said
     assert not (tmp_path / "m").exists()
 
