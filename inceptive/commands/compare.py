@@ -15,7 +15,7 @@ def run(
             metavar="MODEL... DATA",
             help="two models or more: model folders, exported files, published names, or nets of a "
             "peer (torchvision:resnet18, timm:resnet50; @FILE for weights at hand); then "
-            "a folder of class folders or of tar shards, or a built-in set",
+            "a folder of class folders or of tar shards, a URL of shards, or a built-in set",
         ),
     ],
     split: Annotated[

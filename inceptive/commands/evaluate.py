@@ -14,7 +14,7 @@ def run(
         Argument(
             metavar="MODEL... DATA",
             help="one model folder, or several to be judged together too; then "
-            "a folder of class folders or of tar shards, or a built-in set",
+            "a folder of class folders or of tar shards, a URL of shards, or a built-in set",
         ),
     ],
     split: Annotated[

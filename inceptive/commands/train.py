@@ -12,8 +12,8 @@ def run(
     data: Annotated[
         str,
         Argument(
-            help="a folder of class folders or of tar shards, or digits, fashion-mnist, "
-            "cifar10[:ARCHIVE], solar[:grades|:cells]"
+            help="a folder of class folders or of tar shards, a URL of shards, or digits, "
+            "fashion-mnist, cifar10[:ARCHIVE], solar[:grades|:cells]"
         ),
     ],
     recipe: Annotated[
