@@ -35,10 +35,13 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     import safetensors.numpy
     import torch
 
+    from inceptive import nets
+    from inceptive.classifier import Classifier
     from inceptive.data.builtin import plain_pickle
     from inceptive.errors import InceptiveError
-    from inceptive.images import decode, decoding
-    from inceptive.model_folder import read as read_model
+    from inceptive.files import as_json
+    from inceptive.images import Preprocessing, decode, decoding
+    from inceptive.model import build
     from inceptive.train import checkpoint, recipe
     from inceptive.weights import readers
     from inceptive.weights.readers import caffe, table, tensorflow_ckpt, tfjs, torch_file, wire
@@ -64,7 +67,7 @@ def one_model(data: bytes) -> None:
     config, _, weights = data.partition(b"\0\0")
     (SCRATCH / "config.json").write_bytes(config)
     (SCRATCH / "model.safetensors").write_bytes(weights)
-    read_model(SCRATCH)
+    Classifier.load(SCRATCH)
 
 
 def one_checkpoint(data: bytes) -> None:
@@ -97,10 +100,17 @@ def _weights() -> list[bytes]:
     return made
 
 
+def _models() -> list[bytes]:
+    """The config of a model folder, with weights of another net."""
+    net = nets.NETS["googlenet.bn"](num_classes=2)
+    model = Classifier(build(net), Preprocessing(size=32), ("cat", "dog"), 1.5)
+    return [as_json(model.config()).encode() + b"\0\0" + one[1:] for one in _weights()[2:3]]
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] = {
     "decoder": (one_decoded, lambda: list(corpus.sound().values())),
     "weights": (one_weights, _weights),
-    "model": (one_model, lambda: [b"{}\0\0" + one[1:] for one in _weights()[2:3]]),
+    "model": (one_model, _models),
     "checkpoint": (one_checkpoint, lambda: [one[1:] for one in _weights()[:2]]),
     "recipe": (one_recipe, lambda: [p.read_bytes() for p in RECIPES.glob("*.toml")]),
     "pickle": (plain_pickle, lambda: [b"\x80\x02}q\0U\x04dataq\1]q\2K\1as."]),
