@@ -28,7 +28,7 @@ class Tar:
     mtime: int
 
     def open(self, ahead: int = 0) -> IO[bytes]:
-        """The file, to be read; `ahead` bytes are at a time, for who reads on.
+        """The file, to be read; `ahead` bytes at a time, for who reads on.
 
         Raises InceptiveError if it is gone, or is not the same any more.
         """

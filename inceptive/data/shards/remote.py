@@ -1,7 +1,7 @@
 """Shards that lie in a store or behind a web server, as a labelled set: nothing of it is on a disk here.
 
 Read at the start are index.json, the table of each shard (see `table`; they are kept in the user's
-cache) and how large each tar is. Images are asked for as they are needed, the tars' other bytes never.
+cache) and how large each tar is. The parts of the tars where images lie are asked for when needed.
 """
 
 import contextlib

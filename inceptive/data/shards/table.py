@@ -1,6 +1,6 @@
 """The table beside a shard: where in the tar each image lies, and its label.
 
-    train-000000.npy   a NumPy array of offset, length, label and name of each image of train-000000.tar
+    train-000000.npy   a NumPy array of offset, length, name and label of each image of train-000000.tar
 
 With it the images of a tar can be asked for where the tar itself is far away, without reading it first.
 """
@@ -12,9 +12,10 @@ import numpy as np
 
 from inceptive.data.shards.index import Shard
 from inceptive.data.shards.member import place_type
+from inceptive.data.shards.scan import LARGEST
 from inceptive.errors import InceptiveError
 
-COLUMNS = ("offset", "length", "label", "name")
+PLACE = ("offset", "length", "name")
 LONGEST = 4096
 """Bytes of the name of a member: more than tars are read for here."""
 
@@ -25,10 +26,9 @@ def table_name(tar: str) -> str:
 
 def as_table(places: np.ndarray, labels: np.ndarray) -> bytes:
     """The table's file for `places` (N,), see `member`, and labels (N,)."""
-    kinds = [(name, places.dtype[name]) for name in ("offset", "length", "name")]
-    kinds.insert(2, ("label", np.dtype(np.int64)))
-    rows = np.empty(len(places), kinds)
-    for name in ("offset", "length", "name"):
+    kinds = [(name, places.dtype[name]) for name in PLACE]
+    rows = np.empty(len(places), [*kinds, ("label", np.dtype(np.int64))])
+    for name in PLACE:
         rows[name] = places[name]
     rows["label"] = labels
     content = io.BytesIO()
@@ -54,14 +54,14 @@ def read_table(content: bytes, shard: Shard, shown: str) -> tuple[np.ndarray, np
         rows = np.load(io.BytesIO(content), allow_pickle=False)
         places = np.empty(len(rows), place_type(rows.dtype["name"].itemsize))
         places["tar"] = 0
-        for name in ("offset", "length", "name"):
+        for name in PLACE:
             places[name] = rows[name]
         labels = rows["label"].astype(np.int64)
         counts = np.bincount(labels, minlength=len(shard.counts)).tolist()
-        ends = places["offset"] + places["length"]
-        inside = bool((places["offset"] >= 0).all() and (ends <= shard.bytes).all())
+        first, length = places["offset"], places["length"]
+        inside = (first >= 0) & (first <= shard.bytes - length) & (length > 0) & (length <= LARGEST)
     except (ValueError, KeyError, TypeError, IndexError, MemoryError) as error:
         raise InceptiveError(f"{shown}: is no table of a shard ({error})") from None
-    if counts != shard.counts or not inside or not bool((places["length"] > 0).all()):
+    if counts != shard.counts or not inside.all():
         raise InceptiveError(f"{shown}: is not the table of the shard that the index tells of")
     return places, labels
