@@ -126,7 +126,7 @@ class _Normalised(torch.autograd.Function):
 def _of_all(own: Tensor) -> Tensor:
     """Such a tensor of every process: (processes, *shape).
 
-    Gathered and not reduced: gloo takes half the time for it, and everyone adds up in the same order.
+    Gathered and not reduced: gloo takes less time for it, and everyone adds up in the same order.
     """
     every = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(every, own)
