@@ -28,6 +28,7 @@ from inceptive.bench.setting import Setting
 from inceptive.classifier import Classifier
 from inceptive.commands.output import markdown
 from inceptive.data.loading import Crop, RandomResizedCrop
+from inceptive.errors import InceptiveError
 from inceptive.export.engines import open_engine
 from inceptive.files import write_text
 from inceptive.images import Preprocessing
@@ -325,8 +326,13 @@ What helps is decoding
 
 Not in the model: Ray's driver (a tar is one task, so a billion images a day are \
 {needed / 1000:.0f} tasks/s), memory
-bandwidth, copies to the GPU, that small batches keep a GPU less busy, machines that fail.
+bandwidth, copies to the GPU, that small batches keep a GPU less busy, that the 1x1s of
+a module share a message, machines that fail.
 """
+
+
+LONGEST = ("cores", "GPUs", "messages", "messages", "store")
+"""What the words below the table of `training` say of its rows."""
 
 
 def training(unit: Unit) -> str:
@@ -339,6 +345,10 @@ def training(unit: Unit) -> str:
         parts = [f"{value * 1e3:.1f}" for value in seconds.values()]
         minutes = f"{90 * IMAGENET / images / 60:.1f}"
         rows.append((name, f"{images:,.0f}", minutes, longest, *parts))
+    if tuple(row[3] for row in rows) != LONGEST:
+        raise InceptiveError(
+            "tools/scale.py: other parts of a step are the longest than its text says"
+        )
     header = ("", "images/s", "minutes for 90 epochs", "longest", "step, ms", "store", "cores",
               "GPUs", "gradients", "messages")  # fmt: skip
     return f"""\

@@ -48,7 +48,7 @@ def read(path: str, most: int) -> bytes:
 
 
 def stream(path: str) -> Any:
-    """The file at `path`, open for reading from start to end. Raises OSError."""
+    """The file at `path`, open for reading from start to end. Raises one of `failures`."""
     if is_uri(path) and scheme(path) in OWN:
         system, inner = system_of(path)
         return system.open_input_stream(inner)
