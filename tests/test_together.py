@@ -286,6 +286,23 @@ def test_the_command_is_paused_by_torchrun_and_goes_on(recipe, stripes, tmp_path
     assert config["training"]["processes"] == 2
 
 
+def test_who_loses_another_process_says_so_in_a_line(recipe, stripes, tmp_path):
+    words = ["-m", "inceptive", "train", str(stripes), "--recipe", recipe, "--set", "epochs=500"]
+    with subprocess.Popen(
+        [*TORCHRUN, "--nproc-per-node", "2", *words, "--out", str(tmp_path / "m")],
+        text=True, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as torchrun:  # fmt: skip
+        try:
+            said = read_until(torchrun.stderr, "epoch 1/500")
+            children = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text()
+            os.kill(int(children.split()[1]), signal.SIGKILL)  # the one that does not write
+            said += torchrun.communicate(timeout=120)[1]
+        finally:
+            torchrun.kill()
+    assert "inceptive train: process 0 of 2: another process does not answer (" in said, said
+    assert "[rank" not in said  # which is how torch begins each line of a traceback
+
+
 def test_a_folder_that_is_taken_stays_so_at_every_try_of_torchrun(
     recipe, stripes, tmp_path, record_property
 ):

@@ -23,7 +23,7 @@ from inceptive.train.claim import claimed
 from inceptive.train.loop import Paused, train
 from inceptive.train.prepare import as_weights_expect, shares
 from inceptive.train.recipe import Recipe
-from inceptive.train.together import Team
+from inceptive.train.together import Team, lost
 
 FITTING = {
     "fashion-mnist": "fashion_mnist",
@@ -55,7 +55,11 @@ def train_from(request: Request) -> None:
     except InceptiveError as error:
         if team.alone:
             raise
-        raise InceptiveError(f"process {team.share.rank} of {team.share.world}: {error}") from None
+        raise InceptiveError(f"{team.share}: {error}") from None
+    except RuntimeError as error:
+        if team.alone or not (reason := lost(error)):
+            raise
+        raise InceptiveError(f"{team.share}: another process does not answer ({reason})") from None
 
 
 def train_with(team: Team, request: Request) -> None:

@@ -10,6 +10,9 @@ class Share:
     rank: int = 0
     world: int = 1
 
+    def __str__(self) -> str:
+        return f"process {self.rank} of {self.world}"
+
     def of(self, count: int) -> slice:
         """This process's part of `count` things in a row; parts differ by one at most."""
         return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)

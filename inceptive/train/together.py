@@ -5,6 +5,7 @@ batch (crops, changes, dropout) is drawn for the whole of it, and batch normalis
 whole of it, so a training is the same, to rounding, however many processes share it.
 """
 
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -114,9 +115,14 @@ class Team:
         return found
 
 
-def lost(error: RuntimeError) -> bool:
-    """Whether this tells that another process did not answer."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
+def lost(error: RuntimeError) -> str:
+    """Why another process did not answer, in a line, if `error` tells that; else ""."""
+    if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+        return ""
+    reason = re.sub(r"^\[[^]]*\] ", "", str(error)).partition(". ")[
+        0
+    ]  # without the line of its source
+    return " ".join(reason.split())[:200]
 
 
 @cache
