@@ -60,6 +60,8 @@ def train_from(request: Request) -> None:
         if team.alone or not (reason := lost(error)):
             raise
         raise InceptiveError(f"{team.share}: another process does not answer ({reason})") from None
+    finally:
+        team.leave()
 
 
 def train_with(team: Team, request: Request) -> None:

@@ -109,6 +109,11 @@ class Team:
         if not self.alone:
             dist.barrier()
 
+    def leave(self) -> None:
+        """End the talk with the others; a process that just ends may abort with words of its own."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
     def _everyones(self, value: Any) -> list[Any]:
         found = [None] * self.share.world
         dist.all_gather_object(found, value)
