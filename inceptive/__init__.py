@@ -8,20 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inceptive.classifier import Classifier as Classifier
+    from inceptive.arch.nets import NETS as NETS
+    from inceptive.engines.classifier import Classifier as Classifier
     from inceptive.errors import InceptiveError as InceptiveError
     from inceptive.images import Preprocessing as Preprocessing
-    from inceptive.model import build as build
-    from inceptive.nets import NETS as NETS
+    from inceptive.nn import build as build
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Classifier": "inceptive.classifier",
+    "Classifier": "inceptive.engines.classifier",
     "InceptiveError": "inceptive.errors",
-    "NETS": "inceptive.nets",
+    "NETS": "inceptive.arch.nets",
     "Preprocessing": "inceptive.images",
-    "build": "inceptive.model",
+    "build": "inceptive.nn",
 }
 __all__ = sorted(_HOME)
 

@@ -1,4 +1,29 @@
-"""The one exception that a caller of inceptive must know."""
+"""The one exception that a caller of inceptive must know, and how text from outside becomes one line."""
+
+import os
+import re
+
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys, and those that turn the direction of text around."""
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path, or any text, as one line: control characters and undecodable bytes are escaped."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in os.fsdecode(path))
+
+
+def printable_lines(text: str) -> str:
+    """As `printable`, but for the line breaks and tabs of `text`, which are its own."""
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def without_controls(text: str) -> str:
+    """`text` with its CONTROLS escaped; spaces of every kind and joined emoji stay."""
+    return CONTROLS.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 class InceptiveError(Exception):

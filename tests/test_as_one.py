@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import inceptive
-from inceptive.model.branches import Branches
+from inceptive.nn.branches import Branches
 
 MERGED = {  # modules in which at least two branches begin with a 1x1 on the same input
     "googlenet": 9, "googlenet.bn": 9, "googlenet.slim": 9, "bn_inception": 10, "inception_v3": 10,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from conftest import command
 
-from inceptive import nets
-from inceptive.account import account
+from inceptive.arch import nets
+from inceptive.arch.account import account
 from inceptive.bench import contest as contests
 from inceptive.bench import engines, peers, pipeline, process, report, training
 from inceptive.bench.classify import Classified
@@ -21,11 +21,11 @@ from inceptive.bench.machine import _processor, machine
 from inceptive.bench.pictures import photographs
 from inceptive.bench.rounds import Timing, interleave, ratio, repeated
 from inceptive.bench.setting import Setting
-from inceptive.commands.bench import SECTIONS
-from inceptive.commands.benching import as_text, cells
+from inceptive.cli.bench import SECTIONS
+from inceptive.cli.benching import as_text, cells
 from inceptive.errors import InceptiveError
-from inceptive.export import making
-from inceptive.model import build
+from inceptive.export import export as making
+from inceptive.nn import build
 
 ROOT = Path(__file__).parents[1]
 
@@ -335,7 +335,7 @@ def test_ctrl_c_gives_what_was_done_until_then(monkeypatch, alone, tmp_path):
 @pytest.mark.slow
 def test_the_made_model_tells_photographs_apart(setting):
     classified = Classified(setting)
-    from inceptive.classifier import Classifier
+    from inceptive.engines.classifier import Classifier
 
     files, _ = photographs(setting, (640, 480), 10)
     answers = Classifier.load(classified.name).predict(files, top=1)

@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inceptive import downloads
 from inceptive.data import builtin
 from inceptive.data.open import open_data
 from inceptive.data.source import Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.io import downloads
 
 
 @pytest.fixture(autouse=True)

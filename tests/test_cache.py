@@ -18,12 +18,12 @@ from conftest import Silent
 from PIL import Image
 
 import inceptive.data.scan as scan_module
-from inceptive.data.ahead import ahead
 from inceptive.data.cache import Cache, index, pixels, user_cache
 from inceptive.data.cache import files as known_files
 from inceptive.data.loading import Crop, FileBatches, RandomResizedCrop, in_memory
 from inceptive.data.open import open_data
 from inceptive.data.pictures import Pictures, Squares, Wholes, in_order
+from inceptive.data.prefetch import ahead
 from inceptive.data.scan import scan, scan_all
 from inceptive.data.source import Samples, Shares, as_paths
 from inceptive.errors import InceptiveError

@@ -9,7 +9,7 @@ from conftest import picture
 from safetensors.torch import load_file, save_file
 
 import inceptive
-from inceptive.classifier import Classifier, load_weights
+from inceptive.engines.classifier import Classifier, load_weights
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from inceptive import nets
-from inceptive.account import account
-from inceptive.classifier import Classifier
+from inceptive.arch import nets
+from inceptive.arch.account import account
 from inceptive.compare.pairs import mcnemar, pair, paired_interval
-from inceptive.compare.peers import open_peer
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.peers import open_peer
 from inceptive.errors import InceptiveError
 
 with_torchvision = pytest.mark.skipif(
@@ -222,7 +222,7 @@ def foreign(path, channels_last=False, batch="N", softmax=False, classes=2, size
     ids=lambda how: next(iter(how), "plain"),
 )
 def test_a_file_that_others_wrote_is_run_as_it_is(tmp_path, how):
-    from inceptive.compare.foreign import foreign_session, open_foreign
+    from inceptive.engines.foreign import foreign_session, open_foreign
 
     expected = foreign(tmp_path / "theirs.onnx", **how)
     file = str(tmp_path / "theirs.onnx")

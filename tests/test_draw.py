@@ -9,11 +9,11 @@ import pytest
 from conftest import command
 from PIL import ImageFont
 
-from inceptive.account import Account, account
-from inceptive.draw import DARK, LIGHT, draw_net, draw_part
+from inceptive.arch.account import Account, account
+from inceptive.arch.draw import DARK, LIGHT, draw_net, draw_part
+from inceptive.arch.nets import NETS
+from inceptive.arch.spec import Add, Chain, Concat, Conv, MaxPool, Net
 from inceptive.errors import InceptiveError
-from inceptive.nets import NETS
-from inceptive.spec import Add, Chain, Concat, Conv, MaxPool, Net
 
 SVG = "{http://www.w3.org/2000/svg}"
 ACCOUNTS = {name: account(make()) for name, make in NETS.items()}

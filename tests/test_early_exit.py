@@ -9,10 +9,10 @@ import torch
 
 import inceptive
 from inceptive import InceptiveError
-from inceptive.account import account
-from inceptive.early_exit import EarlyExit, Exit, answer, choose, spent
+from inceptive.arch.account import account
+from inceptive.arch.spec import Chain, Linear
+from inceptive.engines.early_exit import EarlyExit, Exit, answer, choose, spent
 from inceptive.metrics import softmax
-from inceptive.spec import Chain, Linear
 
 NET = inceptive.NETS["googlenet.bn"](num_classes=3).with_heads(["inception_3a", "inception_4a"])
 

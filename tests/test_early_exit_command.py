@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from conftest import command, picture
 
-from inceptive.classifier import Classifier
-from inceptive.early_exit import EarlyExit
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.early_exit import EarlyExit
+from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
-from inceptive.export import check, making
+from inceptive.export import check
+from inceptive.export import export as making
 from inceptive.export.check_set import CheckSet, made_up
-from inceptive.export.engines import open_engine
 
 with_export = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "openvino"))),

@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 from torch.nn import functional as F
 
 import inceptive
-from inceptive.classifier import Classifier
 from inceptive.data.open import open_data
 from inceptive.data.source import Samples, Shares, as_paths
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.explain import dream
 from inceptive.explain.attribution import gradcam, last_maps, occlusion

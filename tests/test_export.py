@@ -15,14 +15,17 @@ import numpy as np
 import pytest
 from conftest import command, picture
 
-from inceptive.classifier import Classifier
+from inceptive.engines import open as engines
+from inceptive.engines import openvino as open_vino
+from inceptive.engines import records
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.graph import NORMALISE
+from inceptive.engines.metadata import KEY, About
+from inceptive.engines.open import Exported, open_engine
 from inceptive.errors import InceptiveError
-from inceptive.export import check, engines, open_vino, records
-from inceptive.export.about import KEY, About
+from inceptive.export import check
 from inceptive.export.check import beside
 from inceptive.export.check_set import CheckSet, made_up
-from inceptive.export.engines import Exported, open_engine
-from inceptive.export.graph import NORMALISE
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
 

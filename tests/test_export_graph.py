@@ -10,14 +10,9 @@ import pytest
 import torch
 
 import inceptive
-from inceptive import nets
-from inceptive.account import account, minimum_size
-from inceptive.classifier import Classifier
-from inceptive.errors import InceptiveError
-from inceptive.export import onnx_runtime, open_vino
-from inceptive.export.graph import NORMALISE, onnx_graph, with_metadata
-from inceptive.images import Preprocessing
-from inceptive.spec import (
+from inceptive.arch import nets
+from inceptive.arch.account import account, minimum_size
+from inceptive.arch.spec import (
     LRN,
     Activation,
     Add,
@@ -33,6 +28,12 @@ from inceptive.spec import (
     Net,
     Separable,
 )
+from inceptive.engines import onnx as onnx_runtime
+from inceptive.engines import openvino as open_vino
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.graph import NORMALISE, onnx_graph, with_metadata
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
 
 pytestmark = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "openvino"))),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inceptive.account import minimum_size
-from inceptive.nets import NETS
+from inceptive.arch.account import minimum_size
+from inceptive.arch.nets import NETS
 from inceptive.weights.catalogue import catalogue
 
 ROOT = Path(__file__).parents[1]

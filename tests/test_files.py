@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inceptive.errors import InceptiveError
-from inceptive.files import write_json, write_text, write_whole
+from inceptive.io.atomic import write_json, write_text, write_whole
 from inceptive.train import checkpoint
 
 STATE = {

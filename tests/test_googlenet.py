@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 import inceptive
-from inceptive.account import account, modules
-from inceptive.nets import NETS
+from inceptive.arch.account import account, modules
+from inceptive.arch.nets import NETS
 
 # Counted from Caffe's bvlc_googlenet and torchvision 0.28 (see docs/log.md); multiply-adds at 224.
 COUNTS = {

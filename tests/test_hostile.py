@@ -21,12 +21,12 @@ import safetensors.torch
 import torch
 from conftest import TINY, command, picture
 
-from inceptive.classifier import Classifier
 from inceptive.cli import main
-from inceptive.commands import output
+from inceptive.cli import tables as output
 from inceptive.data.builtin import plain_pickle
 from inceptive.data.open import open_data
 from inceptive.data.source import Shares
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import decoding
 from inceptive.train import checkpoint
@@ -616,7 +616,7 @@ signal.alarm(60)
 from pathlib import Path
 import numpy as np
 from inceptive.errors import InceptiveError
-from inceptive.export.engines import Exported
+from inceptive.engines.open import Exported
 for path in map(Path, sys.argv[1:]):
     try:
         opened = Exported.open(path)

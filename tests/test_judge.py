@@ -15,7 +15,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from inceptive.commands.output import as_json
+from inceptive.cli.tables import as_json
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.crops import crops

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import inceptive
-from inceptive.account import account, minimum_size, out_shape
+from inceptive.arch.account import account, minimum_size, out_shape
+from inceptive.arch.nets import NETS, find
+from inceptive.arch.spec import Chain, Concat, Conv, MaxPool
 from inceptive.errors import InceptiveError
-from inceptive.nets import NETS, find
-from inceptive.spec import Chain, Concat, Conv, MaxPool
 
 EVERY_NET = pytest.mark.parametrize("name", NETS)
 # name: parameters for 1000 classes, with heads, multiply-adds at the net's own size, depth

@@ -83,7 +83,7 @@ def test_what_libraries_ask_the_kernel_for(trained, tmp_path):
                   ("predict", tmp_path / "model.f32.onnx", tmp_path / "one.png")):  # fmt: skip
         done = subprocess.run(
             ["strace", "-f", "-e", "trace=connect,sendto", "-o", str(log), sys.executable, "-m",
-             "inceptive.cli", *map(str, words)], capture_output=True, text=True, check=False,
+             "inceptive", *map(str, words)], capture_output=True, text=True, check=False,
         )  # fmt: skip
         if "ptrace" in done.stderr:
             pytest.skip("processes cannot be traced here")
@@ -98,7 +98,7 @@ def test_it_works_where_there_is_no_network_at_all(trained, tmp_path):
     for words in (("predict", trained[0], tmp_path / "one.png"),
                   ("export", trained[0], "--to", "onnx", "--out", tmp_path / "made")):  # fmt: skip
         done = subprocess.run(
-            ["unshare", "-rn", sys.executable, "-m", "inceptive.cli", *map(str, words)],
+            ["unshare", "-rn", sys.executable, "-m", "inceptive", *map(str, words)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from inceptive.commands import output
+from inceptive.cli import tables as output
 
 NAN = float("nan")
 HEADER = ("class", "images", "f1")

@@ -22,9 +22,9 @@ import pytest
 import torch
 from torch import nn
 
-from inceptive.classifier import Classifier
-from inceptive.model import build
-from inceptive.nets import NETS
+from inceptive.arch.nets import NETS
+from inceptive.engines.classifier import Classifier
+from inceptive.nn import build
 
 ROOT = Path(__file__).parents[1]
 SINGLE, DOUBLE = 1e-4, 1e-9  # largest difference, as a share of the largest value

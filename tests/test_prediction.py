@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from conftest import picture
 
+from inceptive.engines.prediction import class_number, predictions
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
-from inceptive.prediction import class_number, predictions
 
 
 class Mean:

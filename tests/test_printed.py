@@ -7,9 +7,9 @@ import json
 import pytest
 from conftest import command
 
-from inceptive.account import account
-from inceptive.nets import NETS
-from inceptive.nets.printed import PRINTED, conv2_of_5x5, separable_inception5h
+from inceptive.arch.account import account
+from inceptive.arch.nets import NETS
+from inceptive.arch.nets.printed import PRINTED, conv2_of_5x5, separable_inception5h
 
 # arXiv:1409.4842v1, Table 1: thousands of parameters and millions of operations, row by row.
 PAPER = {

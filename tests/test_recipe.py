@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LinearLR, StepLR
 
-from inceptive import nets
+from inceptive.arch import nets
 from inceptive.errors import InceptiveError
 from inceptive.train import recipe
 from inceptive.train.recipe import Recipe, ScheduleTable

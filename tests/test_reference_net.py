@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from inceptive.arch.nets import NETS
 from inceptive.errors import InceptiveError
-from inceptive.model import build
-from inceptive.nets import NETS
+from inceptive.nn import build
 from inceptive.reference import layers
 from inceptive.reference.net import Pass, loss_and_gradients
 

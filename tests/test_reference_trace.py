@@ -6,10 +6,20 @@ import torch
 from test_reference_net import drawn
 from torch.nn import functional as F
 
+from inceptive.arch.nets import NETS
+from inceptive.arch.spec import (
+    Add,
+    AvgPool,
+    Chain,
+    Concat,
+    Conv,
+    Linear,
+    MaxPool,
+    Multiply,
+    Separable,
+)
 from inceptive.errors import InceptiveError
-from inceptive.nets import NETS
 from inceptive.reference.trace import find, layers_of, trace
-from inceptive.spec import Add, AvgPool, Chain, Concat, Conv, Linear, MaxPool, Multiply, Separable
 
 EXACT = 1e-9
 LAYERS = {

@@ -26,7 +26,7 @@ from inceptive.data.share import Share
 from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
-from inceptive.storage import parts, systems
+from inceptive.io.store import parts, systems
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):

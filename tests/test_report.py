@@ -11,10 +11,10 @@ from conftest import command, picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inceptive import nets
-from inceptive.account import account
-from inceptive.commands import training
-from inceptive.commands.reporting import history
+from inceptive.arch import nets
+from inceptive.arch.account import account
+from inceptive.cli import training
+from inceptive.cli.reporting import history
 from inceptive.data.source import Data, Samples, as_paths
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.judge import judge

@@ -13,9 +13,9 @@ import pytest
 import torch
 from conftest import Silent
 
-from inceptive.classifier import Classifier
 from inceptive.data import loading
 from inceptive.data.open import open_data
+from inceptive.engines.classifier import Classifier
 from inceptive.train import loop
 from inceptive.train import recipe as recipes
 from inceptive.train.loop import Paused, train

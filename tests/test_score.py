@@ -23,9 +23,9 @@ import pyarrow.parquet
 import pytest
 from conftest import command, picture
 
-from inceptive import storage
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.io import store as storage
 from inceptive.scale import inputs, parts, reading
 from inceptive.scale.plan import Plan
 from inceptive.scale.plan import pieces as pieces_of
@@ -307,7 +307,7 @@ def test_the_options_of_a_store_are_told_from_a_glob():
 
 
 def test_answers_in_an_object_store_are_whole_and_found_again():
-    from inceptive.prediction import Prediction
+    from inceptive.engines.prediction import Prediction
 
     folder = "memory://answers"
     parts.write(folder, 3, [Prediction("a", (("x", 0.5),)), Prediction("b", error="b: no")], 1, 2.0)
@@ -436,7 +436,7 @@ def test_an_image_that_kills_every_worker_ends_the_run_with_one_line(trained, ma
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_one_line(trained, many, tmp_path):
     code = (
-        "import inceptive.storage as s, inceptive.scale.parts as p\n"
+        "import inceptive.io.store as s, inceptive.scale.parts as p\n"
         "from inceptive.errors import InceptiveError\n"
         "old = s.write\n"
         "def full(path, content):\n"
@@ -524,7 +524,7 @@ def test_the_same_bits_however_the_batches_were_decoded(many):
     """`full` batches do not depend on what was decoded first."""
     from test_prediction import Mean
 
-    from inceptive.prediction import answered
+    from inceptive.engines.prediction import answered
 
     def late(number):
         def load():

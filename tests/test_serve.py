@@ -140,7 +140,7 @@ def test_metrics_count_requests_by_path_and_status(port):
 @pytest.fixture(scope="module")
 def larger(trained, tmp_path_factory):
     """The trained model for larger images: at 32 pixels the last maps are one."""
-    from inceptive.classifier import Classifier
+    from inceptive.engines.classifier import Classifier
 
     clf = Classifier.load(trained[0])
     clf.preprocessing = Preprocessing(64, channels=1, mean=(0.5,), std=(0.5,))
@@ -277,7 +277,7 @@ def test_below_the_threshold_an_answer_is_not_sure(trained, tmp_path):
 
 
 def test_models_of_one_name_are_called_as_they_were_typed():
-    from inceptive.commands.serving import names
+    from inceptive.cli.serving import names
 
     assert names(["runs/a", "b"]) == ["a", "b"]
     assert names(["runs/a", "other/a", "b"]) == ["runs/a", "other/a", "b"]

@@ -37,9 +37,9 @@ from inceptive.data.shards.writing import Cut, write_shards
 from inceptive.data.share import Share
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.streaming import StreamBatches
-from inceptive.downloads import cache_folder
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, decode
+from inceptive.io.downloads import cache_folder
 from inceptive.train import recipe as recipes
 from inceptive.train.prepare import feed_for, preprocessing_for, shares
 

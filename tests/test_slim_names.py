@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from inceptive import nets
-from inceptive.model import build
+from inceptive.arch import nets
+from inceptive.nn import build
 from inceptive.weights import layouts
 from inceptive.weights.catalogue import find
 from inceptive.weights.names import SOURCES, key_table

@@ -8,9 +8,9 @@ import torch
 from conftest import Silent
 
 import inceptive
-from inceptive.classifier import Classifier
 from inceptive.data.open import open_data
 from inceptive.data.source import Shares
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.evaluate.judge import judge, probabilities
 from inceptive.train import recipe as recipes

@@ -21,14 +21,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from inceptive import nets
-from inceptive.account import minimum_size
-from inceptive.classifier import Classifier
+from inceptive.arch import nets
+from inceptive.arch.account import minimum_size
 from inceptive.data.open import open_data
 from inceptive.data.source import Samples, Shares
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
-from inceptive.model import build
+from inceptive.nn import build
 from inceptive.train import recipe as recipes
 from inceptive.train.loop import train
 from inceptive.train.objective import Objective

@@ -19,17 +19,18 @@ import torch
 from conftest import command, picture
 
 import inceptive
-from inceptive.classifier import Classifier
-from inceptive.commands.prediction import write_csv, write_parquet
+from inceptive.cli.prediction import write_csv, write_parquet
+from inceptive.engines import records
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.open import Exported
+from inceptive.engines.prediction import Prediction
 from inceptive.errors import InceptiveError
-from inceptive.export import making, records
+from inceptive.export import export as making
 from inceptive.export.check_set import made_up
-from inceptive.export.engines import Exported
-from inceptive.files import whole, write_json, write_text, write_whole
 from inceptive.images import Preprocessing
-from inceptive.prediction import Prediction
+from inceptive.io.atomic import whole, write_json, write_text, write_whole
 from inceptive.train import checkpoint
-from inceptive.train.claim import claimed
+from inceptive.train.lock import claimed
 
 OLD, NEW = 2.0, 5.0
 
@@ -171,7 +172,7 @@ def dies_at(kind, folder, temperature, call):
 
 def in_a_process(target, *args):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["inceptive.classifier", "test_whole_files"])
+    context.set_forkserver_preload(["inceptive.engines.classifier", "test_whole_files"])
     process = context.Process(target=target, args=args)
     process.start()
     process.join(120)
@@ -487,7 +488,7 @@ def test_a_folder_without_permission_is_refused(tmp_path):
 HOLDS = """
 import sys, time
 from pathlib import Path
-from inceptive.train.claim import claimed
+from inceptive.train.lock import claimed
 with claimed(Path(sys.argv[1])):
     print("in", flush=True)
     time.sleep(60)

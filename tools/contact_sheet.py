@@ -10,8 +10,8 @@ import sys
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from inceptive.classifier import Classifier
 from inceptive.data.open import open_data
+from inceptive.engines.classifier import Classifier
 from inceptive.evaluate.judge import probabilities
 
 CELL, TEXT, GAP, COUNT = 112, 44, 12, 8

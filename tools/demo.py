@@ -11,9 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from inceptive.classifier import Classifier
 from inceptive.data.open import open_data
 from inceptive.data.source import Shares
+from inceptive.engines.classifier import Classifier
 
 SMALLER = ["image_size=96", "epochs=11"]
 """The recipe `solar` takes 20 minutes; the demo shows half of the pixels for three."""

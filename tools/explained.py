@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from inceptive.classifier import Classifier
-from inceptive.commands.display import Display
-from inceptive.commands.explaining import METHODS, Request
+from inceptive.cli.explaining import METHODS, Request
+from inceptive.cli.progress import Display
+from inceptive.engines.classifier import Classifier
 from inceptive.explain import dream
 
 OUT = Path(__file__).parents[1] / "docs/explain"

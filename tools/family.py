@@ -2,7 +2,7 @@
 
     python tools/family.py
 
-All of it is read from the nets (inceptive/nets) and the catalogue (inceptive/weights); a test
+All of it is read from the nets (inceptive/arch/nets) and the catalogue (inceptive/weights); a test
 writes it again and compares.
 """
 
@@ -10,18 +10,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from inceptive.account import account, minimum_size
-from inceptive.commands.output import markdown
-from inceptive.nets import NETS
-from inceptive.nets.baselines import DEPARTURES as BASELINES
-from inceptive.nets.bn_inception import VARIANTS as BN_INCEPTION
-from inceptive.nets.googlenet import VARIANTS as GOOGLENET
-from inceptive.nets.hadamard import DEPARTURES as HADAMARD
-from inceptive.nets.inception_resnet import VARIANTS as INCEPTION_RESNET
-from inceptive.nets.inception_v3 import VARIANTS as INCEPTION_V3
-from inceptive.nets.inception_v4 import VARIANTS as INCEPTION_V4
-from inceptive.nets.xception import VARIANTS as XCEPTION
-from inceptive.spec import LRN, AvgPool, BatchNorm, Conv, MaxPool, Net, Separable
+from inceptive.arch.account import account, minimum_size
+from inceptive.arch.nets import NETS
+from inceptive.arch.nets.baselines import DEPARTURES as BASELINES
+from inceptive.arch.nets.bn_inception import VARIANTS as BN_INCEPTION
+from inceptive.arch.nets.googlenet import VARIANTS as GOOGLENET
+from inceptive.arch.nets.hadamard import DEPARTURES as HADAMARD
+from inceptive.arch.nets.inception_resnet import VARIANTS as INCEPTION_RESNET
+from inceptive.arch.nets.inception_v3 import VARIANTS as INCEPTION_V3
+from inceptive.arch.nets.inception_v4 import VARIANTS as INCEPTION_V4
+from inceptive.arch.nets.xception import VARIANTS as XCEPTION
+from inceptive.arch.spec import LRN, AvgPool, BatchNorm, Conv, MaxPool, Net, Separable
+from inceptive.cli.tables import markdown
 from inceptive.weights.catalogue import Published, catalogue
 
 OUT = Path(__file__).parents[1] / "docs/family.md"

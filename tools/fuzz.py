@@ -35,13 +35,13 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     import safetensors.numpy
     import torch
 
-    from inceptive import nets
-    from inceptive.classifier import Classifier
+    from inceptive.arch import nets
     from inceptive.data.builtin import plain_pickle
+    from inceptive.engines.classifier import Classifier
     from inceptive.errors import InceptiveError
-    from inceptive.files import as_json
     from inceptive.images import Preprocessing, decode, decoding
-    from inceptive.model import build
+    from inceptive.io.atomic import as_json
+    from inceptive.nn import build
     from inceptive.train import checkpoint, recipe
     from inceptive.weights import readers
     from inceptive.weights.readers import caffe, table, tensorflow_ckpt, tfjs, torch_file, wire

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from inceptive.commands.output import markdown
+from inceptive.arch.nets import NETS
+from inceptive.cli.tables import markdown
 from inceptive.errors import InceptiveError
-from inceptive.nets import NETS
 from inceptive.weights.catalogue import catalogue
 
 OUT = Path(__file__).parents[1] / "docs/peers.md"

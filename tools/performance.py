@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from inceptive.commands.benching import cells, conditions
-from inceptive.commands.output import markdown
+from inceptive.cli.benching import cells, conditions
+from inceptive.cli.tables import markdown
 from inceptive.errors import InceptiveError
-from inceptive.files import write_text
+from inceptive.io.atomic import write_text
 
 ROOT = Path(__file__).parents[1]
 OUT, NOTES = ROOT / "docs/performance.md", ROOT / "tools/performance_notes.md"

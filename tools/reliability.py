@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from inceptive.commands.output import markdown
+from inceptive.cli.tables import markdown
 from inceptive.errors import InceptiveError
 
 OUT = Path(__file__).parents[1] / "docs/reliability.md"

@@ -20,20 +20,20 @@ from statistics import median
 
 import numpy as np
 
-from inceptive import nets
-from inceptive.account import account
+from inceptive.arch import nets
+from inceptive.arch.account import account
 from inceptive.bench.engines import exported
 from inceptive.bench.pictures import photographs
 from inceptive.bench.setting import Setting
-from inceptive.classifier import Classifier
-from inceptive.commands.output import markdown
+from inceptive.cli.tables import markdown
 from inceptive.data.loading import Crop, RandomResizedCrop
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.open import open_engine
+from inceptive.engines.prediction import Prediction
 from inceptive.errors import InceptiveError
-from inceptive.export.engines import open_engine
-from inceptive.files import write_text
 from inceptive.images import Preprocessing
-from inceptive.model import Norm, build
-from inceptive.prediction import Prediction
+from inceptive.io.atomic import write_text
+from inceptive.nn import Norm, build
 from inceptive.scale.answers import as_parquet
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from inceptive.bench.classify import Classified
 from inceptive.bench.pictures import photographs
 from inceptive.bench.process import Process, inceptive
 from inceptive.bench.setting import Setting
-from inceptive.files import write_json
+from inceptive.io.atomic import write_json
 
 DIFFERENT = 64
 """Photographs that are made; the folders hold links to them."""

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from inceptive.files import write_json
+from inceptive.io.atomic import write_json
 
 WORDS = ("-m", "inceptive", "train", "digits", "--set", "image_size=96", "--set", "batch_size=64",
          "--set", "epochs=2")  # fmt: skip

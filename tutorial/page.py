@@ -8,9 +8,9 @@ from IPython.display import HTML, Markdown
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from inceptive.account import account
-from inceptive.draw import DARK, LIGHT, draw_net, draw_part
-from inceptive.spec import Net
+from inceptive.arch.account import account
+from inceptive.arch.draw import DARK, LIGHT, draw_net, draw_part
+from inceptive.arch.spec import Net
 
 INK = "#010203"  # stands for the colour of the page's text: `chart` puts that in its place
 BLUE, GREEN, ORANGE, PURPLE = "#4c8fd6", "#35a070", "#d98a2b", "#9a75d8"  # on white and on black

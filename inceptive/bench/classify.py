@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from inceptive import nets
-from inceptive.account import minimum_size
+from inceptive.arch import nets
+from inceptive.arch.account import minimum_size
 from inceptive.bench import peers
 from inceptive.bench.contest import Precision
 from inceptive.bench.engines import KINDS, at_hand, exported
@@ -20,11 +20,11 @@ from inceptive.bench.peers import Job
 from inceptive.bench.pictures import photographs
 from inceptive.bench.process import Process, inceptive
 from inceptive.bench.setting import Setting
-from inceptive.classifier import Classifier
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.files import write_whole
 from inceptive.images import Preprocessing
-from inceptive.model import Norm, build
+from inceptive.io.atomic import write_whole
+from inceptive.nn import Norm, build
 from inceptive.weights.names import SOURCES, key_table
 
 NET = "inception_v3.torchvision"

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from inceptive.bench.contest import Precision
-from inceptive.classifier import Classifier
-from inceptive.export import making, records
+from inceptive.engines import records
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.open import Exported, file_name
+from inceptive.export import export as making
 from inceptive.export.check_set import CheckSet
-from inceptive.export.engines import Exported, file_name
 
 KINDS: tuple[tuple[str, Precision], ...] = (
     ("onnx", "f32"),

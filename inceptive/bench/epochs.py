@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inceptive import nets
-from inceptive.account import minimum_size
+from inceptive.arch import nets
+from inceptive.arch.account import minimum_size
 from inceptive.bench import peers
 from inceptive.bench.contest import Candidate, Contest, Peaks, run
 from inceptive.bench.pictures import photographs

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from inceptive import nets
-from inceptive.account import account, minimum_size
+from inceptive.arch import nets
+from inceptive.arch.account import account, minimum_size
 from inceptive.bench import inference, training
 from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
 from inceptive.bench.setting import Say, Setting

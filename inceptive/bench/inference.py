@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from inceptive import nets
-from inceptive.account import account, minimum_size
+from inceptive.arch import nets
+from inceptive.arch.account import account, minimum_size
 from inceptive.bench import engines, peers
 from inceptive.bench.contest import Candidate, Contest, Peaks, run
 from inceptive.bench.peers import Peer
 from inceptive.bench.setting import Say, Setting
-from inceptive.classifier import Classifier
+from inceptive.engines.classifier import Classifier
 from inceptive.images import Preprocessing
-from inceptive.model import build
+from inceptive.nn import build
 
 SECTION = "inference"
 

@@ -46,4 +46,4 @@ class Process:
 
 def inceptive(*words: object) -> list[str]:
     """The command `inceptive WORDS`, in this environment."""
-    return [sys.executable, "-m", "inceptive.cli", *map(str, words)]
+    return [sys.executable, "-m", "inceptive", *map(str, words)]

@@ -12,8 +12,8 @@ import torch
 
 from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
 from inceptive.bench.setting import Say, Setting
+from inceptive.engines import openvino as open_vino
 from inceptive.errors import InceptiveError
-from inceptive.export import open_vino
 
 
 def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:

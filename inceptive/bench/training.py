@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inceptive import nets
-from inceptive.account import account, minimum_size
+from inceptive.arch import nets
+from inceptive.arch.account import account, minimum_size
 from inceptive.bench import peers
 from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
 from inceptive.bench.peers import Peer
 from inceptive.bench.setting import Say, Setting
 from inceptive.data.source import Data, Samples
 from inceptive.train.augment import Augment
+from inceptive.train.distributed import Team
 from inceptive.train.learner import Learner
 from inceptive.train.prepare import preprocessing_for, wants_bf16
 from inceptive.train.recipe import AuxTable, OptimizerTable, Recipe
-from inceptive.train.together import Team
 
 SECTION = "train"
 RATE = 1e-4

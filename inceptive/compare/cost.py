@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from inceptive.bench.rounds import Timing, interleave, ratio, repeated
-from inceptive.classifier import WEIGHTS, Classifier
-from inceptive.compare.foreign import ForeignEngine
-from inceptive.compare.peers import PeerEngine
-from inceptive.export.engines import Exported
-from inceptive.export.records import files
-from inceptive.prediction import Engine
+from inceptive.engines.classifier import WEIGHTS, Classifier
+from inceptive.engines.foreign import ForeignEngine
+from inceptive.engines.open import Exported
+from inceptive.engines.peers import PeerEngine
+from inceptive.engines.prediction import Engine
+from inceptive.engines.records import files
 
 BATCH = 16
 

@@ -22,8 +22,8 @@ from inceptive.data.folder import arrange
 from inceptive.data.scan import Progress, scan_all
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.split import digest, divide
-from inceptive.downloads import cache_folder, download
 from inceptive.errors import InceptiveError
+from inceptive.io.downloads import cache_folder, download
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",

@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from inceptive.data.ahead import ahead
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import Pictures, Squares, Wholes
+from inceptive.data.prefetch import ahead
 from inceptive.data.share import Share
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from inceptive import storage
 from inceptive.data.builtin import BUILTIN
 from inceptive.data.folder import read_folder
 from inceptive.data.scan import Progress
@@ -11,6 +10,7 @@ from inceptive.data.shards.remote import read_remote
 from inceptive.data.source import Data, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
+from inceptive.io import store as storage
 
 
 def open_data(

@@ -16,10 +16,10 @@ import numpy as np
 import PIL
 from PIL import features
 
-from inceptive.data.ahead import ahead
 from inceptive.data.cache import Cache
 from inceptive.data.cache.files import settled, signature
 from inceptive.data.cache.pixels import Place
+from inceptive.data.prefetch import ahead
 from inceptive.data.source import Samples
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inceptive.data.ahead import each
 from inceptive.data.loading import RandomResizedCrop, batch_of
+from inceptive.data.prefetch import each
 from inceptive.data.shards.member import Member, Tar, member_at, read_at
 from inceptive.data.share import Share
 from inceptive.data.source import Samples

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from inceptive import metrics
-from inceptive.data.ahead import ahead
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import in_order
+from inceptive.data.prefetch import ahead
 from inceptive.data.source import Samples, places
+from inceptive.engines.prediction import Engine
 from inceptive.evaluate.crops import crops
 from inceptive.images import Preprocessing
-from inceptive.prediction import Engine
 
 Progress = Callable[[int, int], None]
 VIEWS = 64

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from inceptive.account import parts_with_maps
-from inceptive.classifier import Classifier
+from inceptive.arch.account import parts_with_maps
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 
 

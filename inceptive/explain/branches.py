@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from inceptive.account import out_shape
-from inceptive.classifier import Classifier
+from inceptive.arch.account import out_shape
+from inceptive.arch.spec import Concat
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.spec import Concat
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from inceptive.classifier import Classifier
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 
 Progress = Callable[[int, int], None]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from inceptive.classifier import Classifier
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Samples
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 
 BATCH = 32

@@ -7,8 +7,8 @@ import numpy as np
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data, Samples, places
+from inceptive.engines.prediction import Engine
 from inceptive.images import Preprocessing
-from inceptive.prediction import Engine
 
 CALIBRATION, CHECKED, DRAWN, BATCH = 300, 1000, 64, 16
 """Images at most to calibrate int8 with, to check an export on, those made up without data, and those

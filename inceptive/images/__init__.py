@@ -4,6 +4,7 @@
 square array that a net sees.
 """
 
+from inceptive.errors import printable as printable
 from inceptive.images.decoding import MAX_BYTES as MAX_BYTES
 from inceptive.images.decoding import MAX_PIXELS as MAX_PIXELS
 from inceptive.images.decoding import SUFFIXES as SUFFIXES
@@ -18,4 +19,3 @@ from inceptive.images.preprocessing import Preprocessing as Preprocessing
 from inceptive.images.preprocessing import as_array as as_array
 from inceptive.images.preprocessing import resize_box as resize_box
 from inceptive.images.preprocessing import resize_shorter as resize_shorter
-from inceptive.printable import printable as printable

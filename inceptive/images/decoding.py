@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError, _imaging
 
-from inceptive.errors import InceptiveError
-from inceptive.printable import printable
+from inceptive.errors import InceptiveError, printable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
 """Pillow's readers that are used: no reader that runs another program is among them."""

@@ -12,10 +12,7 @@ from typing import assert_never
 
 import numpy as np
 
-from inceptive.errors import InceptiveError
-from inceptive.reference import layers
-from inceptive.reference.layers import Array, Pads
-from inceptive.spec import (
+from inceptive.arch.spec import (
     LRN,
     Activation,
     Add,
@@ -33,6 +30,9 @@ from inceptive.spec import (
     Pad,
     Separable,
 )
+from inceptive.errors import InceptiveError
+from inceptive.reference import layers
+from inceptive.reference.layers import Array, Pads
 
 Named = dict[str, Array]
 

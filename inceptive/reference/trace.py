@@ -12,17 +12,7 @@ from typing import assert_never
 
 import numpy as np
 
-from inceptive.errors import InceptiveError
-from inceptive.reference import layers
-from inceptive.reference.layers import Array, Pads
-from inceptive.reference.net import (
-    Named,
-    Pass,
-    conv_pads,
-    window_pads,
-    windows_give_the_grid,
-)
-from inceptive.spec import (
+from inceptive.arch.spec import (
     LRN,
     Activation,
     Add,
@@ -38,6 +28,16 @@ from inceptive.spec import (
     Net,
     Node,
     Separable,
+)
+from inceptive.errors import InceptiveError
+from inceptive.reference import layers
+from inceptive.reference.layers import Array, Pads
+from inceptive.reference.net import (
+    Named,
+    Pass,
+    conv_pads,
+    window_pads,
+    windows_give_the_grid,
 )
 
 IMAGES = "images"

@@ -14,10 +14,10 @@ import numpy as np
 
 import inceptive
 from inceptive import metrics
-from inceptive.account import Account
+from inceptive.arch.account import Account
+from inceptive.arch.draw import draw_net
 from inceptive.data.source import Data, Samples
-from inceptive.draw import draw_net
-from inceptive.printable import without_controls
+from inceptive.errors import without_controls
 from inceptive.report import charts
 from inceptive.report.pictures import thumbnail
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from inceptive import storage
-from inceptive.prediction import Prediction, header, row
+from inceptive.engines.prediction import Prediction, header, row
+from inceptive.io import store as storage
 
 
 def as_parquet(

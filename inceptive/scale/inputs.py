@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from inceptive import storage
 from inceptive.data.listing import list_images
 from inceptive.errors import InceptiveError
 from inceptive.images import SUFFIXES, printable
-from inceptive.storage import Found
+from inceptive.io import store as storage
+from inceptive.io.store import Found
 
 Kind = Literal["images", "tar", "parquet"]
 PATHS, BYTES = ("path", "image"), ("image", "bytes")

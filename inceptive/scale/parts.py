@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from inceptive import storage
+from inceptive.engines.prediction import Prediction
 from inceptive.errors import InceptiveError
-from inceptive.files import as_json
 from inceptive.images import printable
-from inceptive.prediction import Prediction
+from inceptive.io import store as storage
+from inceptive.io.atomic import as_json
 from inceptive.scale.answers import as_parquet
 from inceptive.scale.plan import KEY
 

@@ -9,9 +9,9 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from inceptive import storage
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
+from inceptive.io import store as storage
 from inceptive.scale.inputs import Input, Piece
 from inceptive.scale.inputs import parts as divided
 

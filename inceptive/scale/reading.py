@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from inceptive import storage
+from inceptive.engines.prediction import Decoded
 from inceptive.errors import InceptiveError
 from inceptive.images import MAX_BYTES, SUFFIXES, Preprocessing, printable
-from inceptive.prediction import Decoded
+from inceptive.io import store as storage
 from inceptive.scale import inputs
 from inceptive.scale.inputs import Piece
 

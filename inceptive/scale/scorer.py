@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from inceptive import storage
-from inceptive.export import records
-from inceptive.export.engines import Exported, open_engine
-from inceptive.prediction import Engine, answered
+from inceptive.engines import records
+from inceptive.engines.open import Exported, open_engine
+from inceptive.engines.prediction import Engine, answered
+from inceptive.io import store as storage
 from inceptive.scale import parts, plan, reading
 from inceptive.scale.plan import Plan
 
@@ -57,7 +57,7 @@ def fingerprint(engine: Engine) -> str:
         for path in records.files(engine.path):
             seen.update(Path(path).read_bytes())
         return seen.hexdigest()
-    from inceptive.classifier import Classifier  # torch, which is loaded then
+    from inceptive.engines.classifier import Classifier  # torch, which is loaded then
 
     assert isinstance(engine, Classifier)
     told = (engine.model.net, engine.labels, engine.preprocessing, engine.temperature)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from inceptive.classifier import Classifier
+    from inceptive.engines.classifier import Classifier
 
 CHANNELS, COLUMNS = 16, 4
 """Maps on one sheet, and beside one another: legible on a phone."""
@@ -34,7 +34,7 @@ class Inside:
 
     @cached_property
     def _classifier(self) -> "Classifier":
-        from inceptive.classifier import Classifier
+        from inceptive.engines.classifier import Classifier
 
         return Classifier.load(self.model)
 

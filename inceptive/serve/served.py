@@ -6,18 +6,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from inceptive.account import parts_with_maps
-from inceptive.early_exit import Staged, Whole
-from inceptive.errors import InceptiveError
-from inceptive.export.engines import (
+from inceptive.arch.account import parts_with_maps
+from inceptive.engines.early_exit import Staged, Whole
+from inceptive.engines.open import (
     data_of,
     is_exported,
     name_of,
     open_engine,
     whole_of,
 )
+from inceptive.engines.prediction import Engine, class_number
+from inceptive.errors import InceptiveError
 from inceptive.metrics import Threshold
-from inceptive.prediction import Engine, class_number
 from inceptive.serve.inside import Inside, can_look
 
 ACCURACY = 0.95

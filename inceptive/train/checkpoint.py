@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from inceptive.errors import InceptiveError
-from inceptive.files import write_whole
+from inceptive.io.atomic import write_whole
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 2

@@ -11,8 +11,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from inceptive.data.source import Data
 from inceptive.images import Preprocessing
-from inceptive.model import Model, Norm
+from inceptive.nn import Model, Norm
 from inceptive.train.augment import Augment
+from inceptive.train.distributed import Team
 from inceptive.train.objective import Objective, class_weights
 from inceptive.train.prepare import (
     frozen_parts,
@@ -24,7 +25,6 @@ from inceptive.train.prepare import (
 from inceptive.train.recipe import Recipe
 from inceptive.train.schedule import lr_factor
 from inceptive.train.shared_layers import join
-from inceptive.train.together import Team
 
 
 class Learner:

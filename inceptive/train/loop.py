@@ -20,17 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inceptive.classifier import Classifier
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.files import write_text
+from inceptive.io.atomic import write_text
 from inceptive.train import checkpoint
+from inceptive.train.distributed import Team
 from inceptive.train.history import Progress, Within, as_csv, judged, record
 from inceptive.train.learner import Learner
 from inceptive.train.prepare import feed_for, preprocessing_for
 from inceptive.train.recipe import Recipe
-from inceptive.train.together import Team
 
 LOOK_STEPS = 10
 """Steps between two looks at the loss: each look makes an accelerator wait."""

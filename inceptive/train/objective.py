@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inceptive.model import Model
+from inceptive.nn import Model
 
 
 class Objective(nn.Module):

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inceptive import nets
-from inceptive.account import account
-from inceptive.classifier import Classifier, described
+from inceptive.arch import nets
+from inceptive.arch.account import account
+from inceptive.arch.spec import AvgPool
 from inceptive.data.cache import Cache, user_cache
 from inceptive.data.loading import (
     ALL_INTERPOLATIONS,
@@ -23,10 +23,10 @@ from inceptive.data.loading import (
 from inceptive.data.share import Share
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.streaming import StreamBatches
+from inceptive.engines.classifier import Classifier, described
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
-from inceptive.model import Model, build
-from inceptive.spec import AvgPool
+from inceptive.nn import Model, build
 from inceptive.train.augment import Augment
 from inceptive.train.recipe import Recipe
 from inceptive.weights.catalogue import catalogue

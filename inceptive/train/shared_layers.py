@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from inceptive.data.share import Share
-from inceptive.model import Norm
+from inceptive.nn import Norm
 
 aten = torch.ops.aten
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from inceptive import nets
-from inceptive.downloads import Received, cache_folder, download, matches
+from inceptive.arch import nets
 from inceptive.errors import InceptiveError
-from inceptive.model import Model, build
+from inceptive.io.downloads import Received, cache_folder, download, matches
+from inceptive.nn import Model, build
 from inceptive.weights import layouts
 from inceptive.weights.catalogue import Published
 from inceptive.weights.names import SOURCES, Source, key_table

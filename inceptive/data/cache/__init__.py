@@ -17,8 +17,8 @@ from pathlib import Path
 from inceptive.data.cache.files import Files
 from inceptive.data.cache.index import Index
 from inceptive.data.cache.pixels import GIB, Pixels
-from inceptive.downloads import cache_folder
 from inceptive.errors import InceptiveError
+from inceptive.io.downloads import cache_folder
 
 
 class Cache:

@@ -12,7 +12,6 @@ from typing import IO, cast
 
 import numpy as np
 
-from inceptive import storage
 from inceptive.data.cache.index import tell
 from inceptive.data.folder import lacking
 from inceptive.data.scan import Progress
@@ -21,10 +20,11 @@ from inceptive.data.shards.member import Tar
 from inceptive.data.shards.reading import by_split, together
 from inceptive.data.shards.table import most_bytes, read_table, table_name
 from inceptive.data.source import SPLITS, Data
-from inceptive.downloads import cache_folder
 from inceptive.errors import InceptiveError
-from inceptive.files import write_whole
 from inceptive.images import printable
+from inceptive.io import store as storage
+from inceptive.io.atomic import write_whole
+from inceptive.io.downloads import cache_folder
 
 ASKED = 16
 """Shards that are asked for at a time, at the start."""

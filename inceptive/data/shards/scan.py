@@ -24,10 +24,10 @@ from inceptive.data.pictures import decoders
 from inceptive.data.scan import Scanned, scan_content
 from inceptive.data.shards.member import Tar, place_type
 from inceptive.data.split import HASH_SIDE
-from inceptive.downloads import cache_folder
 from inceptive.errors import InceptiveError
-from inceptive.files import whole
 from inceptive.images import SUFFIXES, printable
+from inceptive.io.atomic import whole
+from inceptive.io.downloads import cache_folder
 
 LAYOUT = 1
 """To be raised when a change of the code changes what is found in a tar, or how it is kept."""

@@ -28,8 +28,8 @@ from inceptive.data.shards.scan import parts, read_through
 from inceptive.data.shards.table import as_table, table_name
 from inceptive.data.source import SPLITS, Data, Samples
 from inceptive.errors import InceptiveError
-from inceptive.files import as_json, whole, write_json, write_whole
 from inceptive.images import Stored, printable
+from inceptive.io.atomic import as_json, whole, write_json, write_whole
 
 UNFINISHED = "unfinished.json"
 

@@ -1,0 +1,323 @@
+"""What a net costs: shapes, parameters with their formula, multiply-adds, receptive field.
+
+Read from the value alone: no tensor is made. One multiply-add (mac) is one multiplication and one
+addition in a convolution or linear layer; FLOPs are two of them. Shapes are (C, H, W) of one image.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from math import prod
+from typing import assert_never
+
+from inceptive.arch.spec import (
+    LRN,
+    Activation,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Chain,
+    Concat,
+    Conv,
+    Dropout,
+    Kernel,
+    Linear,
+    MaxPool,
+    Multiply,
+    Net,
+    Node,
+    Pad,
+    Separable,
+)
+from inceptive.errors import InceptiveError
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class View:
+    """What one position of a map sees of the image, and what stands between.
+
+    reach is the height and width, in pixels, of the part of the image that one position depends
+    on; neighbours are `step` pixels apart. depth counts the layers with weights on the longest way.
+    """
+
+    shape: Shape
+    reach: tuple[int, int] = (1, 1)
+    step: int = 1
+    depth: int = 0
+
+    @property
+    def field(self) -> int:
+        """The receptive field: the longer side of `reach`."""
+        return max(self.reach)
+
+    def through(self, shape: Shape, kernel: Kernel, stride: int, depth: int = 0) -> "View":
+        """The view of a window's output: `depth` is 1 for a layer with weights."""
+        high, wide = _sides(kernel)
+        reach = self.reach[0] + (high - 1) * self.step, self.reach[1] + (wide - 1) * self.step
+        return View(shape, reach, self.step * stride, self.depth + depth)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One layer of the account. formula says where `params` comes from, in the paper's order."""
+
+    name: str
+    kind: str
+    view: View
+    formula: str = ""
+    params: int = 0
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class Account:
+    """Every layer of a net, `body` and then each head, for square images of side `image_size`."""
+
+    net: Net
+    image_size: int
+    body: tuple[Line, ...]
+    aux: dict[str, tuple[Line, ...]]
+
+    @property
+    def params(self) -> int:
+        """Parameters without auxiliary heads: what inference needs."""
+        return sum(line.params for line in self.body)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one image, without auxiliary heads."""
+        return sum(line.macs for line in self.body)
+
+    @property
+    def depth(self) -> int:
+        """Layers with weights on the longest way from the image to the logits."""
+        return self.body[-1].view.depth
+
+    @property
+    def params_with_aux(self) -> int:
+        return self.params + sum(line.params for lines in self.aux.values() for line in lines)
+
+
+def account(net: Net, image_size: int | None = None) -> Account:
+    """The account of `net` for one square image (net.image_size unless given).
+
+    Raises InceptiveError, naming the layer and the least size, if the image is too small.
+    """
+    size = net.image_size if image_size is None else image_size
+    try:
+        view = View((net.channels, size, size))
+        body, aux = [], {}
+        for name, part in net.body:
+            lines, view = _read(part, name, view)
+            body += lines
+            for head, (at, chain) in net.heads().items():
+                if at == name:
+                    aux[head] = tuple(_read(chain, head, view)[0])
+    except InceptiveError as error:
+        least = minimum_size(net)
+        if size < least:
+            raise InceptiveError(f"{net.name}: {error}; the least size is {least}") from None
+        fits = minimum_size(net, above=size)
+        raise InceptiveError(f"{net.name}: {error}; {fits} pixels would fit") from None
+    return Account(net, size, tuple(body), aux)
+
+
+def minimum_size(net: Net, above: int = 0) -> int:
+    """The least side over `above`, in pixels, of a square image that all of `net` can take."""
+    for size in range(above + 1, above + 1024):
+        try:
+            _read(net.body, "", View((net.channels, size, size)))
+        except InceptiveError:
+            continue
+        return size
+    raise InceptiveError(
+        f"{net.name} takes no square image of {above + 1} to {above + 1023} pixels"
+    )
+
+
+def out_shape(node: Node, shape: Shape) -> Shape:
+    """The shape that `node` makes of an input of `shape`. Raises InceptiveError if too small."""
+    return _read(node, "", View(shape))[1].shape
+
+
+def parts_with_maps(net: Net, image_size: int) -> list[str]:
+    """Names of the parts of the body whose output has more than one position, first to last."""
+    found, shape = [], (net.channels, image_size, image_size)
+    for name, part in net.body:
+        shape = out_shape(part, shape)
+        if shape[1] > 1:
+            found.append(name)
+    return found
+
+
+def modules(lines: tuple[Line, ...]) -> Iterator[tuple[str, list[Line]]]:
+    """Lines gathered by the first part of their name: a module, or a layer that stands alone."""
+    gathered: dict[str, list[Line]] = {}
+    for line in lines:
+        gathered.setdefault(line.name.split(".")[0], []).append(line)
+    yield from gathered.items()
+
+
+def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
+    """The lines of `node`, called `name`, on an input of `view`; and the view of its output."""
+    c, h, w = view.shape
+    match node:
+        case Conv(out, kernel, stride, pad, norm):
+            size = _slide(name, (h, w), kernel, stride, pad)
+            after = view.through((out, *size), kernel, stride, depth=1)
+            high, wide = _sides(kernel)
+            weights = high * wide * c * out
+            more, extra = _per_channel(out, norm, node.has_bias)
+            formula = f"{high}·{wide}·{c}·{out}{extra}"
+            kind = f"conv {high}×{wide}" + (f"/{stride}" if stride > 1 else "")
+            return [Line(name, kind, after, formula, weights + more, weights * prod(size))], after
+        case Separable(out, kernel, stride, pad, norm, multiplier=multiplier):
+            size = _slide(name, (h, w), kernel, stride, pad)
+            after = view.through((out, *size), kernel, stride, depth=1)
+            weights = (kernel * kernel + out) * c * multiplier
+            more, extra = _per_channel(out, norm, norm is None)
+            maps = f"{c}·{multiplier}" if multiplier > 1 else str(c)
+            formula = f"{kernel}·{kernel}·{maps} + {maps}·{out}{extra}"
+            kind = f"separable {kernel}×{kernel}" + (f"/{stride}" if stride > 1 else "")
+            return [Line(name, kind, after, formula, weights + more, weights * prod(size))], after
+        case MaxPool(kernel, stride, pad):
+            after = view.through((c, *_slide(name, (h, w), kernel, stride, pad)), kernel, stride)
+            return [Line(name, f"max {kernel}×{kernel}/{stride}", after)], after
+        case AvgPool():
+            return _average(node, name, view)
+        case LRN(size=channels):
+            return [Line(name, f"lrn {channels}", view)], view
+        case BatchNorm():
+            params, extra = _per_channel(c, node, bias=False)
+            return [Line(name, "batch norm", view, extra.removeprefix(" + "), params)], view
+        case Activation(kind):
+            return [Line(name, kind, view)], view
+        case Dropout(drop):
+            return [Line(name, f"dropout {drop:g}", view)], view
+        case Linear(out, bias=bias):
+            # Every position of the map is read, so the reach grows to all of them.
+            after = replace(view.through((out, 1, 1), (h, w), 1, depth=1), step=view.step)
+            given = c * h * w
+            more, extra = _per_channel(out, None, bias)
+            formula = f"{given}·{out}{extra}"
+            return [Line(name, "linear", after, formula, given * out + more, given * out)], after
+        case Chain():
+            lines: list[Line] = []
+            for part, child in node:
+                inside, view = _read(child, _within(name, part), view)
+                lines += inside
+            return lines, view
+        case Concat():
+            lines, views = _side_by_side(node, name, view)
+            if len({after.shape[1:] for after in views}) > 1:
+                shapes = [after.shape for after in views]
+                raise InceptiveError(f"{name}: branches of different sizes {shapes}")
+            joined = _joined(views, sum(after.shape[0] for after in views))
+            return [*lines, Line(name, "concat", joined)], joined
+        case Multiply():
+            lines, views = _side_by_side(node, name, view)
+            joined = _equal(name, views)
+            return [*lines, Line(name, "multiply", joined)], joined
+        case Add(branch, shortcut, scale, relu):
+            both = Chain() if shortcut is None else shortcut
+            lines, views = _side_by_side((("branch", branch), ("shortcut", both)), name, view)
+            joined = _equal(name, views)
+            kind = "add" + (f" ×{scale:g}" if scale != 1 else "") + (" + relu" if relu else "")
+            return [*lines, Line(name, kind, joined)], joined
+        case _:
+            assert_never(node)
+
+
+def _per_channel(out: int, norm: BatchNorm | None, bias: bool) -> tuple[int, str]:
+    """Parameters beside the weights, and the formula's end: bias, gamma and beta."""
+    each = int(bias) + (0 if norm is None else 1 + norm.scale)
+    return each * out, (f" + {each}·{out}" if each > 1 else f" + {out}" if each else "")
+
+
+def _within(name: str, part: str) -> str:
+    return f"{name}.{part}".lstrip(".")
+
+
+def _sides(kernel: Kernel) -> tuple[int, int]:
+    return (kernel, kernel) if isinstance(kernel, int) else kernel
+
+
+def _side_by_side(
+    parts: Iterable[tuple[str, Node]], name: str, view: View
+) -> tuple[list[Line], list[View]]:
+    read = [_read(child, _within(name, part), view) for part, child in parts]
+    return [line for lines, _ in read for line in lines], [after for _, after in read]
+
+
+def _joined(views: list[View], channels: int) -> View:
+    """What a position sees through several branches at once: as far as the farthest."""
+    high, wide = (max(after.reach[side] for after in views) for side in (0, 1))
+    depth = max(after.depth for after in views)
+    return View((channels, *views[0].shape[1:]), (high, wide), views[0].step, depth)
+
+
+def _equal(name: str, views: list[View]) -> View:
+    if len({after.shape for after in views}) > 1:
+        shapes = [after.shape for after in views]
+        raise InceptiveError(f"{name}: added or multiplied maps of different shapes {shapes}")
+    return _joined(views, views[0].shape[0])
+
+
+def _average(node: AvgPool, name: str, view: View) -> tuple[list[Line], View]:
+    """Windows where the kernel gives the grid (or no grid is asked for), else adaptive ones."""
+    c, h, w = view.shape
+    if node.kernel is not None and windows_fit(node, (h, w)):
+        size = _slide(name, (h, w), node.kernel, node.stride, node.pad)
+        after = view.through((c, *size), node.kernel, node.stride)
+        return [Line(name, f"avg {node.kernel}×{node.kernel}/{node.stride}", after)], after
+    grid = node.grid or 1
+    window = -(-h // grid), -(-w // grid)  # the widest adaptive window, in positions
+    step = max(1, max(h, w) // grid)
+    after = view.through((c, grid, grid), window, step)
+    kind = "avg global" if grid == 1 else f"avg to {grid}×{grid}"
+    return [Line(name, kind, after)], after
+
+
+def windows_fit(node: AvgPool, size: tuple[int, int]) -> bool:
+    """Whether `node` slides its windows over a map of `size`; if not it pools adaptively."""
+    if node.kernel is None:
+        return False
+    slid = tuple(positions(side, node.kernel, node.stride, node.pad) for side in size)
+    return node.grid is None or slid == (node.grid, node.grid)
+
+
+def positions(side: int, kernel: int, stride: int, pad: Pad) -> int:
+    """Positions of a window of `kernel` along `side`; below 1 if it does not fit."""
+    match pad:
+        case "same":
+            return (side + 2 * (kernel // 2) - kernel) // stride + 1
+        case "valid":
+            return (side - kernel) // stride + 1
+        case "ceil":
+            return -(-(side - kernel) // stride) + 1
+        case "tf":
+            return -(-side // stride)
+        case int():
+            return (side + 2 * pad - kernel) // stride + 1
+        case _:
+            assert_never(pad)
+
+
+def tf_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's SAME: what stands before and after `side`, the odd one after."""
+    total = max((positions(side, kernel, stride, "tf") - 1) * stride + kernel - side, 0)
+    return total // 2, total - total // 2
+
+
+def _slide(
+    name: str, size: tuple[int, int], kernel: Kernel, stride: int, pad: Pad
+) -> tuple[int, int]:
+    """Positions of a window on a map of `size`. Raises InceptiveError if there is none."""
+    high, wide = _sides(kernel)
+    found = positions(size[0], high, stride, pad), positions(size[1], wide, stride, pad)
+    if min(found) < 1:
+        raise InceptiveError(
+            f"{name or 'a layer'}: no {high}×{wide} window fits on {size[0]}×{size[1]}"
+        )
+    return found

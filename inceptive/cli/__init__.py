@@ -1,0 +1,94 @@
+"""The command `inceptive`. Standard output carries the answer, standard error everything else.
+
+Exit status: 0 done, 1 the request cannot be met, 2 bad usage, 130 stopped with Ctrl-C. Each command
+is one module of `inceptive.cli`; what it needs is imported when it runs, so help is instant.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from inceptive.cli import (
+    bench,
+    compare,
+    draw,
+    early_exit,
+    evaluate,
+    explain,
+    export,
+    nets,
+    predict,
+    score,
+    serve,
+    shards,
+    table,
+    trace,
+    train,
+)
+from inceptive.errors import InceptiveError, printable
+
+app = typer.Typer(
+    help="The Inception family of image classifiers: exact, trainable, explained and fast.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def stoppable(run: Callable[..., None]) -> Callable[..., None]:
+    """`run`, ending with one line and status 130 on Ctrl-C (typer would say "Aborted" and 1)."""
+
+    @functools.wraps(run)
+    def stopped(*args: Any, **options: Any) -> None:
+        try:
+            run(*args, **options)
+        except KeyboardInterrupt as error:
+            print(printable(f"inceptive: {error or 'stopped'}"), file=sys.stderr)
+            sys.exit(130)
+
+    return stopped
+
+
+for module in (
+    nets,
+    table,
+    trace,
+    draw,
+    train,
+    evaluate,
+    explain,
+    predict,
+    score,
+    compare,
+    early_exit,
+    export,
+    serve,
+    shards,
+    bench,
+):
+    app.command(name=module.NAME)(stoppable(module.run))
+
+
+def main() -> None:
+    """Run one command and leave with its exit status."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    try:
+        app(prog_name="inceptive")
+    except InceptiveError as error:
+        print(printable(f"inceptive {command}: {error}"), file=sys.stderr)
+        sys.exit(1)
+    except MemoryError:
+        print(f"inceptive {printable(command)}: there is not enough memory for it", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

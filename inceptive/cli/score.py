@@ -1,0 +1,51 @@
+"""inceptive score: answers for millions of images, on one machine or many."""
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+NAME = "score"
+
+
+def run(
+    model: Annotated[str, Argument(metavar="MODEL", help="a model folder, or an exported file")],
+    input: Annotated[
+        str,
+        Argument(
+            metavar="INPUT",
+            help="a folder, file or 'glob' of images, tar shards or Parquet files; a path or a URI",
+        ),
+    ],
+    out: Annotated[
+        str,
+        Option(help="a folder for the answers, Parquet files; a path or a URI", show_default=False),
+    ],
+    top: Annotated[int, Option(min=1, help="answers for each image")] = 5,
+    engine: Annotated[
+        str,
+        Option(
+            help="auto (the fastest export that passed its check), torch, openvino or onnx; "
+            "openvino:int8 names a precision"
+        ),
+    ] = "auto",
+    batch_size: Annotated[int, Option(min=1, help="images at once")] = 32,
+    part: Annotated[int, Option(min=1, help="images in one file of answers, at most")] = 1000,
+    workers: Annotated[
+        int | None, Option(min=1, help="processes, each with the model  [default: as many as fit]")
+    ] = None,
+    threads: Annotated[
+        int | None, Option(min=1, help="CPUs for each  [default: all of this machine, 8 at most]")
+    ] = None,
+    address: Annotated[
+        str | None, Option(help="of a Ray cluster whose machines see MODEL, INPUT and --out")
+    ] = None,
+) -> None:
+    """Name what is in each image of INPUT, as `inceptive predict` does, however many there are.
+
+    The answers are Parquet files with the columns of `predict --format parquet`. An image that cannot
+    be read has a row with its error. Killed at any moment, the same command goes on, and in the end
+    each image has one row.
+    """
+    from inceptive.cli.scoring import Request, score
+
+    score(Request(model, input, out, top, engine, batch_size, part, workers, threads, address))

@@ -1,0 +1,56 @@
+"""Signals that ask a training to stop: it keeps where it is at the next step, and ends."""
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from inceptive.io import store as storage
+
+ASKING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Pause:
+    """While the block runs, the first SIGINT or SIGTERM only sets `asked`; calling this says whether one
+    came. A second, or one before the first call, does what it ever did: until then nothing is lost.
+    """
+
+    def __init__(self) -> None:
+        self.asked: signal.Signals | None = None
+        self._begun = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __call__(self) -> bool:
+        self._begun = True
+        return self.asked is not None
+
+    def __enter__(self) -> "Pause":
+        if threading.current_thread() is threading.main_thread():
+            for one in ASKING:
+                self._before[one] = signal.signal(one, self._asked)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for one, before in self._before.items():
+            if before is not None:  # None: set by other than Python, who alone can set it again
+                signal.signal(one, before)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self._begun and self.asked is None:
+            self.asked = signal.Signals(number)
+            told = f"\n{self.asked.name}: stopping after this step; once more stops at once\n"
+            os.write(2, told.encode())  # a stream may be in the middle of a line of its own
+            return
+        storage.ask_once()  # a thread may be waiting for a store, and is waited for
+        before = self._before[signal.Signals(number)]
+        if callable(before):
+            before(number, frame)
+        elif before != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)

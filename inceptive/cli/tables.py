@@ -1,0 +1,69 @@
+"""Answers as text: aligned columns, CSV, Markdown, JSON."""
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.cells import cell_len
+
+from inceptive.errors import printable, printable_lines
+from inceptive.io.atomic import as_json as as_json
+
+
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Rows under a header, the first `left` columns to the left, numbers to the right.
+
+    For people: what a cell holds that is not to be printed is escaped.
+    """
+    header, *rows = ([printable(cell) for cell in row] for row in [header, *rows])
+    widths = [max(cell_len(row[k]) for row in [header, *rows]) for k in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = []
+        for k, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            blank = " " * (width - cell_len(cell))
+            cells.append(cell + blank if k < left else blank + cell)
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([line(header), *(line(row) for row in rows)])
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """The same as a Markdown table."""
+    rule = ["---" if k < left else "--:" for k in range(len(header))]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, rule, *rows]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
+
+
+def with_last(table: str, column: Sequence[str]) -> str:
+    """A table of `columns` or `markdown`, and one more column that reads from the left."""
+    lines = table.split("\n")
+    if table.startswith("| "):
+        cells = [column[0], "---", *(cell.replace("|", "\\|") for cell in column[1:])]
+        return "\n".join(f"{line} {cell} |" for line, cell in zip(lines, cells, strict=True))
+    width = max(map(cell_len, lines))
+    return "\n".join(
+        f"{line}{' ' * (width - cell_len(line))}  {cell}".rstrip()
+        for line, cell in zip(lines, column, strict=True)
+    )
+
+
+def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """The same as CSV."""
+    lines = []
+    for row in [header, *rows]:
+        text = io.StringIO()
+        csv.writer(text).writerow(row)  # with its own line end, so that every line break is quoted
+        lines.append(text.getvalue().removesuffix("\r\n"))
+    return "\n".join(lines)
+
+
+def answer(text: str) -> None:
+    """Print `text` on standard output, whatever its characters and the terminal's encoding.
+
+    A terminal obeys control characters, so it is shown them escaped; a file or a program gets them.
+    """
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    print(printable_lines(text) if sys.stdout.isatty() else text)

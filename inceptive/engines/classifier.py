@@ -1,0 +1,306 @@
+"""A classifier: a model, the preprocessing its weights expect, and the names of its classes.
+
+On disk it is a model folder: `model.safetensors`, `config.json` and a model card `README.md`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import inceptive
+from inceptive.arch import nets
+from inceptive.arch.account import Account, account
+from inceptive.arch.spec import Net
+from inceptive.engines import folder as model_folder
+from inceptive.engines.early_exit import EarlyExit, Stage
+from inceptive.engines.folder import CARD as CARD
+from inceptive.engines.folder import CONFIG as CONFIG
+from inceptive.engines.folder import WEIGHTS as WEIGHTS
+from inceptive.engines.folder import load_weights as load_weights
+from inceptive.engines.prediction import Prediction as Prediction
+from inceptive.engines.prediction import predictions
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing, Source
+from inceptive.io.downloads import Received
+from inceptive.metrics import Threshold, softmax
+from inceptive.nn import Model, build
+from inceptive.weights.catalogue import Published, catalogue, published_labels
+from inceptive.weights.load import by_hand, fetch, hub_folder
+from inceptive.weights.load import load as load_published
+
+HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder asks no network
+Image = Source
+
+
+@dataclass
+class Classifier:
+    """labels[k] names logit k. `temperature` divides the logits before softmax (see metrics).
+
+    info is what the model folder tells beside: how it was trained, on what, its metrics.
+    """
+
+    model: Model
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    temperature: float = 1.0
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != self.model.net.num_classes:
+            raise InceptiveError(
+                f"{len(self.labels)} labels for a net of {self.model.net.num_classes} classes"
+            )
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        file: str | Path | None = None,
+        received: Received | None = None,
+    ) -> "Classifier":
+        """A classifier ready to predict: in evaluation mode, on the CPU.
+
+        model is a model folder, a published name (`inceptive nets` lists them) or, after "hf:", the
+        id of a repository on the Hugging Face hub that holds a model folder. file: published
+        weights at hand, in place of the download; received is told of a download's progress.
+        Raises InceptiveError, naming the file, if a part is missing, damaged or does not fit.
+        """
+        folder = Path(model).expanduser()
+        if folder.is_dir() and file is None:
+            return cls._from_folder(folder)
+        for published in catalogue().values():
+            if str(model) in (published.name, published.hub, HUB + published.hub):
+                return cls._from_published(published, file, received)
+        if file is not None:
+            raise InceptiveError(f"no published weights are called {model}; see `inceptive nets`")
+        if str(model).startswith(HUB):
+            return cls._from_folder(hub_folder(str(model).removeprefix(HUB)))
+        return cls._from_folder(folder)
+
+    @classmethod
+    def _from_published(
+        cls, published: Published, file: str | Path | None, received: Received | None
+    ) -> "Classifier":
+        path = fetch(published, received) if file is None else by_hand(published, file)
+        told: dict[str, Any] = {"name": published.name, "licence": published.licence}
+        if published.top1 is not None:
+            told |= {"top1": published.top1 / 100, "accuracy_source": published.accuracy_source}
+        model, labels = load_published(published, path), published_labels(published)
+        return cls(model, published.preprocessing, labels, info={"published": told})
+
+    @classmethod
+    def _from_folder(cls, folder: Path) -> "Classifier":
+        config, tensors = model_folder.read(folder)
+        try:
+            labels, temperature = _labels(config), float(config["temperature"])
+            net = _net(config["net"], len(labels))
+            preprocessing = Preprocessing.from_dict(config["preprocessing"])
+            if not 0 < temperature < inf:
+                raise ValueError(f"'temperature' ({temperature} is no number above 0)")
+            account(net.without_aux(), preprocessing.size)  # which refuses what is too small for it
+            info = _info(config)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InceptiveError(f"{folder / CONFIG}: lacks or garbles {error}") from None
+        model = build(net)
+        model_folder.fill(model, tensors, folder / WEIGHTS)
+        return cls(model.eval(), preprocessing, labels, temperature, info)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder: see `model_folder.write`."""
+        tensors = {key: value.contiguous() for key, value in self.model.state_dict().items()}
+        model_folder.write(Path(folder), self.config(), tensors, model_card(self))
+
+    def save_config(self, folder: str | Path) -> None:
+        """Write only `config.json`: labels, preprocessing, temperature, and `info`."""
+        model_folder.write_config(Path(folder), self.config())
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` tells, but for the hash of the weights."""
+        net = self.model.net
+        return {
+            "inceptive": inceptive.__version__,
+            "torch": torch.__version__,
+            "net": {
+                "name": net.name,
+                "num_classes": net.num_classes,
+                "channels": net.channels,
+                "aux": [at for at, _ in net.aux],
+            },
+            "labels": list(self.labels),
+            "preprocessing": self.preprocessing.to_dict(),
+            "temperature": self.temperature,
+        } | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")}
+
+    def to(self, device: str | torch.device) -> "Classifier":
+        """This classifier, its model moved to `device`."""
+        self.model.to(device)
+        return self
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """images (N, C, S, S), uint8 or 0-255, as the net takes them: float32, same shape."""
+        scale, shift = self.preprocessing.scale_and_shift()
+        x = images.to(torch.float32)
+        x = x * torch.from_numpy(scale).to(x.device) + torch.from_numpy(shift).to(x.device)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @overload
+    def logits(self, images: Tensor) -> Tensor: ...
+    @overload
+    def logits(self, images: np.ndarray) -> np.ndarray: ...
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor | np.ndarray) -> Tensor | np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) in float32, on the CPU.
+
+        An array gives an array, a tensor a tensor.
+        """
+        if isinstance(images, np.ndarray):
+            return self.logits(torch.from_numpy(images)).numpy()
+        device = next(self.model.parameters()).device
+        self.model.eval()
+        logits: Tensor = self.model(self.normalise(images.to(device)))
+        return logits.float().cpu()
+
+    def account(self) -> Account:
+        """Shapes, parameters and multiply-adds of what answers: the net without its heads."""
+        return account(self.model.net.without_aux(), self.preprocessing.size)
+
+    @property
+    def early_exit(self) -> EarlyExit | None:
+        """When its heads answer, if `inceptive early-exit` chose that. InceptiveError if garbled."""
+        told = self.info.get("early_exit")
+        return EarlyExit.from_dict(told) if told else None
+
+    @property
+    def abstain(self) -> tuple[Threshold, ...]:
+        """How sure answers have to be for a share of them to be right, as training found; () if it did
+        not say. InceptiveError if garbled."""
+        try:
+            told = self.info.get("metrics", {}).get("abstain", ())
+            return tuple(Threshold.from_dict(one) for one in told)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InceptiveError(f"{CONFIG}: metrics.abstain lacks or garbles {error}") from None
+
+    def stages(self, heads: Sequence[str]) -> list[Stage]:
+        """The model cut behind the parts that `heads` read: see `early_exit.answer`."""
+        known = self.model.net.heads()
+        if unknown := [head for head in heads if head not in known]:
+            raise InceptiveError(f"{self.model.net.name} has no head {', '.join(unknown)}")
+        places = ["", *(known[head][0] for head in heads)]
+        return [
+            partial(self._stage, after, head)
+            for after, head in zip(places, [*heads, ""], strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _stage(self, after: str, head: str, maps: np.ndarray | Tensor) -> tuple[Tensor, np.ndarray]:
+        self.model.eval()
+        if isinstance(maps, np.ndarray):
+            maps = torch.from_numpy(maps)
+        x = maps.to(next(self.model.parameters()).device)
+        x = x.contiguous(memory_format=torch.channels_last) if after else self.normalise(x)
+        onwards, logits = self.model.stage(x, after, head)
+        return onwards, logits.float().cpu().numpy()
+
+    def probs(self, images: Tensor | np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
+        return softmax(np.asarray(self.logits(images)), self.temperature)
+
+    def predict(
+        self, images: Iterable[Image], top: int = 5, batch_size: int = 32
+    ) -> list[Prediction]:
+        """Names and probabilities for each image (a path, bytes, Pillow image or uint8 array).
+
+        One Prediction for each image, in order. An image that cannot be decoded has `error` set and
+        no answer; the others are answered.
+        """
+        return list(self.predictions(images, top, batch_size))
+
+    def predictions(
+        self, images: Iterable[Image], top: int = 5, batch_size: int = 32
+    ) -> Iterator[Prediction]:
+        """As `predict`, one by one as they are done, never more than two batches in memory."""
+        return predictions(self, images, top, batch_size)
+
+
+def _labels(config: dict[str, Any]) -> tuple[str, ...]:
+    labels = config["labels"]
+    if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
+        raise ValueError("'labels' (not a list of names)")
+    return tuple(labels)
+
+
+def _net(wanted: dict[str, Any], classes: int) -> Net:
+    """The net that a config names, for as many classes as it has labels: no number decides alone how
+    much memory is taken."""
+    name, count, channels = wanted["name"], wanted["num_classes"], wanted["channels"]
+    if type(count) is not int or count != classes:
+        raise ValueError(f"'num_classes' ({count!r} for {classes} labels)")
+    if type(channels) is not int or channels not in (1, 3):
+        raise ValueError(f"'channels' ({channels!r} is not 1 or 3)")
+    return _with_heads_of(nets.find(str(name))(count, channels=channels), wanted.get("aux", True))
+
+
+def _info(config: dict[str, Any]) -> dict[str, Any]:
+    """What a config tells beside."""
+    known = ("net", "preprocessing", "labels", "temperature", model_folder.HASH)
+    info = {key: value for key, value in config.items() if key not in known}
+    for key in ("data", "recipe", "metrics", "training", "published"):
+        if not isinstance(info.get(key, {}), dict):
+            raise ValueError(f"{key!r} (not a table)")
+    for key in ("name", "licence"):
+        if not isinstance(info.get("data", {}).get(key, ""), str):
+            raise ValueError(f"'data.{key}' (not a text)")
+    return info
+
+
+def _with_heads_of(net: Net, aux: bool | list[str]) -> Net:
+    """`net` with the heads that a config names by the part they read; true: its own, false: none."""
+    if isinstance(aux, bool):
+        return net if aux else net.without_aux()
+    return net.with_heads(aux) if aux else net.without_aux()
+
+
+def described(folder: Path) -> tuple[str, Preprocessing]:
+    """The name of the net in a model folder, and its preprocessing; no weights are read."""
+    config = model_folder.read_config(folder)
+    try:
+        return str(config["net"]["name"]), Preprocessing.from_dict(config["preprocessing"])
+    except (KeyError, TypeError) as error:
+        raise InceptiveError(f"{folder / CONFIG}: lacks or garbles {error}") from None
+
+
+def model_card(classifier: Classifier) -> str:
+    """The model folder's README: what it is, how it was made, how well it does, how to use it."""
+    net, info = classifier.model.net, classifier.info
+    cost = account(net, classifier.preprocessing.size)
+    data, metrics = info.get("data", {}), info.get("metrics", {})
+    lines = [
+        "---", "library_name: inceptive", "pipeline_tag: image-classification", "---", "",
+        f"# {net.name} for {len(classifier.labels)} classes", "",
+        f"- Classes: {', '.join(classifier.labels[:20])}{' ...' if len(classifier.labels) > 20 else ''}",
+        f"- Net: {net.source}; {cost.params:,} parameters, {cost.macs / 1e6:,.1f} M multiply-adds "
+        f"for one image of {cost.image_size} x {cost.image_size} pixels",
+    ]  # fmt: skip
+    if data:
+        licence = f"; licence of the images: {data['licence']}" if data.get("licence") else ""
+        lines.append(f"- Trained on {data.get('train')} images of {data.get('name')}{licence}")
+    if "top1" in metrics:
+        low, high = metrics["top1_interval"]
+        lines.append(
+            f"- Accuracy on {metrics['count']} validation images: {metrics['top1']:.2%} "
+            f"(95 % interval {low:.2%} to {high:.2%}); the epoch was chosen on these images, "
+            "so judge it on a test split"
+        )
+    lines += [
+        "", "```python", "import inceptive", 'clf = inceptive.Classifier.load("this/folder")',
+        'clf.predict(["photo.jpg"], top=5)', "```", "",
+    ]  # fmt: skip
+    return "\n".join(lines)

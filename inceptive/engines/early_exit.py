@@ -1,0 +1,240 @@
+"""Answers from the first head that is sure enough: thresholds, how they are chosen, how they run.
+
+A head that was trained beside the net (arXiv:1409.4842, section 5) is a classifier of its own at a
+fraction of the cost. An image that one is sure of need not go on (as in BranchyNet,
+arXiv:1709.01686). Sure is the probability of its best class after temperature scaling.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from itertools import product
+from math import isfinite
+from typing import Any, Protocol
+
+import numpy as np
+
+from inceptive.arch.account import Account, modules
+from inceptive.engines.prediction import Engine
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
+from inceptive.metrics import Threshold, fit_temperature, softmax
+
+NEVER = 2.0  # a threshold that no probability reaches
+LEVELS = {1: 400, 2: 60, 3: 24}
+"""Thresholds that are tried for each head, by the number of heads: every combination is judged."""
+
+Stage = Callable[[Any], tuple[Any, np.ndarray]]
+"""Maps of n images (images, for the first) -> maps for the next stage, logits (n, K) of its end."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A head answers where its best probability, at its own temperature, is at least threshold."""
+
+    head: str
+    temperature: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class EarlyExit:
+    """The exits in the order in which an image meets them, and what choosing them found.
+
+    max_drop is the bound on validation accuracy that they were chosen for, in points. found:
+    count, top1, top1_full, macs, macs_full and the share of images that leave at each end.
+    """
+
+    exits: tuple[Exit, ...]
+    max_drop: float
+    found: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "EarlyExit":
+        """Raises InceptiveError if `values` is not what `to_dict` gives."""
+        try:
+            exits = tuple(
+                Exit(str(one["head"]), float(one["temperature"]), float(one["threshold"]))
+                for one in values["exits"]
+            )
+            made = cls(exits, float(values["max_drop"]), dict(values["found"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InceptiveError(f"early_exit: lacks or garbles {error}") from None
+        if not all(isfinite(one.threshold) and one.temperature > 0 for one in exits):
+            raise InceptiveError("early_exit: thresholds are numbers, temperatures above 0")
+        return made
+
+
+def choose(
+    net: Account, logits: Mapping[str, np.ndarray], labels: np.ndarray, max_drop: float
+) -> EarlyExit:
+    """Thresholds with the fewest multiply-adds among those that lose at most `max_drop` points.
+
+    logits: of each head of `net` and, last, of the net itself, (N, K) on validation images. A head
+    that is not worth its cost is left out. Raises InceptiveError for more than three heads, or none.
+    """
+    heads = list(logits)[:-1]
+    if not 1 <= len(heads) <= max(LEVELS):
+        raise InceptiveError(
+            f"early exit takes 1 to {max(LEVELS)} heads, and {net.net.name} has "
+            f"{', '.join(heads) or 'none'}; train it with them: --set 'aux.at=[\"inception_4a\"]'"
+        )
+    temperatures = {name: fit_temperature(found, labels) for name, found in logits.items()}
+    sure = np.stack([softmax(logits[head], temperatures[head]).max(axis=1) for head in heads])
+    right = np.stack([found.argmax(axis=1) == labels for found in logits.values()])
+    steps = np.linspace(0, 1, LEVELS[len(heads)])
+    tried = [[NEVER, *np.unique(np.quantile(one, steps))] for one in sure]
+    everyone = np.arange(len(labels))
+    allowed = int(right[-1].sum()) - max_drop / 100 * len(labels)
+
+    @cache
+    def cost(*active: str) -> np.ndarray:
+        return np.asarray([spent(net, end, active) for end in logits])
+
+    def judged(thresholds: Sequence[float]) -> tuple[float, int, np.ndarray]:
+        at = _leaves(sure, thresholds)
+        active = (head for head, one in zip(heads, thresholds, strict=True) if one != NEVER)
+        cost_at = cost(*active)[at]
+        return float(cost_at.mean()), int(right[at, everyone].sum()), at
+
+    best, (least, hits, at) = (NEVER,) * len(heads), judged((NEVER,) * len(heads))
+    for thresholds in product(*tried):
+        mean, right_now, leaves = judged(thresholds)
+        if right_now >= allowed and (mean, -right_now) < (least, -hits):
+            best, least, hits, at = thresholds, mean, right_now, leaves
+    exits = tuple(
+        Exit(head, temperatures[head], float(threshold))
+        for head, threshold in zip(heads, best, strict=True)
+        if threshold != NEVER
+    )
+    leave = (np.bincount(at, minlength=len(logits)) / len(labels)).tolist()
+    found = {
+        "count": len(labels),
+        "top1": hits / len(labels),
+        "top1_full": float(right[-1].mean()),
+        "macs": least,
+        "macs_full": net.macs,
+        "leave": {end: share for end, share in zip(logits, leave, strict=True) if share},
+    }
+    return EarlyExit(exits, max_drop, found)
+
+
+def spent(net: Account, end: str, active: Sequence[str]) -> int:
+    """Multiply-adds for an image that leaves at the head `end` (or at the net's own last layer),
+    the heads among `active` that it passed included."""
+    total, heads = 0, net.net.heads()
+    lines = dict(modules(net.body))
+    for name, _ in net.net.body:
+        total += sum(line.macs for line in lines[name])
+        for head, (at, _) in heads.items():
+            if at == name and (head in active or head == end):
+                total += sum(line.macs for line in net.aux[head])
+            if at == name and head == end:
+                return total
+    return total
+
+
+def answer(
+    images: Any, stages: Sequence[Stage], exits: Sequence[Exit], temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, K) of `images`, each from the first end that is sure; and which end that was (N,).
+
+    One stage for each exit, then the rest of the net, whose temperature is given. A head's logits
+    are scaled so that this one temperature makes them the head's calibrated probabilities.
+    """
+    left = np.arange(len(images))
+    found: np.ndarray | None = None
+    ends = np.full(len(images), len(exits))
+    maps = images
+    for k, stage in enumerate(stages):
+        maps, logits = stage(maps)
+        if found is None:
+            found = np.empty((len(images), logits.shape[1]), dtype=np.float32)
+        if k == len(exits):
+            found[left] = logits
+            break
+        at = exits[k]
+        done = softmax(logits, at.temperature).max(axis=1) >= at.threshold
+        found[left[done]] = logits[done] * (temperature / at.temperature)
+        ends[left[done]] = k
+        left, maps = left[~done], maps[np.flatnonzero(~done)]
+        if not len(left):
+            break
+    assert found is not None
+    return found, ends
+
+
+class Whole(Engine, Protocol):
+    """An engine that can be cut: `classifier.Classifier`, or an exported file with heads."""
+
+    def account(self) -> Account:
+        """Shapes, parameters and multiply-adds of the net without its heads."""
+
+    @property
+    def early_exit(self) -> EarlyExit | None:
+        """When its heads answer, if that was chosen."""
+
+    @property
+    def abstain(self) -> tuple[Threshold, ...]:
+        """How sure answers have to be for a share of them to be right, if training told."""
+
+    def stages(self, heads: Sequence[str]) -> list[Stage]:
+        """The net cut behind what `heads` read, for `answer`."""
+
+
+@dataclass
+class Staged:
+    """An engine (see `prediction`) that answers from the first head that is sure enough.
+
+    left counts the images answered so far at each exit and, last, by the whole net.
+    """
+
+    whole: Whole
+    policy: EarlyExit
+    stages: Sequence[Stage]
+    left: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = np.zeros(len(self.stages), dtype=np.int64)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.whole.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.whole.preprocessing
+
+    @property
+    def temperature(self) -> float:
+        return self.whole.temperature
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32; see `answer`."""
+        found, ends = answer(images, self.stages, self.policy.exits, self.temperature)
+        self.left += np.bincount(ends, minlength=len(self.left))
+        return found
+
+    def probs(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
+        return softmax(self.logits(images), self.temperature)
+
+    def shares(self) -> dict[str, float]:
+        """The share of the images so far that each end has answered; "" is the whole net."""
+        total = max(1, int(self.left.sum()))
+        ends = [*(one.head for one in self.policy.exits), ""]
+        return {end: float(count) / total for end, count in zip(ends, self.left, strict=True)}
+
+    def told(self) -> str:
+        """Where the images so far were answered, in words."""
+        shares = (f"{end or 'the whole net'} {share:.1%}" for end, share in self.shares().items())
+        return f"answered by {', '.join(shares)}"
+
+
+def _leaves(sure: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Where each image leaves, (N,): the first head that is sure enough, else after the last."""
+    enough = sure >= np.asarray(thresholds)[:, None]
+    return np.where(enough.any(axis=0), enough.argmax(axis=0), len(sure))

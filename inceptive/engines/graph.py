@@ -1,0 +1,361 @@
+"""The ONNX reading of a net: a graph written straight from the value and its weights, nothing traced.
+
+The input `images` is uint8 (N, C, S, S) as `Preprocessing.load` gives it: casting and normalising
+are part of the graph, so nobody can deploy it with others. N is open, S is the preprocessing's. The
+output `logits` is float32 (N, K). Nodes are named as in the value (`inception_3a.b5x5.conv`), their
+weights as in the state dict; batch normalisation is folded into the convolution before it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, assert_never
+
+import numpy as np
+
+from inceptive.arch.account import Shape, account, out_shape, positions, tf_padding, windows_fit
+from inceptive.arch.spec import (
+    LRN,
+    Activation,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Chain,
+    Concat,
+    Conv,
+    Dropout,
+    Linear,
+    MaxPool,
+    Multiply,
+    Net,
+    Node,
+    Pad,
+    Separable,
+)
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
+
+OPSET, IR_VERSION = 17, 8  # of 2022: every operator used here is older, every runtime reads them
+INPUT, OUTPUT = "images", "logits"
+NORMALISE = ("normalise.cast", "normalise.scale", "normalise.shift")
+"""The nodes between the bytes and the first layer: a quantiser leaves them alone."""
+
+Tensors = Mapping[str, np.ndarray]
+
+
+def onnx_graph(
+    net: Net,
+    tensors: Tensors,
+    preprocessing: Preprocessing,
+    heads: Iterable[str] = (),
+    upto: str = "",
+    cuts: Iterable[str] = (),
+) -> Any:
+    """The onnx.ModelProto of `net` with the state-dict `tensors`, for squares of `preprocessing`.
+
+    Outputs are `logits` (N, K) and, after it, each of `heads` by its name (N, K). With `upto`, the
+    name of a head, the graph ends there: its outputs are that head and those of `heads` before it.
+    For each head among `cuts` the maps that it reads are an output too, called HEAD.maps.
+
+    Raises InceptiveError without the package onnx, for a head that the net has not or whose weights
+    are not among `tensors`, and if the net takes no square of that size.
+    """
+    known = net.heads()
+    wanted = [*heads, *([upto] if upto else [])]
+    for head in wanted:
+        if head not in known:
+            there = ", ".join(known) or "none"
+            raise InceptiveError(f"{net.name} has no head {head!r}; there are: {there}")
+    if preprocessing.channels != net.channels:
+        raise InceptiveError(
+            f"{net.name} takes images of {net.channels} channels, "
+            f"not {preprocessing.channels} as its preprocessing gives"
+        )
+    account(net, preprocessing.size)  # too small a square is refused here, in words
+    graph = _Graph(package(), tensors)
+    x = graph.normalised(preprocessing)
+    outputs: list[tuple[str, int]] = []
+    maps: list[tuple[str, Shape]] = []
+    cut = set(cuts)
+    last = net.body.parts[-1][0]
+    for name, node in net.body:
+        x = graph.write(node, name, x)
+        if name == last:
+            outputs.insert(0, (graph.end(x, OUTPUT), x.shape[0]))
+        for head, (at, chain) in known.items():
+            if at == name and head in wanted:
+                ended = graph.write(chain, head, x)
+                outputs.append((graph.end(ended, head), ended.shape[0]))
+                if head in cut:
+                    maps.append((graph.node("Identity", maps_of(head), [x.name]), x.shape))
+        if upto and known[upto][0] == name:
+            break
+    size = preprocessing.size
+    return graph.model(net, (net.channels, size, size), outputs, maps)
+
+
+def maps_of(head: str) -> str:
+    """The output with the maps that a head reads: where early exit cuts the net."""
+    return f"{head}.maps"
+
+
+def with_metadata(file: bytes, metadata: Mapping[str, str]) -> bytes:
+    """An ONNX file with these properties, and no others."""
+    onnx = package()
+    model = onnx.load_model_from_string(file)
+    onnx.helper.set_model_props(model, dict(metadata))
+    return bytes(model.SerializeToString())
+
+
+def package() -> Any:
+    """The package onnx, which writes and reads the files. Raises InceptiveError if it is missing."""
+    try:
+        import onnx
+    except ImportError:
+        raise InceptiveError("ONNX files need onnx: pip install 'inceptive[export]'") from None
+    return onnx
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A tensor of the graph: its name, and its shape (C, H, W) without N. flat: it is (N, C)."""
+
+    name: str
+    shape: Shape
+    flat: bool = False
+
+
+@dataclass
+class _Graph:
+    """Nodes and weights as they are written, one after another."""
+
+    onnx: Any
+    tensors: Tensors
+    nodes: list[Any] = field(default_factory=list)
+    weights: list[Any] = field(default_factory=list)
+
+    def node(self, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:
+        """Write a node; its one output is called after it."""
+        made = self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes)
+        self.nodes.append(made)
+        return name
+
+    def weight(self, name: str, value: np.ndarray) -> str:
+        """Store a constant in float32 (int64 where it is whole numbers)."""
+        dtype = np.int64 if value.dtype.kind == "i" else np.float32
+        array = np.ascontiguousarray(value, dtype=dtype)
+        self.weights.append(self.onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def tensor(self, key: str) -> np.ndarray:
+        """A tensor of the state dict in float64, so that folding loses nothing."""
+        if key not in self.tensors:
+            raise InceptiveError(f"the weights lack {key}: the model was kept without that part")
+        return np.asarray(self.tensors[key], dtype=np.float64)
+
+    def end(self, value: _Value, name: str) -> str:
+        """Call the output of the node written last `name`."""
+        self.nodes[-1].output[0] = name
+        assert self.nodes[-1].name == value.name, "only what was written last can be an output"
+        return name
+
+    def normalised(self, preprocessing: Preprocessing) -> _Value:
+        """uint8 to what the first layer takes, as `Classifier.normalise` does it."""
+        scale, shift = preprocessing.scale_and_shift()
+        cast, by, plus = NORMALISE
+        self.node("Cast", cast, [INPUT], to=self.onnx.TensorProto.FLOAT)
+        self.node("Mul", by, [cast, self.weight("normalise.by", scale)])
+        self.node("Add", plus, [by, self.weight("normalise.plus", shift)])
+        size = preprocessing.size
+        return _Value(plus, (preprocessing.channels, size, size))
+
+    def write(self, node: Node, name: str, x: _Value) -> _Value:
+        """The nodes of `node`, called `name`, on `x`; and what comes out."""
+        match node:
+            case Conv():
+                return self.conv(node, name, x)
+            case Separable():
+                return self.separable(node, name, x)
+            case MaxPool():
+                made = self.node("MaxPool", name, [x.name], **_windows(node, x.shape))
+                return _Value(made, out_shape(node, x.shape))
+            case AvgPool():
+                return self.average(node, name, x)
+            case LRN(size, alpha, beta, k):
+                if size % 2 == 0:  # the window's odd channel lies on another side in ONNX
+                    raise InceptiveError(f"{name}: an even number of channels cannot be exported")
+                made = self.node("LRN", name, [x.name], size=size, alpha=alpha, beta=beta, bias=k)
+                return _Value(made, x.shape)
+            case BatchNorm():
+                scale, shift = self.scale_and_shift(node, name)
+                shape = (-1,) if x.flat else (-1, 1, 1)
+                by = self.weight(f"{name}.by", scale.reshape(shape))
+                plus = self.weight(f"{name}.plus", shift.reshape(shape))
+                scaled = self.node("Mul", f"{name}.scale", [x.name, by])
+                return _Value(self.node("Add", name, [scaled, plus]), x.shape, x.flat)
+            case Linear(out, relu, bias):
+                flat = x.name if x.flat else self.node("Flatten", f"{name}.flatten", [x.name])
+                inputs = [flat, self.weight(f"{name}.weight", self.tensor(f"{name}.weight"))]
+                if bias:
+                    inputs.append(self.weight(f"{name}.bias", self.tensor(f"{name}.bias")))
+                made = self.node("Gemm", name, inputs, transB=1)
+                return self.relu(relu, name, _Value(made, (out, 1, 1), flat=True))
+            case Activation(kind):
+                operator = {"relu": "Relu", "sigmoid": "Sigmoid"}[kind]
+                return _Value(self.node(operator, name, [x.name]), x.shape, x.flat)
+            case Dropout():
+                return x
+            case Chain():
+                for part, child in node:
+                    x = self.write(child, f"{name}.{part}", x)
+                return x
+            case Concat():
+                found = [self.write(child, f"{name}.{part}", x) for part, child in node]
+                made = self.node("Concat", name, [one.name for one in found], axis=1)
+                return _Value(made, out_shape(node, x.shape), found[0].flat)
+            case Multiply():
+                found = [self.write(child, f"{name}.{part}", x) for part, child in node]
+                return self.product(name, found)
+            case Add(branch, shortcut, scale, relu):
+                side = x if shortcut is None else self.write(shortcut, f"{name}.shortcut", x)
+                added = self.write(branch, f"{name}.branch", x)
+                by = added.name
+                if scale != 1:
+                    factor = self.weight(f"{name}.by", np.array(scale))
+                    by = self.node("Mul", f"{name}.scale", [by, factor])
+                made = self.node("Add", name, [side.name, by])
+                return self.relu(relu, name, _Value(made, added.shape, added.flat))
+            case _:
+                assert_never(node)
+
+    def relu(self, relu: bool, name: str, x: _Value) -> _Value:
+        if not relu:
+            return x
+        return _Value(self.node("Relu", f"{name}.relu", [x.name]), x.shape, x.flat)
+
+    def product(self, name: str, found: list[_Value]) -> _Value:
+        """Maps multiplied element by element; the last product has the name itself."""
+        names = [f"{name}.product{k}" for k in range(1, len(found) - 1)] + [name]
+        numbered = iter(names)
+        return reduce(
+            lambda a, b: _Value(
+                self.node("Mul", next(numbered), [a.name, b.name]), a.shape, a.flat
+            ),
+            found,
+        )
+
+    def scale_and_shift(self, norm: BatchNorm, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """scale, shift (C,) of batch normalisation at inference: x * scale + shift."""
+        deviation = np.sqrt(self.tensor(f"{name}.running_var") + norm.eps)
+        gamma = self.tensor(f"{name}.weight") if norm.scale else 1.0
+        scale = gamma / deviation
+        return scale, self.tensor(f"{name}.bias") - self.tensor(f"{name}.running_mean") * scale
+
+    def conv(self, node: Conv, name: str, x: _Value) -> _Value:
+        """Convolution with its batch normalisation folded in, then ReLU."""
+        weight = self.tensor(f"{name}.weight")
+        bias = self.tensor(f"{name}.bias") if node.has_bias else np.zeros(node.out)
+        if node.norm:
+            scale, shift = self.scale_and_shift(node.norm, f"{name}.bn")
+            weight, bias = weight * scale[:, None, None, None], bias * scale + shift
+        inputs = [x.name, self.weight(f"{name}.weight", weight)]
+        if node.norm or node.has_bias:
+            inputs.append(self.weight(f"{name}.bias", bias))
+        made = self.node("Conv", name, inputs, **_windows(node, x.shape))
+        return self.relu(node.relu, name, _Value(made, out_shape(node, x.shape)))
+
+    def separable(self, node: Separable, name: str, x: _Value) -> _Value:
+        """A convolution of each channel by itself, then a 1x1 with what follows it."""
+        key = f"{name}.depthwise"
+        inputs = [x.name, self.weight(f"{key}.weight", self.tensor(f"{key}.weight"))]
+        made = self.node("Conv", key, inputs, group=x.shape[0], **_windows(node, x.shape))
+        _, h, w = out_shape(node, x.shape)
+        maps = _Value(made, (x.shape[0] * node.multiplier, h, w))
+        pointwise = Conv(node.out, 1, norm=node.norm, relu=node.relu)
+        return self.conv(pointwise, f"{name}.pointwise", maps)
+
+    def average(self, node: AvgPool, name: str, x: _Value) -> _Value:
+        """Windows where they give the grid; else the mean of all, or adaptive windows exactly."""
+        _, h, w = x.shape
+        shape = out_shape(node, x.shape)
+        if node.kernel is not None and windows_fit(node, (h, w)):
+            counted = int(node.count_pad)
+            windows = _windows(node, x.shape)
+            made = self.node("AveragePool", name, [x.name], count_include_pad=counted, **windows)
+            return _Value(made, shape)
+        if (node.grid or 1) == 1:
+            return _Value(self.node("GlobalAveragePool", name, [x.name]), shape)
+        assert node.grid
+        # ONNX has no adaptive pooling: a mean over rows and then columns is two constant products.
+        rows = self.weight(f"{name}.rows", _adaptive(h, node.grid))
+        columns = self.weight(f"{name}.columns", _adaptive(w, node.grid).T)
+        across = self.node("MatMul", f"{name}.high", [rows, x.name])
+        return _Value(self.node("MatMul", name, [across, columns]), shape)
+
+    def model(
+        self, net: Net, shape: Shape, outputs: list[tuple[str, int]], maps: list[tuple[str, Shape]]
+    ) -> Any:
+        import inceptive
+
+        helper, kinds = self.onnx.helper, self.onnx.TensorProto
+        graph = helper.make_graph(
+            self.nodes,
+            net.name,
+            [helper.make_tensor_value_info(INPUT, kinds.UINT8, ["N", *shape])],
+            [
+                helper.make_tensor_value_info(name, kinds.FLOAT, ["N", *rest])
+                for name, rest in [*((name, [out]) for name, out in outputs), *maps]
+            ],
+            self.weights,
+        )
+        return helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="inceptive",
+            producer_version=inceptive.__version__,
+        )
+
+
+def _windows(node: Conv | Separable | MaxPool | AvgPool, shape: Shape) -> dict[str, Any]:
+    """The attributes of a node that moves windows over maps of `shape`.
+
+    pads stand before the rows and columns, then after: numbers, since the size is known. A runtime's
+    own words for them (SAME_UPPER, ceil_mode) are read differently here and there.
+    """
+    assert node.kernel is not None
+    sides = (node.kernel, node.kernel) if isinstance(node.kernel, int) else node.kernel
+    high, wide = (
+        _before_and_after(side, window, node.stride, node.pad)
+        for side, window in zip(shape[1:], sides, strict=True)
+    )
+    return {
+        "kernel_shape": sides,
+        "strides": (node.stride, node.stride),
+        "pads": (high[0], wide[0], high[1], wide[1]),
+    }
+
+
+def _before_and_after(side: int, window: int, stride: int, pad: Pad) -> tuple[int, int]:
+    match pad:
+        case "same":
+            return window // 2, window // 2
+        case "valid":
+            return 0, 0
+        case "ceil":  # as far over the border as the last window hangs
+            return 0, max((positions(side, window, stride, pad) - 1) * stride + window - side, 0)
+        case "tf":
+            return tf_padding(side, window, stride)
+        case int():
+            return pad, pad
+        case _:
+            assert_never(pad)
+
+
+def _adaptive(side: int, grid: int) -> np.ndarray:
+    """(grid, side): row k is the mean over adaptive window k, from floor to ceil of its share."""
+    matrix = np.zeros((grid, side))
+    for k in range(grid):
+        start, stop = k * side // grid, -(-(k + 1) * side // grid)
+        matrix[k, start:stop] = 1 / (stop - start)
+    return matrix

@@ -1,0 +1,229 @@
+"""OpenVINO: from an ONNX graph to its own files, running those, and int8 arithmetic by NNCF."""
+
+import contextlib
+import io
+import logging
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive.engines.early_exit import Stage
+from inceptive.engines.graph import NORMALISE, OUTPUT, maps_of
+from inceptive.engines.metadata import KEY, About
+from inceptive.errors import InceptiveError
+
+Run = Callable[[np.ndarray], np.ndarray]
+RESTORED, RANKED = 30, 100
+"""Layers given back to float32 at most before int8 is given up; images that tell which cost most."""
+
+
+def package() -> Any:
+    """The package openvino, kept from reporting to its makers.
+
+    A package of theirs for that, which OpenVINO and NNCF do without where it is missing, would
+    write an id into the home folder on import. Raises InceptiveError if OpenVINO is missing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError:
+        raise InceptiveError(
+            "the engine openvino needs OpenVINO: pip install 'inceptive[export]'"
+        ) from None
+    return openvino
+
+
+def has_bf16() -> bool:
+    """Whether this machine's CPU computes in bf16 (OpenVINO has it only where the CPU does)."""
+    return "BF16" in package().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def from_onnx(graph: bytes) -> Any:
+    """The openvino.Model of an ONNX file in memory."""
+    return package().Core().read_model(graph)
+
+
+def files(model: Any, about: About) -> tuple[bytes, bytes]:
+    """The .xml and the .bin of `model`, with `about` inside the first."""
+    openvino = package()
+    model.set_rt_info(about.to_json(), KEY)
+    try:
+        with tempfile.TemporaryDirectory(prefix="inceptive-") as folder:
+            there = Path(folder) / "model.xml"
+            openvino.save_model(model, there, compress_to_fp16=False)
+            return there.read_bytes(), there.with_suffix(".bin").read_bytes()
+    except (OSError, RuntimeError) as error:
+        raise InceptiveError(f"OpenVINO cannot write its files ({_line(error)})") from None
+
+
+def opened(path: Path, threads: int = 0) -> tuple[str | None, Run]:
+    """What the file says of itself (JSON; None: nothing), and what runs it on `threads` (0: all).
+
+    The latter takes images (N, C, S, S) of uint8 to logits (N, K) of float32, from any thread; heads
+    that the file holds are not run. Raises InceptiveError without OpenVINO, or for a file that it
+    does not take.
+    """
+    model = _read(path)
+    told = _told(model)
+    compute = _compiled(path, model, _hint(told, path), "", [OUTPUT], threads)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        return compute(images)[0]
+
+    return told, run
+
+
+def stages(path: Path, heads: Sequence[str]) -> list[Stage]:
+    """The net in the file cut behind the maps that each of `heads` reads: see `early_exit.answer`."""
+    model = _read(path)
+    hint = _hint(_told(model), path)
+    found: list[Stage] = []
+    for after, head in zip(["", *heads], [*heads, ""], strict=True):
+        ends = [maps_of(head), head] if head else [OUTPUT, OUTPUT]
+        compute = _compiled(path, model.clone(), hint, maps_of(after) if after else "", ends)
+        found.append(_stage(compute))
+    return found
+
+
+def _stage(compute: Callable[[np.ndarray], list[np.ndarray]]) -> Stage:
+    def run(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        onwards, logits = compute(maps)
+        return onwards, logits
+
+    return run
+
+
+def _read(path: Path) -> Any:
+    if not path.with_suffix(".bin").is_file():
+        raise InceptiveError(
+            f"{path}: its weights {path.with_suffix('.bin').name} are not beside it"
+        )
+    core = package().Core()
+    try:
+        # Of what is no XML of its own, OpenVINO asks its readers of other formats, and those write what
+        # they think of it, with its bytes, to standard error themselves.
+        if not path.read_text(encoding="utf-8").lstrip().startswith(("<?xml", "<net")):
+            raise RuntimeError("it does not begin as its XML does")
+        return core.read_model(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InceptiveError(f"{path}: is damaged ({_line(error)})") from None
+    except RuntimeError as error:
+        raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
+
+
+def _told(model: Any) -> str | None:
+    """What the file says of itself."""
+    return model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
+
+
+def _compiled(
+    path: Path, model: Any, hint: str, start: str, ends: list[str], threads: int = 0
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """What computes the outputs `ends` of the file, from its input or from the output `start` on.
+
+    hint says in which numbers. `model`, as it was read, is changed.
+    """
+    openvino = package()
+    try:
+        given = model.get_parameters()
+        if start:
+            source = model.output(start).get_node().input_value(0)
+            while source.get_node().get_type_name() == "Identity":  # ONNX's name for an output
+                source = source.get_node().input_value(0)
+            maps = openvino.op.Parameter(source.get_element_type(), source.get_partial_shape())
+            for target in source.get_target_inputs():
+                target.replace_source_output(maps.output(0))
+            given = [maps]
+        wanted = [model.output(name).get_node() for name in dict.fromkeys(ends)]
+        part = openvino.Model(wanted, given, "part")
+        wishes = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            wishes["INFERENCE_NUM_THREADS"] = str(threads)
+        compiled = openvino.Core().compile_model(part, "CPU", wishes)
+        request = compiled.create_infer_request()
+    except RuntimeError as error:
+        raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
+    one_at_a_time = threading.Lock()
+    place = {name: k for k, name in enumerate(dict.fromkeys(ends))}
+
+    def compute(values: np.ndarray) -> list[np.ndarray]:
+        with one_at_a_time:
+            found = request.infer([np.ascontiguousarray(values)], share_inputs=True)
+            arrays = [np.array(found[k], dtype=np.float32) for k in range(len(place))]
+        return [arrays[place[name]] for name in ends]
+
+    return compute
+
+
+def _hint(told: str | None, path: Path) -> str:
+    """In which numbers to compute: OpenVINO's own choice would be bf16 wherever the CPU has it.
+
+    A bf16 file holds float32, so a CPU without bf16 runs it too. int8 layers are int8 either way;
+    what stands between them is float32 (with bf16 some int8 nets of one channel do not compile).
+    """
+    wanted = About.from_json(told, str(path)).precision
+    return "bf16" if wanted == "bf16" and has_bf16() else "f32"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def quantised(
+    model: Any,
+    calibration: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
+    max_drop: float,
+    say: Callable[[str], None],
+) -> Any:
+    """`model` with int8 arithmetic, its ranges from `calibration` (M, C, S, S) of uint8.
+
+    Where top-1 on `images` (N, C, S, S) with `labels` (N,) drops by more than `max_drop` points,
+    the layers that cost most are given back to float32 one after another (NNCF's accuracy control),
+    at most RESTORED of them; say is told when that begins. Raises InceptiveError without NNCF.
+    """
+    package()
+    try:
+        import nncf
+    except ImportError:
+        raise InceptiveError(
+            "int8 for OpenVINO needs NNCF: pip install 'inceptive[export]'"
+        ) from None
+
+    judged: list[float] = []  # top-1 in f32, in int8, and then with layers given back
+
+    def right(compiled: Any, samples: Any) -> tuple[float, list[float]]:
+        hits = [float(compiled(image)[OUTPUT].argmax() == label) for image, label in samples]
+        top1 = sum(hits) / len(hits)
+        if len(hits) == len(labels):
+            judged.append(top1)
+            lost = 100 * (judged[0] - top1)
+            if len(judged) == 2 and lost > max_drop:
+                say(f"int8 loses {lost:.2f} points; looking for the layers that cost most")
+        return top1, hits
+
+    pairs = [(image[None], int(label)) for image, label in zip(images, labels, strict=True)]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it draws progress bars on standard output
+            nncf.set_log_level(logging.ERROR)
+            return nncf.quantize_with_accuracy_control(
+                model,
+                calibration_dataset=nncf.Dataset([image[None] for image in calibration]),
+                validation_dataset=nncf.Dataset(pairs, lambda pair: pair[0]),
+                validation_fn=right,
+                max_drop=max_drop / 100,
+                drop_type=nncf.DropType.ABSOLUTE,
+                subset_size=len(calibration),
+                ignored_scope=nncf.IgnoredScope(names=list(NORMALISE), validate=False),
+                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                    max_num_iterations=RESTORED, ranking_subset_size=RANKED
+                ),
+            )
+    except Exception as error:  # it has an exception class of its own for each kind of trouble
+        raise InceptiveError(f"NNCF cannot make it int8 ({_line(error)})") from None

@@ -1,0 +1,151 @@
+"""From a classifier to an exported file beside it, checked, timed and recorded."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive.engines import onnx as onnx_runtime
+from inceptive.engines import openvino as open_vino
+from inceptive.engines import records
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.graph import onnx_graph, with_metadata
+from inceptive.engines.metadata import KEY, About
+from inceptive.engines.open import Exported, file_name
+from inceptive.engines.records import Record
+from inceptive.errors import InceptiveError
+from inceptive.export.check import beside, speed
+from inceptive.export.check_set import CheckSet
+from inceptive.io.atomic import write_whole
+
+Say = Callable[[str], None]
+
+
+def refuse(to: str, precision: str) -> None:
+    """Raises InceptiveError for what no engine runs, before anything is read."""
+    if to == "onnx" and precision == "bf16":
+        raise InceptiveError(
+            "ONNX Runtime has no bf16 convolutions for CPUs; "
+            "use --to openvino --precision bf16, or int8"
+        )
+    if to == "openvino" and precision == "bf16" and not open_vino.has_bf16():
+        raise InceptiveError("this CPU has no bf16 arithmetic; use --precision f32 or int8")
+
+
+def export(
+    classifier: Classifier,
+    folder: Path,
+    to: str,
+    precision: str,
+    given: CheckSet,
+    max_drop: float = 0.5,
+    weights: str = "",
+    say: Say = print,
+) -> Record:
+    """Write `classifier` into `folder` for the engine `to` (onnx or openvino); what became of it.
+
+    weights is the sha256 of its `model.safetensors`. The file stays whether or not it passes its
+    check; until then no record speaks for it. Raises InceptiveError if an optional package is
+    missing, the disk refuses, or int8 lacks calibration images.
+    """
+    if precision == "int8" and not len(given.calibration):
+        raise InceptiveError("int8 is calibrated on images: name a set of them with --calibrate")
+    about = _about(classifier, to, precision, weights)
+    path = folder / file_name(to, precision)
+    tensors = {key: value.cpu().numpy() for key, value in classifier.model.state_dict().items()}
+    heads = [one.head for one in about.early_exit.exits] if about.early_exit else []
+    graph = onnx_graph(
+        classifier.model.net, tensors, classifier.preprocessing, heads=heads, cuts=heads
+    )
+    records.drop(folder, path.name)
+    if to == "onnx":
+        made = graph.SerializeToString()
+        if precision == "int8":
+            say(f"calibrating on {len(given.calibration)} images")
+            made = _onnx_int8(classifier, graph, about, given, max_drop, say)
+        write_whole(path, with_metadata(made, {KEY: about.to_json()}))
+    else:
+        model = open_vino.from_onnx(graph.SerializeToString())
+        if precision == "int8":
+            say(f"calibrating on {len(given.calibration)} images: may take minutes")
+            labels = _labels(classifier, given)
+            model = open_vino.quantised(
+                model, given.calibration, given.images, labels, max_drop, say
+            )
+        _write_pair(path, *open_vino.files(model, about))
+    exported = Exported.open(path)
+    check = beside(classifier, exported, given, precision, max_drop)
+    record = Record(
+        file=path.name,
+        engine=to,
+        precision=precision,
+        weights=weights,
+        passed=check.passed,
+        check=check.to_dict(),
+        speed=speed(classifier, exported, given.images),
+    )
+    records.keep(folder, record)
+    return record
+
+
+def _about(classifier: Classifier, to: str, precision: str, weights: str) -> About:
+    info = classifier.info
+    data = info.get("data", {})
+    licence = data.get("licence") or info.get("published", {}).get("licence") or ""
+    return About(
+        net=classifier.model.net.name,
+        labels=classifier.labels,
+        preprocessing=classifier.preprocessing,
+        temperature=classifier.temperature,
+        precision=precision,
+        weights=weights,
+        licence=licence,
+        data={key: data[key] for key in ("name", "shares") if key in data},
+        early_exit=classifier.early_exit if to == "openvino" else None,
+        abstain=classifier.abstain,
+    )
+
+
+def _write_pair(path: Path, xml: bytes, binary: bytes) -> None:
+    """The weights first: where the .xml is, its own .bin is."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InceptiveError(f"{path}: cannot be written ({error.strerror or error})") from None
+    write_whole(path.with_suffix(".bin"), binary)
+    write_whole(path, xml)
+
+
+def _labels(classifier: Classifier, given: CheckSet) -> np.ndarray:
+    """The labels; without any, torch's answers stand for them."""
+    if given.labels is not None:
+        return given.labels
+    return np.asarray(classifier.logits(given.images).argmax(axis=1))
+
+
+def _onnx_int8(
+    classifier: Classifier,
+    graph: Any,
+    about: About,
+    given: CheckSet,
+    max_drop: float,
+    say: Say,
+) -> bytes:
+    """int8 everywhere; if that costs too much, with the first and last layers in float32."""
+    layers = [node.name for node in graph.graph.node if node.op_type in ("Conv", "Gemm")]
+    tried: list[tuple[float, bytes]] = []
+    for plain in ([], [*layers[:3], layers[-1]]):
+        made = onnx_runtime.quantised(graph, given.calibration, plain)
+        exported = Exported(
+            Path("model.int8.onnx"), "onnx:int8", about, onnx_runtime.opened(made)[1]
+        )
+        check = beside(classifier, exported, given, "int8", max_drop)
+        tried.append((check.drop, made))
+        if check.passed:
+            break
+        say(
+            f"int8 costs {check.drop:.2f} points"
+            + ("" if plain else ": first and last layers in f32")
+        )
+    return min(tried, key=lambda one: one[0])[1]

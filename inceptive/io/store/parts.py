@@ -1,0 +1,91 @@
+"""Parts of an object in a store, asked for again when the store does not answer."""
+
+import io
+import threading
+import time
+from collections.abc import Callable
+
+from inceptive.errors import InceptiveError, printable
+from inceptive.io.store.address import shown
+from inceptive.io.store.systems import OWN, failures, fsspec_of, line, scheme, system_of
+
+AGAIN = (408, 425, 429)
+"""What a web server answers that is asked too early or too often."""
+PATIENCE = 300.0
+"""Seconds for which a part of an object is asked for again, when its store does not answer."""
+_hurried = threading.Event()
+
+
+def ask_once() -> None:
+    """From now on what a store does not give at once is an error: somebody waits for us to end."""
+    _hurried.set()
+
+
+def fetch(path: str, offset: int, length: int, told: Callable[[str], None]) -> bytes:
+    """`length` bytes of the object at `path`, a URI, from `offset` on.
+
+    While the store does not answer, it is asked again for PATIENCE seconds; the first time, `told` is
+    told. Raises InceptiveError, naming the object, if it is refused, or none of that helps.
+    """
+    until, wait = time.monotonic() + PATIENCE, 0.5
+    while True:
+        try:
+            content = _part(path, offset, length)
+            break
+        except failures() as error:
+            late = _hurried.is_set() or time.monotonic() + wait > until
+            if _refused(error) or late:
+                raise InceptiveError(
+                    f"{printable(shown(path))}: cannot be read ({line(error)})"
+                ) from None
+            told(
+                f"{printable(shown(path))}: not to be had now ({line(error)}); it is asked for again"
+            )
+        _hurried.wait(wait)
+        wait = min(2 * wait, 15.0)
+    if len(content) != length:
+        raise InceptiveError(
+            f"{printable(shown(path))}: gave {len(content)} bytes from {offset} on, not {length}; "
+            "is it another file now, or does its server not give parts of files?"
+        )
+    return content
+
+
+def _part(path: str, offset: int, length: int) -> bytes:
+    if scheme(path) not in OWN:
+        system, inner = fsspec_of(path)
+        return bytes(system.cat_file(inner, start=offset, end=offset + length))
+    system, inner = system_of(path)
+    with system.open_input_file(inner) as file:
+        return bytes(file.read_at(length, offset))
+
+
+class Reader(io.RawIOBase):
+    """`size` bytes of an object as a file; at least `ahead` of them are asked for at a time."""
+
+    def __init__(self, path: str, size: int, ahead: int, told: Callable[[str], None]):
+        self.path, self.size, self.ahead, self.told = path, size, ahead, told
+        self.at = self.start = 0
+        self.held = b""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        assert whence == io.SEEK_SET
+        self.at = offset
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self.size - self.at, 0)
+        size = left if size < 0 else min(size, left)
+        if not self.start <= self.at <= self.at + size <= self.start + len(self.held):
+            self.start = self.at
+            self.held = fetch(self.path, self.at, min(max(size, self.ahead), left), self.told)
+        at = self.at - self.start
+        self.at += size
+        return self.held[at : at + size]
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the store has answered, and would answer the same again."""
+    status = getattr(error, "status", 0)
+    gone = isinstance(error, (FileNotFoundError, PermissionError))
+    return gone or (400 <= status < 500 and status not in AGAIN)

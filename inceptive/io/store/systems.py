@@ -1,0 +1,103 @@
+"""The file systems that URIs lie in, pyarrow's or fsspec's, and how they fail."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from typing import Any
+
+from inceptive.errors import InceptiveError, printable
+from inceptive.io.store.address import shown
+
+OWN = ("s3", "gs", "gcs", "hdfs", "file", "abfs", "abfss")
+"""Schemes that pyarrow reads itself; any other is fsspec's."""
+SILENCE = 60.0
+"""Seconds without a byte after which a web server is taken not to answer."""
+
+
+def arrow() -> Any:
+    """The package pyarrow with its modules fs and parquet. InceptiveError if it is missing."""
+    try:
+        import pyarrow
+        import pyarrow.fs
+        import pyarrow.parquet
+    except ImportError:
+        raise InceptiveError(
+            "Parquet and object stores need pyarrow: pip install 'inceptive[scale]'"
+        ) from None
+    return pyarrow
+
+
+def scheme(uri: str) -> str:
+    return uri.partition("://")[0]
+
+
+def system_of(uri: str) -> tuple[Any, str]:
+    """pyarrow's file system that `uri` lies in, and its path there."""
+    fs = arrow().fs
+    if scheme(uri) not in OWN:
+        system, inner = fsspec_of(uri)
+        return fs.PyFileSystem(fs.FSSpecHandler(system)), inner
+    try:
+        return _arrow_system(uri)
+    except (ValueError, OSError) as error:
+        raise _unreachable(uri, error) from None
+
+
+@lru_cache(1000)  # a new one may ask the store where it is
+def _arrow_system(uri: str) -> tuple[Any, str]:
+    system, inner = arrow().fs.FileSystem.from_uri(uri)
+    return system, inner
+
+
+def fsspec_of(uri: str) -> tuple[Any, str]:
+    """fsspec's file system that `uri` lies in, and its path there."""
+    scheme, _, rest = uri.partition("://")
+    web = scheme in ("http", "https")
+    try:
+        return _opened(scheme, web), uri if web else rest
+    except (ImportError, ValueError, OSError) as error:
+        raise _unreachable(uri, error) from None
+
+
+@cache
+def _opened(scheme: str, web: bool) -> Any:
+    try:
+        import fsspec
+        from aiohttp import ClientTimeout
+    except ImportError:
+        raise InceptiveError(
+            "object stores and web servers need fsspec and aiohttp: pip install 'inceptive[scale]'"
+        ) from None
+    if not web:
+        return fsspec.filesystem(scheme)
+    timeout = ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
+    return fsspec.filesystem(scheme, client_kwargs={"timeout": timeout})
+
+
+def _unreachable(uri: str, error: Exception) -> InceptiveError:
+    return InceptiveError(f"{printable(shown(uri))}: cannot be reached ({line(error)})")
+
+
+@contextlib.contextmanager
+def named(path: str, done: str) -> Iterator[None]:
+    """Turn what a store says against the block into an InceptiveError that names `path`."""
+    try:
+        yield
+    except failures() as error:
+        name = printable(shown(path))
+        raise InceptiveError(f"{name}: cannot be {done} ({line(error)})") from None
+
+
+def failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """How stores and the way to them fail, and `more`; aiohttp's errors are of a kind of their own."""
+    web = sys.modules.get("aiohttp")
+    return (OSError, *more, *([web.ClientError] if web else []))
+
+
+def line(error: BaseException) -> str:
+    """Why, in one line. fsspec says no more than the name of what it did not find."""
+    if isinstance(error, FileNotFoundError) and not error.strerror:
+        return line(error.__cause__) if error.__cause__ else "there is no such file"
+    told = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(told).split())[:200]

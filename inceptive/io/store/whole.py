@@ -1,0 +1,134 @@
+"""Whole files, on this machine or in a store: read, written, looked up, listed."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inceptive.errors import InceptiveError, printable
+from inceptive.io.atomic import write_whole
+from inceptive.io.store.address import beside, is_uri, shown
+from inceptive.io.store.systems import (
+    OWN,
+    arrow,
+    failures,
+    fsspec_of,
+    line,
+    named,
+    scheme,
+    system_of,
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file and what tells one version of it from the next: bytes, and nanoseconds since 1970.
+
+    Both are -1 where the file is not there, or the store does not say.
+    """
+
+    path: str
+    size: int = -1
+    changed: int = -1
+
+
+def read(path: str, most: int) -> bytes:
+    """What the object at `path`, a URI, holds. InceptiveError, naming it, if it cannot be read, or
+    holds more than `most` bytes."""
+    with named(path, "read"), stream(path) as file:
+        content = bytes(file.read(most + 1))
+    if len(content) > most:
+        raise InceptiveError(
+            f"{printable(shown(path))}: has more than the {most} bytes that are read"
+        )
+    return content
+
+
+def stream(path: str) -> Any:
+    """The file at `path`, open for reading from start to end. Raises one of `failures`."""
+    if is_uri(path) and scheme(path) in OWN:
+        system, inner = system_of(path)
+        return system.open_input_stream(inner)
+    return _seekable(path)
+
+
+@contextlib.contextmanager
+def parquet(path: str) -> Iterator[Any]:
+    """pyarrow.parquet.ParquetFile. InceptiveError, naming the file, if it cannot be opened as such."""
+    pyarrow = arrow()
+    with contextlib.ExitStack() as left:
+        try:
+            file = left.enter_context(_seekable(path))
+            opened = left.enter_context(pyarrow.parquet.ParquetFile(file))
+        except failures(pyarrow.ArrowException) as error:
+            name = printable(shown(path))
+            raise InceptiveError(f"{name}: cannot be read as Parquet ({line(error)})") from None
+        yield opened
+
+
+def _seekable(path: str) -> Any:
+    if not is_uri(path):
+        return open(path, "rb")
+    if scheme(path) in OWN:
+        system, inner = system_of(path)
+        return system.open_input_file(inner)
+    system, inner = fsspec_of(path)
+    return system.open(inner, "rb")
+
+
+def write(path: str, content: bytes | memoryview) -> None:
+    """Write `content` to `path`, whole or not at all. InceptiveError if it cannot be written.
+
+    A file on this machine is written beside and renamed; an object appears when its put is done.
+    """
+    if not is_uri(path):
+        write_whole(Path(path), content)
+        return
+    system, inner = system_of(path)
+    with named(path, "written"), system.open_output_stream(inner) as file:
+        file.write(content)
+
+
+def stat(path: str) -> Found:
+    """What is known of the file at `path`. InceptiveError if its store cannot be asked."""
+    if not is_uri(path):
+        try:
+            known = os.stat(path)
+        except (OSError, ValueError):
+            return Found(path)
+        return Found(path, known.st_size, known.st_mtime_ns)
+    system, inner = system_of(path)
+    with named(path, "read"):
+        [info] = system.get_file_info([inner])
+    return Found(path, *_version(info))
+
+
+def names(folder: str) -> set[str]:
+    """The names of the files right in `folder`; none if there is no such folder."""
+    if not is_uri(folder):
+        return set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    return {shown(one.path).rsplit("/", 1)[1] for one in listing(folder, recursive=False)}
+
+
+def listing(folder: str, recursive: bool = True) -> Iterator[Found]:
+    """The files under `folder`, a URI, sorted; none if it is not there. Hidden ones are left out."""
+    system, inner = system_of(folder)
+    fs = arrow().fs
+    with named(folder, "listed"):
+        chosen = fs.FileSelector(inner, allow_not_found=True, recursive=recursive)
+        infos = system.get_file_info(chosen)
+    inner = inner.strip("/")
+    for info in sorted(infos, key=lambda one: one.path):
+        within = info.path.strip("/").removeprefix(inner).strip("/")
+        if info.type == fs.FileType.File and not any(
+            part.startswith(".") for part in within.split("/")
+        ):
+            yield Found(beside(folder, within), *_version(info))
+
+
+def _version(info: Any) -> tuple[int, int]:
+    return (-1 if info.size is None else info.size), (
+        -1 if info.mtime_ns is None else info.mtime_ns
+    )

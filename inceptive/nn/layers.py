@@ -1,0 +1,147 @@
+"""The layers that torch lacks as the vocabulary has them: units with what follows them, poolings."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inceptive.arch.account import tf_padding, windows_fit
+from inceptive.arch.spec import AvgPool, BatchNorm, Conv, Kernel, Linear, MaxPool, Pad, Separable
+from inceptive.errors import InceptiveError
+
+
+def _padding(pad: Pad, kernel: Kernel) -> tuple[int, int]:
+    """What torch itself pads, high and wide; `tf` depends on the map's size: see `_pad_tf`."""
+    if isinstance(pad, int):
+        return pad, pad
+    high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+    return (high // 2, wide // 2) if pad == "same" else (0, 0)
+
+
+def _pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tensor:
+    high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+    sides = (*tf_padding(x.shape[3], wide, stride), *tf_padding(x.shape[2], high, stride))
+    return F.pad(x, sides, value=value) if any(sides) else x
+
+
+class ConvUnit(nn.Conv2d):
+    """Convolution, then batch normalisation `bn` where the value asks for it, then ReLU."""
+
+    def __init__(self, channels: int, conv: Conv):
+        if conv.pad == "ceil":
+            raise InceptiveError("a convolution has no ceil mode")
+        padding = _padding(conv.pad, conv.kernel)
+        super().__init__(channels, conv.out, conv.kernel, conv.stride, padding, bias=conv.has_bias)
+        self.tf_kernel = conv.kernel if conv.pad == "tf" else None
+        self.relu = conv.relu
+        self.bn = Norm(conv.out, conv.norm) if conv.norm else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.tf_kernel is not None:
+            x = _pad_tf(x, self.tf_kernel, self.stride[0])
+        x = super().forward(x)
+        if self.bn is not None:
+            x = self.bn(x)
+        return F.relu(x, inplace=True) if self.relu else x
+
+
+class SeparableUnit(nn.Module):
+    """Depthwise, then 1x1 across channels, then `bn` and ReLU where the value asks for them."""
+
+    def __init__(self, channels: int, node: Separable):
+        super().__init__()
+        width = channels * node.multiplier
+        pad = "valid" if node.pad == "tf" else node.pad
+        self.depthwise = nn.Conv2d(
+            channels,
+            width,
+            node.kernel,
+            node.stride,
+            _padding(pad, node.kernel),
+            groups=channels,
+            bias=False,
+        )
+        self.pointwise = ConvUnit(width, Conv(node.out, 1, norm=node.norm, relu=node.relu))
+        self.tf_kernel = node.kernel if node.pad == "tf" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.tf_kernel is not None:
+            x = _pad_tf(x, self.tf_kernel, self.depthwise.stride[0])
+        found: Tensor = self.pointwise(self.depthwise(x))
+        return found
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation of maps (N, C, H, W) or vectors (N, C); no gamma without `scale`."""
+
+    def __init__(self, channels: int, norm: BatchNorm):
+        super().__init__(channels, norm.eps, norm.momentum)
+        if not norm.scale:
+            self.register_parameter("weight", None)
+
+    def reset_parameters(self) -> None:
+        self.reset_running_stats()
+        for parameter, value in ((self.weight, 1.0), (self.bias, 0.0)):
+            if parameter is not None:
+                nn.init.constant_(parameter, value)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Both (N, C, H, W) and (N, C) are normalised alike: there is nothing to refuse."""
+
+    def normalise(
+        self,
+        x: Tensor,
+        mean: Tensor | None,
+        var: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+    ) -> Tensor:
+        """`x` normalised with such parameters, and statistics, which training moves."""
+        return F.batch_norm(
+            x, mean, var, weight, bias, self.training, self.momentum or 0.0, self.eps
+        )
+
+
+class LinearUnit(nn.Linear):
+    """Flatten (N, ...) to (N, features), linear, then ReLU where the value asks for it."""
+
+    def __init__(self, features: int, linear: Linear):
+        super().__init__(features, linear.out, bias=linear.bias)
+        self.relu = linear.relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        # channels-last maps hold the same values in another order in memory: flatten by index.
+        x = super().forward(x.flatten(1))
+        return F.relu(x, inplace=True) if self.relu else x
+
+
+class Maximum(nn.MaxPool2d):
+    """Max pooling as `spec.MaxPool` says."""
+
+    def __init__(self, pool: MaxPool):
+        padding = _padding(pool.pad, pool.kernel)
+        super().__init__(pool.kernel, pool.stride, padding, ceil_mode=pool.pad == "ceil")
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool.pad == "tf":
+            x = _pad_tf(x, self.pool.kernel, self.pool.stride, value=float("-inf"))
+        found: Tensor = super().forward(x)
+        return found
+
+
+class Average(nn.Module):
+    """Average pooling as `spec.AvgPool` says: windows where they give the grid, else adaptive."""
+
+    def __init__(self, pool: AvgPool):
+        super().__init__()
+        if pool.pad == "tf" or pool.pad == "ceil":
+            raise InceptiveError(f"average pooling takes no padding {pool.pad!r}")
+        self.pool = pool
+        self.padding = _padding(pool.pad, pool.kernel or 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool = self.pool
+        if pool.kernel is not None and windows_fit(pool, (x.shape[2], x.shape[3])):
+            return F.avg_pool2d(
+                x, pool.kernel, pool.stride, self.padding, count_include_pad=pool.count_pad
+            )
+        return F.adaptive_avg_pool2d(x, pool.grid or 1)

@@ -1,0 +1,187 @@
+"""A whole net that runs: its parts in order, its heads, and the weights it begins with."""
+
+from collections.abc import Iterable, Iterator
+from math import sqrt
+from typing import assert_never
+
+from torch import Tensor, nn
+
+from inceptive.arch.account import Shape, account, out_shape
+from inceptive.arch.spec import (
+    LRN,
+    Activation,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Chain,
+    Concat,
+    Conv,
+    Dropout,
+    Linear,
+    MaxPool,
+    Multiply,
+    Net,
+    Node,
+    Separable,
+)
+from inceptive.errors import InceptiveError
+from inceptive.nn.branches import Branches, Product, Residual
+from inceptive.nn.layers import (
+    Average,
+    ConvUnit,
+    LinearUnit,
+    Maximum,
+    Norm,
+    SeparableUnit,
+)
+
+
+def build(net: Net) -> "Model":
+    """A torch module of `net` with fresh weights: images (N, C, H, W) to logits (N, K).
+
+    Weights are drawn from torch's global generator: see `initialise`. Any image size works that
+    the stages allow (`account.minimum_size`); auxiliary heads are part of the module.
+    """
+    return Model(net)
+
+
+class Model(nn.Module):
+    """A net that runs. `net` is the value it was read from."""
+
+    def __init__(self, net: Net):
+        super().__init__()
+        account(net)  # an impossible net fails here, with the layer's name
+        self.net = net
+        self._at: dict[str, list[str]] = {}  # part of the body -> heads that read it
+        shape: Shape = (net.channels, net.image_size, net.image_size)
+        for name, node in net.body:
+            self.add_module(name, _module(node, shape))
+            shape = out_shape(node, shape)
+            for head, (at, chain) in net.heads().items():
+                if at == name:
+                    self._at.setdefault(at, []).append(head)
+                    self.add_module(head, _module(chain, shape))
+        self._last = net.body.parts[-1][0]
+        self.apply(initialise)
+        last = self.get_submodule(self._last)
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.01)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K), in training and in evaluation; auxiliary heads are not run."""
+        for name, x in self._run(images, heads=()):
+            if name == self._last:
+                return x
+        raise AssertionError("a net ends in its last part")
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer reads, (N, features): for most nets the averages of the last maps."""
+        *_, before, _ = self.net.body.parts
+        return self.endpoints(images, [before[0]])[before[0]].flatten(1)
+
+    def endpoints(self, images: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Outputs by name: each part of the body (N, C, H, W) and each auxiliary head (N, K).
+
+        `names` limits what is kept, and what is computed: nothing after the last name asked for.
+        The logits are the endpoint `fc`. Raises InceptiveError, naming those there are.
+        """
+        known = [name for name, _ in self.net.body] + list(self.net.heads())
+        wanted = set(known if names is None else names)
+        if unknown := wanted.difference(known):
+            raise InceptiveError(
+                f"{self.net.name} has no endpoint {', '.join(sorted(unknown))}; "
+                f"there are: {', '.join(known)}"
+            )
+        found: dict[str, Tensor] = {}
+        if not wanted:
+            return found
+        for name, x in self._run(images, heads=wanted):
+            if name in wanted:
+                found[name] = x
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def stage(self, maps: Tensor, after: str = "", head: str = "") -> tuple[Tensor, Tensor]:
+        """The net from behind the part `after` (from the images) up to `head` (to its own end).
+
+        maps (N, C, H, W) are that part's. Returns the maps that the head reads and its logits
+        (N, K); at the net's own end the logits twice. Stages one after another are the whole net.
+        """
+        parts = [name for name, _ in self.net.body]
+        stop = self.net.heads()[head][0] if head else self._last
+        x = maps
+        for name in parts[parts.index(after) + 1 if after else 0 : parts.index(stop) + 1]:
+            x = self.get_submodule(name)(x)
+        return x, self.get_submodule(head)(x) if head else x
+
+    def _run(self, images: Tensor, heads: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        if images.ndim != 4 or images.shape[1] != self.net.channels:
+            raise InceptiveError(
+                f"{self.net.name} takes images (N, {self.net.channels}, H, W), "
+                f"not {tuple(images.shape)}"
+            )
+        x = images
+        for name, _ in self.net.body:
+            x = self.get_submodule(name)(x)
+            yield name, x
+            for head in self._at.get(name, ()):
+                if head in heads:
+                    yield head, self.get_submodule(head)(x)
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw fresh weights that keep the signal's size through 22 layers of ReLU.
+
+    He et al., arXiv:1502.01852, equation 10: normal with variance 2 / fan-in, biases 0. The paper
+    of GoogLeNet does not print its own; torch's default (variance 1 / (3 fan-in)) shrinks the
+    signal by sqrt(6) a layer, and the logits of different images become equal. A linear layer
+    that ends in logits has no ReLU: variance 1 / fan-in there, and 0.01 squared for the last one,
+    so that the first loss is not far from ln K.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        # weight[0] holds what one output reads: of a depthwise layer, one channel.
+        fan_in = module.weight[0].numel()
+        gain = 2.0 if getattr(module, "relu", False) else 1.0
+        nn.init.normal_(module.weight, std=sqrt(gain / fan_in))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _module(node: Node, shape: Shape) -> nn.Module:
+    """The module of `node` for inputs of `shape` (C, H, W)."""
+    match node:
+        case Conv():
+            return ConvUnit(shape[0], node)
+        case Separable():
+            return SeparableUnit(shape[0], node)
+        case MaxPool():
+            return Maximum(node)
+        case AvgPool():
+            return Average(node)
+        case LRN(size, alpha, beta, k):
+            return nn.LocalResponseNorm(size, alpha, beta, k)
+        case BatchNorm():
+            return Norm(shape[0], node)
+        case Linear():
+            return LinearUnit(shape[0] * shape[1] * shape[2], node)
+        case Activation(kind):
+            return nn.Sigmoid() if kind == "sigmoid" else nn.ReLU()
+        case Dropout(drop):
+            return nn.Dropout(drop)
+        case Chain():
+            chain = nn.Sequential()
+            for name, child in node:
+                chain.add_module(name, _module(child, shape))
+                shape = out_shape(child, shape)
+            return chain
+        case Concat():
+            return Branches({name: _module(child, shape) for name, child in node})
+        case Multiply():
+            return Product({name: _module(child, shape) for name, child in node})
+        case Add(branch, shortcut, scale, relu):
+            main = _module(branch, shape)
+            side = None if shortcut is None else _module(shortcut, shape)
+            return Residual(main, side, scale, relu)
+        case _:
+            assert_never(node)
