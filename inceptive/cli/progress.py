@@ -29,6 +29,9 @@ class Display:
     def say(self, text: str) -> None:
         self.console.print(printable_lines(text), markup=False, soft_wrap=True)
 
+    def advance(self, what: str, done: int, total: int, detail: str = "") -> None:
+        self._show(what, done, total, detail)
+
     def load(self, done: int, total: int) -> None:
         self._show("reading images", done, total)
 
@@ -60,7 +63,7 @@ class Display:
             self.progress.stop()
             self.progress = None
 
-    def _show(self, text: str, done: int, total: int) -> None:
+    def _show(self, text: str, done: int, total: int, detail: str = "") -> None:
         if not self.live:
             return
         if self.progress is None:
@@ -70,7 +73,7 @@ class Display:
             )  # fmt: skip
             self.progress.start()
             self.task = self.progress.add_task(text, total=total, told="")
-        self.progress.update(self.task, description=text, completed=done, total=total)
+        self.progress.update(self.task, description=text, completed=done, total=total, told=detail)
         if done == total:
             self.close()
 

@@ -1,0 +1,42 @@
+"""How a function that takes long tells its caller what it does and how far it is."""
+
+import sys
+import time
+from typing import Protocol
+
+from inceptive.errors import printable_lines
+
+LINE_SECONDS = 10.0
+"""Between two lines of `Lines` on one piece of work."""
+
+
+class Progress(Protocol):
+    """Takes lines for a person, and how far a piece of work is. None in its place means silence."""
+
+    def say(self, text: str) -> None:
+        """A line: what was found, what is left out, how an epoch went."""
+
+    def advance(self, what: str, done: int, total: int, detail: str = "") -> None:
+        """`done` of `total` parts of `what` ("reading images") are done; `detail` is news of it."""
+
+
+class Lines:
+    """Progress as plain lines on standard error; work that takes long has one every ten seconds."""
+
+    def __init__(self) -> None:
+        self._printed = time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(printable_lines(text), file=sys.stderr, flush=True)
+
+    def advance(self, what: str, done: int, total: int, detail: str = "") -> None:
+        if done < total and time.monotonic() - self._printed >= LINE_SECONDS:
+            self._printed = time.monotonic()
+            self.say(f"{what}: {done} of {total}" + (f"  {detail}" if detail else ""))
+
+
+class Silent:
+    """Progress that nobody sees: `progress or Silent()`."""
+
+    def say(self, text: str) -> None: ...
+    def advance(self, what: str, done: int, total: int, detail: str = "") -> None: ...
