@@ -36,12 +36,12 @@ tables: $(VENV)/installed
 
 # docs/peers.md, as the tests beside the peers' own classes find it: minutes.
 peers: $(VENV)/tested
-	$(PYTEST) -m "slow or not slow" tests/test_peers.py --junitxml=build/peers.xml
+	$(PYTEST) -m "slow or not slow" tests/weights/test_peers.py --junitxml=build/peers.xml
 	$(BIN)/python tools/peers.py build/peers.xml
 
 # The tests that record what inceptive survives.
-RELIABILITY := $(patsubst %,tests/test_%.py,\
-	resume together whole_files hostile no_network shards remote score)
+RELIABILITY := $(patsubst %,tests/%.py,train/test_resume train/test_together faults/test_whole_files \
+	faults/test_hostile faults/test_no_network data/test_shards data/test_remote scale/test_score)
 
 # docs/reliability.md, as the tests that kill, fill disks and hand in rubbish find it: half an hour.
 reliability: $(VENV)/tested

@@ -2,7 +2,7 @@
 
     python tools/peers.py REPORT.xml
 
-REPORT.xml is what `pytest tests/test_peers.py --junitxml` leaves; `make peers` does both.
+REPORT.xml is what `pytest tests/weights/test_peers.py --junitxml` leaves; `make peers` does both.
 """
 
 import json
@@ -22,7 +22,7 @@ OUT = Path(__file__).parents[1] / "docs/peers.md"
 HEAD = """\
 # Beside the peers' own code
 
-Written by `make peers` (tests/test_peers.py, then tools/peers.py), with torch {torch}.
+Written by `make peers` (tests/weights/test_peers.py, then tools/peers.py), with torch {torch}.
 
 Each peer's class draws random weights *and random running statistics* and saves them as its publisher
 does; `Classifier.load` reads that file; then both see the same two noise images. `outputs` counts what
@@ -33,10 +33,10 @@ that output's largest value; the tests allow 1e-4 in float32 and 1e-9 in float64
 ALIKE = "Other files of the same classes, by the same key tables: {names}."
 WITHOUT = """\
 Not compared this way: {names}, since no code of their publishers runs here. The names and shapes of
-TF-slim's variables are held against slim's published source (tests/test_slim_names.py), the readers
-against files that TensorFlow wrote (tests/test_weights_readers.py); what a Caffe file holds, written by
-hand in its format, comes back bit for bit. `inception_v3.nsfwjs` is compared with TensorFlow.js on real
-pictures: tests/test_nsfwjs.py, docs/log.md.
+TF-slim's variables are held against slim's published source (tests/weights/test_slim_names.py), the
+readers against files that TensorFlow wrote (tests/weights/test_weights_readers.py); what a Caffe file
+holds, written by hand in its format, comes back bit for bit. `inception_v3.nsfwjs` is compared with
+TensorFlow.js on real pictures: tests/weights/test_nsfwjs.py, docs/log.md.
 """
 
 

@@ -27,7 +27,7 @@ from inceptive.errors import InceptiveError
 from inceptive.export import export as making
 from inceptive.nn import build
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def quiet(text):

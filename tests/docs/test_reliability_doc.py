@@ -9,7 +9,7 @@ import pytest
 
 from inceptive.errors import InceptiveError
 
-TOOLS = Path(__file__).parents[1] / "tools"
+TOOLS = Path(__file__).parents[2] / "tools"
 
 
 def tool(name):

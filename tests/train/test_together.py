@@ -111,7 +111,7 @@ def together(processes, expect=0, **job):
     if processes:
         restarts = "2" if "dies" in job else "0"
         start = (*TORCHRUN, "--max-restarts", restarts, "--nproc-per-node", str(processes))
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1])
     done = subprocess.run(
         [*start, __file__, json.dumps(job)], text=True, capture_output=True, timeout=240,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(

@@ -11,7 +11,7 @@ from inceptive.arch.account import minimum_size
 from inceptive.arch.nets import NETS
 from inceptive.weights.catalogue import catalogue
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from inceptive import Classifier
 from inceptive.io.downloads import cache_folder
 
 pytestmark = pytest.mark.slow
-ORACLE = json.loads((Path(__file__).parent / "fixtures/nsfwjs_oracle.json").read_text())
+ORACLE = json.loads((Path(__file__).parents[1] / "fixtures/nsfwjs_oracle.json").read_text())
 STAMPS = Path("/usr/share/tuxpaint/stamps")  # Debian's tuxpaint-stamps-default
 
 

@@ -10,7 +10,7 @@ from conftest import picture
 
 import inceptive
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_changelog_begins_with_the_version():

@@ -20,7 +20,7 @@ from PIL import Image, features
 from inceptive.errors import InceptiveError
 from inceptive.images import MAX_PIXELS, Preprocessing, decode, decoding
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 COLOURS = [(220, 40, 40), (40, 180, 60), (40, 60, 200), (240, 220, 80)]
 
 

@@ -27,7 +27,7 @@ from inceptive.weights import readers
 from inceptive.weights.readers import keras_h5
 from inceptive.weights.readers.table import entries, unsnap
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 RNG = np.random.default_rng(7)
 STATE = {
     "conv1.conv.weight": RNG.normal(size=(4, 3, 2, 2)).astype(np.float32),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "tutorial").glob("[0-9]_*.md"))
 CELL = re.compile(r"^```\{code-cell\}.*?\n(.*?)^```$", re.M | re.S)
 OPTION = re.compile(r"^:.*$", re.M)
