@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import inceptive
+from inceptive.io.cores import cores
 
 PACKAGES = (
     "torch", "numpy", "pillow", "onnxruntime", "openvino", "nncf", "torchvision", "timm",
@@ -38,13 +39,6 @@ def machine() -> dict[str, Any]:
         "versions": {"inceptive": inceptive.__version__, "python": platform.python_version()}
         | {package: installed(package) for package in PACKAGES},
     }
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def installed(package: str) -> str | None:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from inceptive.arch import nets
-from inceptive.bench.machine import cores
 from inceptive.bench.report import SECTIONS, bench
 from inceptive.bench.setting import Setting
 from inceptive.cli import tables as output
@@ -20,6 +19,7 @@ from inceptive.cli.progress import say
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io.atomic import write_json
+from inceptive.io.cores import cores
 
 HEADER = ("candidate", "ms", "p99 ms", "images/s", "ratio", "quartiles", "GMAC/s", "of peak", "MB",
           "agrees")  # fmt: skip

@@ -13,9 +13,10 @@ from inceptive.engines.open import name_of, open_engine
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
+from inceptive.io.cores import cores
 from inceptive.scale import inputs, parts
 from inceptive.scale.plan import Plan
-from inceptive.scale.pool import Pool, cores
+from inceptive.scale.pool import Pool
 from inceptive.scale.scorer import Job, fingerprint
 
 THREADS = 8

@@ -7,7 +7,6 @@ repeated. The next batches are made by threads while the net works on one: what 
 copies lets other threads run, and no picture is passed between processes.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from inceptive.data.share import Share
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array
+from inceptive.io.cores import cores
 
 MEMORY_LIMIT = 4 * 2**30
 """Bytes of decoded images that are kept in memory; a larger set streams from its files."""
@@ -79,7 +79,7 @@ def in_memory(
     def load(index: int) -> None:
         images.numpy()[index] = squares[index]
 
-    with squares, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with squares, ThreadPoolExecutor(cores()) as pool:
         for done, _ in enumerate(pool.map(load, range(len(samples))), 1):
             if progress and done % 64 == 0:
                 progress(done, len(samples))

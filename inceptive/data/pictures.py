@@ -4,7 +4,6 @@ Both give the same bits. A file is asked for its size and times each time, so on
 vanished meanwhile is decoded anew, or named.
 """
 
-import os
 import threading
 import zlib
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from inceptive.images import (
     read_image,
     resize_shorter,
 )
+from inceptive.io.cores import cores
 
 DECODING = 1
 """To be raised when a change of the code changes the pixels that a file gives."""
@@ -213,7 +213,7 @@ def in_order(
     Decoded by so many threads (None: one for each core) while who takes them works. Raises
     InceptiveError, naming the file, for an image that cannot be decoded.
     """
-    threads = (os.cpu_count() or 1) if workers is None else workers
+    threads = cores() if workers is None else workers
 
     def loaded(step: int) -> np.ndarray:
         some = range(step * batch_size, min((step + 1) * batch_size, len(samples)))

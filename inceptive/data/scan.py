@@ -3,7 +3,6 @@
 What was told of a file is remembered until it changes (`cache`).
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from inceptive.data.pictures import decoders
 from inceptive.data.split import HASH_SIDE, digest
 from inceptive.errors import InceptiveError
 from inceptive.images import decode, printable, read_image
+from inceptive.io.cores import cores
 
 Progress = Callable[[int, int], None]
 SCANNER = 1
@@ -77,7 +77,7 @@ def scan_all(
     def look(k: int) -> tuple[Signature | None, Scanned]:
         return signature(paths[k]), scan(paths[k])
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for done, (k, (known, scanned)) in enumerate(zip(new, pool.map(look, new), strict=True), 1):
             found[k] = scanned
             if known and scanned.thumbnail is not None:

@@ -3,7 +3,6 @@
 Decoding and inference overlap: threads decode ahead while the engine works on what is there.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, Source, printable
+from inceptive.io.cores import cores
 
 
 class Engine(Protocol):
@@ -119,7 +119,7 @@ def answered(
     """
     coming = iter(images)
     waiting: deque[Future[Decoded]] = deque()
-    pool = ThreadPoolExecutor(threads or os.cpu_count())
+    pool = ThreadPoolExecutor(threads or cores())
     try:
         while True:
             for image in islice(coming, 2 * batch_size - len(waiting)):

@@ -1,6 +1,5 @@
 """How good a classifier, or several together, is on labelled images."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +14,7 @@ from inceptive.data.source import Samples, places
 from inceptive.engines.prediction import Engine
 from inceptive.evaluate.crops import crops
 from inceptive.images import Preprocessing
+from inceptive.io.cores import cores
 
 Progress = Callable[[int, int], None]
 VIEWS = 64
@@ -59,7 +59,7 @@ def _views(
         some = range(step * at_once, min((step + 1) * at_once, len(samples)))
         return np.concatenate([crops(preprocessing, samples.source(k), count) for k in some])
 
-    return ahead(views, -(-len(samples) // at_once), os.cpu_count() or 1)
+    return ahead(views, -(-len(samples) // at_once), cores())
 
 
 def in_order_of(engine: Engine, classes: tuple[str, ...], probs: np.ndarray) -> np.ndarray:

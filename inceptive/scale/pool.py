@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from inceptive.errors import InceptiveError
+from inceptive.io.cores import cores
 from inceptive.scale.parts import Written
 from inceptive.scale.scorer import Job, Scorer
 
@@ -204,8 +205,3 @@ def _stopped_by_sigterm() -> Iterator[None]:
 def _line(error: BaseException) -> str:
     lines = [one.strip() for one in str(error).splitlines() if one.strip()]
     return f"Ray gave up: {(lines or [type(error).__name__])[0][:300]}"
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,6 +25,7 @@ from inceptive.data.shards.scan import Found, find, recall
 from inceptive.data.source import SPLITS, Data, Samples, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
+from inceptive.io.cores import cores
 
 CLASSES = "classes.txt"
 MOST_CLASSES = 100_000
@@ -179,7 +180,7 @@ def _find_all(tars: Sequence[Tar], look: bool, progress: Progress | None) -> lis
             if progress and count:
                 progress(min(done, total - 1), total)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         waiting = [pool.submit(find, tar, look, told) for tar in new]
         try:
             read = iter([one.result() for one in waiting])
