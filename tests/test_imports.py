@@ -13,9 +13,9 @@ ROWS = [
     ["data"],
     ["weights"],
     ["engines"],
-    ["train", "evaluate", "explain", "export"],
+    ["training", "evaluation", "explaining", "exporting"],
     ["bench"],
-    ["compare", "report", "scale", "serve"],
+    ["comparison", "report", "scale", "serving"],
     ["cli"],
     ["__main__"],
 ]
@@ -35,12 +35,12 @@ OPTIONAL = {
     "onnxruntime": "engines/onnx.py",
     "openvino": "engines/openvino.py",
     "nncf": "engines/openvino.py",
-    "captum": "explain/attribution.py",
-    "fastapi": "serve/app.py",
-    "prometheus_client": "serve/meters.py",
-    "starlette": ("serve/app.py", "serve/answering.py", "serve/meters.py"),
-    "uvicorn": "serve/listen.py",
-    "matplotlib": "explain/figures.py",
+    "captum": "explaining/attribution.py",
+    "fastapi": "serving/app.py",
+    "prometheus_client": "serving/meters.py",
+    "starlette": ("serving/app.py", "serving/answering.py", "serving/meters.py"),
+    "uvicorn": "serving/listen.py",
+    "matplotlib": "explaining/figures.py",
 }
 
 

@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_images
 from inceptive.cli.explaining import METHODS, Request
 from inceptive.cli.progress import Display
 from inceptive.engines.classifier import Classifier
-from inceptive.explain import dream
+from inceptive.explaining import dream
 
 OUT = Path(__file__).parents[1] / "docs/explain"
 NET = "inception_v3.nsfwjs"

@@ -42,7 +42,7 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     from inceptive.images import Preprocessing, decode, decoding
     from inceptive.io.atomic import as_json
     from inceptive.nn import build
-    from inceptive.train import checkpoint, recipe
+    from inceptive.training import checkpoint, recipe
     from inceptive.weights import readers
     from inceptive.weights.readers import caffe, table, tensorflow_ckpt, tfjs, torch_file, wire
 

@@ -9,8 +9,8 @@ from inceptive.bench.contest import Precision
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import Exported, file_name
-from inceptive.export import export as making
-from inceptive.export.check_set import CheckSet
+from inceptive.exporting import export as making
+from inceptive.exporting.check_set import CheckSet
 
 KINDS: tuple[tuple[str, Precision], ...] = (
     ("onnx", "f32"),

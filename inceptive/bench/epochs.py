@@ -21,8 +21,8 @@ from inceptive.data.cache import Cache
 from inceptive.data.loading import Crop, FileBatches, RandomResizedCrop
 from inceptive.data.source import Samples, as_paths
 from inceptive.images import Preprocessing
-from inceptive.train.augment import Augment
-from inceptive.train.recipe import AugmentTable
+from inceptive.training.augment import Augment
+from inceptive.training.recipe import AugmentTable
 
 SECTION = "epochs"
 AREA, ASPECT, JITTER = (0.08, 1.0), (3 / 4, 4 / 3), 0.4

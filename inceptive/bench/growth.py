@@ -10,7 +10,7 @@ from inceptive.arch.account import account, minimum_size
 from inceptive.bench import inference, training
 from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
 from inceptive.bench.setting import Say, Setting
-from inceptive.train.prepare import wants_bf16
+from inceptive.training.prepare import wants_bf16
 
 SECTION = "growth"
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320)

@@ -16,11 +16,11 @@ from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
 from inceptive.bench.peers import Peer
 from inceptive.bench.setting import Say, Setting
 from inceptive.data.source import Data, Samples
-from inceptive.train.augment import Augment
-from inceptive.train.distributed import Team
-from inceptive.train.learner import Learner
-from inceptive.train.prepare import preprocessing_for, wants_bf16
-from inceptive.train.recipe import AuxTable, OptimizerTable, Recipe
+from inceptive.training.augment import Augment
+from inceptive.training.distributed import Team
+from inceptive.training.learner import Learner
+from inceptive.training.prepare import preprocessing_for, wants_bf16
+from inceptive.training.recipe import AuxTable, OptimizerTable, Recipe
 
 SECTION = "train"
 RATE = 1e-4

@@ -13,8 +13,8 @@ from inceptive.cli.dataset import as_learned
 from inceptive.cli.evaluation import default_split, opened
 from inceptive.cli.progress import Display
 from inceptive.cli.reporting import REPORT, facts_of, write_report
-from inceptive.compare.cost import BATCH, size, speeds
-from inceptive.compare.pairs import pair
+from inceptive.comparison.cost import BATCH, size, speeds
+from inceptive.comparison.pairs import pair
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data, Samples
@@ -24,7 +24,7 @@ from inceptive.engines.open import Exported, data_of, name_of, whole_of
 from inceptive.engines.peers import is_peer, open_peer
 from inceptive.engines.prediction import Engine
 from inceptive.errors import InceptiveError
-from inceptive.evaluate.judge import in_order_of, judge, probabilities
+from inceptive.evaluation.judge import in_order_of, judge, probabilities
 from inceptive.io.atomic import write_json, write_text
 from inceptive.report.page import Compared
 

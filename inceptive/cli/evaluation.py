@@ -23,8 +23,8 @@ from inceptive.engines.open import (
 )
 from inceptive.engines.prediction import Engine
 from inceptive.errors import InceptiveError
-from inceptive.evaluate.crops import PROTOCOLS
-from inceptive.evaluate.judge import in_order_of, judge, probabilities
+from inceptive.evaluation.crops import PROTOCOLS
+from inceptive.evaluation.judge import in_order_of, judge, probabilities
 from inceptive.io.atomic import write_json, write_text
 
 

@@ -16,7 +16,7 @@ from inceptive.data.cache import user_cache
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.prediction import class_number
 from inceptive.errors import InceptiveError
-from inceptive.explain import attribution, branches, dream, figures, maps
+from inceptive.explaining import attribution, branches, dream, figures, maps
 from inceptive.images import decode, printable
 from inceptive.io.atomic import write_json, write_whole
 

@@ -11,8 +11,8 @@ from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.records import Record
 from inceptive.errors import InceptiveError
-from inceptive.export import export as making
-from inceptive.export.check_set import CheckSet, from_data, made_up
+from inceptive.exporting import export as making
+from inceptive.exporting.check_set import CheckSet, from_data, made_up
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from inceptive.cli.progress import say
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
-from inceptive.serve.limits import MIB, Limits
+from inceptive.serving.limits import MIB, Limits
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Request:
 
 def serve(request: Request) -> None:
     """Answer until stopped. InceptiveError if a model cannot be opened, or the address not had."""
-    from inceptive.serve.app import make_app
-    from inceptive.serve.listen import listen
-    from inceptive.serve.served import Served
+    from inceptive.serving.app import make_app
+    from inceptive.serving.listen import listen
+    from inceptive.serving.served import Served
 
     models = [
         Served.open(model, name, request.engine, request.early_exit, request.accuracy, say)

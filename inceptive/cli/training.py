@@ -15,15 +15,15 @@ from inceptive.data.open import open_data
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.evaluate.judge import judge, probabilities
+from inceptive.evaluation.judge import judge, probabilities
 from inceptive.io import store as storage
-from inceptive.train import checkpoint
-from inceptive.train import recipe as recipes
-from inceptive.train.distributed import Team, lost
-from inceptive.train.lock import claimed
-from inceptive.train.loop import Paused, train
-from inceptive.train.prepare import as_weights_expect, shares
-from inceptive.train.recipe import Recipe
+from inceptive.training import checkpoint
+from inceptive.training import recipe as recipes
+from inceptive.training.distributed import Team, lost
+from inceptive.training.lock import claimed
+from inceptive.training.loop import Paused, train
+from inceptive.training.prepare import as_weights_expect, shares
+from inceptive.training.recipe import Recipe
 
 FITTING = {
     "fashion-mnist": "fashion_mnist",

@@ -24,7 +24,7 @@ from inceptive.bench.setting import Setting
 from inceptive.cli.bench import SECTIONS
 from inceptive.cli.benching import as_text, cells
 from inceptive.errors import InceptiveError
-from inceptive.export import export as making
+from inceptive.exporting import export as making
 from inceptive.nn import build
 
 ROOT = Path(__file__).parents[2]

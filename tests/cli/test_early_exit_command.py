@@ -12,9 +12,9 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
-from inceptive.export import check
-from inceptive.export import export as making
-from inceptive.export.check_set import CheckSet, made_up
+from inceptive.exporting import check
+from inceptive.exporting import export as making
+from inceptive.exporting.check_set import CheckSet, made_up
 
 with_export = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "openvino"))),

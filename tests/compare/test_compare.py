@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 
 from inceptive.arch import nets
 from inceptive.arch.account import account
-from inceptive.compare.pairs import mcnemar, pair, paired_interval
+from inceptive.comparison.pairs import mcnemar, pair, paired_interval
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.peers import open_peer
 from inceptive.errors import InceptiveError

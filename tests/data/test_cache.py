@@ -28,8 +28,8 @@ from inceptive.data.scan import scan, scan_all
 from inceptive.data.source import Samples, Shares, as_paths
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
-from inceptive.train import recipe as recipes
-from inceptive.train.loop import train
+from inceptive.training import recipe as recipes
+from inceptive.training.loop import train
 
 SQUARES = Squares(Preprocessing(16))
 BYTES = 3 * 16 * 16  # of one of them

@@ -40,8 +40,8 @@ from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, decode
 from inceptive.io.downloads import cache_folder
-from inceptive.train import recipe as recipes
-from inceptive.train.prepare import feed_for, preprocessing_for, shares
+from inceptive.training import recipe as recipes
+from inceptive.training.prepare import feed_for, preprocessing_for, shares
 
 
 def record(property, table, what, tried, survived, lost="nothing", note=""):

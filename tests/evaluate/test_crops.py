@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from inceptive.errors import InceptiveError
-from inceptive.evaluate.crops import crops
+from inceptive.evaluation.crops import crops
 from inceptive.images import MAX_PIXELS, Preprocessing
 
 GREY = {"channels": 1, "mean": (0.5,), "std": (0.5,)}

@@ -18,8 +18,8 @@ from sklearn.metrics import (
 from inceptive.cli.tables import as_json
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
-from inceptive.evaluate.crops import crops
-from inceptive.evaluate.judge import in_order_of, judge, probabilities
+from inceptive.evaluation.crops import crops
+from inceptive.evaluation.judge import in_order_of, judge, probabilities
 from inceptive.images import Preprocessing
 
 KEYS = {

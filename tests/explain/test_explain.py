@@ -16,13 +16,13 @@ from inceptive.data.open import open_data
 from inceptive.data.source import Samples, Shares, as_paths
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.explain import dream
-from inceptive.explain.attribution import gradcam, last_maps, occlusion
-from inceptive.explain.branches import branches
-from inceptive.explain.maps import exciting, maps_of, strongest
+from inceptive.explaining import dream
+from inceptive.explaining.attribution import gradcam, last_maps, occlusion
+from inceptive.explaining.branches import branches
+from inceptive.explaining.maps import exciting, maps_of, strongest
 from inceptive.images import Preprocessing
-from inceptive.train import recipe as recipes
-from inceptive.train.loop import train
+from inceptive.training import recipe as recipes
+from inceptive.training.loop import train
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("captum") is None, reason="the extra `explain` is not installed"

@@ -23,9 +23,9 @@ from inceptive.engines.graph import NORMALISE
 from inceptive.engines.metadata import KEY, About
 from inceptive.engines.open import Exported, open_engine
 from inceptive.errors import InceptiveError
-from inceptive.export import check
-from inceptive.export.check import beside
-from inceptive.export.check_set import CheckSet, made_up
+from inceptive.exporting import check
+from inceptive.exporting.check import beside
+from inceptive.exporting.check_set import CheckSet, made_up
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
 

@@ -29,7 +29,7 @@ from inceptive.data.source import Shares
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import decoding
-from inceptive.train import checkpoint
+from inceptive.training import checkpoint
 from inceptive.weights import readers
 
 HUNG = 120  # seconds for a hundred small images, which take about one

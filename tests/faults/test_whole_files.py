@@ -25,12 +25,12 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import Exported
 from inceptive.engines.prediction import Prediction
 from inceptive.errors import InceptiveError
-from inceptive.export import export as making
-from inceptive.export.check_set import made_up
+from inceptive.exporting import export as making
+from inceptive.exporting.check_set import made_up
 from inceptive.images import Preprocessing
 from inceptive.io.atomic import whole, write_json, write_text, write_whole
-from inceptive.train import checkpoint
-from inceptive.train.lock import claimed
+from inceptive.training import checkpoint
+from inceptive.training.lock import claimed
 
 OLD, NEW = 2.0, 5.0
 
@@ -488,7 +488,7 @@ def test_a_folder_without_permission_is_refused(tmp_path):
 HOLDS = """
 import sys, time
 from pathlib import Path
-from inceptive.train.lock import claimed
+from inceptive.training.lock import claimed
 with claimed(Path(sys.argv[1])):
     print("in", flush=True)
     time.sleep(60)

@@ -11,7 +11,7 @@ import torch
 
 from inceptive.errors import InceptiveError
 from inceptive.io.atomic import write_json, write_text, write_whole
-from inceptive.train import checkpoint
+from inceptive.training import checkpoint
 
 STATE = {
     "epoch": 3,

@@ -17,7 +17,7 @@ from inceptive.cli import training
 from inceptive.cli.reporting import history
 from inceptive.data.source import Data, Samples, as_paths
 from inceptive.errors import InceptiveError
-from inceptive.evaluate.judge import judge
+from inceptive.evaluation.judge import judge
 from inceptive.metrics import Bin, Covered, abstain, calibration_error, coverage, reliability
 from inceptive.report import charts
 from inceptive.report.page import Told, page

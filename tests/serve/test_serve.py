@@ -240,7 +240,7 @@ KNOWN = [
     ],
 )
 def test_an_answer_is_sure_from_where_the_asked_share_was_right(known, accuracy, found):
-    from inceptive.serve.served import threshold
+    from inceptive.serving.served import threshold
 
     assert threshold("m", known, accuracy) == found
 
@@ -411,7 +411,7 @@ def square(value):
 
 
 def test_what_waits_is_answered_together_and_more_is_refused():
-    from inceptive.serve.batching import Batcher, Closed, Full
+    from inceptive.serving.batching import Batcher, Closed, Full
 
     engine = Slow()
     batcher = Batcher(engine, at_once=4, waiting=6)
@@ -431,7 +431,7 @@ def test_what_waits_is_answered_together_and_more_is_refused():
 
 
 def test_an_engine_that_fails_is_told_to_who_asked_and_goes_on():
-    from inceptive.serve.batching import Batcher
+    from inceptive.serving.batching import Batcher
 
     engine = Slow()
     engine.go.set()

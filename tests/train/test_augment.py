@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from inceptive.train.augment import Augment
-from inceptive.train.recipe import AugmentTable
+from inceptive.training.augment import Augment
+from inceptive.training.recipe import AugmentTable
 
 # The NTSC matrix as printed in most textbooks: luma, and two differences of colour.
 YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -395,5 +395,5 @@ def test_how_many_are_changed_at_a_time_changes_nothing(chunk, monkeypatch):
     }
     images = noise(23, 3, side=24)
     expected = changed(images, **asked)
-    monkeypatch.setattr("inceptive.train.augment.CHUNK", chunk)
+    monkeypatch.setattr("inceptive.training.augment.CHUNK", chunk)
     torch.testing.assert_close(changed(images, **asked), expected, rtol=0, atol=1e-3)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 import inceptive
-from inceptive.train.objective import Objective, class_weights
+from inceptive.training.objective import Objective, class_weights
 
 HEADS = ("aux_4a", "aux_4d")
 WEIGHT = torch.tensor([0.5, 1.0, 2.5])

@@ -13,9 +13,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LinearLR,
 
 from inceptive.arch import nets
 from inceptive.errors import InceptiveError
-from inceptive.train import recipe
-from inceptive.train.recipe import Recipe, ScheduleTable
-from inceptive.train.schedule import lr_factor
+from inceptive.training import recipe
+from inceptive.training.recipe import Recipe, ScheduleTable
+from inceptive.training.schedule import lr_factor
 
 SHIPPED = sorted(recipe.shipped())
 TABLES = (

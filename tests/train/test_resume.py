@@ -16,10 +16,10 @@ from conftest import Silent
 from inceptive.data import loading
 from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
-from inceptive.train import loop
-from inceptive.train import recipe as recipes
-from inceptive.train.loop import Paused, train
-from inceptive.train.prepare import shares
+from inceptive.training import loop
+from inceptive.training import recipe as recipes
+from inceptive.training.loop import Paused, train
+from inceptive.training.prepare import shares
 
 RECIPE = """
 net = "googlenet.bn"
@@ -105,7 +105,9 @@ def one_training(recipe, data, out, streamed, workers, dies):
 def in_a_process(*args):
     """The exit status of `one_training`."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["inceptive.train.loop", "inceptive.data.open", "test_resume"])
+    context.set_forkserver_preload(
+        ["inceptive.training.loop", "inceptive.data.open", "test_resume"]
+    )
     process = context.Process(target=one_training, args=args)
     process.start()
     process.join(240)

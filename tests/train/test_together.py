@@ -56,9 +56,9 @@ def one_process(job):
 
     from inceptive.data import loading
     from inceptive.data.open import open_data
-    from inceptive.train import recipe as recipes
-    from inceptive.train.loop import Paused, Run
-    from inceptive.train.prepare import shares
+    from inceptive.training import recipe as recipes
+    from inceptive.training.loop import Paused, Run
+    from inceptive.training.prepare import shares
 
     rank, first = (
         int(os.environ.get("RANK", 0)),

@@ -12,10 +12,10 @@ from inceptive.data.open import open_data
 from inceptive.data.source import Shares
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.evaluate.judge import judge, probabilities
-from inceptive.train import recipe as recipes
-from inceptive.train.loop import train
-from inceptive.train.prepare import (
+from inceptive.evaluation.judge import judge, probabilities
+from inceptive.training import recipe as recipes
+from inceptive.training.loop import train
+from inceptive.training.prepare import (
     as_weights_expect,
     frozen_parts,
     last_layers,
@@ -204,8 +204,8 @@ def test_no_validation_split_is_refused_rather_than_taken_from_training(stripes,
 
 
 def test_resuming_on_other_data_is_refused(stripes, tiny, tmp_path):
-    from inceptive.train import checkpoint
-    from inceptive.train.loop import Run
+    from inceptive.training import checkpoint
+    from inceptive.training.loop import Run
 
     recipe = recipes.read(str(tiny))
     data = open_data(str(stripes), Shares(0.2, 0.2))

@@ -29,10 +29,10 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.nn import build
-from inceptive.train import recipe as recipes
-from inceptive.train.loop import train
-from inceptive.train.objective import Objective
-from inceptive.train.prepare import feed_for, start_from
+from inceptive.training import recipe as recipes
+from inceptive.training.loop import train
+from inceptive.training.objective import Objective
+from inceptive.training.prepare import feed_for, start_from
 from inceptive.weights import layouts
 from inceptive.weights.catalogue import catalogue, find, published_labels
 from inceptive.weights.load import by_hand, fetch, fill, load

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from inceptive.engines.prediction import Engine
-from inceptive.export.check_set import CheckSet
+from inceptive.exporting.check_set import CheckSet
 
 DIFFERENCE = 1e-4
 """How far f32 logits may lie from torch's, in parts of the largest of them."""

@@ -15,8 +15,8 @@ from inceptive.engines.metadata import KEY, About
 from inceptive.engines.open import Exported, file_name
 from inceptive.engines.records import Record
 from inceptive.errors import InceptiveError
-from inceptive.export.check import beside, speed
-from inceptive.export.check_set import CheckSet
+from inceptive.exporting.check import beside, speed
+from inceptive.exporting.check_set import CheckSet
 from inceptive.io.atomic import write_whole
 
 Say = Callable[[str], None]

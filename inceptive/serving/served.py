@@ -18,7 +18,7 @@ from inceptive.engines.open import (
 from inceptive.engines.prediction import Engine, class_number
 from inceptive.errors import InceptiveError
 from inceptive.metrics import Threshold
-from inceptive.serve.inside import Inside, can_look
+from inceptive.serving.inside import Inside, can_look
 
 ACCURACY = 0.95
 """Share of its answers that should be right, unless another is asked for."""

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import inceptive
 from inceptive.errors import InceptiveError
-from inceptive.serve.answering import Answering
-from inceptive.serve.limits import Guard, Limits
-from inceptive.serve.meters import Meters
-from inceptive.serve.served import Served
+from inceptive.serving.answering import Answering
+from inceptive.serving.limits import Guard, Limits
+from inceptive.serving.meters import Meters
+from inceptive.serving.served import Served
 
 try:
     from fastapi import APIRouter, FastAPI, Query, Request
@@ -151,5 +151,5 @@ def pages() -> APIRouter:
 
 
 def _html(name: str) -> Response:
-    text = files("inceptive.serve").joinpath(name).read_text(encoding="utf-8")
+    text = files("inceptive.serving").joinpath(name).read_text(encoding="utf-8")
     return HTMLResponse(text, headers={"content-security-policy": CSP})

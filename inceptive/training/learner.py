@@ -12,19 +12,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from inceptive.data.source import Data
 from inceptive.images import Preprocessing
 from inceptive.nn import Model, Norm
-from inceptive.train.augment import Augment
-from inceptive.train.distributed import Team
-from inceptive.train.objective import Objective, class_weights
-from inceptive.train.prepare import (
+from inceptive.training.augment import Augment
+from inceptive.training.distributed import Team
+from inceptive.training.objective import Objective, class_weights
+from inceptive.training.prepare import (
     frozen_parts,
     model_for,
     optimizer_for,
     parameter_groups,
     wants_bf16,
 )
-from inceptive.train.recipe import Recipe
-from inceptive.train.schedule import lr_factor
-from inceptive.train.shared_layers import join
+from inceptive.training.recipe import Recipe
+from inceptive.training.schedule import lr_factor
+from inceptive.training.shared_layers import join
 
 
 class Learner:

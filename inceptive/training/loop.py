@@ -25,12 +25,12 @@ from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.atomic import write_text
-from inceptive.train import checkpoint
-from inceptive.train.distributed import Team
-from inceptive.train.history import Progress, Within, as_csv, judged, record
-from inceptive.train.learner import Learner
-from inceptive.train.prepare import feed_for, preprocessing_for
-from inceptive.train.recipe import Recipe
+from inceptive.training import checkpoint
+from inceptive.training.distributed import Team
+from inceptive.training.history import Progress, Within, as_csv, judged, record
+from inceptive.training.learner import Learner
+from inceptive.training.prepare import feed_for, preprocessing_for
+from inceptive.training.recipe import Recipe
 
 LOOK_STEPS = 10
 """Steps between two looks at the loss: each look makes an accelerator wait."""

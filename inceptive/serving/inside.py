@@ -41,7 +41,7 @@ class Inside:
     def heat(self, square: np.ndarray, label: int) -> bytes:
         """What speaks for class `label` over a preprocessed image (C, S, S) of uint8 (Grad-CAM)."""
         with self._one_at_a_time:
-            from inceptive.explain import attribution, figures
+            from inceptive.explaining import attribution, figures
 
             layer = attribution.last_maps(self._classifier)
             found = attribution.gradcam(self._classifier, square, layer, label)
@@ -50,7 +50,7 @@ class Inside:
     def features(self, square: np.ndarray, layer: str) -> bytes:
         """The maps of `layer` that a preprocessed image (C, S, S) of uint8 excites most."""
         with self._one_at_a_time:
-            from inceptive.explain import figures, maps
+            from inceptive.explaining import figures, maps
 
             found = maps.maps_of(self._classifier, square[None], layer)[0]
             return figures.sheet(found, maps.strongest(found, CHANNELS), "", COLUMNS)

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from inceptive.errors import InceptiveError
-from inceptive.explain.branches import Module
-from inceptive.explain.maps import Channel
+from inceptive.explaining.branches import Module
+from inceptive.explaining.maps import Channel
 
 COLUMNS = 8
 INCH = 1.35

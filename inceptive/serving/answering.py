@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 
 from inceptive.errors import InceptiveError
-from inceptive.serve.batching import Batcher, Closed, Full
-from inceptive.serve.inside import Inside
-from inceptive.serve.limits import Limits
-from inceptive.serve.served import Served
+from inceptive.serving.batching import Batcher, Closed, Full
+from inceptive.serving.inside import Inside
+from inceptive.serving.limits import Limits
+from inceptive.serving.served import Served
 
 try:
     from starlette.concurrency import run_in_threadpool

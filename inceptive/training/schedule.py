@@ -2,7 +2,7 @@
 
 from math import cos, pi
 
-from inceptive.train.recipe import ScheduleTable
+from inceptive.training.recipe import ScheduleTable
 
 
 def lr_factor(table: ScheduleTable, epoch: float, epochs: int) -> float:

@@ -17,7 +17,7 @@ from inceptive.metrics import (
     top_k,
     wilson,
 )
-from inceptive.train.recipe import Recipe
+from inceptive.training.recipe import Recipe
 
 
 @dataclass

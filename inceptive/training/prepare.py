@@ -27,8 +27,8 @@ from inceptive.engines.classifier import Classifier, described
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.nn import Model, build
-from inceptive.train.augment import Augment
-from inceptive.train.recipe import Recipe
+from inceptive.training.augment import Augment
+from inceptive.training.recipe import Recipe
 from inceptive.weights.catalogue import catalogue
 
 

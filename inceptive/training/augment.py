@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inceptive.data.share import Share
-from inceptive.train.recipe import AugmentTable
+from inceptive.training.recipe import AugmentTable
 
 CHUNK = 4
 """Pictures that the CPU changes at a time: all they become on the way stays in its cache."""
