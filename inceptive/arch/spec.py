@@ -9,9 +9,9 @@ Shapes are (channels, height, width) of one image.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, printable
 
 Kernel: TypeAlias = int | tuple[int, int]
 """The side of a square window, or its (height, width)."""
@@ -133,28 +133,38 @@ class Dropout:
 
 
 @dataclass(frozen=True, init=False)
-class _Group:
+class Group:
     """Named parts in order. A part given as None is left out."""
 
     parts: tuple[tuple[str, "Node"], ...]
 
-    def __init__(self, **parts: "Node | None"):
-        kept = tuple((name, node) for name, node in parts.items() if node is not None)
-        object.__setattr__(self, "parts", kept)
+    def __init__(self, /, **parts: "Node | None"):
+        present = tuple((name, node) for name, node in parts.items() if node is not None)
+        object.__setattr__(self, "parts", present)
+
+    @classmethod
+    def of(cls, parts: "Iterable[tuple[str, Node]]") -> Self:
+        """The group of such (name, part) pairs. Raises InceptiveError if two have one name."""
+        pairs = tuple(parts)
+        if len(named := dict(pairs)) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InceptiveError(f"two parts are called {printable(twice)}")
+        return cls(**named)
 
     def __iter__(self) -> Iterator[tuple[str, "Node"]]:
         return iter(self.parts)
 
 
-class Chain(_Group):
+class Chain(Group):
     """Parts one after another."""
 
 
-class Concat(_Group):
+class Concat(Group):
     """Parts side by side on one input, their outputs joined along the channels."""
 
 
-class Multiply(_Group):
+class Multiply(Group):
     """Parts side by side on one input, their outputs multiplied element by element (Hadamard)."""
 
 
