@@ -11,12 +11,12 @@ import numpy as np
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 Interval = tuple[float, float]
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
-"""Accuracies that somebody may want of the answers that are given."""
+"""Accuracies that a user may want of the answers above a threshold."""
 
 
 @dataclass(frozen=True)
 class PerClass:
-    """One class: how many images, and what was found. A share without a denominator is nan."""
+    """One class: its images, and the shares 0-1 of its answers; nan without a denominator."""
 
     label: str
     count: int
@@ -37,11 +37,12 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Covered:
-    """Answers at least `threshold` sure: their share of all images, and the share of them right."""
+class RiskCoveragePoint:
+    """Answers at least `threshold` sure: their share of all images (coverage), and the share of them
+    that is right (1 - risk)."""
 
     threshold: float
-    share: float
+    coverage: float
     accuracy: float
 
 
@@ -57,11 +58,13 @@ class Threshold:
     accuracy: float
 
     @classmethod
-    def from_dict(cls, told: dict[str, float]) -> "Threshold":
-        """Raises KeyError, TypeError or ValueError if `told` is not what asdict gives."""
-        count = int(told["count"])
-        values = (float(told[key]) for key in ("threshold", "share", "accuracy"))
-        return cls(float(told["target"]), count, *values)
+    def from_dict(cls, values: dict[str, float]) -> "Threshold":
+        """Raises KeyError, TypeError or ValueError if `values` are not what asdict gives."""
+        return cls(
+            float(values["target"]),
+            int(values["count"]),
+            *(float(values[key]) for key in ("threshold", "share", "accuracy")),
+        )
 
 
 def top_k(probs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
@@ -89,21 +92,21 @@ def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
 
 def per_class(matrix: np.ndarray, names: tuple[str, ...]) -> list[PerClass]:
     """Precision, recall and F1 of each class, from a confusion matrix (K, K)."""
-    found = []
+    rows = []
     for k, name in enumerate(names):
         hits, count, answered = int(matrix[k, k]), int(matrix[k].sum()), int(matrix[:, k].sum())
         precision = hits / answered if answered else float("nan")
         recall = hits / count if count else float("nan")
         f1 = 2 * hits / (count + answered) if count + answered else float("nan")
-        found.append(PerClass(name, count, precision, recall, f1))
-    return found
+        rows.append(PerClass(name, count, precision, recall, f1))
+    return rows
 
 
 def balanced_accuracy(matrix: np.ndarray) -> tuple[float, Interval]:
     """Mean recall of the classes that occur, with a 95 % bootstrap interval (2,000 draws by class)."""
     counts = matrix.sum(axis=1)
-    seen = counts > 0
-    counts, hits = counts[seen], np.diag(matrix)[seen]
+    occurs = counts > 0
+    counts, hits = counts[occurs], np.diag(matrix)[occurs]
     rng = np.random.default_rng(0)
     drawn = rng.binomial(counts, hits / counts, size=(2000, len(counts))) / counts
     low, high = np.quantile(drawn.mean(axis=1), [0.025, 0.975])
@@ -112,11 +115,8 @@ def balanced_accuracy(matrix: np.ndarray) -> tuple[float, Interval]:
 
 def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
     """Expected calibration error: mean gap of confidence and accuracy (Guo 2017, equation 3)."""
-    confidence = probs.max(axis=1)
-    correct = probs.argmax(axis=1) == labels
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(which, confidence - correct, bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    gaps = (b.count * abs(b.confidence - b.accuracy) for b in reliability(probs, labels, bins))
+    return float(sum(gaps) / len(labels))
 
 
 def reliability(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[Bin]:
@@ -137,8 +137,9 @@ def reliability(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[B
     ]
 
 
-def coverage(probs: np.ndarray, labels: np.ndarray) -> list[Covered]:
-    """What is left right if only the surest are answered, for every share that is: fewest first.
+def risk_coverage(probs: np.ndarray, labels: np.ndarray) -> list[RiskCoveragePoint]:
+    """The risk-coverage curve: the accuracy of the surest answers for each share of images that is
+    answered, the smallest first (El-Yaniv and Wiener 2010).
 
     Images of the same confidence are answered together or not at all.
     """
@@ -148,24 +149,27 @@ def coverage(probs: np.ndarray, labels: np.ndarray) -> list[Covered]:
     hits = np.cumsum((probs.argmax(axis=1) == labels)[order])
     ends = np.append(np.flatnonzero(sure[1:] < sure[:-1]), len(sure) - 1)
     return [
-        Covered(float(sure[k]), float((k + 1) / len(sure)), float(hits[k] / (k + 1))) for k in ends
+        RiskCoveragePoint(float(sure[k]), float((k + 1) / len(sure)), float(hits[k] / (k + 1)))
+        for k in ends
     ]
 
 
-def abstain(found: list[Covered], target: float) -> Covered | None:
-    """Of `coverage`, the largest share with at least the accuracy `target`; None if there is none."""
-    return max(
-        (one for one in found if one.accuracy >= target), key=lambda c: c.share, default=None
-    )
+def threshold_for_accuracy(
+    curve: list[RiskCoveragePoint], target: float
+) -> RiskCoveragePoint | None:
+    """The point of `risk_coverage` with the largest coverage whose accuracy is at least `target`;
+    None if there is none."""
+    reached = (point for point in curve if point.accuracy >= target)
+    return max(reached, key=lambda point: point.coverage, default=None)
 
 
 def thresholds(probs: np.ndarray, labels: np.ndarray) -> list[Threshold]:
-    """For each of TARGETS that is reached what `abstain` gives for it."""
-    found = coverage(probs, labels)
-    reached = [(target, one) for target in TARGETS if (one := abstain(found, target))]
+    """The threshold of each of TARGETS that can be reached."""
+    curve = risk_coverage(probs, labels)
     return [
-        Threshold(target, round(one.share * len(labels)), one.threshold, one.share, one.accuracy)
-        for target, one in reached
+        Threshold(target, round(p.coverage * len(labels)), p.threshold, p.coverage, p.accuracy)
+        for target in TARGETS
+        if (p := threshold_for_accuracy(curve, target))
     ]
 
 

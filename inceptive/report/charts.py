@@ -1,4 +1,4 @@
-"""Charts as SVG for a page: lines, a reliability diagram, answers withheld.
+"""Charts as SVG for a page: lines, a reliability diagram, a risk-coverage curve.
 
 Colours are the page's (`var(--c1)` to `var(--c4)`, `--ink`, `--muted`, `--rule`), so light and dark
 follow it. Every chart has a title that a screen reader reads.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import floor, log10
 from xml.sax.saxutils import escape, quoteattr
 
-from inceptive.metrics import Bin, Covered
+from inceptive.metrics import Bin, RiskCoveragePoint
 
 WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 22.0, 30.0, 38.0
@@ -35,13 +35,13 @@ class Axis:
         unit = 10 ** floor(log10(rough))
         step = next(unit * k for k in (1, 2, 5, 10) if unit * k >= rough * 0.999)
         first = int(-(-self.low // step)) if self.low % step else round(self.low / step)
-        found = []
+        ticks = []
         while (value := first * step) <= self.high + 1e-9 * span:
-            found.append(value)
+            ticks.append(value)
             first += 1
-        return found
+        return ticks
 
-    def told(self, value: float) -> str:
+    def format(self, value: float) -> str:
         if self.percent:
             return f"{100 * value:.4g} %"
         return f"{value:.4g}"
@@ -61,32 +61,30 @@ def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Points]) -> str:
 
 def reliability(title: str, before: Sequence[Bin], after: Sequence[Bin]) -> str:
     """Share right against how sure, before and after temperature scaling; the diagonal is honest."""
-    axis = Axis("how sure", 0, 1, percent=True)
-    right = Axis("share right", 0, 1, percent=True)
-    marks = [
-        f'<path class="guide" d="{_path([(_x(axis, 0), _y(right, 0)), (_x(axis, 1), _y(right, 1))])}"/>'
-    ]
-    largest = max([one.count for one in (*before, *after)], default=1)
+    x = Axis("how sure", 0, 1, percent=True)
+    y = Axis("share right", 0, 1, percent=True)
+    diagonal = _path([(_x(x, 0), _y(y, 0)), (_x(x, 1), _y(y, 1))])
+    marks = [f'<path class="guide" d="{diagonal}"/>']
+    largest = max([bin.count for bin in (*before, *after)], default=1)
     for k, bins in enumerate((before, after)):
-        points = [(_x(axis, one.confidence), _y(right, one.accuracy)) for one in bins]
+        points = [(_x(x, bin.confidence), _y(y, bin.accuracy)) for bin in bins]
         marks.append(f'<path class="line" style="stroke:var(--c{k + 1})" d="{_path(points)}"/>')
-        for (a, b), one in zip(points, bins, strict=True):
-            told = f"{one.count} images, {one.confidence:.1%} sure, {one.accuracy:.1%} right"
-            marks.append(_dot(a, b, k, 2 + 4 * (one.count / largest) ** 0.5, told))
-    return _chart(title, axis, right, ["before", "after temperature scaling"], marks)
+        for (a, b), bin in zip(points, bins, strict=True):
+            tooltip = f"{bin.count} images, {bin.confidence:.1%} sure, {bin.accuracy:.1%} right"
+            marks.append(_dot(a, b, k, 2 + 4 * (bin.count / largest) ** 0.5, tooltip))
+    return _chart(title, x, y, ["before", "after temperature scaling"], marks)
 
 
-def withheld(title: str, found: Sequence[Covered]) -> str:
-    """Accuracy of the answers that are given, by the share of images that are answered."""
-    points = [(one.share, one.accuracy) for one in found]
+def risk_coverage(title: str, curve: Sequence[RiskCoveragePoint]) -> str:
+    """Accuracy of the surest answers, by the share of images that are answered."""
+    points = [(point.coverage, point.accuracy) for point in curve]
     if len(points) > 300:  # as many as there are pixels
         points = [points[len(points) * k // 300] for k in range(300)] + [points[-1]]
-    low = min((accuracy for share, accuracy in points if share > 0.02), default=0.0)
+    low = min((accuracy for coverage, accuracy in points if coverage > 0.02), default=0.0)
     low = max(0.0, floor(low * 10) / 10 - (0.1 if low * 10 == floor(low * 10) else 0))
     x = Axis("share of images answered, the surest first", 0, 1, percent=True)
     y = Axis("share of the answers right", low, 1, percent=True)
-    shown = [(a, max(b, low)) for a, b in points]
-    return lines(title, x, y, {"accuracy": shown})
+    return lines(title, x, y, {"accuracy": [(a, max(b, low)) for a, b in points]})
 
 
 def _chart(title: str, x: Axis, y: Axis, names: Sequence[str], marks: Sequence[str]) -> str:
@@ -98,9 +96,9 @@ def _chart(title: str, x: Axis, y: Axis, names: Sequence[str], marks: Sequence[s
     for value in y.ticks():
         high = _y(y, value)
         parts.append(f'<path class="grid" d="M{LEFT:g} {high:.1f}H{WIDTH - RIGHT:g}"/>')
-        parts.append(_text(LEFT - 6, high + 4, y.told(value), "end"))
+        parts.append(_text(LEFT - 6, high + 4, y.format(value), "end"))
     for value in x.ticks():
-        parts.append(_text(_x(x, value), HEIGHT - BOTTOM + 16, x.told(value), "middle"))
+        parts.append(_text(_x(x, value), HEIGHT - BOTTOM + 16, x.format(value), "middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x.label, "middle"))
     if len(names) > 1:
         at = LEFT
@@ -132,8 +130,8 @@ def _path(points: Points) -> str:
     return "".join(f"{'L' if k else 'M'}{a:.1f} {b:.1f}" for k, (a, b) in enumerate(points))
 
 
-def _dot(x: float, y: float, colour: int, radius: float = 3.0, told: str = "") -> str:
-    inside = f"<title>{escape(told)}</title>" if told else ""
+def _dot(x: float, y: float, colour: int, radius: float = 3.0, tooltip: str = "") -> str:
+    inside = f"<title>{escape(tooltip)}</title>" if tooltip else ""
     return (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" '
         f'style="fill:var(--c{colour % COLOURS + 1})">{inside}</circle>'

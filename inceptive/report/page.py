@@ -18,6 +18,7 @@ from inceptive.arch.account import Account
 from inceptive.arch.draw import draw_net
 from inceptive.data.source import Data, Samples
 from inceptive.errors import without_controls
+from inceptive.metrics import RiskCoveragePoint
 from inceptive.report import charts
 from inceptive.report.pictures import thumbnail
 
@@ -73,7 +74,7 @@ def page(told: Told) -> str:
 
 def _values(told: Told) -> dict[str, Any]:
     labels, classes = told.samples.labels, told.data.classes
-    covered = metrics.coverage(told.scaled, labels)
+    curve = metrics.risk_coverage(told.scaled, labels)
     confidence = told.scaled.max(axis=1)
     best = told.scaled.argmax(axis=1)
     wrong = np.flatnonzero(best != labels)
@@ -94,8 +95,10 @@ def _values(told: Told) -> dict[str, Any]:
             metrics.reliability(told.plain, labels),
             metrics.reliability(told.scaled, labels),
         ),
-        "withheld": charts.withheld("How right it is if the least sure go unanswered", covered),
-        "targets": _targets(covered),
+        "risk_coverage": charts.risk_coverage(
+            "How right it is if the least sure go unanswered", curve
+        ),
+        "targets": _targets(curve),
         "counts": _counts(told.data),
         "examples": _examples(told) if len(classes) <= SHOWN_CLASSES else [],
         "unreadable": told.data.unreadable[:SHOWN_FILES],
@@ -176,10 +179,12 @@ def _mixed_up(judged: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     return [(names[a], names[b], int(matrix[a, b])) for a, b in pairs if matrix[a, b]]
 
 
-def _targets(covered: Sequence[metrics.Covered]) -> list[tuple[float, metrics.Covered | None]]:
+def _targets(
+    curve: list[RiskCoveragePoint],
+) -> list[tuple[float, RiskCoveragePoint | None]]:
     """For each target above what it reaches anyway, the answers that reach it."""
-    wanted = [target for target in metrics.TARGETS if target > covered[-1].accuracy]
-    return [(target, metrics.abstain(list(covered), target)) for target in wanted]
+    targets = [target for target in metrics.TARGETS if target > curve[-1].accuracy]
+    return [(target, metrics.threshold_for_accuracy(curve, target)) for target in targets]
 
 
 def _counts(data: Data) -> list[tuple[str, list[int]]]:

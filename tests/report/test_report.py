@@ -18,7 +18,14 @@ from inceptive.cli.reporting import history
 from inceptive.data.source import Data, Samples, as_paths
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.judge import judge
-from inceptive.metrics import Bin, Covered, abstain, calibration_error, coverage, reliability
+from inceptive.metrics import (
+    Bin,
+    RiskCoveragePoint,
+    calibration_error,
+    reliability,
+    risk_coverage,
+    threshold_for_accuracy,
+)
 from inceptive.report import charts
 from inceptive.report.page import Told, page
 
@@ -48,23 +55,29 @@ def test_the_bins_are_those_of_the_calibration_error(seed, bins):
         assert one.low - 1e-9 <= one.confidence <= one.high + 1e-9
 
 
-def test_coverage_is_what_counting_gives():
+def test_the_risk_coverage_curve_is_what_counting_gives():
     probs, labels = drawn(200)
     probs = np.round(probs, 2)  # with ties
-    for one in coverage(probs, labels):
+    for one in risk_coverage(probs, labels):
         kept = probs.max(axis=1) >= one.threshold
-        assert one.share == pytest.approx(kept.mean())
+        assert one.coverage == pytest.approx(kept.mean())
         assert one.accuracy == pytest.approx((probs.argmax(1) == labels)[kept].mean())
-    *_, whole = coverage(probs, labels)
-    assert whole.share == 1 and whole.accuracy == (probs.argmax(1) == labels).mean()
+    *_, whole = risk_coverage(probs, labels)
+    assert whole.coverage == 1 and whole.accuracy == (probs.argmax(1) == labels).mean()
 
 
 def test_the_threshold_for_a_target_answers_as_many_as_can_be():
-    found = [Covered(0.9, 0.2, 1.0), Covered(0.8, 0.5, 0.96), Covered(0.7, 0.6, 0.94),
-             Covered(0.6, 0.8, 0.95), Covered(0.1, 1.0, 0.8)]  # fmt: skip
-    assert abstain(found, 0.95) == found[3]
-    assert abstain(found, 0.97) == found[0]
-    assert abstain([found[-1]], 0.9) is None
+    points = (
+        (0.9, 0.2, 1.0),
+        (0.8, 0.5, 0.96),
+        (0.7, 0.6, 0.94),
+        (0.6, 0.8, 0.95),
+        (0.1, 1.0, 0.8),
+    )
+    curve = [RiskCoveragePoint(*point) for point in points]
+    assert threshold_for_accuracy(curve, 0.95) == curve[3]
+    assert threshold_for_accuracy(curve, 0.97) == curve[0]
+    assert threshold_for_accuracy([curve[-1]], 0.9) is None
 
 
 # Charts
@@ -114,7 +127,7 @@ def test_an_honest_model_lies_on_the_diagonal_and_names_are_escaped():
 
 def test_a_chart_of_many_images_stays_small():
     probs, labels = drawn(20_000)
-    svg = charts.withheld("withheld", coverage(probs, labels))
+    svg = charts.risk_coverage("curve", risk_coverage(probs, labels))
     assert len(svg) < 10_000 and ET.fromstring(svg) is not None
 
 
