@@ -40,7 +40,7 @@ peers: $(VENV)/tested
 	$(BIN)/python tools/peers.py build/peers.xml
 
 # The tests that record what inceptive survives.
-RELIABILITY := $(patsubst %,tests/%.py,train/test_resume train/test_together faults/test_whole_files \
+RELIABILITY := $(patsubst %,tests/%.py,training/test_resume training/test_together faults/test_whole_files \
 	faults/test_hostile faults/test_no_network data/test_shards data/test_remote scale/test_score)
 
 # docs/reliability.md, as the tests that kill, fill disks and hand in rubbish find it: half an hour.
