@@ -1,7 +1,9 @@
 """The one exception that a caller of inceptive must know, and how text from outside becomes one line."""
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that a terminal obeys, and those that turn the direction of text around."""
@@ -28,3 +30,19 @@ def _escaped(character: str) -> str:
 
 class InceptiveError(Exception):
     """A request that cannot be met: one line that names the thing, the reason and what to do."""
+
+
+def reason(error: BaseException, most: int = 200) -> str:
+    """Why, in one line of at most `most` characters: the system's own words where it gives any."""
+    words = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return words[:most] or type(error).__name__
+
+
+@contextlib.contextmanager
+def requires(need: str, extra: str) -> Iterator[None]:
+    """Around the import of an optional package: a missing one is an InceptiveError that says the
+    `need` ("scoring needs Ray") and how to install the `extra`."""
+    try:
+        yield
+    except ImportError:
+        raise InceptiveError(f"{need}: pip install 'inceptive[{extra}]'") from None

@@ -23,7 +23,7 @@ from inceptive.bench.setting import Setting
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
-from inceptive.io.atomic import write_whole
+from inceptive.io.atomic import write_bytes
 from inceptive.nn import Norm, build
 from inceptive.weights.names import SOURCES, key_table
 
@@ -94,7 +94,7 @@ class Classified:
             }
             table = key_table(SOURCES[fitting[0].source], ours)
             named = {name: ours[key].contiguous() for key, name in table.items() if name}
-            write_whole(path, safetensors.torch.save(named, {"format": "pt"}))
+            write_bytes(path, safetensors.torch.save(named, {"format": "pt"}))
         return path
 
 

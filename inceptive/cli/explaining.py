@@ -18,7 +18,7 @@ from inceptive.engines.prediction import class_number
 from inceptive.errors import InceptiveError
 from inceptive.explaining import attribution, branches, dream, figures, maps
 from inceptive.images import decode, printable
-from inceptive.io.atomic import write_json, write_whole
+from inceptive.io.atomic import write_bytes, write_json
 
 EXAMPLES, ROWS = 8, 12
 """Images for each channel, and channels that get them."""
@@ -66,7 +66,7 @@ def explain(request: Request) -> None:
     about: dict[str, Any] = {"model": request.model, "method": request.method} | told
     about["files"] = [str(request.out / name) for name in pictures]
     for name, content in pictures.items():
-        write_whole(request.out / name, content)
+        write_bytes(request.out / name, content)
     write_json(request.out / f"{request.method}.json", about)
     names = [*pictures, f"{request.method}.json"]
     display.say(f"written: {', '.join(str(request.out / name) for name in names)}")

@@ -12,7 +12,7 @@ from inceptive.engines.open import open_engine
 from inceptive.engines.prediction import Prediction, header, predictions, row
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
-from inceptive.io.atomic import whole, write_text, write_whole
+from inceptive.io.atomic import atomic_write, write_bytes, write_text
 from inceptive.scale.answers import as_parquet
 
 
@@ -114,7 +114,7 @@ def write_csv(found: Iterable[Prediction], top: int, out: Path | None) -> None:
         for line in lines:
             output.answer(line)
         return
-    with whole(out) as file:
+    with atomic_write(out) as file:
         for line in lines:
             file.write(f"{line}\n".encode(errors="backslashreplace"))
 
@@ -141,7 +141,7 @@ def _json(found: list[Prediction], top: int) -> str:
 
 def write_parquet(found: list[Prediction], top: int, out: Path) -> None:
     """One row an image, the columns of the CSV."""
-    write_whole(out, as_parquet(found, top))
+    write_bytes(out, as_parquet(found, top))
 
 
 FORMATS = {"table": _table, "json": _json}

@@ -16,7 +16,7 @@ import safetensors.torch
 from torch import Tensor
 
 from inceptive.errors import InceptiveError
-from inceptive.io.atomic import write_json, write_text, write_whole
+from inceptive.io.atomic import write_bytes, write_json, write_text
 from inceptive.nn import Model
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -47,7 +47,7 @@ def write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card
     config = config | {HASH: _digest(content)}
     if before := _now(folder):
         write_json(folder / CONFIG, config | {BEFORE: before})
-    write_whole(folder / WEIGHTS, content)
+    write_bytes(folder / WEIGHTS, content)
     write_text(folder / CARD, card)
     write_json(folder / CONFIG, config)
 

@@ -17,7 +17,7 @@ from inceptive.engines.records import Record
 from inceptive.errors import InceptiveError
 from inceptive.exporting.check import beside, speed
 from inceptive.exporting.check_set import CheckSet
-from inceptive.io.atomic import write_whole
+from inceptive.io.atomic import write_bytes
 
 Say = Callable[[str], None]
 
@@ -64,7 +64,7 @@ def export(
         if precision == "int8":
             say(f"calibrating on {len(given.calibration)} images")
             made = _onnx_int8(classifier, graph, about, given, max_drop, say)
-        write_whole(path, with_metadata(made, {KEY: about.to_json()}))
+        write_bytes(path, with_metadata(made, {KEY: about.to_json()}))
     else:
         model = open_vino.from_onnx(graph.SerializeToString())
         if precision == "int8":
@@ -113,8 +113,8 @@ def _write_pair(path: Path, xml: bytes, binary: bytes) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise InceptiveError(f"{path}: cannot be written ({error.strerror or error})") from None
-    write_whole(path.with_suffix(".bin"), binary)
-    write_whole(path, xml)
+    write_bytes(path.with_suffix(".bin"), binary)
+    write_bytes(path, xml)
 
 
 def _labels(classifier: Classifier, given: CheckSet) -> np.ndarray:

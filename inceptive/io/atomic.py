@@ -1,75 +1,109 @@
 """Files that appear whole or not at all."""
 
 import contextlib
-import fcntl
+import errno
 import glob
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
+from inceptive.io.locks import try_lock
+
+WINDOWS = os.name == "nt"
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOSYS)
+"""What shares and virtual disks answer that cannot fsync a folder: the file is there all the same."""
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
-    """A new file beside `path` to write to, put in its place in one step when the block ends.
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A new file to write to, put in place of `path` in one step when the block ends.
 
     A reader sees the old file or the new one, after a power cut too. Where the block is left by an
     exception, or the disk refuses (InceptiveError), the old file is untouched. What a writer that was
-    killed left beside `path` goes with the next one.
+    killed left next to `path` goes with the next one.
     """
-    beside = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
-        with _begun(beside) as file:
+        with _create(part) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(beside, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else the new name itself may be lost
-        finally:
-            os.close(folder)
+            if WINDOWS:  # where an open file cannot be renamed
+                file.close()
+            _replace(part, path)
+        _sync_folder(path.parent)
     except OSError as error:
-        raise InceptiveError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise InceptiveError(f"{path}: cannot be written ({reason(error)})") from None
     finally:
         with contextlib.suppress(OSError):  # where nothing can be written, nothing is to be removed
-            beside.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
 
-def _begun(beside: Path) -> IO[bytes]:
+def _create(part: Path) -> IO[bytes]:
     """A new file, locked to show that its writer lives: the lock goes when the process does."""
     while True:
-        file = open(beside, "xb")  # noqa: SIM115
-        with contextlib.suppress(OSError):  # a disk without locks: nobody sweeps there either
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if beside.exists():
+        file = open(part, "xb")  # noqa: SIM115
+        try_lock(file)  # a disk without locks: nobody sweeps there either
+        if part.exists():
             return file
         file.close()  # swept away before it was locked
 
 
 def _sweep(path: Path) -> None:
     """Remove what writers of `path` left who are dead."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with contextlib.suppress(OSError), open(left, "ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError):
+            with open(part, "ab") as file:
+                dead = try_lock(file)
+                if dead and not WINDOWS:
+                    part.unlink()
+            if dead and WINDOWS:
+                part.unlink()
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write `content` to `path`, whole or not at all: see `whole`."""
-    with whole(path) as file:
+def _replace(part: Path, path: Path) -> None:
+    """os.replace; on Windows again for a second while somebody has the old file open."""
+    until = time.monotonic() + 1 if WINDOWS else 0
+    while True:
+        try:
+            return os.replace(part, path)
+        except PermissionError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.05)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in `folder` outlast a power cut, where the disk can."""
+    if WINDOWS:
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write `content` to `path`: see `atomic_write`."""
+    with atomic_write(path) as file:
         file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, text.encode(errors="backslashreplace"))
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

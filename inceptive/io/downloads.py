@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inceptive.errors import InceptiveError
-from inceptive.io.atomic import write_whole
+from inceptive.io.atomic import write_bytes
 
 Received = Callable[[int, int | None], None]
 """Called with the bytes received so far, and the bytes expected where the server says."""
@@ -44,7 +44,7 @@ def download(url: str, digest: str, path: Path, received: Received | None = None
     if not matches(content, digest):
         found = hashlib.sha256(content).hexdigest()
         raise InceptiveError(f"{url} is not the file expected (SHA-256 {found}); {by_hand}")
-    write_whole(path, content)
+    write_bytes(path, content)
 
 
 def matches(content: bytes, digest: str) -> bool:

@@ -1,14 +1,12 @@
 """The answers of a scoring: a folder of Parquet files, one for each part of the plan."""
 
 import contextlib
-import fcntl
-import glob
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from inceptive.engines.prediction import Prediction
@@ -16,6 +14,7 @@ from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
 from inceptive.io.atomic import as_json
+from inceptive.io.locks import Locked, lock
 from inceptive.scale.answers import as_parquet
 from inceptive.scale.plan import KEY
 
@@ -91,16 +90,11 @@ def alone(folder: str) -> Iterator[None]:
     if storage.is_uri(folder):
         yield
         return
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, ".lock"), "wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InceptiveError(f"{printable(folder)}: another run writes there now") from None
-            for left in glob.glob(os.path.join(glob.escape(folder), ".*.part")):
-                os.unlink(left)
-            yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InceptiveError(f"{printable(folder)}: cannot be written ({reason})") from None
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(Path(folder, ".lock"), wait=False))
+        except Locked:
+            raise InceptiveError(f"{printable(folder)}: another run writes there now") from None
+        for part in Path(folder).glob(".*.part"):
+            part.unlink(missing_ok=True)
+        yield

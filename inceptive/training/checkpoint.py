@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from inceptive.errors import InceptiveError
-from inceptive.io.atomic import write_whole
+from inceptive.io.atomic import write_bytes
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 2
@@ -26,7 +26,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     """Write the checkpoint: tensors and plain values only. The one before stays until it is whole."""
     content = io.BytesIO()  # torch.save to a file tells a full disk in riddles
     torch.save({"format": FORMAT} | state, content)
-    write_whole(folder / CHECKPOINT, content.getbuffer())
+    write_bytes(folder / CHECKPOINT, content.getbuffer())
 
 
 def load(folder: Path) -> dict[str, Any]:

@@ -1,16 +1,22 @@
 """Files that appear whole or not at all, and checkpoints that may be damaged."""
 
+import contextlib
+import errno
 import json
 import os
 import pickle
 import stat
+import threading
 import zipfile
 
+import filelock
 import pytest
 import torch
 
 from inceptive.errors import InceptiveError
-from inceptive.io.atomic import write_json, write_text, write_whole
+from inceptive.io import atomic
+from inceptive.io.atomic import write_bytes, write_json, write_text
+from inceptive.io.locks import Locked, lock
 from inceptive.training import checkpoint
 
 STATE = {
@@ -67,7 +73,7 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path, monkeypatch)
     seen = []
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: (seen.append(path.read_text()), sync(file)))
-    write_whole(path, b"whole")
+    write_bytes(path, b"whole")
     assert path.read_text() == "whole"
     assert seen == ["old", "whole"]  # the file's content first, then the folder's new entry
 
@@ -92,7 +98,7 @@ def test_a_disk_that_fails_leaves_the_old_file_and_nothing_else(
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(expected) as caught:
-        write_whole(path, b"half")
+        write_bytes(path, b"half")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["text.txt"]
     if expected is InceptiveError:
@@ -103,7 +109,7 @@ def test_a_disk_that_fails_leaves_the_old_file_and_nothing_else(
 def test_the_permission_bits_follow_the_umask(tmp_path, umask, mask, mode):
     umask(mask)
 
-    write_whole(tmp_path / "private", b"")
+    write_bytes(tmp_path / "private", b"")
     write_text(tmp_path / "text", "")
     for name in ("private", "text"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
@@ -124,6 +130,81 @@ def test_a_file_never_takes_the_place_of_a_folder(tmp_path):
     (tmp_path / "text.txt").mkdir()
     assert "cannot be written" in refused(write_text, tmp_path / "text.txt", "")
     assert names(tmp_path) == ["text.txt"]
+
+
+@pytest.mark.parametrize("code", ["EINVAL", "ENOTSUP", "EACCES"])
+def test_a_share_that_cannot_sync_a_folder_is_no_error(tmp_path, monkeypatch, code):
+    sync = os.fsync
+
+    def refuse(file):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(getattr(errno, code), "refused")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_text(tmp_path / "text.txt", "new")
+    assert (tmp_path / "text.txt").read_text() == "new"
+
+
+def test_where_an_open_file_cannot_be_renamed_it_is_closed_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "WINDOWS", True)
+    replace, tries = os.replace, []
+
+    def locked_once(part, path):
+        tries.append(part)
+        if len(tries) == 1:
+            raise PermissionError(13, "the old file is open")
+        replace(part, path)
+
+    monkeypatch.setattr(os, "replace", locked_once)
+    write_text(tmp_path / "text.txt", "new")
+    assert (tmp_path / "text.txt").read_text() == "new" and len(tries) == 2
+    assert names(tmp_path) == ["text.txt"]
+
+
+# Locks
+
+
+def test_a_lock_is_held_by_one_and_leaves_no_file(tmp_path):
+    path = tmp_path / "folder" / ".lock"
+    with lock(path):
+        with (
+            pytest.raises(Locked, match="another process writes there now"),
+            lock(path, wait=False),
+        ):
+            raise AssertionError("two at once")
+        assert path.exists()
+    assert names(tmp_path / "folder") == []
+
+
+def test_a_lock_never_lets_two_in_though_its_file_and_folder_come_and_go(tmp_path):
+    inside, most = [], []
+
+    def work():
+        for _ in range(20):
+            with lock(tmp_path / "folder" / ".lock"):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+            with contextlib.suppress(OSError):
+                (tmp_path / "folder").rmdir()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 80
+
+
+@pytest.mark.parametrize("code", ["ENOLCK", "ENOTSUP"])
+def test_a_disk_without_locks_gives_none(tmp_path, monkeypatch, code):
+    def refuse(*_):
+        raise OSError(getattr(errno, code), "no locks")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with lock(tmp_path / ".lock", wait=False):
+        pass
 
 
 # JSON

@@ -23,7 +23,7 @@ from inceptive.data.source import SPLITS, Data
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
-from inceptive.io.atomic import write_whole
+from inceptive.io.atomic import write_bytes
 from inceptive.io.downloads import cache_folder
 
 ASKED = 16
@@ -105,5 +105,5 @@ def _table(uri: str, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
     content = storage.read(path, most_bytes(shard))
     found = read_table(content, shard, printable(storage.shown(path)))
     with contextlib.suppress(InceptiveError):  # then it is fetched each time
-        write_whole(kept, content)
+        write_bytes(kept, content)
     return found

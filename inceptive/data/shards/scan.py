@@ -26,7 +26,7 @@ from inceptive.data.shards.member import Tar, place_type
 from inceptive.data.split import HASH_SIDE
 from inceptive.errors import InceptiveError
 from inceptive.images import SUFFIXES, printable
-from inceptive.io.atomic import whole
+from inceptive.io.atomic import atomic_write
 from inceptive.io.downloads import cache_folder
 
 LAYOUT = 1
@@ -82,7 +82,10 @@ def find(tar: Tar, look: bool, told: Read) -> Found:
     known, kept = signature(tar.path), _kept_at(tar, look)
     found = read_through(tar, look, told)
     if known and settled(known):
-        with contextlib.suppress(InceptiveError), whole(kept) as file:  # then it is read each time
+        with (
+            contextlib.suppress(InceptiveError),
+            atomic_write(kept) as file,
+        ):  # then it is read each time
             np.savez(file, **{one.name: getattr(found, one.name) for one in fields(Found)})
             for older in kept.parent.glob(f"{kept.name[:32]}-*.npz"):
                 older.unlink(missing_ok=True)

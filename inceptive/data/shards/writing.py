@@ -29,7 +29,7 @@ from inceptive.data.shards.table import as_table, table_name
 from inceptive.data.source import SPLITS, Data, Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import Stored, printable
-from inceptive.io.atomic import as_json, whole, write_json, write_whole
+from inceptive.io.atomic import as_json, atomic_write, write_bytes, write_json
 
 UNFINISHED = "unfinished.json"
 
@@ -167,7 +167,7 @@ def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut
             "shards are written by webdataset: pip install 'inceptive[scale]'"
         ) from None
     counts = [0] * len(data.classes)
-    with whole(path) as file:
+    with atomic_write(path) as file:
         hashed = _Hashed(file)
         with TarWriter(hashed, encoder=False, mtime=0, mode=0o644, user="", group="") as tar:
             for key, extension, content, label in _entries(samples, order):
@@ -181,7 +181,7 @@ def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut
             f"{printable(path)}: does not hold what was written to it; is the disk sound?"
         )
     table = as_table(found.places, found.labels)
-    write_whole(path.with_name(table_name(path.name)), table)
+    write_bytes(path.with_name(table_name(path.name)), table)
     return {
         "file": path.name,
         "images": sum(counts),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inceptive.errors import InceptiveError, printable
-from inceptive.io.atomic import write_whole
+from inceptive.io.atomic import write_bytes
 from inceptive.io.store.address import beside, is_uri, shown
 from inceptive.io.store.systems import (
     OWN,
@@ -84,7 +84,7 @@ def write(path: str, content: bytes | memoryview) -> None:
     A file on this machine is written beside and renamed; an object appears when its put is done.
     """
     if not is_uri(path):
-        write_whole(Path(path), content)
+        write_bytes(Path(path), content)
         return
     system, inner = system_of(path)
     with named(path, "written"), system.open_output_stream(inner) as file:

@@ -1,0 +1,60 @@
+"""Locks between processes, on every system. A lock ends with its process, however that ends."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import filelock
+
+from inceptive.errors import InceptiveError, reason
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+"""What a disk answers that has no locks."""
+
+
+class Locked(InceptiveError):
+    """Another process, or another block of this one, has the lock."""
+
+
+@contextlib.contextmanager
+def lock(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file `path` in this block; the file is made, and goes when the block ends.
+
+    Where another process has it, wait, or raise Locked. Raises InceptiveError if the file cannot be
+    written. A disk without locks gives none, and the block runs.
+    """
+    held = filelock.FileLock(path, timeout=-1 if wait else 0)
+    for last in [False] * 99 + [True]:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.acquire()
+            break
+        except filelock.Timeout:
+            raise Locked(f"{path.parent}: another process writes there now") from None
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                break
+            if isinstance(error, FileNotFoundError | FileExistsError) and not last:
+                continue  # its folder was removed just now by who had the lock
+            raise InceptiveError(f"{path.parent}: cannot be written ({reason(error)})") from None
+    try:
+        yield
+    finally:
+        if held.is_locked:
+            if os.name != "nt":  # there filelock removes it
+                with contextlib.suppress(
+                    OSError
+                ):  # who waits sees that it is gone and makes another
+                    path.unlink()
+            held.release()
+
+
+def try_lock(file: IO[bytes]) -> bool:
+    """Lock an open file for as long as it is open; false if another has it, or the disk no locks."""
+    try:
+        return filelock.lock_descriptor(file.fileno(), blocking=False)
+    except OSError:
+        return False
