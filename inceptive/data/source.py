@@ -125,7 +125,9 @@ class Shares:
         try:
             return cls(float(told.get("val", cls.val)), float(told.get("test", cls.test)))
         except (AttributeError, TypeError, ValueError, OverflowError) as error:
-            raise InceptiveError(f"the model garbles how its data was divided ({error})") from None
+            raise InceptiveError(
+                f"the model's record of how its data was split is invalid ({error})"
+            ) from None
 
     def __post_init__(self) -> None:
         if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):

@@ -107,7 +107,7 @@ class Classifier:
             account(net.without_aux(), preprocessing.size)  # which refuses what is too small for it
             info = _info(config)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InceptiveError(f"{folder / CONFIG}: lacks or garbles {error}") from None
+            raise InceptiveError(f"{folder / CONFIG}: missing or invalid {error}") from None
         model = build(net)
         model_folder.fill(model, tensors, folder / WEIGHTS)
         return cls(model.eval(), preprocessing, labels, temperature, info)
@@ -174,19 +174,19 @@ class Classifier:
 
     @property
     def early_exit(self) -> EarlyExit | None:
-        """When its heads answer, if `inceptive early-exit` chose that. InceptiveError if garbled."""
+        """When its heads answer, if `inceptive early-exit` chose that. InceptiveError if invalid."""
         told = self.info.get("early_exit")
         return EarlyExit.from_dict(told) if told else None
 
     @property
     def abstain(self) -> tuple[Threshold, ...]:
         """How sure answers have to be for a share of them to be right, as training found; () if it did
-        not say. InceptiveError if garbled."""
+        not say. InceptiveError if invalid."""
         try:
             told = self.info.get("metrics", {}).get("abstain", ())
             return tuple(Threshold.from_dict(one) for one in told)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InceptiveError(f"{CONFIG}: metrics.abstain lacks or garbles {error}") from None
+            raise InceptiveError(f"{CONFIG}: metrics.abstain: missing or invalid {error}") from None
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
         """The model cut behind the parts that `heads` read: see `early_exit.answer`."""
@@ -274,7 +274,7 @@ def described(folder: Path) -> tuple[str, Preprocessing]:
     try:
         return str(config["net"]["name"]), Preprocessing.from_dict(config["preprocessing"])
     except (KeyError, TypeError) as error:
-        raise InceptiveError(f"{folder / CONFIG}: lacks or garbles {error}") from None
+        raise InceptiveError(f"{folder / CONFIG}: missing or invalid {error}") from None
 
 
 def model_card(classifier: Classifier) -> str:

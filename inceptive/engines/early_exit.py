@@ -62,7 +62,7 @@ class EarlyExit:
             )
             made = cls(exits, float(values["max_drop"]), dict(values["found"]))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InceptiveError(f"early_exit: lacks or garbles {error}") from None
+            raise InceptiveError(f"early_exit: missing or invalid {error}") from None
         if not all(isfinite(one.threshold) and one.temperature > 0 for one in exits):
             raise InceptiveError("early_exit: thresholds are numbers, temperatures above 0")
         return made

@@ -78,4 +78,4 @@ class About:
             OverflowError,
             RecursionError,
         ) as error:
-            raise InceptiveError(f"{where}: lacks or garbles {error}") from None
+            raise InceptiveError(f"{where}: missing or invalid {error}") from None

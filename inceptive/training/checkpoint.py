@@ -42,7 +42,7 @@ def load(folder: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "epoch" not in state:
         raise InceptiveError(f"{path}: is not a checkpoint of inceptive")
     if lacking := [name for name, kind in HOLDS.items() if not isinstance(state.get(name), kind)]:
-        raise InceptiveError(f"{path}: is damaged (it lacks or garbles {', '.join(lacking)})")
+        raise InceptiveError(f"{path}: is damaged (missing or invalid: {', '.join(lacking)})")
     if state.get("format") != FORMAT:
         raise InceptiveError(
             f"{path}: is of another version of inceptive; end that training with it, or begin anew"

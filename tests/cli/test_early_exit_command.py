@@ -155,7 +155,7 @@ def test_what_cannot_answer_early_is_said_in_one_line(folder, stripes, tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"early_exit": {"exits": 1}}))
     done = command("evaluate", folder, stripes, "--early-exit")
-    assert done.returncode == 1 and done.stderr.count("early_exit: lacks or garbles") == 1
+    assert done.returncode == 1 and done.stderr.count("early_exit: missing or invalid") == 1
     assert "Traceback" not in done.stderr
 
 

@@ -499,7 +499,7 @@ def test_files_that_are_none_of_ours_are_refused(folder):
         Exported.open(folder / "model.f32.onnx")
     onnx.helper.set_model_props(model, {KEY: '{"net": "googlenet"}'})
     damaged(folder / "model.f32.onnx", model.SerializeToString())
-    with pytest.raises(InceptiveError, match="lacks or garbles 'labels'"):
+    with pytest.raises(InceptiveError, match="missing or invalid 'labels'"):
         Exported.open(folder / "model.f32.onnx")
     text = (folder / "model.f32.xml").read_text()
     damaged(folder / "model.f32.xml", text.replace(KEY, "somebody").encode())
