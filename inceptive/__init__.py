@@ -1,28 +1,56 @@
 """The Inception family of image classifiers: exact, trainable, explained and fast.
 
 The public names are loaded when first used, so that `import inceptive` costs nothing: torch comes
-with `build` and `Classifier`.
+with `build`, `train` and `Classifier`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from inceptive.arch.account import Account as Account
+    from inceptive.arch.account import account as account
+    from inceptive.arch.draw import draw as draw
     from inceptive.arch.nets import NETS as NETS
+    from inceptive.arch.spec import LRN as LRN
+    from inceptive.arch.spec import Activation as Activation
+    from inceptive.arch.spec import Add as Add
+    from inceptive.arch.spec import AvgPool as AvgPool
+    from inceptive.arch.spec import BatchNorm as BatchNorm
+    from inceptive.arch.spec import Chain as Chain
+    from inceptive.arch.spec import Concat as Concat
+    from inceptive.arch.spec import Conv as Conv
+    from inceptive.arch.spec import Dropout as Dropout
+    from inceptive.arch.spec import Linear as Linear
+    from inceptive.arch.spec import MaxPool as MaxPool
+    from inceptive.arch.spec import Multiply as Multiply
+    from inceptive.arch.spec import Net as Net
+    from inceptive.arch.spec import Separable as Separable
+    from inceptive.data.open import open_data as open_data
     from inceptive.engines.classifier import Classifier as Classifier
+    from inceptive.engines.prediction import Prediction as Prediction
     from inceptive.errors import InceptiveError as InceptiveError
     from inceptive.images import Preprocessing as Preprocessing
     from inceptive.nn import build as build
+    from inceptive.training.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Classifier": "inceptive.engines.classifier",
-    "InceptiveError": "inceptive.errors",
-    "NETS": "inceptive.arch.nets",
-    "Preprocessing": "inceptive.images",
-    "build": "inceptive.nn",
+_NAMES = {
+    "inceptive.arch.account": "Account account",
+    "inceptive.arch.draw": "draw",
+    "inceptive.arch.nets": "NETS",
+    "inceptive.arch.spec": "Activation Add AvgPool BatchNorm Chain Concat Conv Dropout Linear LRN "
+    "MaxPool Multiply Net Separable",
+    "inceptive.data.open": "open_data",
+    "inceptive.engines.classifier": "Classifier",
+    "inceptive.engines.prediction": "Prediction",
+    "inceptive.errors": "InceptiveError",
+    "inceptive.images": "Preprocessing",
+    "inceptive.nn": "build",
+    "inceptive.training.recipe": "Recipe",
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOME)
 
 

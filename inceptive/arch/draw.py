@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 from xml.sax.saxutils import escape
 
-from inceptive.arch.account import Account, Line, Shape, modules
+from inceptive.arch.account import Account, Line, Shape, account, modules
 from inceptive.arch.spec import (
     LRN,
     Activation,
@@ -24,6 +24,7 @@ from inceptive.arch.spec import (
     Linear,
     MaxPool,
     Multiply,
+    Net,
     Node,
     Separable,
 )
@@ -103,6 +104,16 @@ class Piece:
 
     def at(self, x: float, y: float) -> Iterator[Mark]:
         return (mark.moved(x, y) for mark in self.marks)
+
+
+def draw(net: Net, part: str | None = None, size: int | None = None) -> str:
+    """A net, or one of its parts layer by layer, as the text of an SVG file.
+
+    size: side of the images in pixels, the net's own if None. Raises InceptiveError if the net has no
+    such part, or the images are too small for it.
+    """
+    counted = account(net, size)
+    return draw_net(counted) if part is None else draw_part(counted, part)
 
 
 def draw_part(made: Account, part: str) -> str:

@@ -8,28 +8,19 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
-from inceptive.cli import (
-    bench,
-    compare,
-    draw,
-    early_exit,
-    evaluate,
-    explain,
-    export,
-    nets,
-    predict,
-    score,
-    serve,
-    shards,
-    table,
-    trace,
-    train,
-)
+from inceptive import __version__
 from inceptive.errors import InceptiveError, printable
+
+COMMANDS = (
+    "nets", "table", "trace", "draw", "train", "evaluate", "explain", "predict", "score", "compare",
+    "early_exit", "export", "serve", "shards", "bench",
+)  # fmt: skip
+"""The modules of this room that hold a command each, in the order in which help lists them."""
 
 app = typer.Typer(
     help="The Inception family of image classifiers: exact, trainable, explained and fast.",
@@ -38,6 +29,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"inceptive {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_print_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    """The options of `inceptive` itself."""
 
 
 def stoppable(run: Callable[..., None]) -> Callable[..., None]:
@@ -54,24 +63,9 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
     return stopped
 
 
-for module in (
-    nets,
-    table,
-    trace,
-    draw,
-    train,
-    evaluate,
-    explain,
-    predict,
-    score,
-    compare,
-    early_exit,
-    export,
-    serve,
-    shards,
-    bench,
-):
-    app.command(name=module.NAME)(stoppable(module.run))
+for command_module in COMMANDS:
+    command = import_module(f"inceptive.cli.{command_module}")
+    app.command(name=command.NAME)(stoppable(command.run))
 
 
 def main() -> None:

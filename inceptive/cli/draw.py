@@ -5,30 +5,31 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from inceptive.arch import nets
-from inceptive.arch.account import account
-from inceptive.arch.draw import draw_net, draw_part
-from inceptive.cli import tables as output
-from inceptive.io.atomic import write_text
-
 NAME = "draw"
 
 
 def run(
-    net: Annotated[str, Argument(metavar="NET", help="a net: see `inceptive nets`")],
+    net: Annotated[
+        str, Argument(metavar="NET", help="a net (see `inceptive nets`), or FILE.py:FUNCTION")
+    ],
     part: Annotated[str | None, Option(help="one part, as inception_3a or aux_4a")] = None,
     out: Annotated[Path | None, Option(help="the SVG file [standard output]")] = None,
     size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
     classes: Annotated[int, Option(min=1)] = 1000,
     channels: Annotated[int, Option(min=1, help="channels of the image: 1 is grey")] = 3,
 ) -> None:
-    """Draw NET, or one of its parts layer by layer, as SVG; shapes are channels × height × width.
+    """Draw NET, or one of its parts layer by layer, as SVG.
 
-    Equal modules in a row are one box. Colours follow the reader's light or dark setting.
+    Shapes are channels × height × width; equal modules in a row are one box. Colours follow the
+    reader's light or dark setting.
     """
-    made = account(nets.find(net)(classes, channels=channels), size)
-    drawn = draw_net(made) if part is None else draw_part(made, part)
+    from inceptive.arch.draw import draw
+    from inceptive.arch.nets import find as open_net
+    from inceptive.cli.tables import answer
+    from inceptive.io.atomic import write_text
+
+    drawing = draw(open_net(net)(classes, channels=channels), part, size)
     if out is None:
-        output.answer(drawn.rstrip("\n"))
+        answer(drawing.rstrip("\n"))
     else:
-        write_text(out, drawn)
+        write_text(out, drawing)

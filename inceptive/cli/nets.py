@@ -4,104 +4,97 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from inceptive.arch import nets
-from inceptive.arch.account import Account, account, minimum_size
-from inceptive.cli import tables as output
-
 if TYPE_CHECKING:
+    from inceptive.arch.account import Account
     from inceptive.weights.catalogue import Published
 
 NAME = "nets"
 NETS_HEADER = (
     "net", "source", "params", "with heads", "multiply-adds", "depth", "size", "least", "weights",
 )  # fmt: skip
-WEIGHTS_HEADER = ("weights", "net", "licence", "classes", "top-1", "top-5", "MB")
+WEIGHTS_HEADER = ("weights", "net", "licence", "classes", "top-1", "top-5", "MB", "from")
 
 
 def run(json: Annotated[bool, Option("--json", help="as JSON")] = False) -> None:
-    """List the nets with what they cost, and the published weights with the net that each fits.
+    """List the nets with what they cost, and the published weights.
 
     Parameters and multiply-adds are for 1000 classes and an image of side `size`; `least` is the
     least side. Accuracies are on ImageNet's validation images, as published: not measured here.
     """
+    from inceptive.arch.account import account
+    from inceptive.arch.nets import NETS
+    from inceptive.cli import tables
     from inceptive.weights.catalogue import catalogue
 
-    made = [account(make()) for make in nets.NETS.values()]
-    order = list(nets.NETS)
-    weights = sorted(catalogue().values(), key=lambda one: order.index(one.net))
+    order = list(NETS)
+    weights = sorted(catalogue().values(), key=lambda published: order.index(published.net))
+    accounts = [account(make()) for make in NETS.values()]
+    fitting = {name: [each.name for each in weights if each.net == name] for name in NETS}
     if json:
-        answer = {
-            "nets": [_net(one, weights) for one in made],
-            "weights": [_weights(one) for one in weights],
-        }
-        output.answer(output.as_json(answer))
+        nets = [_net_object(counted, fitting[counted.net.name]) for counted in accounts]
+        published = [_weights_object(each) for each in weights]
+        tables.answer(tables.as_json({"nets": nets, "weights": published}))
         return
-    rows = [
-        (
-            one.net.name,
-            one.net.source,
-            f"{one.params:,}",
-            f"{one.params_with_aux:,}",
-            f"{one.macs:,}",
-            str(one.depth),
-            str(one.image_size),
-            str(minimum_size(one.net)),
-            str(len(_fitting(one, weights)) or ""),
-        )
-        for one in made
-    ]
-    output.answer(output.columns(NETS_HEADER, rows, left=2) + "\n")
-    published = [
-        (
-            one.name,
-            one.net,
-            one.licence,
-            f"{one.classes:,}",
-            f"{one.top1:.1f}%" if one.top1 else "",
-            f"{one.top5:.1f}%" if one.top5 else "",
-            f"{one.megabytes:.0f}" if one.megabytes else "",
-        )
-        for one in weights
-    ]
-    table = output.columns(WEIGHTS_HEADER, published, left=3)
-    output.answer(output.with_last(table, ["from", *map(_whence, weights)]))
+    rows = [_net_row(counted, fitting[counted.net.name]) for counted in accounts]
+    tables.answer(tables.columns(NETS_HEADER, rows, left=2) + "\n")
+    table = tables.columns(WEIGHTS_HEADER[:-1], [_weights_row(each) for each in weights], left=3)
+    sources = [each.url or (f"hub {each.hub}" if each.hub else each.note) for each in weights]
+    tables.answer(tables.with_last(table, [WEIGHTS_HEADER[-1], *sources]))
 
 
-def _fitting(made: Account, weights: "list[Published]") -> list[str]:
-    return [one.name for one in weights if one.net == made.net.name]
+def _net_row(counted: "Account", weights: list[str]) -> tuple[str, ...]:
+    from inceptive.arch.account import minimum_size
+
+    costs = (counted.params, counted.params_with_aux, counted.macs)
+    sizes = (counted.depth, counted.image_size, minimum_size(counted.net))
+    return (
+        counted.net.name, counted.net.source, *(f"{cost:,}" for cost in costs), *map(str, sizes),
+        str(len(weights) or ""),
+    )  # fmt: skip
 
 
-def _whence(one: "Published") -> str:
-    return one.url or (f"hub {one.hub}" if one.hub else one.note)
+def _weights_row(published: "Published") -> tuple[str, ...]:
+    accuracies = (f"{share:.1f}%" if share else "" for share in (published.top1, published.top5))
+    megabytes = f"{published.megabytes:.0f}" if published.megabytes else ""
+    return (
+        published.name, published.net, published.licence, f"{published.classes:,}", *accuracies,
+        megabytes,
+    )  # fmt: skip
 
 
-def _net(one: Account, weights: "list[Published]") -> dict[str, object]:
+def _net_object(counted: "Account", weights: list[str]) -> dict[str, object]:
+    from inceptive.arch.account import minimum_size
+
     return {
-        "net": one.net.name,
-        "params": one.params,
-        "params_with_aux": one.params_with_aux,
-        "macs": one.macs,
-        "depth": one.depth,
-        "image_size": one.image_size,
-        "minimum_size": minimum_size(one.net),
-        "source": one.net.source,
-        "weights": _fitting(one, weights),
+        "net": counted.net.name,
+        "params": counted.params,
+        "params_with_aux": counted.params_with_aux,
+        "macs": counted.macs,
+        "depth": counted.depth,
+        "image_size": counted.image_size,
+        "minimum_size": minimum_size(counted.net),
+        "source": counted.net.source,
+        "weights": weights,
     }
 
 
-def _weights(one: "Published") -> dict[str, object]:
+def _weights_object(published: "Published") -> dict[str, object]:
+    top1, top5 = (
+        None if percent is None else round(percent / 100, 6)
+        for percent in (published.top1, published.top5)
+    )
     return {
-        "name": one.name,
-        "net": one.net,
-        "num_classes": one.classes,
-        "top1": None if one.top1 is None else round(one.top1 / 100, 6),
-        "top5": None if one.top5 is None else round(one.top5 / 100, 6),
-        "accuracy_source": one.accuracy_source or None,
-        "image_size": one.preprocessing.size,
-        "megabytes": one.megabytes or None,
-        "licence": one.licence,
-        "url": one.url or None,
-        "hub": one.hub or None,
-        "file": one.file,
-        "note": one.note or None,
+        "name": published.name,
+        "net": published.net,
+        "num_classes": published.classes,
+        "top1": top1,
+        "top5": top5,
+        "accuracy_source": published.accuracy_source or None,
+        "image_size": published.preprocessing.size,
+        "megabytes": published.megabytes or None,
+        "licence": published.licence,
+        "url": published.url or None,
+        "hub": published.hub or None,
+        "file": published.file,
+        "note": published.note or None,
     }

@@ -1,21 +1,28 @@
 """inceptive table: a net layer by layer."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
-from inceptive.arch import nets
-from inceptive.arch.account import Account, Line, account, modules
-from inceptive.cli import tables as output
-from inceptive.cli.against import answer as printed_beside
-from inceptive.errors import InceptiveError
+if TYPE_CHECKING:
+    from inceptive.arch.account import Account, Line
+    from inceptive.arch.nets.printed import ComparedCell, PrintedComparison
 
 NAME = "table"
 HEADER = ("layer", "kind", "output", "params", "multiply-adds", "field", "formula")
+CSV_HEADER = (
+    "layer", "kind", "channels", "height", "width", "params", "macs", "field", "formula",
+)  # fmt: skip
+PRINTED_HEADER = (
+    "layer", "count", "printed", "derived", "with biases", "difference", "agrees", "reason",
+)  # fmt: skip
+UNITS = {1: "", 1024: "K", 10**6: "M"}
 
 
 def run(
-    net: Annotated[str, Argument(metavar="NET", help="a net: see `inceptive nets`")],
+    net: Annotated[
+        str, Argument(metavar="NET", help="a net (see `inceptive nets`), or FILE.py:FUNCTION")
+    ],
     format: Annotated[Literal["text", "json", "csv", "md"], Option("--format")] = "text",
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     aux: Annotated[bool, Option("--aux", help="the auxiliary heads too")] = False,
@@ -28,106 +35,103 @@ def run(
         Option(help="a printed table of NET, beside what is counted here"),
     ] = None,
 ) -> None:
-    """Print each layer of NET: output shape, parameters with formula, multiply-adds, receptive field.
+    """Print the layers of NET with shapes, parameters and costs.
 
-    The output is channels x height x width for one image; the field is in pixels of the image. With
-    --against each printed cell instead: what is counted here, the difference, and the reason if known.
+    One line for each layer: the output as channels x height x width for one image, parameters with
+    their formula, multiply-adds, and the receptive field in pixels of the image. With --against each
+    printed cell instead: what is counted here, the difference, and the reason if known.
     """
-    if against is not None:
-        if aux or modules or size is not None or (classes, channels) != (1000, 3):
-            raise InceptiveError(
-                f"--against {against}: a printed table has its own rows and sizes; leave out "
-                "--aux, --modules, --size, --classes and --channels"
-            )
-        kind = "json" if json else format
-        output.answer(printed_beside(nets.find(net)(), against, kind))
+    from inceptive.arch.account import account
+    from inceptive.arch.nets import find as open_net
+    from inceptive.cli.tables import answer
+    from inceptive.errors import InceptiveError
+
+    kind = "json" if json else format
+    if against is None:
+        counted = account(open_net(net)(classes, channels=channels), size)
+        answer(_as_text(counted, _lines(counted, aux, modules), aux, kind))
         return
-    made = account(nets.find(net)(classes, channels=channels), size)
-    lines = list(made.body)
+    if aux or modules or size is not None or (classes, channels) != (1000, 3):
+        raise InceptiveError(
+            f"--against {against}: a printed table has its own rows and sizes; leave out "
+            "--aux, --modules, --size, --classes and --channels"
+        )
+    from inceptive.arch.nets.printed import compare_printed
+
+    answer(_printed_as_text(compare_printed(open_net(net)(), against), kind))
+
+
+def _lines(counted: "Account", aux: bool, by_module: bool) -> "list[Line]":
+    from inceptive.arch.account import Line, modules
+
+    lines = list(counted.body)
     if aux:
-        lines += [line for head in made.aux.values() for line in head]
-    if modules:
-        lines = _gathered(tuple(lines))
-    if json or format == "json":
-        output.answer(output.as_json(_object(made, lines)))
-    elif format == "csv":
-        header = (
-            "layer",
-            "kind",
-            "channels",
-            "height",
-            "width",
-            "params",
-            "macs",
-            "field",
-            "formula",
+        lines += [line for head in counted.aux.values() for line in head]
+    if not by_module:
+        return lines
+    # One line for each module: what its layers cost together, and its own output.
+    return [
+        inside[0] if len(inside) == 1 else Line(
+            name, "module", inside[-1].view, "",
+            sum(line.params for line in inside), sum(line.macs for line in inside),
         )
-        output.answer(
-            output.as_csv(
-                header,
-                [
-                    (x.name, x.kind, *x.view.shape, x.params, x.macs, x.view.field, x.formula)
-                    for x in lines
-                ],
-            )
-        )
-    else:
-        table = output.columns if format == "text" else output.markdown
-        rows = [_row(line) for line in lines] + _totals(made, aux)
-        bare = table(HEADER[:-1], [row[:-1] for row in rows], left=2)
-        output.answer(output.with_last(bare, [HEADER[-1], *(row[-1] for row in rows)]))
+        for name, inside in modules(tuple(lines))
+    ]  # fmt: skip
 
 
-def _row(line: Line) -> tuple[str, ...]:
-    c, h, w = line.view.shape
+def _as_text(counted: "Account", lines: "list[Line]", aux: bool, format: str) -> str:
+    from inceptive.cli.tables import as_csv, as_json
+
+    if format == "json":
+        return as_json(_object(counted, lines))
+    if format == "csv":
+        rows = [
+            (x.name, x.kind, *x.view.shape, x.params, x.macs, x.view.field, x.formula)
+            for x in lines
+        ]
+        return as_csv(CSV_HEADER, rows)
+    return _columns(format, HEADER, [_row(line) for line in lines] + _totals(counted, aux))
+
+
+def _columns(format: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table as text or Markdown whose last column reads from the left."""
+    from inceptive.cli import tables
+
+    table = tables.columns if format == "text" else tables.markdown
+    numbers = table(header[:-1], [row[:-1] for row in rows], left=2)
+    return tables.with_last(numbers, [header[-1], *(row[-1] for row in rows)])
+
+
+def _row(line: "Line") -> tuple[str, ...]:
+    shape = " x ".join(map(str, line.view.shape))
     params, macs = (f"{number:,}" if number else "" for number in (line.params, line.macs))
-    return (
-        line.name,
-        line.kind,
-        f"{c} x {h} x {w}",
-        params,
-        macs,
-        str(line.view.field),
-        line.formula,
-    )
+    return (line.name, line.kind, shape, params, macs, str(line.view.field), line.formula)
 
 
-def _totals(made: Account, aux: bool) -> list[tuple[str, ...]]:
-    size = f"{made.image_size} x {made.image_size}"
+def _totals(counted: "Account", aux: bool) -> list[tuple[str, ...]]:
+    size = f"{counted.image_size} x {counted.image_size}"
     rows: list[tuple[str, ...]] = [
-        ("total", "", size, f"{made.params:,}", f"{made.macs:,}", "", "")
+        ("total", "", size, f"{counted.params:,}", f"{counted.macs:,}", "", "")
     ]
-    if aux and made.aux:
-        macs = made.macs + sum(line.macs for head in made.aux.values() for line in head)
-        with_aux = ("with heads", "", size, f"{made.params_with_aux:,}", f"{macs:,}", "", "")
-        rows.append(with_aux)
+    if aux and counted.aux:
+        macs = counted.macs + sum(line.macs for head in counted.aux.values() for line in head)
+        params = f"{counted.params_with_aux:,}"
+        rows.append(("with heads", "", size, params, f"{macs:,}", "", ""))
     return rows
 
 
-def _gathered(lines: tuple[Line, ...]) -> list[Line]:
-    """One line for each module: what its layers cost together, and its own output."""
-    gathered = []
-    for name, inside in modules(lines):
-        if len(inside) == 1:
-            gathered.append(inside[0])
-            continue
-        params, macs = sum(x.params for x in inside), sum(x.macs for x in inside)
-        gathered.append(Line(name, "module", inside[-1].view, "", params, macs))
-    return gathered
-
-
-def _object(made: Account, lines: list[Line]) -> dict[str, object]:
+def _object(counted: "Account", lines: "list[Line]") -> dict[str, object]:
     """The table as one JSON object; shapes are [channels, height, width]."""
     return {
-        "net": made.net.name,
-        "source": made.net.source,
-        "image_size": made.image_size,
-        "channels": made.net.channels,
-        "num_classes": made.net.num_classes,
-        "params": made.params,
-        "params_with_aux": made.params_with_aux,
-        "macs": made.macs,
-        "depth": made.depth,
+        "net": counted.net.name,
+        "source": counted.net.source,
+        "image_size": counted.image_size,
+        "channels": counted.net.channels,
+        "num_classes": counted.net.num_classes,
+        "params": counted.params,
+        "params_with_aux": counted.params_with_aux,
+        "macs": counted.macs,
+        "depth": counted.depth,
         "layers": [
             {
                 "name": line.name,
@@ -141,3 +145,63 @@ def _object(made: Account, lines: list[Line]) -> dict[str, object]:
             for line in lines
         ],
     }
+
+
+def _printed_as_text(compared: "PrintedComparison", format: str) -> str:
+    from inceptive.cli.tables import as_csv, as_json
+
+    net, printed, cells = compared.net, compared.printed, compared.cells + compared.sums
+    if format == "json":
+        return as_json(
+            {
+                "net": net.name,
+                "against": compared.name,
+                "source": printed.source,
+                "image_size": net.image_size,
+                "num_classes": net.num_classes,
+                "cells": [_cell_object(cell) for cell in compared.cells],
+                "sums": [_cell_object(cell) for cell in compared.sums],
+                "notes": list(printed.notes),
+            }
+        )
+    if format == "csv":
+        rows = [list(_cell_object(cell).values()) for cell in cells]
+        return as_csv(list(_cell_object(cells[0])), rows)
+    table = _columns(format, PRINTED_HEADER, [_cell_row(cell) for cell in cells])
+    agreeing = sum(cell.agrees for cell in compared.cells)
+    summary = f"{agreeing} of {len(compared.cells)} cells agree. Printed: {printed.source}."
+    bullet = "- " if format == "md" else ""
+    return "\n".join([table, "", *(bullet + line for line in (summary, *printed.notes))])
+
+
+def _cell_object(cell: "ComparedCell") -> dict[str, Any]:
+    return {
+        "layer": cell.layer,
+        "count": cell.count,
+        "printed": round(cell.printed.value, 6),
+        "unit": cell.printed.unit,
+        "derived": cell.derived,
+        "derived_with_biases": cell.with_biases,
+        "difference": round(cell.difference, 6),
+        "agrees": cell.agrees,
+        "explained": cell.explained,
+        "reason": cell.reason or None,
+    }
+
+
+def _cell_row(cell: "ComparedCell") -> tuple[str, ...]:
+    unit, exact = UNITS[cell.printed.unit], cell.printed.unit == 1
+    digits = 1 if cell.printed.value % 1 else 0
+    reason = cell.reason or ("" if cell.agrees else "not explained")
+    if cell.explained is not None:
+        reason = f"{cell.reason}: {cell.explained:,}"
+    return (
+        cell.layer,
+        {"params": "params", "macs": "multiply-adds"}[cell.count],
+        f"{cell.printed.value:,.{digits}f}{unit}",
+        f"{cell.derived:,}",
+        "" if cell.with_biases == cell.derived else f"{cell.with_biases:,}",
+        f"{cell.difference:+,.{0 if exact else 2}f}{unit}" if cell.difference else "0",
+        "yes" if cell.agrees else "no",
+        reason,
+    )

@@ -21,6 +21,12 @@ def one_line(text):
     return len(text.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_one_line_on_standard_output(option):
+    done = command(option)
+    assert done == (0, f"inceptive {inceptive.__version__}\n", "")
+
+
 def test_help_lists_the_commands():
     done = command("--help")
     assert done.returncode == 0 and done.stderr == ""

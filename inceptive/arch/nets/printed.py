@@ -1,12 +1,13 @@
-"""Tables of parameters and operations that others printed, as printed.
+"""Tables of parameters and operations that others printed, and what `account` counts beside them.
 
-Nothing here is counted: `account` counts, and `inceptive table NET --against` sets one beside the
-other. A `Reading` is a net that gives printed cells where the printed widths do not.
+A `Reading` is a net that gives printed cells where the printed widths do not. The command is
+`inceptive table NET --against paper`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from inceptive.arch.account import Account, account
 from inceptive.arch.nets.googlenet import googlenet
 from inceptive.arch.spec import Chain, Conv, Net, Node, Separable
 from inceptive.errors import InceptiveError
@@ -156,9 +157,116 @@ TUTORIAL = Printed(
 PRINTED = {"googlenet": {"paper": PAPER, "tutorial": TUTORIAL}}
 
 
-def find(net: str, against: str) -> Printed:
-    """The table `against` of the net called `net`. Raises InceptiveError, naming those there are."""
-    if against not in PRINTED.get(net, {}):
-        there = "; ".join(f"{name} ({', '.join(tables)})" for name, tables in PRINTED.items())
-        raise InceptiveError(f"{net} has no printed table {against!r}; there are: {there}")
-    return PRINTED[net][against]
+@dataclass(frozen=True)
+class ComparedCell:
+    """One printed cell and its count.
+
+    count is "params" or "macs". derived counts the weights alone, with_biases the biases too (of
+    macs both are the same). explained is the count of another net that gives the cell, with its
+    reason; None where the cell agrees, and where nothing known gives it.
+    """
+
+    layer: str
+    count: str
+    printed: Cell
+    derived: int
+    with_biases: int
+    explained: int | None = None
+    reason: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        return self.printed.agrees(self.derived)
+
+    @property
+    def difference(self) -> float:
+        """Printed less derived, in the printed unit."""
+        return self.printed.value - self.derived / self.printed.unit
+
+
+@dataclass(frozen=True)
+class PrintedComparison:
+    """Every printed cell of a table, row by row; and the sums of its columns, heads left out."""
+
+    net: Net
+    name: str
+    printed: Printed
+    cells: tuple[ComparedCell, ...]
+    sums: tuple[ComparedCell, ...]
+
+
+def printed_table(net: str, name: str) -> Printed:
+    """The printed table `name` of the net called `net`. Raises InceptiveError, naming those there
+    are."""
+    if name not in PRINTED.get(net, {}):
+        available = "; ".join(f"{net} ({', '.join(tables)})" for net, tables in PRINTED.items())
+        raise InceptiveError(f"{net} has no printed table {name!r}; there are: {available}")
+    return PRINTED[net][name]
+
+
+def compare_printed(net: Net, name: str) -> PrintedComparison:
+    """The printed table `name` ("paper", "tutorial") of `net` beside what `account` counts.
+
+    Raises InceptiveError if there is no such table.
+    """
+    printed, counted = printed_table(net.name, name), account(net)
+    readings = [(reading.words, account(reading.make())) for reading in printed.readings]
+    cells: list[ComparedCell] = []
+    for row in printed.rows:
+        for count, cell in (("params", row.params), ("macs", row.macs)):
+            if cell is not None:
+                reasons = [(counted, "with its biases")] if cell.value else []
+                reasons += [
+                    (other, words[row.name]) for words, other in readings if row.name in words
+                ]
+                cells.append(_compare_cell(row.name, count, cell, counted, row.parts, reasons))
+    inner = [cell for cell in cells if not cell.layer.startswith("aux_")]
+    body = tuple(part for part, _ in net.body)
+    reasons = [(other, words["sum"]) for words, other in readings if "sum" in words]
+    sums = []
+    for count in dict.fromkeys(cell.count for cell in inner):
+        column = [cell.printed for cell in inner if cell.count == count]
+        # Each cell was rounded, so their sum may be off by as many halves.
+        total = Cell(sum(cell.value for cell in column), column[0].unit, float(len(column)))
+        added = _compare_cell("sum", count, total, counted, body, reasons)
+        sums.append(
+            added if added.agrees or added.reason else replace(added, reason="as its cells")
+        )
+    if printed.total is not None:
+        total_cell = _compare_cell("total", "params", printed.total, counted, body, [])
+        reason = f"the printed cells add up to {sums[0].printed.value:,.0f}"
+        sums.append(total_cell if total_cell.agrees else replace(total_cell, reason=reason))
+    return PrintedComparison(net, name, printed, tuple(cells), tuple(sums))
+
+
+def _compare_cell(
+    layer: str,
+    count: str,
+    printed: Cell,
+    counted: Account,
+    parts: tuple[str, ...],
+    reasons: list[tuple[Account, str]],
+) -> ComparedCell:
+    """The cell beside its count; where it disagrees, with the first of `reasons` that gives it."""
+    derived, with_biases = _counts(counted, parts, count)
+    if not printed.agrees(derived):
+        for other, words in reasons:
+            for suffix, number in zip(
+                ("", ", with biases"), _counts(other, parts, count), strict=True
+            ):
+                if printed.agrees(number):
+                    reason = words + ("" if other is counted else suffix)
+                    return ComparedCell(layer, count, printed, derived, with_biases, number, reason)
+    return ComparedCell(layer, count, printed, derived, with_biases)
+
+
+def _counts(counted: Account, parts: tuple[str, ...], count: str) -> tuple[int, int]:
+    """What these parts count: without biases, and with them."""
+    lines = [*counted.body, *(line for head in counted.aux.values() for line in head)]
+    inside = [line for line in lines if line.name.split(".")[0] in parts]
+    macs = sum(line.macs for line in inside)
+    if count == "macs":
+        return macs, macs
+    # Each weight is multiplied once at each position of the output.
+    weights = sum(line.macs // (line.view.shape[1] * line.view.shape[2]) for line in inside)
+    return weights, sum(line.params for line in inside)
