@@ -6,45 +6,56 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inceptive.nn.layers import ConvUnit, Norm
+from inceptive.nn.layers import ConvUnit, Norm, watched
 
 
 class Branches(nn.ModuleDict):
     """Named branches side by side on one input, joined along the channels.
 
-    Where gradients are wanted the 1x1 convolutions with which branches begin run as one (`_as_one`):
+    Where gradients are wanted the 1x1 convolutions with which branches begin run as one (`_merge`):
     the input is read once instead of three times. Parameters, gradients and running statistics are
-    those of each, to rounding. In evaluation every layer runs by itself, so logits are a peer's to
-    the bit.
+    those of each, to rounding. Where a hook listens, or a module was replaced, and in evaluation,
+    every layer runs by itself: then logits are a peer's to the bit.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        begun = self._begun(x) if self.training and torch.is_grad_enabled() else {}
+        first = self._merged(x) if self.training and torch.is_grad_enabled() else {}
         return torch.cat(
             [
-                _rest(branch, begun[name]) if name in begun else branch(x)
+                _rest(branch, first[name]) if name in first else branch(x)
                 for name, branch in self.items()
             ],
             dim=1,
         )
 
-    def _begun(self, x: Tensor) -> dict[str, Tensor]:
+    def _merged(self, x: Tensor) -> dict[str, Tensor]:
         """What the first 1x1 of each branch gives, where they can run as one; else {}."""
         units = {
-            name: first
-            for name, branch in self.items()
-            if isinstance(first := _first(branch), ConvUnit)
-            and (first.kernel_size, first.stride) == ((1, 1), (1, 1))
+            name: unit for name, branch in self.items() if (unit := _mergeable(branch)) is not None
         }
         kinds = {(unit.relu, unit.bias is None, _kind(unit.bn)) for unit in units.values()}
-        watched = any(unit._forward_hooks or unit._forward_pre_hooks for unit in units.values())
-        if len(units) < 2 or len(kinds) > 1 or watched:
+        if len(units) < 2 or len(kinds) > 1:
             return {}
-        return dict(zip(units, _as_one(x, list(units.values())), strict=True))
+        return dict(zip(units, _merge(x, list(units.values())), strict=True))
 
 
-def _first(branch: nn.Module) -> nn.Module:
-    return branch[0] if isinstance(branch, nn.Sequential) else branch
+def _mergeable(branch: nn.Module) -> ConvUnit | None:
+    """The 1x1 convolution with which a branch begins, if nobody can tell that it is not called."""
+    unit = branch[0] if type(branch) is nn.Sequential and len(branch) else branch
+    if type(unit) is not ConvUnit:  # nor is one whose weights are parametrized
+        return None
+    if (unit.kernel_size, unit.stride, unit.padding) != ((1, 1), (1, 1), (0, 0)):
+        return None
+    norm = unit.bn
+    if norm is not None and not (
+        isinstance(norm, Norm)
+        and type(norm).forward is Norm.forward
+        and norm.moves_statistics
+        and not norm._modules  # of parametrizations
+    ):
+        return None
+    modules = {branch, unit} if norm is None else {branch, unit, norm}
+    return None if any(map(watched, modules)) else unit
 
 
 def _rest(branch: nn.Module, x: Tensor) -> Tensor:
@@ -58,7 +69,7 @@ def _kind(norm: Norm | None) -> object:
     return norm and (norm.training, norm.momentum, norm.eps, norm.weight is None)
 
 
-def _as_one(x: Tensor, units: list[ConvUnit]) -> list[Tensor]:
+def _merge(x: Tensor, units: list[ConvUnit]) -> list[Tensor]:
     """The outputs of 1x1 convolutions on one input, computed as one convolution of all channels."""
     biases = [unit.bias for unit in units if unit.bias is not None]
     weight = torch.cat([unit.weight for unit in units])

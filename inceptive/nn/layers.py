@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook
 
 from inceptive.arch.account import tf_padding, windows_fit
 from inceptive.arch.spec import AvgPool, BatchNorm, Conv, Kernel, Linear, MaxPool, Pad, Separable
@@ -22,6 +23,13 @@ def _pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tenso
     return F.pad(x, sides, value=value) if any(sides) else x
 
 
+def watched(module: nn.Module) -> bool:
+    """Whether a call of `module` does more than its class says."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    listened = any(getattr(module, name) for name in hooks) or _has_any_global_hook()
+    return bool(listened or "forward" in vars(module))
+
+
 class ConvUnit(nn.Conv2d):
     """Convolution, then batch normalisation `bn` where the value asks for it, then ReLU."""
 
@@ -38,9 +46,11 @@ class ConvUnit(nn.Conv2d):
         if self.tf_kernel is not None:
             x = _pad_tf(x, self.tf_kernel, self.stride[0])
         x = super().forward(x)
+        inplace = True
         if self.bn is not None:
             x = self.bn(x)
-        return F.relu(x, inplace=True) if self.relu else x
+            inplace = not watched(self.bn)  # a backward hook's view must not be written to
+        return F.relu(x, inplace=inplace) if self.relu else x
 
 
 class SeparableUnit(nn.Module):
@@ -85,6 +95,18 @@ class Norm(nn.BatchNorm2d):
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Both (N, C, H, W) and (N, C) are normalised alike: there is nothing to refuse."""
+
+    @property
+    def moves_statistics(self) -> bool:
+        """Whether training moves the running statistics by `momentum`, as it does unless changed."""
+        return self.track_running_stats and self.momentum is not None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.moves_statistics:
+            return super().forward(x)
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        return self.normalise(x, self.running_mean, self.running_var, self.weight, self.bias)
 
     def normalise(
         self,

@@ -48,13 +48,6 @@ class SharedDropout(nn.Dropout):
 class SharedNorm(Norm):
     """Batch normalisation with the mean and variance of all processes' parts of a batch."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        return self.normalise(x, self.running_mean, self.running_var, self.weight, self.bias)
-
     def normalise(
         self,
         x: Tensor,

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import inceptive
+from inceptive.arch.spec import BatchNorm, Chain, Concat, Conv
 from inceptive.nn.branches import Branches
+from inceptive.nn.net import _module
 
 MERGED = {  # modules in which at least two branches begin with a 1x1 on the same input
     "googlenet": 9, "googlenet.bn": 9, "googlenet.slim": 9, "bn_inception": 10, "inception_v3": 10,
@@ -23,9 +25,9 @@ def step(model, images, monkeypatch, as_one):
     if not as_one:
         monkeypatch.setattr(Branches, "forward", plainly)
     else:
-        begun = Branches._begun
+        merge = Branches._merged
         monkeypatch.setattr(
-            Branches, "_begun", lambda self, x: calls.append(out := begun(self, x)) or out
+            Branches, "_merged", lambda self, x: calls.append(out := merge(self, x)) or out
         )
     torch.manual_seed(1)
     logits = model(images)
@@ -87,8 +89,8 @@ def test_frozen_statistics_stay_and_frozen_weights_get_no_gradient():
 def test_where_one_of_them_is_frozen_alone_each_runs_by_itself(monkeypatch):
     model = inceptive.build(inceptive.NETS["googlenet.bn"](3).without_aux()).train()
     model.inception_3a.b1x1.bn.eval()
-    assert model.inception_3a._begun(torch.rand(2, 192, 8, 8)) == {}
-    assert len(model.inception_3b._begun(torch.rand(2, 256, 8, 8))) == 3
+    assert model.inception_3a._merged(torch.rand(2, 192, 8, 8)) == {}
+    assert len(model.inception_3b._merged(torch.rand(2, 256, 8, 8))) == 3
 
 
 def test_a_layer_that_is_watched_runs_by_itself():
@@ -100,5 +102,110 @@ def test_a_layer_that_is_watched_runs_by_itself():
 
 
 def test_in_evaluation_nothing_is_merged(monkeypatch):
-    monkeypatch.setattr(Branches, "_begun", lambda *_: pytest.fail("merged"))
+    monkeypatch.setattr(Branches, "_merged", lambda *_: pytest.fail("merged"))
     inceptive.build(inceptive.NETS["googlenet.bn"](3)).eval()(torch.rand(1, 3, 64, 64))
+
+
+def bottleneck(pad=0):
+    """Two branches that begin with a 1x1 on the same 8 channels, in training."""
+
+    def unit():
+        return Conv(4, 1, pad=pad, norm=BatchNorm())
+
+    net = Concat(a=Chain(reduce=unit(), conv=Conv(4, 3, pad=1)), b=unit())
+    return _module(net, (8, 16, 16)).train()
+
+
+def watch(kind, module, seen):
+    def hook(*args):
+        seen.append(type(module).__name__)
+
+    return getattr(module, f"register_{kind}")(hook)
+
+
+MODULES = ("a", "a.reduce", "a.reduce.bn", "b", "b.bn")
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "kind",
+    ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"],
+)
+def test_every_hook_fires_in_training(name, kind):
+    branches, seen = bottleneck(), []
+    x = torch.rand(2, 8, 16, 16, requires_grad=True)
+    assert len(branches._merged(x)) == 2
+    handle = watch(kind, branches.get_submodule(name), seen)
+    branches(x).sum().backward()
+    assert len(seen) == 1
+    handle.remove()
+    assert len(branches._merged(x)) == 2
+
+
+@pytest.mark.parametrize(
+    "kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"]
+)
+def test_a_hook_on_all_modules_fires_for_each(kind):
+    branches, seen = bottleneck(), []
+    register = getattr(torch.nn.modules.module, f"register_module_{kind}")
+    with register(lambda module, *_: seen.append(module)):
+        branches(torch.rand(2, 8, 16, 16, requires_grad=True)).sum().backward()
+    assert {branches.get_submodule(name) for name in MODULES} <= set(seen)
+
+
+def test_a_padded_1x1_gives_the_same_size_in_training():
+    branches = bottleneck(pad=1)
+    x = torch.rand(2, 8, 16, 16)
+    assert branches(x).shape == branches.eval()(x).shape == (2, 8, 18, 18)
+
+
+class LowRank(torch.nn.Module):
+    """A layer with a low-rank change beside it: Hu et al., arXiv:2106.09685."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.calls = layer, 0
+        self.change = torch.nn.Conv2d(layer.in_channels, layer.out_channels, 1)
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(x) + self.change(x)
+
+
+def halved(weight):
+    class Half(torch.nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            Half.calls += 1
+            return x / 2
+
+    torch.nn.utils.parametrize.register_parametrization(weight, "weight", Half())
+    return Half
+
+
+def test_a_module_that_was_replaced_is_called():
+    branches = bottleneck()
+    branches.a[0] = LowRank(branches.a[0])
+    branches.b.bn = torch.nn.GroupNorm(2, 4)
+    x = torch.rand(2, 8, 16, 16)
+    expected = torch.cat([branches.a(x), branches.b(x)], 1)
+    torch.testing.assert_close(branches(x), expected)
+    assert branches.a[0].calls == 2
+
+
+@pytest.mark.parametrize("name", ["b", "b.bn"])
+def test_a_parametrized_layer_runs_by_itself(name):
+    branches = bottleneck()
+    half = halved(branches.get_submodule(name))
+    assert branches._merged(torch.rand(2, 8, 16, 16)) == {}
+    branches(torch.rand(2, 8, 16, 16))
+    assert half.calls
+
+
+def test_a_forward_that_is_put_in_place_of_a_layer_s_is_called():
+    branches, seen = bottleneck(), []
+    forward = branches.b.forward
+    branches.b.forward = lambda x: seen.append(x.shape) or forward(x)
+    branches(torch.rand(2, 8, 16, 16))
+    assert seen == [(2, 8, 16, 16)]
