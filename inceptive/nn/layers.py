@@ -26,8 +26,9 @@ def _pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tenso
 def watched(module: nn.Module) -> bool:
     """Whether a call of `module` does more than its class says."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    listened = any(getattr(module, name) for name in hooks) or _has_any_global_hook()
-    return bool(listened or "forward" in vars(module))
+    listened = any(getattr(module, name) for name in hooks)
+    everywhere = _has_any_global_hook()  # type: ignore[no-untyped-call]
+    return bool(listened or everywhere or "forward" in vars(module))
 
 
 class ConvUnit(nn.Conv2d):
