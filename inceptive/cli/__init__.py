@@ -55,6 +55,14 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(run)
     def stopped(*args: Any, **options: Any) -> None:
         try:
+            if run not in (
+                nets.run,
+                table.run,
+                draw.run,
+            ):  # those decode nothing, and answer at once
+                from inceptive.images import quiet_decoders
+
+                quiet_decoders()
             run(*args, **options)
         except KeyboardInterrupt as error:
             print(printable(f"inceptive: {error or 'stopped'}"), file=sys.stderr)

@@ -27,9 +27,9 @@ from inceptive.images import (
     Preprocessing,
     Source,
     decode,
-    printable,
     read_image,
     resize_shorter,
+    source_name,
 )
 from inceptive.io.cores import cores
 
@@ -44,7 +44,7 @@ class Way(Protocol):
 
     @property
     def name(self) -> str: ...
-    def __call__(self, source: Source) -> np.ndarray: ...
+    def __call__(self, source: Source, name: str = "") -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Squares:
         kind = "squashed" if p.squash else "square"
         return f"{kind} {p.size} of {p.crop} {p.channels} {p.interpolation} {decoders()}"
 
-    def __call__(self, source: Source) -> np.ndarray:
-        return self.preprocessing.load(source)
+    def __call__(self, source: Source, name: str = "") -> np.ndarray:
+        return self.preprocessing.load(source, name)
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,12 @@ class Wholes:
     def name(self) -> str:
         return f"whole {self.shorter} {self.channels} {self.interpolation} {decoders()}"
 
-    def __call__(self, source: Source) -> np.ndarray:
+    def __call__(self, source: Source, name: str = "") -> np.ndarray:
         # Half as much: `decode` keeps twice the pixels, but here each crop is resampled once more.
-        image = decode(source, self.channels, -(-self.shorter // 2))
+        name = source_name(source, name)
+        image = decode(source, self.channels, -(-self.shorter // 2), name)
         if min(image.size) > self.shorter:
-            image = resize_shorter(image, self.shorter, self.interpolation)
+            image = resize_shorter(image, self.shorter, self.interpolation, name)
         array = np.asarray(image)
         return array[..., None] if array.ndim == 2 else array
 
@@ -185,10 +186,7 @@ class Pictures:
             content = read_image(path)
         except InceptiveError:
             return self.way(path)  # says why
-        try:
-            pixels = self.way(content)
-        except InceptiveError as error:
-            raise InceptiveError(str(error).replace("the image", printable(path), 1)) from None
+        pixels = self.way(content, path)
         with self._lock:
             self._pack[index] = -1
             # Of a file that was written just now, the times may not tell of the next change.

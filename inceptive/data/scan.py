@@ -15,7 +15,7 @@ from inceptive.data.cache.files import Seen, Signature, signature
 from inceptive.data.pictures import decoders
 from inceptive.data.split import HASH_SIDE, digest
 from inceptive.errors import InceptiveError
-from inceptive.images import decode, printable, read_image
+from inceptive.images import decode, read_image
 from inceptive.io.cores import cores
 
 Progress = Callable[[int, int], None]
@@ -48,9 +48,9 @@ def scan(path: str) -> Scanned:
 def scan_content(path: str, content: bytes) -> Scanned:
     """The same of the bytes of a file that is called `path`."""
     try:
-        image = decode(content, shorter=2 * HASH_SIDE)
+        image = decode(content, shorter=2 * HASH_SIDE, name=path)
     except InceptiveError as error:
-        return Scanned(path, error=str(error).replace("the image", printable(path), 1))
+        return Scanned(path, error=str(error))
     small = np.asarray(image.resize((64, 64), Image.Resampling.BOX))
     grey = bool((np.ptp(small, axis=2) <= 2).all())
     thumbnail = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)

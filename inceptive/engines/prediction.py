@@ -96,7 +96,7 @@ def predictions(
     def decoded(number: int, image: Source) -> Decoded:
         name = printable(image) if isinstance(image, str | Path) else f"image {number}"
         try:
-            return name, engine.preprocessing.load(image)
+            return name, engine.preprocessing.load(image, name)
         except InceptiveError as error:
             return name, str(error)
 

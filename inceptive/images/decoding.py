@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import stat
-import threading
+import struct
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -54,11 +54,13 @@ class Stored(ABC):
 Source = str | os.PathLike[str] | bytes | Stored | Image.Image | np.ndarray
 
 
-def decode(source: Source, channels: int = 3, shorter: int | None = None) -> Image.Image:
+def decode(
+    source: Source, channels: int = 3, shorter: int | None = None, name: str = ""
+) -> Image.Image:
     """The picture in `source`, upright and 8-bit: mode "RGB", or "L" for one channel.
 
     source is a path, the bytes of a file, a file `Stored` in another, a Pillow image, or an array
-    (H, W) or (H, W, 3) of uint8.
+    (H, W) or (H, W, 3) of uint8; errors call it `name`, or what it is called by itself.
     Transparency is laid on white; 16-bit, 32-bit and float samples are scaled to 0-255 (see
     `_to_eight_bits`); EXIF orientation is applied; of an animation the first frame is taken.
     With `shorter`, a JPEG may be decoded at a smaller scale (1/2, 1/4, 1/8, in the DCT domain) as
@@ -70,33 +72,41 @@ def decode(source: Source, channels: int = 3, shorter: int | None = None) -> Ima
         raise InceptiveError(f"pictures have 1 or 3 channels, not {channels}")
     if isinstance(source, np.ndarray):
         return _finish(_from_array(source), channels)
-    name = "the image"
-    with _decoding(name):
-        if isinstance(source, Image.Image):
-            _refuse_bomb(source.size, name)
+    name = source_name(source, name)
+    if isinstance(source, Image.Image):
+        with _decoding(name):
+            _refuse_size(source.size, name)
             source.load()
             return _finish(source, channels)
-    data = source
-    if isinstance(data, Stored):
-        name, data = printable(data.name), data.read()
-    elif not isinstance(data, bytes):
-        name, data = printable(source), read_image(source)  # type: ignore[arg-type]
+    if isinstance(source, bytes):
+        data = source
+    else:
+        data = source.read() if isinstance(source, Stored) else read_image(source)
     if not data:
         raise InceptiveError(f"{name}: is empty (0 bytes)")
     with _decoding(name, data):
         return _finish(_open(data, name, shorter), channels)
 
 
+def source_name(source: Source, name: str = "") -> str:
+    """What to call the picture in `source` in one line: `name`, else its own name or path."""
+    if isinstance(source, Stored):
+        name = name or source.name
+    elif isinstance(source, str | os.PathLike):
+        name = name or os.fspath(source)
+    return printable(name or "the image")
+
+
 def read_image(path: str | os.PathLike[str]) -> bytes:
     """The bytes of an image file. InceptiveError if they cannot be had, or are more than MAX_BYTES."""
     try:
-        found = Path(path).stat()
-        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             # a pipe might be waited for forever
             raise InceptiveError(f"{printable(path)}: cannot be read (it is not a file)")
-        if found.st_size > MAX_BYTES:
+        if status.st_size > MAX_BYTES:
             raise InceptiveError(
-                f"{printable(path)}: is too large to decode safely ({found.st_size / 1e9:.1f} GB; "
+                f"{printable(path)}: is too large to decode safely ({status.st_size / 1e9:.1f} GB; "
                 f"at most {MAX_BYTES / 1e9:.1f})"
             )
         return Path(path).read_bytes()
@@ -118,37 +128,11 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array)
 
 
-class _Quiet:
-    """Silences warnings while any thread is inside; `catch_warnings` alone is not for threads."""
-
-    def __init__(self) -> None:
-        self.lock, self.inside = threading.Lock(), 0
-        self.caught = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if not self.inside:
-                self.caught = warnings.catch_warnings()
-                self.caught.__enter__()
-                warnings.simplefilter("ignore")
-            self.inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                self.caught.__exit__(None, None, None)
-
-
-_QUIET = _Quiet()
-
-
 @contextlib.contextmanager
 def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
     """Turn whatever a decoder does about a damaged file into one InceptiveError."""
     try:
-        with _QUIET:
-            yield
+        yield
     except InceptiveError:
         raise
     except UnidentifiedImageError:
@@ -166,27 +150,46 @@ def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
     """Read the header, refuse what is too large, and load every pixel."""
     if _is_heif(data):
         return _open_heif(data, name)
-    Image.init()  # Pillow registers its rarer readers only when asked
-    _hush()
     image: Image.Image
     if data.startswith(b"\xff\xd8\xff") and len(data) > 20:
-        # Not Image.open: that judges the size before a smaller scale can be asked for.
+        # By its class: Pillow's choice would read the further pictures of an MPO.
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
         scale = 2 * shorter / min(image.size) if shorter else 1
         if scale < 1:
             least = (int(image.width * scale) + 1, int(image.height * scale) + 1)
             image.draft(None, least)  # type: ignore[no-untyped-call]
     else:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    _refuse_bomb(image.size, name)
+        image = _read_header(data)
+    _refuse_size(image.size, name)
     image.load()
     return image
 
 
+def _read_header(data: bytes) -> Image.Image:
+    """The image of the first of FORMATS that takes `data`, its pixels not read yet.
+
+    Not Image.open: that warns of, or refuses, sizes by limits of its own.
+    """
+    Image.init()  # Pillow registers its rarer readers only when asked
+    for name in FORMATS:
+        if name not in Image.OPEN:
+            continue
+        reader, accepts = Image.OPEN[name]
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+            accepted = not accepts or accepts(data[:16])
+            # A string says that this Pillow was built without the format.
+            if accepted and not isinstance(accepted, str):
+                return reader(io.BytesIO(data), "")
+    raise UnidentifiedImageError
+
+
 @functools.cache
-def _hush() -> None:
-    """Of a damaged TIFF both libtiff and Pillow's logger would write lines to standard error themselves,
-    some with words from the file."""
+def quiet_decoders() -> None:
+    """Keep what Pillow and libtiff say of damaged files off standard error, in this whole process.
+
+    For a program that reports such files itself, as the command does: the words may come from the file.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else the last resort prints it
     library = ctypes.CDLL(str(_imaging.__file__))  # finds what Pillow is linked to
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
@@ -211,11 +214,13 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
             f"{name}: is a HEIC image; to read those: pip install 'inceptive[heic]'"
         ) from None
     heif = pi_heif.open_heif(io.BytesIO(data))
-    _refuse_bomb(heif.size, name)
+    _refuse_size(heif.size, name)
     return heif.to_pillow()  # type: ignore[no-any-return]
 
 
-def _refuse_bomb(size: tuple[int, int], name: str) -> None:
+def _refuse_size(size: tuple[int, int], name: str) -> None:
+    if 0 in size:
+        raise InceptiveError(f"{name}: has no pixels ({size[0]} x {size[1]})")
     if size[0] * size[1] > MAX_PIXELS:
         raise InceptiveError(
             f"{name}: is too large to decode safely ({size[0]} x {size[1]} pixels; "

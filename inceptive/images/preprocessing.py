@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from inceptive.errors import InceptiveError
-from inceptive.images.decoding import MAX_PIXELS, Source, decode
+from inceptive.errors import InceptiveError, printable
+from inceptive.images.decoding import MAX_PIXELS, Source, decode, source_name
 
 Interpolation = Literal["nearest", "box", "bilinear", "bicubic"]
 FILTERS: dict[Interpolation, Image.Resampling] = {
@@ -79,25 +79,27 @@ class Preprocessing:
         """The shorter side, in pixels, from which the square is cut."""
         return round(self.size / self.crop)
 
-    def load(self, source: Source) -> np.ndarray:
+    def load(self, source: Source, name: str = "") -> np.ndarray:
         """The picture in `source` as the net's square: uint8 (C, size, size).
 
-        Raises InceptiveError, naming the file and the reason, if it cannot be decoded.
+        Raises InceptiveError with the reason if it cannot be decoded, calling it `name`, or what it is
+        called by itself.
         """
-        return self.fit(self.decode(source, self.resize))
+        name = source_name(source, name)
+        return self.fit(self.decode(source, self.resize, name), name)
 
-    def decode(self, source: Source, shorter: int) -> Image.Image:
+    def decode(self, source: Source, shorter: int, name: str = "") -> Image.Image:
         """The picture in this net's channels, to be resized to about `shorter` pixels."""
-        return decode(source, self.channels, shorter)
+        return decode(source, self.channels, shorter, name)
 
-    def fit(self, image: Image.Image) -> np.ndarray:
+    def fit(self, image: Image.Image, name: str = "") -> np.ndarray:
         """Resize the shorter side, cut the centre square: uint8 (C, size, size)."""
         if self.squash:
             wide, high = image.width * self.crop, image.height * self.crop
             left, top = (image.width - wide) / 2, (image.height - high) / 2
             box = (left, top, left + wide, top + high)
             return as_array(resize_box(image, box, self.size, self.interpolation))
-        image = resize_shorter(image, self.resize, self.interpolation)
+        image = resize_shorter(image, self.resize, self.interpolation, name)
         left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
         return as_array(image.crop((left, top, left + self.size, top + self.size)))
 
@@ -134,10 +136,12 @@ def _all_numbers(values: Any) -> bool:
     )
 
 
-def resize_shorter(image: Image.Image, side: int, interpolation: Interpolation) -> Image.Image:
+def resize_shorter(
+    image: Image.Image, side: int, interpolation: Interpolation, name: str = ""
+) -> Image.Image:
     """`image` with its shorter side `side` pixels long and its proportions kept.
 
-    Raises InceptiveError for a picture so long that the result would be over MAX_PIXELS.
+    Raises InceptiveError, naming it `name`, if it is so long that the result would be over MAX_PIXELS.
     """
     scale = side / min(image.size)
     size = (max(side, round(image.width * scale)), max(side, round(image.height * scale)))
@@ -145,8 +149,8 @@ def resize_shorter(image: Image.Image, side: int, interpolation: Interpolation) 
         return image
     if size[0] * size[1] > MAX_PIXELS:
         raise InceptiveError(
-            f"a picture of {image.width} x {image.height} pixels is too long and thin to be seen "
-            f"with its shorter side at {side}"
+            f"{printable(name) or 'the image'}: is too long and thin ({image.width} x {image.height} "
+            f"pixels) to be resized to a shorter side of {side}"
         )
     return image.resize(size, FILTERS[interpolation])
 

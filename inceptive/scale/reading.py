@@ -40,10 +40,9 @@ def _loaded(name: str, image: str | bytes, preprocessing: Preprocessing) -> Deco
     try:
         if isinstance(image, str) and storage.is_uri(image):
             image = storage.read(image, MAX_BYTES)
-        return name, preprocessing.load(image)
+        return name, preprocessing.load(image, name)
     except InceptiveError as error:
-        why = str(error)  # of bytes it cannot tell the name
-        return name, why if isinstance(image, str) else why.replace("the image", name, 1)
+        return name, str(error)
 
 
 def _tar(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:

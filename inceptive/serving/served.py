@@ -83,9 +83,9 @@ class Served:
     def decoded(self, name: str, content: bytes) -> np.ndarray | str:
         """The square that the net sees; or why there is none."""
         try:
-            return self.engine.preprocessing.load(content)
+            return self.engine.preprocessing.load(content, name)
         except InceptiveError as error:
-            return str(error).replace("the image", name, 1)
+            return str(error)
 
     def answer(self, name: str, probs: np.ndarray, top: int) -> dict[str, Any]:
         """probs (K,) of an image as `/v1/predict` tells them."""

@@ -146,7 +146,8 @@ def test_images_that_claim_or_unpack_to_far_more_than_they_hold(trained, tmp_pat
     recorded("decompression bombs and absurd headers through predict", len(images))
 
 
-def test_a_decoder_writes_nothing_to_standard_error_itself(tmp_path, capfd):
+def test_a_decoder_of_the_command_writes_nothing_to_standard_error_itself(tmp_path, capfd):
+    decoding.quiet_decoders()
     broken = corpus.sound()["fax.tif"]
     for at in range(8, len(broken), 7):
         content = bytearray(broken)

@@ -6,7 +6,6 @@ import json
 import os
 import struct
 import sys
-import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import Image, ImageOps, features
 
 from inceptive.errors import InceptiveError
 from inceptive.images import MAX_PIXELS, Preprocessing, decode, decoding
@@ -479,16 +478,12 @@ def test_a_grey_picture_of_sixteen_bits_is_turned_too(tmp_path):
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("kept", [4, 20, 30, 66, 81])
-def test_damaged_exif_does_no_harm_and_says_nothing(tmp_path, form, kept):
+def test_damaged_exif_does_no_harm(tmp_path, form, kept):
     exif = Image.Exif()
     exif[0x010F] = "maker" * 8
     options = {"lossless": True} if form == "WEBP" else {"quality": 95, "subsampling": 0}
     data = encoded(quadrants(), form, exif=exif.tobytes()[:kept], **options)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        found = pixels(write(tmp_path / "exif", data))
-    assert largest_error(found) <= 3
-    assert not told
+    assert largest_error(pixels(write(tmp_path / "exif", data))) <= 3
 
 
 def test_an_orientation_beside_damaged_exif_still_counts(tmp_path):
@@ -678,34 +673,44 @@ def test_nothing_in_a_file_reaches_the_message_unescaped(tmp_path, junk):
     assert "damaged" in complaint(write(tmp_path / "a.ppm", junk + bytes(100)))
 
 
-def test_threads_that_decode_together_leave_the_warning_filters_alone(monkeypatch):
-    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
-    data, opened, before = encoded(noise(4, 4), "PNG"), Image.open, list(warnings.filters)
+def test_decoding_leaves_the_warning_filters_and_limits_of_its_host_alone(monkeypatch):
+    before, inside = list(warnings.filters), []
+    transpose = ImageOps.exif_transpose
 
-    def staged(*arguments, **options):
-        if threading.current_thread().name == "first":
-            first_is_in.set()
-            second_is_in.wait(0.5)
-        else:
-            second_is_in.set()
-            first_is_out.wait(0.5)
-        return opened(*arguments, **options)
+    def spied(image):
+        inside.append(list(warnings.filters))
+        return transpose(image)
 
-    def first():
-        decode(data)
-        first_is_out.set()
+    monkeypatch.setattr(ImageOps, "exif_transpose", spied)
+    decode(encoded(noise(4, 4), "PNG"))
+    assert inside == [before] and list(warnings.filters) == before
+    assert Image.MAX_IMAGE_PIXELS == 2**30 // 4 // 3  # Pillow's own
 
-    def second():
-        first_is_in.wait(5)
-        decode(data)
 
-    monkeypatch.setattr(Image, "open", staged)
-    threads = [threading.Thread(target=f, name=f.__name__) for f in (first, second)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert list(warnings.filters) == before
+@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "PPM", "WEBP", "AVIF"])
+def test_the_limit_of_pixels_is_ours_and_pillow_does_not_warn_of_its_own(monkeypatch, form):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode(encoded(noise(10, 8), form)).size == (10, 8)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+def test_a_picture_without_pixels_is_refused(size):
+    with pytest.raises(InceptiveError, match=r"^photo: has no pixels \(\d x \d\)$"):
+        Preprocessing(size=8).load(Image.new("RGB", size), "photo")
+
+
+def test_an_error_calls_the_picture_what_the_caller_calls_it(tmp_path):
+    thin = Image.new("L", (1, 40_000))
+    for source in (b"", b"junk", encoded(noise(4, 4), "PNG")[:60], thin):
+        with pytest.raises(InceptiveError, match=r"^a\\x1bb\.png: "):
+            Preprocessing(size=200).load(source, "a\x1bb.png")
+    thin.save(tmp_path / "thin.png")
+    with pytest.raises(
+        InceptiveError, match=r"thin\.png: is too long and thin \(1 x 40000 pixels\)"
+    ):
+        Preprocessing(size=200).load(tmp_path / "thin.png")
 
 
 # HEIC, and AVIF under the brand that the two share
