@@ -21,6 +21,8 @@ COMMANDS = (
     "early_exit", "export", "serve", "shards", "bench",
 )  # fmt: skip
 """The modules of this room that hold a command each, in the order in which help lists them."""
+INSTANT = ("nets", "table", "draw")
+"""Those that decode no image, and import nothing that could."""
 
 app = typer.Typer(
     help="The Inception family of image classifiers: exact, trainable, explained and fast.",
@@ -55,11 +57,7 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(run)
     def stopped(*args: Any, **options: Any) -> None:
         try:
-            if run not in (
-                nets.run,
-                table.run,
-                draw.run,
-            ):  # those decode nothing, and answer at once
+            if run.__module__.rpartition(".")[2] not in INSTANT:
                 from inceptive.images import quiet_decoders
 
                 quiet_decoders()
