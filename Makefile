@@ -51,7 +51,7 @@ reliability: $(VENV)/tested
 # What several processes and Ray cost beside one, for docs/reliability.md: 15 minutes on two quiet cores.
 costs: $(VENV)/tested $(VENV)/benched
 	mkdir -p build
-	$(BIN)/python tools/scoring_cost.py --images 2000 --rounds 3 --out build/scoring_cost.json
+	$(BIN)/python -m tools.scoring_cost --images 2000 --rounds 3 --out build/scoring_cost.json
 	$(BIN)/python tools/training_cost.py --out build/training_cost.json
 
 # Each reader on bytes that reach ever more of its code, FUZZ_SECONDS each.
@@ -80,13 +80,13 @@ $(VENV)/audit/ready: constraints.txt
 
 # docs/performance.md, as measured here beside torchvision and timm: half an hour on two quiet cores.
 bench: $(VENV)/benched
-	$(BIN)/inceptive bench --out build/bench.json
-	$(BIN)/python tools/performance.py build/bench.json
+	$(BIN)/python -m benchmarks --out build/bench.json
+	$(BIN)/python -m tools.performance build/bench.json
 
 # The part "On paper" of docs/scale.md: what an image costs here, and a simulation of larger machines.
 scale: $(VENV)/benched
 	$(PIP) -e '.[bench,scale]'
-	$(BIN)/python tools/scale.py
+	$(BIN)/python -m tools.scale
 
 # docs/page/*.jpg: the page and the report of models trained for it, in Debian's Chromium.
 screenshots: $(VENV)/tested

@@ -27,7 +27,7 @@ project = "inceptive"
 extensions = ["myst_nb"]
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "tutorial/**.md"]
-exclude_patterns = [".*", "build", "dist", "runs", "inceptive", "tests", "tools"]
+exclude_patterns = [".*", "build", "dist", "runs", "inceptive", "tests", "tools", "benchmarks"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

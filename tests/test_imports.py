@@ -14,7 +14,6 @@ ROWS = [
     ["weights"],
     ["engines"],
     ["training", "evaluation", "explaining", "exporting"],
-    ["bench"],
     ["comparison", "report", "scale", "serving"],
     ["cli"],
     ["__main__"],
@@ -77,7 +76,6 @@ def test_a_module_imports_only_from_rows_above_its_own():
             parts = name.split(".")
             if parts[0] == "inceptive" and len(parts) > 1 and parts[1] in row:
                 above = row[parts[1]] < row[room(path)]
-                above |= (room(path), parts[1]) == ("engines", "bench")  # till the benchmarks move
                 assert above or parts[1] == room(path), f"{path} imports {name}"
 
 
@@ -112,10 +110,16 @@ def test_peers_are_never_a_dependency():
     peers = {"torchvision", "timm", "keras", "pytorchcv", "facenet_pytorch", "pytorch_fid",
              "pretrainedmodels", "lucent"}  # fmt: skip
     for path in modules():
-        if path != PACKAGE / "bench/peers.py":  # measured there, where they are installed
+        if path != PACKAGE / "engines/peers.py":  # compared there, where they are installed
             assert not {name.split(".")[0] for name, _ in imports(path)} & peers, path
 
 
 def test_nothing_is_called_utils():
     for path in modules():
         assert path.stem not in ("utils", "common", "helpers", "misc"), path
+
+
+def test_nothing_in_the_package_looks_outside_it():
+    for path in PACKAGE.rglob("*.py"):
+        for name, _ in imports(path):
+            assert name.split(".")[0] not in ("benchmarks", "tests", "tools"), (path, name)

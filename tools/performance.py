@@ -1,8 +1,8 @@
-"""Writes docs/performance.md: how fast everything is beside the peers, as `inceptive bench` found it.
+"""Writes docs/performance.md: how fast everything is beside the peers, as measured by benchmarks/.
 
-    python tools/performance.py REPORT.json...
+    python -m tools.performance REPORT.json...
 
-A report is what `inceptive bench --out` leaves; `make bench` does both. Of several a later one's
+A report is what `python -m benchmarks --out` leaves; `make bench` does both. Of several a later one's
 sections stand in place of an earlier one's. What was tried and did not help is written by hand in
 tools/performance_notes.md.
 """
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from inceptive.cli.benching import cells, conditions
+from benchmarks.tables import cells, conditions
 from inceptive.cli.tables import markdown
 from inceptive.errors import InceptiveError
 from inceptive.io.atomic import write_text
@@ -22,11 +22,11 @@ OUT, NOTES = ROOT / "docs/performance.md", ROOT / "tools/performance_notes.md"
 HEAD = """\
 # How fast
 
-Written by `make bench` (`inceptive bench`, then tools/performance.py) on this machine:
+Written by `make bench` (`python -m benchmarks`, then tools/performance.py) on this machine:
 
 {runs}
 
-Candidates take turns, A B C, A B C, and so on. `ratio` is how many times as fast a candidate is as the
+Candidates alternate, A B C, A B C, and so on. `ratio` is how many times as fast a candidate is as the
 first of its table, the median over the rounds, each round for itself; `quartiles` are those of the
 rounds. GMAC/s are thousand millions of multiply-adds a second, counted by `inceptive table`; a training
 step is taken for three forward passes. `of peak` is their share of the largest matrix product's in the
@@ -78,12 +78,12 @@ TITLES = {
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A report of `inceptive bench`. Raises InceptiveError if it is none, or not whole."""
+    """A report of `python -m benchmarks`. Raises InceptiveError if it is none, or not whole."""
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         whole = not report["stopped"] and not report["setting"]["quick"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InceptiveError(f"{path}: is no report of `inceptive bench` ({error})") from None
+        raise InceptiveError(f"{path}: is no report of `python -m benchmarks` ({error})") from None
     if not whole:
         raise InceptiveError(f"{path}: was stopped or --quick; its figures are not to be printed")
     return report
@@ -94,9 +94,9 @@ def document(reports: list[dict[str, Any]], notes: str) -> str:
     whence: dict[str, int] = {}
     for number, report in enumerate(reports):
         found = {"roofline": [report["roofline"]] if report["roofline"] else []}
-        for section, contests in (found | report["sections"]).items():
-            if contests:
-                measured[section], whence[section] = contests, number
+        for section, benchmarks in (found | report["sections"]).items():
+            if benchmarks:
+                measured[section], whence[section] = benchmarks, number
     runs = [
         f"{number}. {', '.join(name for name in TITLES if whence.get(name) == number - 1)}\n"
         + "\n".join(f"    - {line}" for line in conditions(report))
@@ -107,9 +107,9 @@ def document(reports: list[dict[str, Any]], notes: str) -> str:
         if section not in measured:
             continue
         blocks.append(f"## {title}\n\n{words}\n")
-        for contest in measured[section]:
-            blocks.append(f"**{contest['title']}**\n\n{markdown(*cells(contest))}\n")
-            left = [f"{name} ({why})" for name, why in contest["skipped"].items()]
+        for benchmark in measured[section]:
+            blocks.append(f"**{benchmark['title']}**\n\n{markdown(*cells(benchmark))}\n")
+            left = [f"{name} ({why})" for name, why in benchmark["skipped"].items()]
             if left:
                 blocks.append(f"Left out: {'; '.join(left)}.\n")
     blocks.append(f"## What was tried and did not help\n\n{notes.strip()}\n")
@@ -117,6 +117,8 @@ def document(reports: list[dict[str, Any]], notes: str) -> str:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     try:
         reports = [read(Path(path)) for path in sys.argv[1:]]
         write_text(OUT, document(reports, NOTES.read_text(encoding="utf-8")))

@@ -1,6 +1,6 @@
 """Writes the part "On paper" of docs/scale.md: what 64 nodes or 10^9 images a day would need.
 
-    python tools/scale.py [--out docs/scale.md]
+    python -m tools.scale [--out docs/scale.md]
 
 What one image costs is measured here; what hardware gives that is not here is assumed, each number in
 one table with its source. A small discrete simulation then sends batches of images through store, link,
@@ -20,11 +20,11 @@ from statistics import median
 
 import numpy as np
 
+from benchmarks.engines import exported
+from benchmarks.pictures import photographs
+from benchmarks.setting import Setting
 from inceptive.arch import nets
 from inceptive.arch.account import account
-from inceptive.bench.engines import exported
-from inceptive.bench.pictures import photographs
-from inceptive.bench.setting import Setting
 from inceptive.cli.tables import markdown
 from inceptive.data.loading import Crop, RandomResizedCrop
 from inceptive.engines.classifier import Classifier

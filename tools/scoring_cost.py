@@ -1,6 +1,6 @@
 """What `inceptive score` costs beside `inceptive predict`, on this machine: once running, and to start.
 
-    python tools/scoring_cost.py [--images 4000] [--rounds 5] [--size 500x375] [--model FOLDER]
+    python -m tools.scoring_cost [--images 4000] [--rounds 5] [--size 500x375] [--model FOLDER]
 
 Both commands answer for a small and a large folder of the same photographs, in turns: predict, score,
 predict, score, and so on. What an image costs is the difference between the two folders, so that no
@@ -15,10 +15,10 @@ import tempfile
 from pathlib import Path
 from statistics import median, quantiles
 
-from inceptive.bench.classify import Classified
-from inceptive.bench.pictures import photographs
-from inceptive.bench.process import Process, inceptive
-from inceptive.bench.setting import Setting
+from benchmarks.classify import Classified
+from benchmarks.pictures import photographs
+from benchmarks.process import Process, inceptive
+from benchmarks.setting import Setting
 from inceptive.io.atomic import write_json
 
 DIFFERENT = 64

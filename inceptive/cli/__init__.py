@@ -18,7 +18,7 @@ from inceptive.errors import InceptiveError, printable
 
 COMMANDS = (
     "nets", "table", "trace", "draw", "train", "evaluate", "explain", "predict", "score", "compare",
-    "early_exit", "export", "serve", "shards", "bench",
+    "early_exit", "export", "serve", "shards",
 )  # fmt: skip
 """The modules of this room that hold a command each, in the order in which help lists them."""
 INSTANT = ("nets", "table", "draw")

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-adds, bytes on disk, and time, measured in turns."""
+"""What a model costs: parameters, multiply-adds, bytes on disk, and time in interleaved rounds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inceptive.bench.rounds import Timing, interleave, ratio, repeated
+from inceptive.comparison.rounds import Timing, interleave, ratio, repeated
 from inceptive.engines.classifier import WEIGHTS, Classifier
 from inceptive.engines.foreign import ForeignEngine
 from inceptive.engines.open import Exported
@@ -29,7 +29,7 @@ class Size:
 @dataclass(frozen=True)
 class Speed:
     """Of one model: milliseconds for one image, images a second in batches of BATCH, and how many times
-    as fast as the first model each is, turn by turn."""
+    as fast as the first model each is, round by round."""
 
     ms_per_image: float
     images_per_second: float
@@ -56,7 +56,7 @@ def _bytes(paths: Sequence[Path]) -> int:
 def speeds(
     engines: Mapping[str, Engine], images: Mapping[str, np.ndarray], rounds: int, seconds: float
 ) -> dict[str, Speed]:
-    """Each engine's speed on its own `images` (N, C, S, S) of uint8; all take turns, `rounds` times."""
+    """Each engine's speed on its own `images` (N, C, S, S) of uint8; interleaved, `rounds` times."""
     alone = _timings(engines, images, 1, rounds, seconds)
     many = _timings(engines, images, BATCH, rounds, seconds)
     first = next(iter(engines))

@@ -5,7 +5,9 @@ torchvision:resnet18@mine.pth      weights at hand: a state dict, for the classe
 timm:resnet50@model.safetensors
 """
 
+import importlib
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -13,13 +15,37 @@ import numpy as np
 import torch
 from torch import nn
 
-from inceptive.bench.peers import package
 from inceptive.errors import InceptiveError
 from inceptive.images import Interpolation, Preprocessing
 from inceptive.metrics import softmax
 from inceptive.weights.catalogue import imagenet_labels
 
 PACKAGES = ("torchvision", "timm")
+BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+
+
+def package(name: str) -> Any:
+    """The module `name` of torchvision or timm. Raises InceptiveError if it does not import here.
+
+    Beside a build of torch for processors alone, torchvision's compiled operators are missing; two
+    of them have to be declared before it imports. No net of the family uses them.
+    """
+    first = name.partition(".")[0]
+    for needed in dict.fromkeys(("torchvision", first)):
+        if find_spec(needed) is None:
+            raise InceptiveError(
+                f"{needed} is not installed (pip install --no-deps torchvision timm)"
+            )
+    try:
+        try:
+            importlib.import_module("torchvision")
+        except RuntimeError:
+            for operator in ("nms", "qnms"):
+                if not hasattr(torch.ops.torchvision, operator):
+                    torch.library.define(f"torchvision::{operator}", BOXES)
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError) as error:
+        raise InceptiveError(f"{first} does not import here ({error})") from None
 
 
 @dataclass

@@ -1,5 +1,5 @@
-"""`inceptive bench`: the arithmetic of rounds on fake clocks, its parts, and that it runs. No timing
-is ever asserted: what is measured here is made by hand."""
+"""`python -m benchmarks`: the arithmetic of rounds on fake clocks, its parts, and that it runs. No
+timing is ever asserted: what is measured here is made by hand."""
 
 import importlib.util
 import json
@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import command
 
+from benchmarks import benchmark as benchmarks
+from benchmarks import engines, peers, pipeline, process, report, training
+from benchmarks.__main__ import main
+from benchmarks.benchmark import Benchmark, Candidate
+from benchmarks.classify import Classified
+from benchmarks.machine import _processor, machine
+from benchmarks.pictures import photographs
+from benchmarks.report import SECTIONS
+from benchmarks.setting import Setting
+from benchmarks.tables import as_text, cells
 from inceptive.arch import nets
 from inceptive.arch.account import account
-from inceptive.bench import contest as contests
-from inceptive.bench import engines, peers, pipeline, process, report, training
-from inceptive.bench.classify import Classified
-from inceptive.bench.contest import Candidate, Contest
-from inceptive.bench.machine import _processor, machine
-from inceptive.bench.pictures import photographs
-from inceptive.bench.rounds import Timing, interleave, ratio, repeated
-from inceptive.bench.setting import Setting
-from inceptive.cli.bench import SECTIONS
-from inceptive.cli.benching import as_text, cells
+from inceptive.comparison.rounds import Timing, interleave, ratio, repeated
 from inceptive.errors import InceptiveError
 from inceptive.exporting import export as making
 from inceptive.nn import build
@@ -49,28 +49,28 @@ def alone(monkeypatch):
     monkeypatch.setattr(peers, "package", missing)
 
 
-def slower_in_turn(name, seconds, log):
-    """A turn of one call that takes the next of `seconds`."""
+def sampler(name, seconds, log):
+    """A sampler of one call that takes the next of `seconds`."""
     left = iter(seconds)
 
-    def turn():
+    def sample():
         log.append(name)
         return [next(left)]
 
-    return turn
+    return sample
 
 
 # The arithmetic
 
 
-def test_candidates_take_turns_and_the_ratio_is_that_of_each_round():
+def test_candidates_alternate_and_the_ratio_is_that_of_each_round():
     log: list[str] = []
-    turns = {
-        "a": slower_in_turn("a", [4.0, 8.0, 1.0], log),
-        "b": slower_in_turn("b", [2.0, 2.0, 2.0], log),
+    samplers = {
+        "a": sampler("a", [4.0, 8.0, 1.0], log),
+        "b": sampler("b", [2.0, 2.0, 2.0], log),
     }
     told: list[tuple[int, int]] = []
-    timings = interleave(turns, 3, lambda done, total: told.append((done, total)))
+    timings = interleave(samplers, 3, lambda done, total: told.append((done, total)))
     assert log == ["a", "b"] * 3 and told == [(k, 6) for k in range(1, 7)]
     found = ratio(timings["a"], timings["b"])
     assert (found.least, found.median, found.most) == (0.5, 2.0, 4.0)
@@ -101,14 +101,14 @@ def test_one_round_has_no_spread():
     assert {found.low, found.median, found.high, found.least, found.most} == {2.0}
 
 
-def test_a_turn_repeats_until_its_time_is_over():
+def test_a_sample_repeats_until_its_time_is_over():
     ticks = iter([0.0, 0.25, 1.0, 1.5, 2.0, 2.5])  # calls of 0.25, 0.5 and 0.5 seconds
     calls: list[int] = []
-    turn = repeated(lambda: calls.append(1), 0.7, clock=lambda: next(ticks))
-    assert turn() == [0.25, 0.5] and len(calls) == 2
+    sample = repeated(lambda: calls.append(1), 0.7, clock=lambda: next(ticks))
+    assert sample() == [0.25, 0.5] and len(calls) == 2
 
 
-def test_a_turn_of_no_time_is_one_call():
+def test_a_sample_of_no_time_is_one_call():
     calls: list[int] = []
     assert len(repeated(lambda: calls.append(1), 0.0)()) == 1 and len(calls) == 1
 
@@ -122,23 +122,23 @@ def test_percentiles_are_of_the_nearest_rank(count):
         assert timing.percentile(share) == expected
 
 
-# A contest
+# A benchmark
 
 
 def faked(monkeypatch, seconds):
     """Turns of given times in place of measured ones: name -> seconds of a call."""
     monkeypatch.setattr(
-        contests, "_turn", lambda one, _: one.build() or (lambda: [seconds[one.name]])
+        benchmarks, "_sampler", lambda one, _: one.build() or (lambda: [seconds[one.name]])
     )
 
 
 def test_a_peer_that_is_slower_by_construction_reads_as_slower(monkeypatch, setting):
     faked(monkeypatch, {"peer": 0.2, "ours": 0.05, "worse": 0.4})
-    made = Contest("train", "a race", tuple(
+    made = Benchmark("train", "a race", tuple(
         Candidate(name, lambda: None, macs=1000, images=4, precision=kind)
         for name, kind in (("peer", "f32"), ("ours", "bf16"), ("worse", None))
     ), {"net": "googlenet"})  # fmt: skip
-    found = contests.run(made, setting, {"f32": 10_000.0, "bf16": 50_000.0}, quiet)
+    found = benchmarks.run(made, setting, {"f32": 10_000.0, "bf16": 50_000.0}, quiet)
     peer, ours, worse = found["rows"]
     assert found["baseline"] == "peer" and peer["ratio"] == 1
     assert ours["ratio"] == pytest.approx(4) and worse["ratio"] == pytest.approx(0.5)
@@ -159,9 +159,11 @@ def test_what_cannot_run_is_left_out_with_its_reason(monkeypatch, setting):
     def missing():
         raise InceptiveError("timm is not installed")
 
-    made = Contest("train", "alone", (Candidate("timm", missing), Candidate("ours", lambda: None)))
+    made = Benchmark(
+        "train", "alone", (Candidate("timm", missing), Candidate("ours", lambda: None))
+    )
     heard: list[str] = []
-    found = contests.run(made, setting, {}, heard.append)
+    found = benchmarks.run(made, setting, {}, heard.append)
     assert found["baseline"] == "ours" and [row["name"] for row in found["rows"]] == ["ours"]
     assert found["skipped"] == {"timm": "timm is not installed"}
     assert any("left out: timm: timm is not installed" in line for line in heard)
@@ -171,7 +173,9 @@ def test_nobody_can_run(setting):
     def missing():
         raise InceptiveError("no")
 
-    found = contests.run(Contest("train", "none", (Candidate("a", missing),)), setting, {}, quiet)
+    found = benchmarks.run(
+        Benchmark("train", "none", (Candidate("a", missing),)), setting, {}, quiet
+    )
     assert found["baseline"] is None and found["rows"] == []
     assert cells(found)[1] == []
 
@@ -227,16 +231,16 @@ def test_photographs_are_made_alike_and_given_ones_are_taken(setting, stripes):
 
 def test_a_process_tells_its_time_and_its_own_memory_not_ours():
     held = bytearray(400 * 2**20)  # of this process; the small one must not inherit the figure
-    turn = process.Process([sys.executable, "-I", "-S", "-c", "b = bytearray(60 << 20)"], 1)
-    [seconds] = turn()
+    command = process.Process([sys.executable, "-I", "-S", "-c", "b = bytearray(60 << 20)"], 1)
+    [seconds] = command()
     assert seconds > 0 and len(held) > 0
-    assert 60 * 2**20 < turn.peak_bytes < 200 * 2**20
+    assert 60 * 2**20 < command.peak_bytes < 200 * 2**20
 
 
 def test_a_process_that_fails_is_told_in_one_line():
-    turn = process.Process([sys.executable, "-c", "import sys; sys.exit('no such thing')"], 1)
+    command = process.Process([sys.executable, "-c", "import sys; sys.exit('no such thing')"], 1)
     with pytest.raises(InceptiveError, match=r"status 1 \(no such thing\)"):
-        turn()
+        command()
 
 
 def test_a_setting_survives_the_way_to_another_process(setting, tmp_path):
@@ -259,30 +263,27 @@ def test_agreement_counts_what_both_name(tmp_path):
 # The whole
 
 
-def test_the_names_of_the_sections_are_known_without_torch():
-    assert tuple(report.SECTIONS) == SECTIONS
-
-
-def test_an_unknown_section_is_bad_usage():
-    done = command("bench", "speed")
-    assert done.returncode == 2 and "no section speed" in done.stderr
+@pytest.mark.parametrize("words", [["speed"], ["decode", "--rounds", "0"]])
+def test_bad_usage(words, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    message = capsys.readouterr().err
+    assert left.value.code == 2 and ("no section speed" in message or "--rounds" in message)
 
 
 def test_a_folder_that_is_not_there():
-    done = command("bench", "decode", "--images", "nowhere")
-    assert done.returncode == 1
-    assert done.stderr == "inceptive bench: nowhere: there is no such folder\n"
+    with pytest.raises(InceptiveError, match="nowhere: there is no such folder"):
+        main(["decode", "--images", "nowhere"])
 
 
-def test_a_smoke_of_all_that_runs_in_one_process(alone, monkeypatch, tmp_path):
+def test_a_smoke_of_all_that_runs_in_one_process(alone, monkeypatch, tmp_path, capsys):
     """Of our engines one, and without its own timing: `slow` tests have them all."""
     monkeypatch.setattr(engines, "KINDS", (("onnx", "f32"),))
     monkeypatch.setattr(making, "speed", lambda *_: {"images_per_second": 1.0})
     out = tmp_path / "bench.json"
-    words = ("train", "inference", "decode", "--quick", "--rounds", 1, "--threads", 1)
-    done = command("bench", *words, "--json", "--out", out)
-    assert done.returncode == 0, done.stderr
-    made = json.loads(done.stdout)
+    words = ["train", "inference", "decode", "--quick", "--rounds", "1", "--threads", "1", "--json"]
+    assert main([*words, "--out", str(out)]) == 0
+    made = json.loads(capsys.readouterr().out)
     assert made == json.loads(out.read_text())
     complete(made, {"train", "inference", "decode"})
     net = account(nets.find("googlenet.bn")(10), made["sections"]["train"][0]["image_size"])
@@ -290,9 +291,9 @@ def test_a_smoke_of_all_that_runs_in_one_process(alone, monkeypatch, tmp_path):
     assert row["macs"] == 3 * 2 * net.macs
     batch, single = made["sections"]["inference"]
     assert (batch["batch_size"], single["batch_size"]) == (2, 1)
-    for contest in (batch, single):
-        assert "torchvision is not installed" in " ".join(contest["skipped"].values())
-        assert "inceptive googlenet.bn, onnx f32" in [row["name"] for row in contest["rows"]]
+    for benchmark in (batch, single):
+        assert "torchvision is not installed" in " ".join(benchmark["skipped"].values())
+        assert "inceptive googlenet.bn, onnx f32" in [row["name"] for row in benchmark["rows"]]
     assert "quick" in as_text(made)
 
 
@@ -304,18 +305,18 @@ def complete(made, sections):
     if made["roofline"]:
         everything.append(made["roofline"])
         assert set(made["roofline"]["peaks"]) == {"f32", "bf16", "int8"}
-    for contest in everything:
-        assert contest["section"] and contest["title"] and contest["rows"], contest
-        assert contest["baseline"] == contest["rows"][0]["name"]
-        for row in contest["rows"]:
+    for benchmark in everything:
+        assert benchmark["section"] and benchmark["title"] and benchmark["rows"], benchmark
+        assert benchmark["baseline"] == benchmark["rows"][0]["name"]
+        for row in benchmark["rows"]:
             assert row["seconds"] > 0 and row["p50"] <= row["p99"]
             spread = [row[f"ratio_{k}"] for k in ("least", "low", "high", "most")]
             assert spread == sorted(spread) and spread[0] <= row["ratio"] <= spread[3]
             assert (row["macs"] is None) == (row["macs_per_second"] is None)
-        assert contest["rows"][0]["ratio"] == 1
+        assert benchmark["rows"][0]["ratio"] == 1
 
 
-def test_ctrl_c_gives_what_was_done_until_then(monkeypatch, alone, tmp_path):
+def test_ctrl_c_gives_what_was_done_until_then(monkeypatch, alone, tmp_path, capsys):
     real = dict(report.SECTIONS)
 
     def stopped(setting, peaks, say):
@@ -325,11 +326,12 @@ def test_ctrl_c_gives_what_was_done_until_then(monkeypatch, alone, tmp_path):
 
     monkeypatch.setitem(report.SECTIONS, "decode", stopped)
     out, kept = tmp_path / "bench.json", []
-    done = command("bench", "decode", "startup", "--quick", "--rounds", 1, "--out", out)
-    assert done.returncode == 130 and "stopped" in done.stderr
+    assert main([*["decode", "startup", "--quick", "--rounds", "1", "--out"], str(out)]) == 130
+    printed = capsys.readouterr()
+    assert "stopped" in printed.err
     made = json.loads(out.read_text())
     assert made["stopped"] and list(made["sections"]) == ["decode"] and kept == [made]
-    assert made["sections"]["decode"][0]["rows"] and "inceptive" in done.stdout
+    assert made["sections"]["decode"][0]["rows"] and "inceptive" in printed.out
 
 
 @pytest.mark.slow
@@ -356,15 +358,15 @@ def performance():
 def test_the_document_shows_every_row_and_refuses_a_quick_run(monkeypatch, setting, tmp_path):
     faked(monkeypatch, {"peer": 0.2, "ours": 0.05})
     candidates = (Candidate("peer", lambda: None, images=4), Candidate("ours", lambda: None))
-    found = contests.run(Contest("train", "a | race", candidates), setting, {}, quiet)
-    made = {"made": "now", "command": "inceptive bench", "machine": machine(), "roofline": None,
+    found = benchmarks.run(Benchmark("train", "a | race", candidates), setting, {}, quiet)
+    made = {"date": "now", "command": "python -m benchmarks", "machine": machine(), "roofline": None,
             "setting": {"net": "n", "rounds": 2, "seconds": 1.0, "threads": 1, "device": "cpu",
                         "quick": False},
             "sections": {"train": [found], "decode": []}, "stopped": False}  # fmt: skip
     text = performance().document([made], "Nothing helped.")
     assert "## A training step" in text and "## Decoding" not in text
     assert "| ours | 50 |" in text and "4.00" in text and text.endswith("Nothing helped.\n")
-    later = contests.run(Contest("train", "again", candidates), setting, {}, quiet)
+    later = benchmarks.run(Benchmark("train", "again", candidates), setting, {}, quiet)
     again = performance().document([made, made | {"sections": {"train": [later]}}], "")
     assert "**again**" in again and "a | race" not in again and "2. train" in again
     for name, change in (("quick", {"setting": made["setting"] | {"quick": True}}),
@@ -384,8 +386,8 @@ def test_the_document_shows_every_row_and_refuses_a_quick_run(monkeypatch, setti
 def test_the_peers_classes_do_the_work_that_is_counted_for_them():
     from torch.utils.flop_counter import FlopCounterMode
 
-    for family, twins in peers.TWINS.items():
-        for peer in twins:
+    for family, equivalents in peers.EQUIVALENTS.items():
+        for peer in equivalents:
             size = account(nets.find(peer.counts)()).image_size
             with torch.device("meta"):
                 model = peer.build(1000).eval()
@@ -398,8 +400,7 @@ def test_the_peers_classes_do_the_work_that_is_counted_for_them():
 @pytest.mark.slow
 def test_everything_beside_the_peers_and_their_answers_agree(tmp_path):
     out = tmp_path / "bench.json"
-    done = command("bench", "--quick", "--rounds", 1, "--threads", 1, "--out", out)
-    assert done.returncode == 0, done.stderr
+    assert main([*["--quick", "--rounds", "1", "--threads", "1", "--out"], str(out)]) == 0
     made = json.loads(out.read_text())
     complete(made, set(SECTIONS))
     names = {

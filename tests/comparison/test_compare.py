@@ -287,7 +287,7 @@ def test_what_cannot_be_compared_is_said_in_one_line(trained, stripes, tmp_path)
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory):
     """torchvision's ResNet-18 for two classes, with weights in a file."""
-    from inceptive.bench.peers import package
+    from inceptive.engines.peers import package
 
     torch.manual_seed(0)
     model = package("torchvision.models").resnet18(num_classes=2).eval()
@@ -323,7 +323,7 @@ def test_a_peers_logits_are_its_own(resnet):
 @with_torchvision
 @pytest.mark.parametrize("name", ["resnet18", "vgg16", "googlenet"])
 def test_counts_are_those_that_torchvision_states(name, monkeypatch):
-    from inceptive.bench.peers import package
+    from inceptive.engines.peers import package
 
     models = package("torchvision.models")
     weights = models.get_model_weights(name).DEFAULT
@@ -347,7 +347,7 @@ def test_counts_are_those_that_torchvision_states(name, monkeypatch):
 def test_a_net_of_timm_is_compared_with_weights_at_hand(tmp_path):
     from safetensors.torch import save_file
 
-    from inceptive.bench.peers import package
+    from inceptive.engines.peers import package
 
     torch.manual_seed(0)
     model = package("timm").create_model("resnet10t", num_classes=3).eval()
@@ -360,7 +360,7 @@ def test_a_net_of_timm_is_compared_with_weights_at_hand(tmp_path):
 
 @with_torchvision
 def test_a_peer_that_knows_other_classes_tells_only_its_cost(trained, stripes, monkeypatch):
-    from inceptive.bench.peers import package
+    from inceptive.engines.peers import package
 
     models = package("torchvision.models")
     made = models.get_model

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from inceptive.bench import peers
-from inceptive.bench.classify import Classified
-from inceptive.bench.contest import Candidate, Contest, Peaks, run
-from inceptive.bench.pictures import photographs
-from inceptive.bench.process import Process, inceptive
-from inceptive.bench.setting import Say, Setting
+from benchmarks import peers
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
+from benchmarks.classify import Classified
+from benchmarks.pictures import photographs
+from benchmarks.process import Process, inceptive
+from benchmarks.setting import Say, Setting
 
 SECTION = "startup"
 
@@ -19,12 +19,12 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
         yield run(make(setting), setting, peaks, say)
 
 
-def loading(setting: Setting) -> Contest:
+def loading(setting: Setting) -> Benchmark:
     """What it takes until a first word can be said: imports, help, a table."""
 
     def imports(package: str) -> Process:
         peers.package(package)
-        words = ["-m", "inceptive.bench.peers", f"import:{package}"]
+        words = ["-m", "benchmarks.peers", f"import:{package}"]
         return Process([sys.executable, *words], setting.threads)
 
     def runs(*words: str) -> Process:
@@ -38,10 +38,10 @@ def loading(setting: Setting) -> Contest:
         Candidate("inceptive table", lambda: runs(*inceptive("table", setting.net))),
         Candidate("python, nothing", lambda: runs(sys.executable, "-c", "pass")),
     )
-    return Contest(SECTION, "the first word", candidates)
+    return Benchmark(SECTION, "the first word", candidates)
 
 
-def answering(setting: Setting) -> Contest:
+def answering(setting: Setting) -> Benchmark:
     """One photograph, of a data set's size, to its class, with the same weights."""
     classified = Classified(setting)
     files, origin = photographs(setting, (500, 375), 1)
@@ -64,4 +64,4 @@ def answering(setting: Setting) -> Contest:
         ),
     )
     facts = {"net": classified.net, "image_size": classified.preprocessing.size, "images": origin}
-    return Contest(SECTION, f"one photograph; {classified.told}", candidates, facts)
+    return Benchmark(SECTION, f"one photograph; {classified.told}", candidates, facts)

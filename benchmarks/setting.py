@@ -1,4 +1,4 @@
-"""What a run of `inceptive bench` was asked for, in numbers that every section reads."""
+"""What a run of `python -m benchmarks` was asked for, in numbers that every section reads."""
 
 import json
 from collections.abc import Callable

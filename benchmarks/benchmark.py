@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from inceptive.bench.process import Process
-from inceptive.bench.rounds import Timing, Turn, interleave, ratio, repeated, timing
-from inceptive.bench.setting import Say, Setting, settle
+from benchmarks.process import Process
+from benchmarks.setting import Say, Setting, settle
+from inceptive.comparison.rounds import Sampler, Timing, interleave, ratio, repeated, timing
 from inceptive.errors import InceptiveError
 
 Precision = Literal["f32", "bf16", "int8"]
@@ -30,7 +30,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Benchmark:
     """facts say what the work is: net, image_size, batch_size, ..."""
 
     section: str
@@ -40,35 +40,35 @@ class Contest:
 
 
 def run(
-    contest: Contest, setting: Setting, peaks: Peaks, say: Say, rounds: int | None = None
+    benchmark: Benchmark, setting: Setting, peaks: Peaks, say: Say, rounds: int | None = None
 ) -> dict[str, Any]:
-    """The contest's result for JSON: its facts, the rows of all that ran, and why others did not.
+    """The benchmark's result for JSON: its facts, the rows of all that ran, and why others did not.
 
     Each row has the seconds of one call (the median of the rounds), the ratio to the baseline with
     its spread (above 1 is faster), and what follows: images and multiply-adds a second, the share of
     the peak in that precision, the most memory held. rounds: another number than the setting's; with
-    0 the turn that warms up is the only one.
+    0 the sample that warms up is the only one.
     """
-    say(f"{contest.section}: {contest.title}")
-    turns: dict[str, Turn] = {}
+    say(f"{benchmark.section}: {benchmark.title}")
+    samplers: dict[str, Sampler] = {}
     warm: dict[str, Timing] = {}
     skipped: dict[str, str] = {}
-    for candidate in contest.candidates:
+    for candidate in benchmark.candidates:
         try:
-            turn = _turn(candidate, setting)
-            warm[candidate.name] = timing([turn()])
-            turns[candidate.name] = turn
+            sampler = _sampler(candidate, setting)
+            warm[candidate.name] = timing([sampler()])
+            samplers[candidate.name] = sampler
         except InceptiveError as error:
             skipped[candidate.name] = str(error)
             say(f"  left out: {candidate.name}: {error}")
     count = setting.rounds if rounds is None else rounds
-    timings = interleave(turns, count) if count else warm
+    timings = interleave(samplers, count) if count else warm
     rows = []
-    baseline = next(iter(turns), None)
-    for candidate in contest.candidates:
+    baseline = next(iter(samplers), None)
+    for candidate in benchmark.candidates:
         if baseline is None or candidate.name not in timings:
             continue
-        taken, turn = timings[candidate.name], turns[candidate.name]
+        taken, sampler = timings[candidate.name], samplers[candidate.name]
         against = asdict(ratio(timings[baseline], taken))
         row: dict[str, Any] = {
             "name": candidate.name,
@@ -83,29 +83,29 @@ def run(
             "macs": candidate.macs or None,
             "macs_per_second": candidate.macs / taken.seconds if candidate.macs else None,
             "roofline_share": None,
-            "peak_bytes": turn.peak_bytes if isinstance(turn, Process) else None,
+            "peak_bytes": sampler.peak_bytes if isinstance(sampler, Process) else None,
         }
         if candidate.macs and candidate.precision in peaks:
             row["roofline_share"] = row["macs_per_second"] / peaks[candidate.precision]
         rows.append(row)
         say(f"  {candidate.name}: {taken.seconds * 1000:.4g} ms, ratio {row['ratio']:.2f}")
     return {
-        "section": contest.section,
-        "title": contest.title,
-        **contest.facts,
+        "section": benchmark.section,
+        "title": benchmark.title,
+        **benchmark.facts,
         "baseline": baseline,
         "rows": rows,
         "skipped": skipped,
     }
 
 
-def _turn(candidate: Candidate, setting: Setting) -> Turn:
+def _sampler(candidate: Candidate, setting: Setting) -> Sampler:
     call = candidate.build()
     if isinstance(call, Process):
         return call
 
-    def whole() -> None:
+    def call_and_wait() -> None:
         call()
         settle(setting.device)
 
-    return repeated(whole, setting.seconds)
+    return repeated(call_and_wait, setting.seconds)

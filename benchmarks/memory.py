@@ -1,35 +1,35 @@
 """Section memory: the most that a process holds which does only one candidate's work.
 
-    python -m inceptive.bench.memory SECTION CANDIDATE SETTING
+    python -m benchmarks.memory SECTION CANDIDATE SETTING
 
-is that process: it prepares the candidate of the section's first contest and makes two calls.
+is that process: it prepares the candidate of the section's first benchmark and makes two calls.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from inceptive.bench import inference, training
-from inceptive.bench.contest import Candidate, Contest, Peaks, run
-from inceptive.bench.process import Process
-from inceptive.bench.setting import Say, Setting, settle
+from benchmarks import inference, training
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
+from benchmarks.process import Process
+from benchmarks.setting import Say, Setting, settle
 
 SECTION = "memory"
-MEASURED: dict[str, Callable[[Setting], list[Contest]]] = {
-    training.SECTION: training.contests,
+MEASURED: dict[str, Callable[[Setting], list[Benchmark]]] = {
+    training.SECTION: training.benchmarks,
     # An exported engine needs no torch, which this process has loaded: see the peaks of `startup`.
-    inference.SECTION: lambda setting: inference.contests(setting, exported=False),
+    inference.SECTION: lambda setting: inference.benchmarks(setting, exported=False),
 }
 
 
 def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
-    """The first contest of train and of inference again, each candidate in a process of its own.
+    """The first benchmark of train and of inference again, each candidate in a process of its own.
 
     peak_ratio is the candidate's peak as a share of the baseline's: below 1 is less. The seconds are
     those of the whole process, start included, and say little.
     """
-    for section, contests in MEASURED.items():
-        first = contests(setting)[0]
+    for section, benchmarks in MEASURED.items():
+        first = benchmarks(setting)[0]
         alone = tuple(
             Candidate(one.name, lambda one=one, section=section: _process(section, one, setting))  # type: ignore[misc]
             for one in first.candidates
@@ -39,15 +39,15 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
             lambda: Process([sys.executable, "-c", "import torch"], setting.threads),
         )
         title = f"{section}: {first.title}"
-        contest = Contest(SECTION, title, (*alone, nothing), first.facts)
-        result = run(contest, setting, {}, say, rounds=0)
+        benchmark = Benchmark(SECTION, title, (*alone, nothing), first.facts)
+        result = run(benchmark, setting, {}, say, rounds=0)
         for row in result["rows"]:
             row["peak_ratio"] = row["peak_bytes"] / result["rows"][0]["peak_bytes"]
         yield result
 
 
 def _process(section: str, candidate: Candidate, setting: Setting) -> Process:
-    words = ["-m", "inceptive.bench.memory", section, candidate.name, setting.to_json()]
+    words = ["-m", "benchmarks.memory", section, candidate.name, setting.to_json()]
     return Process([sys.executable, *words], setting.threads)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inceptive.bench.contest import Precision
+from benchmarks.benchmark import Precision
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import Exported, file_name

@@ -1,24 +1,21 @@
-"""The peers: torchvision and timm, each as its own users run it. Nothing else here may import them.
+"""The peers: torchvision and timm, each as its own users run it.
 
-    python -m inceptive.bench.peers WHAT JSON
+    python -m benchmarks.peers WHAT JSON
 
 runs one of them as a command of its own, for the sections that measure processes.
 """
 
 import csv
-import importlib
 import json
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from inceptive.engines.peers import package as package  # read here by the sections
 from inceptive.errors import InceptiveError
-
-BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Peer:
         return make(num_classes=num_classes, aux_logits=heads, init_weights=False).train()
 
 
-TWINS = {
+EQUIVALENTS = {
     "googlenet": (Peer("torchvision", "GoogLeNet", "googlenet.torchvision", "torchvision_v1", True),),
     "inception_v3": (
         Peer("torchvision", "Inception3", "inception_v3.torchvision", "torchvision_v3", True),
@@ -62,33 +59,9 @@ TWINS = {
 """The family of a net of ours -> that net as each peer has it."""
 
 
-def twins(net: str) -> tuple[Peer, ...]:
+def equivalents(net: str) -> tuple[Peer, ...]:
     """The peers that have the net called `net`, or a variant of it."""
-    return TWINS.get(net.partition(".")[0], ())
-
-
-def package(name: str) -> Any:
-    """The module `name` of torchvision or timm. Raises InceptiveError if it does not import here.
-
-    Beside a build of torch for processors alone, torchvision's compiled operators are missing; two
-    of them have to be declared before it imports. No net of the family uses them.
-    """
-    first = name.partition(".")[0]
-    for needed in dict.fromkeys(("torchvision", first)):
-        if find_spec(needed) is None:
-            raise InceptiveError(f"{needed} is not installed (make bench installs it)")
-    import torch
-
-    try:
-        try:
-            importlib.import_module("torchvision")
-        except RuntimeError:
-            for operator in ("nms", "qnms"):
-                if not hasattr(torch.ops.torchvision, operator):
-                    torch.library.define(f"torchvision::{operator}", BOXES)
-        return importlib.import_module(name)
-    except (ImportError, RuntimeError) as error:
-        raise InceptiveError(f"{first} does not import here ({error})") from None
+    return EQUIVALENTS.get(net.partition(".")[0], ())
 
 
 # Whole commands: each is what its own users would run, from a fresh start to the answer.
@@ -102,7 +75,7 @@ class Job:
     is cut. fast: channels-last and bfloat16, as the peer's options offer; else its defaults.
     """
 
-    net: str  # its family: a key of TWINS
+    net: str  # its family: a key of EQUIVALENTS
     package: str
     weights: str
     num_classes: int
@@ -118,7 +91,7 @@ class Job:
 
     @property
     def peer(self) -> Peer:
-        return next(one for one in TWINS[self.net] if one.package == self.package)
+        return next(one for one in EQUIVALENTS[self.net] if one.package == self.package)
 
 
 def folder_with_timm(job: Job) -> None:

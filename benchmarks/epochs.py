@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import peers
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
+from benchmarks.pictures import photographs
+from benchmarks.setting import Say, Setting
+from benchmarks.training import learner_of, our_step
 from inceptive.arch import nets
 from inceptive.arch.account import minimum_size
-from inceptive.bench import peers
-from inceptive.bench.contest import Candidate, Contest, Peaks, run
-from inceptive.bench.pictures import photographs
-from inceptive.bench.setting import Say, Setting
-from inceptive.bench.training import learner_of, our_step
 from inceptive.data.cache import Cache
 from inceptive.data.loading import Crop, FileBatches, RandomResizedCrop
 from inceptive.data.source import Samples, as_paths
@@ -43,7 +43,7 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
     yield run(steps(setting, files, origin, side), setting, peaks, say)
 
 
-def loading(setting: Setting, files: list[Path], origin: str, side: int) -> Contest:
+def loading(setting: Setting, files: list[Path], origin: str, side: int) -> Benchmark:
     """A whole epoch of crops, mirrored, their colours changed and normalised, and no net."""
     table = AugmentTable(brightness=JITTER, contrast=JITTER, saturation=JITTER)
     augment, draws = Augment(table, side, cropped=True), torch.Generator().manual_seed(0)
@@ -77,10 +77,10 @@ def loading(setting: Setting, files: list[Path], origin: str, side: int) -> Cont
         Candidate("inceptive, later epochs", later, images=count),
     )
     facts = {"images": origin, "image_size": side}
-    return Contest(SECTION, f"training batches of {side} px: {origin}", candidates, facts)
+    return Benchmark(SECTION, f"training batches of {side} px: {origin}", candidates, facts)
 
 
-def steps(setting: Setting, files: list[Path], origin: str, side: int) -> Contest:
+def steps(setting: Setting, files: list[Path], origin: str, side: int) -> Benchmark:
     """As many training steps as an epoch has: on one batch in memory, and on the folder's images."""
     batch, net = setting.batch_size, setting.net
     count = len(files) // batch
@@ -107,7 +107,7 @@ def steps(setting: Setting, files: list[Path], origin: str, side: int) -> Contes
     )
     facts = {"images": origin, "image_size": side, "batch_size": batch, "net": net}
     title = f"{count} training steps of {net}, {side} px, batch {batch}: {origin}"
-    return Contest(SECTION, title, candidates, facts)
+    return Benchmark(SECTION, title, candidates, facts)
 
 
 def ours(

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
-from inceptive.bench.setting import Say, Setting
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, Precision, run
+from benchmarks.setting import Say, Setting
 from inceptive.engines import openvino as open_vino
 from inceptive.errors import InceptiveError
 
 
 def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
-    """The contest of all that multiply matrices here, and the most that each precision reaches."""
+    """The benchmark of all that multiply matrices here, and the most that each precision reaches."""
     side = 256 if setting.quick else 8192 if setting.device == "cuda" else 2048
     kinds: dict[Precision, torch.dtype] = {
         "f32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8,
@@ -38,7 +38,7 @@ def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
             )
         )
     found = run(
-        Contest("roofline", f"products of matrices {side} x {side}", tuple(candidates)),
+        Benchmark("roofline", f"products of matrices {side} x {side}", tuple(candidates)),
         setting,
         {},
         say,

@@ -11,10 +11,12 @@ from pathlib import Path
 from inceptive.errors import InceptiveError
 
 LAUNCH = Path(__file__).with_name("launch.py")
+ROOT = Path(__file__).parents[1]
+"""Where `python -m benchmarks.peers` is found from any folder."""
 
 
 class Process:
-    """A turn that runs `words` once. peak_bytes is the most memory that any run has held.
+    """A sampler that runs `words` once. peak_bytes is the most memory that any run has held.
 
     Of a command that starts others, workers that load images say, it is that of the largest one.
     Raises InceptiveError with the last line of its standard error if the command fails.
@@ -22,7 +24,8 @@ class Process:
 
     def __init__(self, words: Sequence[object], threads: int):
         self.words = [str(word) for word in words]
-        self.environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        self.environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
         self.peak_bytes = 0
 
     def __call__(self) -> list[float]:

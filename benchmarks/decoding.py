@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from inceptive.bench.contest import Candidate, Contest, Peaks, run
-from inceptive.bench.peers import Job, transform_of
-from inceptive.bench.pictures import CAMERA, photographs
-from inceptive.bench.setting import Say, Setting
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
+from benchmarks.peers import Job, transform_of
+from benchmarks.pictures import CAMERA, photographs
+from benchmarks.setting import Say, Setting
 from inceptive.images import Preprocessing
 
 SECTION = "decode"
@@ -22,11 +22,11 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
     sizes = [(200, 150)] if setting.quick else [CAMERA, (500, 375)]
     for size in sizes[:1] if setting.images else sizes:
         files, origin = photographs(setting, size, 2 if setting.quick else 8)
-        yield run(contest(files, origin), setting, peaks, say)
+        yield run(benchmark(files, origin), setting, peaks, say)
 
 
-def contest(files: list[Path], origin: str) -> Contest:
-    """timm's and torchvision's way for evaluation, and ours; each file in turn."""
+def benchmark(files: list[Path], origin: str) -> Benchmark:
+    """timm's and torchvision's way for evaluation, and ours; one file after the other."""
     shown = Preprocessing(224, crop=0.875, interpolation="bicubic")
     job = Job(
         "inception_v3", "timm", "", 0, shown.size, shown.resize, shown.interpolation,
@@ -49,4 +49,4 @@ def contest(files: list[Path], origin: str) -> Contest:
         Candidate("inceptive", ours, images=1),
     )
     facts = {"images": origin, "image_size": shown.size}
-    return Contest(SECTION, f"JPEG files to {shown.size} px: {origin}", candidates, facts)
+    return Benchmark(SECTION, f"JPEG files to {shown.size} px: {origin}", candidates, facts)

@@ -5,21 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inceptive.bench.classify import Classified
-from inceptive.bench.contest import Candidate, Contest, Peaks, run
-from inceptive.bench.pictures import CAMERA, photographs
-from inceptive.bench.setting import Say, Setting
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
+from benchmarks.classify import Classified
+from benchmarks.pictures import CAMERA, photographs
+from benchmarks.setting import Say, Setting
 
 SECTION = "pipeline"
 
 
 def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
-    """The contest, and beside it the share of photographs that each calls as the baseline does."""
+    """The benchmark, and beside it the share of photographs that each calls as the baseline does."""
     size, count = ((200, 150), 3) if setting.quick else (CAMERA, 64)
     files, origin = photographs(setting, size, count)
     classified = Classified(setting)
     folder = setting.images or files[0].parent
-    made = contest(setting, classified, folder, len(files), origin)
+    made = benchmark(setting, classified, folder, len(files), origin)
     found = run(made, setting, peaks, say, rounds=min(setting.rounds, 5))
     answers = {
         row["name"]: read(_out(setting, row["name"]), classified.labels) for row in found["rows"]
@@ -29,9 +29,9 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
     yield found
 
 
-def contest(
+def benchmark(
     setting: Setting, classified: Classified, folder: Path, count: int, origin: str
-) -> Contest:
+) -> Benchmark:
     """timm's script with its defaults, and with its fastest options; then ours."""
     candidates = []
     for fast in (False, True):
@@ -57,7 +57,7 @@ def contest(
             )
         )
     facts = {"net": classified.net, "image_size": classified.preprocessing.size, "images": origin}
-    return Contest(SECTION, f"{origin}; {classified.told}", tuple(candidates), facts)
+    return Benchmark(SECTION, f"{origin}; {classified.told}", tuple(candidates), facts)
 
 
 def _out(setting: Setting, name: str) -> Path:

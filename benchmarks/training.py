@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks import peers
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, Precision, run
+from benchmarks.peers import Peer
+from benchmarks.setting import Say, Setting
 from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
-from inceptive.bench import peers
-from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
-from inceptive.bench.peers import Peer
-from inceptive.bench.setting import Say, Setting
 from inceptive.data.source import Data, Samples
 from inceptive.training.augment import Augment
 from inceptive.training.distributed import Team
@@ -31,31 +31,33 @@ AUX = 0.3
 
 
 def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
-    for contest in contests(setting):
-        yield run(contest, setting, peaks, say)
+    for benchmark in benchmarks(setting):
+        yield run(benchmark, setting, peaks, say)
 
 
-def contests(setting: Setting) -> list[Contest]:
+def benchmarks(setting: Setting) -> list[Benchmark]:
     """At each size the setting's net without auxiliary heads; with them at the first; then timm's v3."""
     if setting.quick:
-        return [contest(setting, setting.net, minimum_size(nets.find(setting.net)()), heads=False)]
+        return [
+            benchmark(setting, setting.net, minimum_size(nets.find(setting.net)()), heads=False)
+        ]
     full = nets.find(setting.net)().image_size
     sizes = dict.fromkeys((full, *(size for size in (96, 64) if size < full)))
     least = minimum_size(nets.find(setting.net)())
-    made = [contest(setting, setting.net, size, heads=False) for size in sizes if size >= least]
+    made = [benchmark(setting, setting.net, size, heads=False) for size in sizes if size >= least]
     if nets.find(setting.net)().aux:
-        made.insert(1, contest(setting, setting.net, full, heads=True))
+        made.insert(1, benchmark(setting, setting.net, full, heads=True))
     if not setting.net.startswith("inception_v3"):
-        made.append(contest(setting, "inception_v3.torchvision", 299, heads=False))
+        made.append(benchmark(setting, "inception_v3.torchvision", 299, heads=False))
     return made
 
 
-def contest(setting: Setting, net: str, size: int, heads: bool) -> Contest:
+def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
     """A step of `net` with batches of the setting's size: the peers' nets, then ours."""
     batch, classes = setting.batch_size, setting.num_classes
     ours = [net]
     candidates = []
-    for peer in peers.twins(net):
+    for peer in peers.equivalents(net):
         if heads and not peer.heads:
             continue
         macs = step_macs(peer.counts, size, batch, classes, heads)
@@ -86,7 +88,7 @@ def contest(setting: Setting, net: str, size: int, heads: bool) -> Contest:
     facts = {"net": net, "image_size": size, "batch_size": batch, "heads": heads,
              "num_classes": classes}  # fmt: skip
     told = "with auxiliary heads" if heads else "no heads"
-    return Contest(SECTION, f"{net}, {size} px, batch {batch}, {told}", tuple(candidates), facts)
+    return Benchmark(SECTION, f"{net}, {size} px, batch {batch}, {told}", tuple(candidates), facts)
 
 
 def step_macs(net: str, size: int, batch: int, classes: int, heads: bool) -> int:

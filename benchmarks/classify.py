@@ -11,15 +11,15 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from benchmarks import peers
+from benchmarks.benchmark import Precision
+from benchmarks.engines import KINDS, at_hand, exported
+from benchmarks.peers import Job
+from benchmarks.pictures import photographs
+from benchmarks.process import Process, inceptive
+from benchmarks.setting import Setting
 from inceptive.arch import nets
 from inceptive.arch.account import minimum_size
-from inceptive.bench import peers
-from inceptive.bench.contest import Precision
-from inceptive.bench.engines import KINDS, at_hand, exported
-from inceptive.bench.peers import Job
-from inceptive.bench.pictures import photographs
-from inceptive.bench.process import Process, inceptive
-from inceptive.bench.setting import Setting
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
@@ -76,12 +76,12 @@ class Classified:
             self.preprocessing.interpolation, self.preprocessing.mean, self.preprocessing.std,
             (str(image),), str(out), fast,
         )  # fmt: skip
-        words = [sys.executable, "-m", "inceptive.bench.peers", what, json.dumps(asdict(job))]
+        words = [sys.executable, "-m", "benchmarks.peers", what, json.dumps(asdict(job))]
         return Process(words, self.setting.threads)
 
     def _weights(self, package: str) -> Path:
         """Our weights under the peer's names, in a file."""
-        fitting = [one for one in peers.twins(self.net) if one.package == package]
+        fitting = [one for one in peers.equivalents(self.net) if one.package == package]
         if not fitting or self.preprocessing.channels != 3 or self.preprocessing.squash:
             raise InceptiveError(f"{package} has no net that fits {self.told}")
         path = self.setting.folder / f"{package}.safetensors"

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks import engines, peers
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
+from benchmarks.peers import Peer
+from benchmarks.setting import Say, Setting
 from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
-from inceptive.bench import engines, peers
-from inceptive.bench.contest import Candidate, Contest, Peaks, run
-from inceptive.bench.peers import Peer
-from inceptive.bench.setting import Say, Setting
 from inceptive.engines.classifier import Classifier
 from inceptive.images import Preprocessing
 from inceptive.nn import build
@@ -21,22 +21,22 @@ SECTION = "inference"
 
 
 def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
-    for contest in contests(setting):
-        yield run(contest, setting, peaks, say)
+    for benchmark in benchmarks(setting):
+        yield run(benchmark, setting, peaks, say)
 
 
-def contests(setting: Setting, exported: bool = True) -> list[Contest]:
+def benchmarks(setting: Setting, exported: bool = True) -> list[Benchmark]:
     """The setting's net at its own size: a batch, then one image; with our exported engines or not."""
     make = nets.find(setting.net)
     size = minimum_size(make()) if setting.quick else make().image_size
-    return [contest(setting, size, batch, exported) for batch in (setting.batch_size, 1)]
+    return [benchmark(setting, size, batch, exported) for batch in (setting.batch_size, 1)]
 
 
-def contest(setting: Setting, size: int, batch: int, exported: bool) -> Contest:
+def benchmark(setting: Setting, size: int, batch: int, exported: bool) -> Benchmark:
     """The peers' nets and ours; ours from uint8 on, as photographs come, theirs from float32."""
     net, classes = setting.net, setting.num_classes
     candidates = []
-    for peer in peers.twins(net):
+    for peer in peers.equivalents(net):
         macs = batch * account(nets.find(peer.counts)(classes), size).macs
         candidates.append(
             Candidate(
@@ -66,7 +66,7 @@ def contest(setting: Setting, size: int, batch: int, exported: bool) -> Contest:
             )
         )  # fmt: skip
     facts = {"net": net, "image_size": size, "batch_size": batch, "num_classes": classes}
-    return Contest(SECTION, f"{net}, {size} px, batch {batch}", tuple(candidates), facts)
+    return Benchmark(SECTION, f"{net}, {size} px, batch {batch}", tuple(candidates), facts)
 
 
 def peer_forward(

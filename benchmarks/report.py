@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from inceptive.bench import decoding, epochs, growth, inference, memory, pipeline, startup, training
-from inceptive.bench.contest import Peaks
-from inceptive.bench.machine import machine
-from inceptive.bench.roofline import roofline
-from inceptive.bench.setting import Say, Setting
+from benchmarks import decoding, epochs, growth, inference, memory, pipeline, startup, training
+from benchmarks.benchmark import Peaks
+from benchmarks.machine import machine
+from benchmarks.roofline import roofline
+from benchmarks.setting import Say, Setting
 
 Section = Callable[[Setting, Peaks, Say], Iterator[dict[str, Any]]]
 SECTIONS: dict[str, Section] = {
@@ -27,21 +27,21 @@ COUNTED = {training.SECTION, inference.SECTION, growth.SECTION}
 """Sections whose multiply-adds are set beside the machine's peak."""
 
 
-def bench(
+def measure(
     sections: Sequence[str],
     setting: Setting,
     say: Say,
     command: str,
-    keep: Callable[[dict[str, Any]], None] = lambda _: None,
+    save: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """The report: machine, setting, roofline, and the contests of each of `sections`, for JSON.
+    """The report: machine, setting, roofline, and the benchmarks of each of `sections`, for JSON.
 
-    Stopped with Ctrl-C it returns what is done, with "stopped" true. So far it is true in what `keep`
-    is given after each contest: if this process is ended, half an hour of measuring is not lost.
+    Stopped with Ctrl-C it returns what is done, with "stopped" true. So far it is true in what `save`
+    is given after each benchmark: if this process is ended, half an hour of measuring is not lost.
     """
     torch.set_num_threads(setting.threads)
     report: dict[str, Any] = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "machine": machine(),
         "setting": {
@@ -62,9 +62,9 @@ def bench(
             report["roofline"], peaks = roofline(setting, say)
         for name in sections:
             done = report["sections"][name] = []
-            for contest in SECTIONS[name](setting, peaks, say):
-                done.append(contest)
-                keep(report)
+            for benchmark in SECTIONS[name](setting, peaks, say):
+                done.append(benchmark)
+                save(report)
         report["stopped"] = False
     except KeyboardInterrupt:
         pass  # the report says so

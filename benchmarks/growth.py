@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
+from benchmarks import inference, training
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, Precision, run
+from benchmarks.setting import Say, Setting
 from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
-from inceptive.bench import inference, training
-from inceptive.bench.contest import Candidate, Contest, Peaks, Precision, run
-from inceptive.bench.setting import Say, Setting
 from inceptive.training.prepare import wants_bf16
 
 SECTION = "growth"
@@ -19,11 +19,11 @@ CLASSES = (2, 10, 100, 1000, 10000)
 
 
 def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
-    for contest in contests(setting):
-        yield run(contest, setting, peaks, say)
+    for benchmark in benchmarks(setting):
+        yield run(benchmark, setting, peaks, say)
 
 
-def contests(setting: Setting) -> list[Contest]:
+def benchmarks(setting: Setting) -> list[Benchmark]:
     """Training steps and forward passes, one thing varied at a time; ratios are to the first of each."""
     least = minimum_size(nets.find(setting.net)())
     base = (least if setting.quick else 128, setting.batch_size, setting.num_classes)
@@ -41,7 +41,7 @@ def contests(setting: Setting) -> list[Contest]:
             facts = {"net": setting.net, "varied": name, "work": work, "precision": kind}
             about = f"{base[0]} px, batch {base[1]}, {base[2]} classes"
             title = f"{work}, {kind}, {name} varied about {about}"
-            found.append(Contest(SECTION, title, candidates, facts))
+            found.append(Benchmark(SECTION, title, candidates, facts))
     return found
 
 

@@ -7,11 +7,12 @@ a shared machine; the ratio of neighbours in the same round hardly does.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from math import ceil
 from statistics import median, quantiles
 
-Turn = Callable[[], list[float]]
-"""One candidate's part of a round: runs it, and says how many seconds each of its calls took."""
+Sampler = Callable[[], list[float]]
+"""Runs one candidate for its part of a round and returns the seconds of each call."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +45,28 @@ class Ratio:
 
 
 def interleave(
-    turns: Mapping[str, Turn], rounds: int, progress: Callable[[int, int], None] | None = None
+    samplers: Mapping[str, Sampler],
+    rounds: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Timing]:
-    """The timing of each candidate over `rounds` rounds, each of one turn of every candidate in order.
+    """The timing of each candidate over `rounds` rounds; in a round each is sampled once, in order.
 
-    Each should have had a turn before, so that caches are full and kernels chosen. progress is told
-    of turns done, and of how many there are.
+    Sample each once before, so that caches are full and kernels chosen. progress is called with the
+    number of samples taken and their total.
     """
-    found: dict[str, list[list[float]]] = {name: [] for name in turns}
-    total = len(turns) * rounds
+    samples: dict[str, list[list[float]]] = {name: [] for name in samplers}
+    total = len(samplers) * rounds
     for number in range(rounds):
-        for done, (name, turn) in enumerate(turns.items(), 1 + number * len(turns)):
-            found[name].append(turn())
+        for done, (name, sample) in enumerate(samplers.items(), 1 + number * len(samplers)):
+            samples[name].append(sample())
             if progress:
                 progress(done, total)
-    return {name: timing(each) for name, each in found.items()}
+    return {name: timing(of_rounds) for name, of_rounds in samples.items()}
 
 
 def timing(rounds: list[list[float]]) -> Timing:
     """From the seconds of each call in each round."""
-    return Timing(tuple(map(median, rounds)), tuple(one for calls in rounds for one in calls))
+    return Timing(tuple(map(median, rounds)), tuple(chain.from_iterable(rounds)))
 
 
 def ratio(baseline: Timing, other: Timing) -> Ratio:
@@ -78,15 +81,15 @@ def repeated(
     call: Callable[[], object],
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
-) -> Turn:
-    """A turn that makes `call` at least once and again until `seconds` have passed."""
+) -> Sampler:
+    """A sampler that makes `call` at least once and again until `seconds` have passed."""
 
-    def turn() -> list[float]:
-        taken: list[float] = []
-        while not taken or sum(taken) < seconds:
-            started = clock()
+    def sample() -> list[float]:
+        times: list[float] = []
+        while not times or sum(times) < seconds:
+            start = clock()
             call()
-            taken.append(clock() - started)
-        return taken
+            times.append(clock() - start)
+        return times
 
-    return turn
+    return sample

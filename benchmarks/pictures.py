@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inceptive.bench.setting import Setting
+from benchmarks.setting import Setting
 from inceptive.data.listing import list_images
 from inceptive.errors import InceptiveError
 from inceptive.images import decode, printable
