@@ -20,7 +20,7 @@ from inceptive.io import store as storage
 from inceptive.training import checkpoint
 from inceptive.training import recipe as recipes
 from inceptive.training.distributed import Team, lost
-from inceptive.training.lock import claimed
+from inceptive.training.lock import LOCK, claimed
 from inceptive.training.loop import Paused, train
 from inceptive.training.prepare import as_weights_expect, shares
 from inceptive.training.recipe import Recipe
@@ -173,7 +173,7 @@ def refuse_to_overwrite(out: Path) -> None:
         raise InceptiveError(
             f"{out}: holds a training that did not end; go on with --resume, or give another --out"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {LOCK}):
         raise InceptiveError(f"{out}: is not empty; give another --out")
 
 

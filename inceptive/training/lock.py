@@ -7,6 +7,8 @@ from pathlib import Path
 from inceptive.errors import InceptiveError
 from inceptive.io.locks import Locked, lock
 
+LOCK = ".lock"
+
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
@@ -18,7 +20,7 @@ def claimed(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_if_empty, folder)
         try:
-            stack.enter_context(lock(folder / ".lock", wait=False))
+            stack.enter_context(lock(folder / LOCK, wait=False))
         except Locked:
             raise InceptiveError(
                 f"{folder}: another training is writing there now; wait for its end, or give another "
