@@ -24,6 +24,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.io.atomic import write_bytes
+from inceptive.io.paths import expand
 from inceptive.nn import Norm, build
 from inceptive.weights.names import SOURCES, key_table
 
@@ -50,7 +51,7 @@ class Classified:
     def engines(self) -> list[str]:
         """Engines of ours: torch, and the exports of a given model, or those of a made one."""
         if self.setting.model:
-            folder = Path(self.name).expanduser()
+            folder = expand(self.name)
             return ["torch", *(at_hand(folder) if folder.is_dir() else ())]
         return ["torch", *(f"{engine}:{precision}" for engine, precision in KINDS)]
 

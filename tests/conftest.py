@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from inceptive.cli import main
-from inceptive.io.downloads import cache_folder
+from inceptive.io.paths import cache_folder
 
 TINY = """
 net = "googlenet.bn"

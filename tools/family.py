@@ -232,4 +232,4 @@ def document() -> str:
 
 
 if __name__ == "__main__":
-    OUT.write_text(document())
+    OUT.write_text(document(), encoding="utf-8")

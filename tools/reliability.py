@@ -74,7 +74,7 @@ def recorded(reports: Iterable[Path]) -> tuple[list[dict[str, Any]], list[str]]:
 
 def costs(files: Iterable[Path]) -> list[dict[str, Any]]:
     """The rows of the table of scaling that were measured beside the tests."""
-    return [row for path in files for row in json.loads(path.read_text())["rows"]]
+    return [row for path in files for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
 
 
 def name(case: ElementTree.Element) -> str:

@@ -1,7 +1,6 @@
 """What `inceptive early-exit` does once torch is loaded."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from inceptive.data.source import Samples, places
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.early_exit import EarlyExit, choose
 from inceptive.errors import InceptiveError
+from inceptive.io.paths import expand
 
 BATCH = 64
 
@@ -31,7 +31,7 @@ class Request:
 
 def choose_exits(request: Request) -> None:
     """Choose on validation images, write `config.json`, print what was found there."""
-    folder = Path(request.model).expanduser()
+    folder = expand(request.model)
     if not folder.is_dir():
         raise InceptiveError(f"{request.model}: is no model folder; exits are kept in one")
     classifier = Classifier.load(folder)

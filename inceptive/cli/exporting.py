@@ -13,6 +13,7 @@ from inceptive.engines.records import Record
 from inceptive.errors import InceptiveError
 from inceptive.exporting import export as making
 from inceptive.exporting.check_set import CheckSet, from_data, made_up
+from inceptive.io.paths import expand
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def export(request: Request) -> None:
     making.refuse(request.to, request.precision)
     display = Display()
     classifier = Classifier.load(request.model)
-    folder = Path(request.model).expanduser()
+    folder = expand(request.model)
     out = request.out or folder
     if not request.out and not folder.is_dir():
         raise InceptiveError(f"{request.model} is no folder: name one for the file with --out")

@@ -65,5 +65,8 @@ def answer(text: str) -> None:
 
     A terminal obeys control characters, so it is shown them escaped; a file or a program gets them.
     """
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    else:  # a notebook's, say
+        text = text.encode(errors="backslashreplace").decode()
     print(printable_lines(text) if sys.stdout.isatty() else text)

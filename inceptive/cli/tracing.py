@@ -18,6 +18,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.prediction import class_number
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, printable
+from inceptive.io.paths import expand
 from inceptive.nn import build
 from inceptive.reference.layers import Array
 from inceptive.reference.trace import Entries, Stage, Step, Trace, find, trace
@@ -79,7 +80,7 @@ def answer(request: Request) -> None:
 
 def _subject(request: Request) -> Subject:
     """The net, its weights in float64, and how it sees an image."""
-    here = Path(request.net).expanduser().is_dir()
+    here = expand(request.net).is_dir()
     fresh = {"--size": request.size, "--seed": request.seed, "--classes": request.classes}
     if request.net in nets.NETS and not (here or request.published):
         net = nets.find(request.net)(1000 if request.classes is None else request.classes)
@@ -91,7 +92,7 @@ def _subject(request: Request) -> Subject:
         raise InceptiveError(f"{request.net} has its own weights and size: leave out {given[0]}")
     if request.published and request.net not in catalogue():
         raise InceptiveError(f"no published weights are called {request.net}; see `inceptive nets`")
-    if not (here or Path(request.net).expanduser().exists() or _known(request.net)):
+    if not (here or expand(request.net).exists() or _known(request.net)):
         raise InceptiveError(
             f"{request.net}: is no net, no published name and no model folder; see `inceptive nets`"
         )

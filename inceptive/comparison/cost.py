@@ -13,6 +13,7 @@ from inceptive.engines.open import Exported
 from inceptive.engines.peers import PeerEngine
 from inceptive.engines.prediction import Engine
 from inceptive.engines.records import files
+from inceptive.io.paths import expand
 
 BATCH = 16
 
@@ -45,7 +46,7 @@ def size(engine: Engine, model: str) -> Size:
     told = engine.account()
     if isinstance(engine, Exported):
         return Size(told.params, told.macs, _bytes(files(engine.path)))
-    file = Path(model).expanduser() / WEIGHTS
+    file = expand(model) / WEIGHTS
     return Size(told.params, told.macs, _bytes([file]) if file.is_file() else None)
 
 

@@ -23,7 +23,8 @@ from inceptive.data.scan import Progress, scan_all
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.split import digest, divide
 from inceptive.errors import InceptiveError
-from inceptive.io.downloads import cache_folder, download
+from inceptive.io.downloads import download
+from inceptive.io.paths import cache_folder, expand
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -88,7 +89,7 @@ def cifar10(option: str, shares: Shares, progress: Progress | None) -> Data:
     publisher asked. Nothing in the archive's pickles is executed.
     """
     if option:
-        path = Path(option).expanduser()
+        path = expand(option)
         if not path.is_file():
             raise InceptiveError(f"cifar10: there is no file {option}")
     else:
@@ -130,7 +131,7 @@ def solar(option: str, shares: Shares, progress: Progress | None) -> Data:
         )
     folder = Path(spec.submodule_search_locations[0]) / "data"
     try:
-        table = (folder / "labels.csv").read_text()
+        table = (folder / "labels.csv").read_text(encoding="utf-8")
     except OSError as error:
         raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {error}") from None
     rows = [line.split() for line in table.splitlines() if line]

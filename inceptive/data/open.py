@@ -1,7 +1,5 @@
 """From what a person writes as DATA to labelled images."""
 
-from pathlib import Path
-
 from inceptive.data.builtin import BUILTIN
 from inceptive.data.folder import read_folder
 from inceptive.data.scan import Progress
@@ -11,6 +9,7 @@ from inceptive.data.source import Data, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
+from inceptive.io.paths import expand
 
 
 def open_data(
@@ -26,7 +25,7 @@ def open_data(
         return read_remote(name, progress)
     shown = printable(name)
     try:
-        path = Path(name).expanduser()
+        path = expand(name)
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, RuntimeError) as error:  # no such user's home, too long a name
         raise InceptiveError(f"{shown}: {getattr(error, 'strerror', None) or error}") from None

@@ -29,6 +29,7 @@ from inceptive.engines.prediction import predictions
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, Source
 from inceptive.io.downloads import Received
+from inceptive.io.paths import expand
 from inceptive.metrics import Threshold, softmax
 from inceptive.nn import Model, build
 from inceptive.weights.catalogue import Published, catalogue, published_labels
@@ -72,7 +73,7 @@ class Classifier:
         weights at hand, in place of the download; received is told of a download's progress.
         Raises InceptiveError, naming the file, if a part is missing, damaged or does not fit.
         """
-        folder = Path(model).expanduser()
+        folder = expand(model)
         if folder.is_dir() and file is None:
             return cls._from_folder(folder)
         for published in catalogue().values():

@@ -12,6 +12,7 @@ from inceptive.engines import onnx as onnx_runtime
 from inceptive.engines.metadata import KEY
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.io.paths import expand
 from inceptive.metrics import softmax
 from inceptive.weights.catalogue import imagenet_labels
 
@@ -99,7 +100,7 @@ class ForeignEngine:
 def foreign_session(model: str) -> Any:
     """ONNX Runtime's session of `model` if it is an ONNX file that `inceptive export` did not write;
     else None."""
-    path = Path(model).expanduser()
+    path = expand(model)
     if path.suffix != ".onnx" or not path.is_file():
         return None
     session = onnx_runtime.session(path)
@@ -112,7 +113,7 @@ def open_foreign(model: str, session: Any, classes: tuple[str, ...]) -> ForeignE
 
     Raises InceptiveError, naming the file, if it is no classifier of images.
     """
-    path = Path(model).expanduser()
+    path = expand(model)
     inputs, shape = session.get_inputs(), session.get_inputs()[0].shape
     if len(inputs) != 1 or len(shape) != 4 or inputs[0].type != "tensor(float)":
         raise InceptiveError(f"{path}: takes no images: one input (N, C, H, W) of floats is needed")

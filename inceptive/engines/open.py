@@ -21,6 +21,7 @@ from inceptive.engines.prediction import Engine
 from inceptive.engines.records import ENGINES, Record
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.io.paths import expand
 from inceptive.metrics import Threshold, softmax
 
 KINDS = ("auto", "torch", *ENGINES)
@@ -178,7 +179,7 @@ def _whole(model: str | Path, name: str, note: Note, early_exit: bool, threads: 
             f"no engine is called {name!r}; there are: {', '.join(KINDS)}, "
             f"and {', '.join(f'{one}:PRECISION' for one in ENGINES)} ({', '.join(PRECISIONS)})"
         )
-    folder = Path(model).expanduser()
+    folder = expand(model)
     if is_exported(folder):
         return _file(folder, kind, precision, threads)
     if kind == "torch":

@@ -17,6 +17,7 @@ from torch import nn
 
 from inceptive.errors import InceptiveError
 from inceptive.images import Interpolation, Preprocessing
+from inceptive.io.paths import expand
 from inceptive.metrics import softmax
 from inceptive.weights.catalogue import imagenet_labels
 
@@ -105,7 +106,7 @@ def open_peer(model: str, classes: tuple[str, ...]) -> PeerEngine:
     where, _, name = name.partition(":")
     opened = _torchvision if where == "torchvision" else _timm
     try:
-        engine = opened(name, Path(file).expanduser() if file else None, classes)
+        engine = opened(name, expand(file) if file else None, classes)
     except InceptiveError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:  # each peer has its own

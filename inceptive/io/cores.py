@@ -45,6 +45,6 @@ def _quotas(root: Path, own: Path) -> Iterator[float]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

@@ -2,27 +2,33 @@
 
 import hashlib
 import http.client
-import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import write_bytes
 
 Received = Callable[[int, int | None], None]
 """Called with the bytes received so far, and the bytes expected where the server says."""
 
+PAGE = (b"<!doctype", b"<html")
+"""How the page begins that a hotel's network, say, answers with in place of a file."""
 CHUNK = 1 << 18
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # by hexadecimal digits
 
 
-def cache_folder() -> Path:
-    """Where downloads are kept: INCEPTIVE_CACHE, else inceptive in the user's cache."""
-    if given := os.environ.get("INCEPTIVE_CACHE"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inceptive"
+def network_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What a network and the libraries that speak over it raise, and `more`.
+
+    Those of aiohttp and httpx are of a kind of their own, a proxy that wants a password among them.
+    """
+    classes = [("aiohttp", "ClientError"), ("httpx", "HTTPError"), ("httpx2", "HTTPError")]
+    loaded = [(sys.modules[name], error) for name, error in classes if name in sys.modules]
+    others = [getattr(module, error) for module, error in loaded]
+    return (OSError, http.client.HTTPException, *others, *more)
 
 
 def download(url: str, digest: str, path: Path, received: Received | None = None) -> None:
@@ -38,9 +44,12 @@ def download(url: str, digest: str, path: Path, received: Received | None = None
     except urllib.error.HTTPError as error:
         with error:
             raise InceptiveError(f"{url} cannot be downloaded ({error}); {by_hand}") from None
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
-        raise InceptiveError(f"{url} cannot be downloaded ({reason}); {by_hand}") from None
+    except network_errors(ValueError) as error:  # ValueError: it is no address
+        why = getattr(error, "reason", error)
+        why = reason(why) if isinstance(why, BaseException) else why
+        raise InceptiveError(f"{url} cannot be downloaded ({why}); {by_hand}") from None
+    if not digest and content[:256].lstrip().lower().startswith(PAGE):
+        raise InceptiveError(f"{url} answers with a web page, not with the file; {by_hand}")
     if not matches(content, digest):
         found = hashlib.sha256(content).hexdigest()
         raise InceptiveError(f"{url} is not the file expected (SHA-256 {found}); {by_hand}")

@@ -46,7 +46,7 @@ class Published:
 @cache
 def catalogue() -> dict[str, Published]:
     """Every published checkpoint by name, in the file's order."""
-    text = files("inceptive.weights").joinpath("catalogue.toml").read_text()
+    text = files("inceptive.weights").joinpath("catalogue.toml").read_text(encoding="utf-8")
     return {name: _published(name, entry) for name, entry in tomllib.loads(text).items()}
 
 
@@ -73,7 +73,7 @@ def imagenet_labels() -> tuple[str, ...]:
 
 def _labels(name: str) -> tuple[str, ...]:
     path = files("inceptive.weights").joinpath("labels", f"{name}.txt")
-    return tuple(path.read_text().splitlines())
+    return tuple(path.read_text(encoding="utf-8").splitlines())
 
 
 def _published(name: str, entry: dict[str, Any]) -> Published:

@@ -14,7 +14,8 @@ from torch import nn
 
 from inceptive.arch import nets
 from inceptive.errors import InceptiveError
-from inceptive.io.downloads import Received, cache_folder, download, matches
+from inceptive.io.downloads import Received, download, matches, network_errors
+from inceptive.io.paths import cache_folder, expand
 from inceptive.nn import Model, build
 from inceptive.weights import layouts
 from inceptive.weights.catalogue import Published
@@ -57,7 +58,7 @@ def fetch(published: Published, received: Received | None = None) -> Path:
 
 def by_hand(published: Published, file: str | Path) -> Path:
     """A file given by hand: other weights of the same format are welcome, and said to be other."""
-    path = Path(file).expanduser()
+    path = expand(file)
     if not path.exists() and not path.with_name(f"{path.name}.index").is_file():
         raise InceptiveError(f"{path}: there is no such file")
     if path.is_file() and not matches(path.read_bytes(), published.digest):
@@ -75,7 +76,7 @@ def hub_folder(hub: str) -> Path:
 def _from_hub(hub: str, name: str, by_hand: str = "") -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when it is imported
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         try:
@@ -84,7 +85,7 @@ def _from_hub(hub: str, name: str, by_hand: str = "") -> Path:
             if not getproxies():  # without a network it would try for half a minute
                 socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
             return Path(hf_hub_download(hub, name))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except network_errors(HFValidationError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InceptiveError(
             f"{hub}: its {name} cannot be had from the Hugging Face hub ({reason}){by_hand}"

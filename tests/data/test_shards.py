@@ -39,7 +39,7 @@ from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, decode
-from inceptive.io.downloads import cache_folder
+from inceptive.io.paths import cache_folder
 from inceptive.training import recipe as recipes
 from inceptive.training.prepare import feed_for, preprocessing_for, shares
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from inceptive import Classifier
-from inceptive.io.downloads import cache_folder
+from inceptive.io.paths import cache_folder
 
 pytestmark = pytest.mark.slow
 ORACLE = json.loads((Path(__file__).parents[1] / "fixtures/nsfwjs_oracle.json").read_text())

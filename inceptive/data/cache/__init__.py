@@ -18,7 +18,7 @@ from inceptive.data.cache.files import Files
 from inceptive.data.cache.index import Index
 from inceptive.data.cache.pixels import GIB, Pixels
 from inceptive.errors import InceptiveError
-from inceptive.io.downloads import cache_folder
+from inceptive.io.paths import cache_folder
 
 
 class Cache:

@@ -24,7 +24,7 @@ from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
 from inceptive.io.atomic import write_bytes
-from inceptive.io.downloads import cache_folder
+from inceptive.io.paths import cache_folder
 
 ASKED = 16
 """Shards that are asked for at a time, at the start."""

@@ -27,7 +27,7 @@ from inceptive.data.split import HASH_SIDE
 from inceptive.errors import InceptiveError
 from inceptive.images import SUFFIXES, printable
 from inceptive.io.atomic import atomic_write
-from inceptive.io.downloads import cache_folder
+from inceptive.io.paths import cache_folder
 
 LAYOUT = 1
 """To be raised when a change of the code changes what is found in a tar, or how it is kept."""

@@ -1,0 +1,115 @@
+"""Systems other than the Linux at hand: without POSIX's modules, a home folder or a user's name, behind
+proxies that want a password and networks that answer every request with a page of their own."""
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from conftest import command, picture
+
+import inceptive
+from inceptive.cli import tables
+from inceptive.errors import InceptiveError
+from inceptive.io import paths
+from inceptive.io.downloads import download
+
+POSIX_ONLY = ("fcntl", "pwd", "grp", "resource", "termios", "tty", "pty", "syslog", "crypt", "spwd",
+              "posix_ipc", "readline")  # fmt: skip
+AS_ELSEWHERE = f"""
+import os, sys
+import filelock  # which has what Windows has in place of fcntl
+for name in {POSIX_ONLY}:
+    sys.modules[name] = None
+for name in ("sched_getaffinity", "O_DIRECTORY", "getuid", "killpg"):
+    if hasattr(os, name):
+        delattr(os, name)
+from inceptive.cli import main
+main()
+"""
+"""A machine that is not POSIX's as far as Python tells: without pwd, ~ is nobody's home either."""
+
+
+def elsewhere(*words, folder):
+    environment = {k: v for k, v in os.environ.items() if k != "HOME" and "CACHE" not in k}
+    environment |= {"TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
+    code = [sys.executable, "-c", AS_ELSEWHERE, *map(str, words)]
+    done = subprocess.run(
+        code, capture_output=True, text=True, env=environment, cwd=folder, timeout=300, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("words", [("--help",), ("table", "googlenet"), ("nets",)])
+def test_without_posix_and_home_the_light_commands_answer(words, tmp_path):
+    done = elsewhere(*words, folder=tmp_path)
+    assert done.returncode == 0 and done.stdout and not done.stderr
+
+
+def test_without_a_home_folder_the_cache_is_temporary_and_that_is_said_once(monkeypatch, caplog):
+    for name in ("HOME", "INCEPTIVE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    paths._temporary_cache.cache_clear()
+    assert paths.cache_folder() == paths.cache_folder()
+    assert paths.cache_folder().name.startswith("inceptive-")
+    assert len([one for one in caplog.records if "no home folder" in one.getMessage()]) == 1
+    paths._temporary_cache.cache_clear()
+    with pytest.raises(InceptiveError, match="give the whole path, or set HOME"):
+        inceptive.Classifier.load("~/x")
+
+
+def test_output_that_cannot_be_told_what_to_do_with_a_lone_surrogate(monkeypatch):
+    """A notebook's standard output is no TextIOWrapper and has no `reconfigure`."""
+    notebook = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", notebook)
+    tables.answer("name\udcff")
+    assert notebook.getvalue() == "name\\udcff\n"
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(self.server.status)
+        content = b"<!DOCTYPE html><p>Please sign in"
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_HEAD = do_CONNECT = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    """A server that answers everything with its `status` and a page."""
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_a_page_in_place_of_a_file_is_refused_and_not_kept(server, tmp_path):
+    server.status = 200
+    url = f"http://127.0.0.1:{server.server_port}/weights.ckpt"
+    with pytest.raises(InceptiveError, match="answers with a web page, not with the file"):
+        download(url, "", tmp_path / "weights.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_proxy_that_wants_a_password_is_one_line(server, tmp_path, monkeypatch):
+    server.status = 407
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("https_proxy", address)
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path))
+    picture("down", 3).save(tmp_path / "one.png")
+    done = command("predict", "hf:nobody/nothing", tmp_path / "one.png")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "407" in done.stderr and "cannot be had from the Hugging Face hub" in done.stderr
