@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from inceptive.engines.classifier import Classifier as Classifier
     from inceptive.engines.prediction import Prediction as Prediction
     from inceptive.errors import InceptiveError as InceptiveError
+    from inceptive.explaining.explain import Explanation as Explanation
+    from inceptive.explaining.explain import explain as explain
     from inceptive.images import Preprocessing as Preprocessing
     from inceptive.nn import build as build
     from inceptive.training.recipe import Recipe as Recipe
@@ -46,6 +48,7 @@ _NAMES = {
     "inceptive.engines.classifier": "Classifier",
     "inceptive.engines.prediction": "Prediction",
     "inceptive.errors": "InceptiveError",
+    "inceptive.explaining.explain": "Explanation explain",
     "inceptive.images": "Preprocessing",
     "inceptive.nn": "build",
     "inceptive.training.recipe": "Recipe",

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from inceptive.cli.explaining import METHODS, Request
-from inceptive.cli.progress import Display
 from inceptive.engines.classifier import Classifier
 from inceptive.explaining import dream
+from inceptive.explaining.explain import explain
+from inceptive.io.progress import Lines
 
 OUT = Path(__file__).parents[1] / "docs/explain"
 NET = "inception_v3.nsfwjs"
@@ -45,9 +45,10 @@ def main() -> None:
             ("features", "china", "mixed_5d"),
             ("deepdream", "china", "mixed_6c"),
         ):
-            request = Request(NET, files[photo], method, layer, None, "", "", 16, 0, 0, OUT, False)
-            pictures, _ = METHODS[method](request, classifier, Display())
-            for name, content in pictures.items():
+            explanation = explain(
+                classifier, files[photo], method, layer=layer, count=16, progress=Lines()
+            )
+            for name, content in explanation.pictures.items():
                 keep(Image.open(io.BytesIO(content)).convert("RGB"), name.replace(".png", ".jpg"))
     found = [dream.visualise(classifier, dream.Target(*one), side=224) for one in LOOKED_FOR]
     keep(Image.fromarray(np.concatenate(found, axis=1)), "visualise.jpg")

@@ -1,7 +1,7 @@
 """inceptive explain: what a net sees in an image, and what its answer rests on."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -23,12 +23,16 @@ def run(
     channel: Annotated[
         int | None, Option(min=0, help="of the layer, for deepdream and visualise [all; the first]")
     ] = None,
-    label: Annotated[str, Option(help="class, by name or number [default: the answer]")] = "",
+    label: Annotated[
+        str | None, Option(help="class, by name or number [default: the answer]")
+    ] = None,
     data: Annotated[
-        str, Option(help="features: a set, to show the images that excite each channel most")
-    ] = "",
+        str | None, Option(help="features: a set, to show the images that excite each channel most")
+    ] = None,
     count: Annotated[int, Option(min=1, max=256, help="features: channels that are shown")] = 32,
-    steps: Annotated[int, Option(min=0, help="deepdream, visualise: 0 is 20 an octave, 256")] = 0,
+    steps: Annotated[
+        int | None, Option(min=1, help="deepdream: for each octave [20]; visualise [256]")
+    ] = None,
     seed: Annotated[int, Option(min=0, help="deepdream and visualise")] = 0,
     out: Annotated[Path, Option(help="a folder for PNG and JSON")] = Path("explained"),
     json: Annotated[bool, Option("--json", help="print the JSON too")] = False,
@@ -39,8 +43,44 @@ def run(
     branches: what 1x1, 3x3, 5x5 and pool carry. deepdream: the image with what excites a layer grown
     in it. visualise: an image, from noise, that a channel or a class answers to.
     """
-    from inceptive.cli.explaining import Request, explain
+    from contextlib import closing
 
-    explain(
-        Request(model, image, method, layer, channel, label, data, count, steps, seed, out, json)
-    )
+    from inceptive.cli.progress import Display
+    from inceptive.cli.tables import answer, as_json
+    from inceptive.explaining.explain import explain
+
+    with closing(Display()) as display:
+        explanation = explain(
+            model, image, method, layer=layer, channel=channel, label=label, data=data, count=count,
+            steps=steps, seed=seed, progress=display,
+        )  # fmt: skip
+        display.say(f"written: {', '.join(map(str, explanation.save(out)))}")
+    answer(as_json(explanation.to_dict(out)) if json else as_text(explanation.details))
+
+
+def as_text(details: dict[str, Any]) -> str:
+    """The answer in a few lines."""
+    from inceptive.cli.tables import columns
+
+    if "modules" in details:
+        modules = details["modules"]
+        names = sorted({name for module in modules for name in module["share"]})
+        rows = [
+            (module["name"], *(f"{share[name]:.1%}" if name in share else "" for name in names))
+            for module in modules
+            for share in [module["share"]]
+        ]
+        return columns((f"what speaks for {details['label']}", *names), rows)
+    if "channels" in details:
+        rows = [
+            (str(channel["channel"]), f"{channel['mean']:.4g}", f"{channel['most']:.4g}",
+             "{}, {}".format(*channel["at"]))
+            for channel in details["channels"]
+        ]  # fmt: skip
+        return columns((f"channel of {details['layer']}", "mean", "most", "at"), rows)
+    if "activation_after" in details:
+        before, after = details["activation_before"], details["activation_after"]
+        return f"{before:.4g} -> {after:.4g}, mean of the target"
+    row, column = details["at"]
+    where = f"{row:.0%} from the top, {column:.0%} from the left"
+    return f"{details['label']} {details['prob']:.1%}; most at {where}"

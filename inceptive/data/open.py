@@ -1,5 +1,10 @@
 """From what a person writes as DATA to labelled images."""
 
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 from inceptive.data.builtin import BUILTIN
 from inceptive.data.folder import read_folder
 from inceptive.data.scan import Progress
@@ -8,6 +13,7 @@ from inceptive.data.shards.remote import read_remote
 from inceptive.data.source import Data, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
+from inceptive.io import progress as reports
 from inceptive.io import store as storage
 from inceptive.io.paths import expand
 
@@ -40,3 +46,26 @@ def open_data(
     if exists:
         raise InceptiveError(f"{shown}: is a file; expected a folder of class folders, or {known}")
     raise InceptiveError(f"{shown}: there is no such folder, nor a built-in set; those are {known}")
+
+
+def open_data_for(
+    data: str | Path | Data,
+    record: Mapping[str, Any],
+    strict: bool = False,
+    progress: reports.Progress | None = None,
+) -> Data:
+    """The set `data`, divided as `record`, what a model remembers of its data, says.
+
+    What is odd about the set, and each file that is left out, is said to `progress`. Raises
+    InceptiveError as `open_data` does.
+    """
+    if isinstance(data, Data):
+        return data
+    progress = progress or reports.Silent()
+    shares = Shares.from_dict(record["shares"]) if record.get("shares") else Shares()
+    opened = open_data(str(data), shares, strict, partial(progress.advance, "reading images"))
+    for note in opened.notes:
+        progress.say(f"note: {note}")
+    for error in opened.unreadable:
+        progress.say(f"left out: {error}")
+    return opened

@@ -23,12 +23,12 @@ def package() -> Any:
 
 
 def last_maps(classifier: Classifier) -> str:
-    """The part whose maps the classifier averages: where Grad-CAM looks unless told otherwise."""
+    """The part whose maps the classifier averages: where Grad-CAM looks by default."""
     net, size = classifier.model.net, classifier.preprocessing.size
-    found = parts_with_maps(net, size)
-    if not found:
+    parts = parts_with_maps(net, size)
+    if not parts:
         raise InceptiveError(f"{net.name} has no maps larger than one pixel at {size} px")
-    return found[-1]
+    return parts[-1]
 
 
 def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) -> np.ndarray:
@@ -40,15 +40,15 @@ def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) 
     """
     attr = package()
     model = classifier.model.eval()
-    known = [name for name, _ in model.net.body]
-    if layer not in known:
-        raise InceptiveError(f"{model.net.name} has no part {layer}; there are: {', '.join(known)}")
-    explained = attr.LayerGradCam(model, model.get_submodule(layer))
-    x = _shown(classifier, square).requires_grad_()
-    found = explained.attribute(x, target=label, relu_attributions=True).detach()
-    if found.ndim != 4:
+    parts = [name for name, _ in model.net.body]
+    if layer not in parts:
+        raise InceptiveError(f"{model.net.name} has no part {layer}; there are: {', '.join(parts)}")
+    cam = attr.LayerGradCam(model, model.get_submodule(layer))
+    x = _net_input(classifier, square).requires_grad_()
+    heat = cam.attribute(x, target=label, relu_attributions=True).detach()
+    if heat.ndim != 4:
         raise InceptiveError(f"{layer} gives numbers, no maps; name a part before the classifier")
-    large = F.interpolate(found.float(), square.shape[1:], mode="bilinear", align_corners=False)
+    large = F.interpolate(heat.float(), square.shape[1:], mode="bilinear", align_corners=False)
     return np.asarray(large[0, 0].cpu().numpy())
 
 
@@ -64,20 +64,17 @@ def occlusion(
     model = classifier.model.eval()
     channels = square.shape[0]
     with torch.inference_mode():
-        found = attr.Occlusion(model).attribute(
-            _shown(classifier, square),
+        heat = attr.Occlusion(model).attribute(
+            _net_input(classifier, square),
             sliding_window_shapes=(channels, window, window),
             strides=(channels, stride, stride),
             target=label,
             baselines=0,  # the mean, once normalised
             perturbations_per_eval=16,
         )
-    return np.asarray(found[0].mean(dim=0).float().cpu().numpy())
+    return np.asarray(heat[0].mean(dim=0).float().cpu().numpy())
 
 
-def _shown(classifier: Classifier, square: np.ndarray) -> torch.Tensor:
-    return classifier.normalise(torch.from_numpy(square[None]).to(_device(classifier)))
-
-
-def _device(classifier: Classifier) -> torch.device:
-    return next(classifier.model.parameters()).device
+def _net_input(classifier: Classifier, square: np.ndarray) -> torch.Tensor:
+    device = next(classifier.model.parameters()).device
+    return classifier.normalise(torch.from_numpy(square[None]).to(device))

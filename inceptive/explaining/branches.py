@@ -47,9 +47,9 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
     x = classifier.normalise(torch.from_numpy(square[None]).to(device))
     last = net.body.parts[-1][0]
     with torch.enable_grad():
-        found = model.endpoints(x.requires_grad_(), [*widths, last])
-        maps = [found[name] for name in widths]
-        gradients = torch.autograd.grad(found[last][0, label], maps)
+        endpoints = model.endpoints(x.requires_grad_(), [*widths, last])
+        maps = [endpoints[name] for name in widths]
+        gradients = torch.autograd.grad(endpoints[last][0, label], maps)
     modules = []
     for (name, each), values, gradient in zip(widths.items(), maps, gradients, strict=True):
         products = (values.detach() * gradient)[0].double().flatten(1)

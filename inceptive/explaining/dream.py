@@ -39,6 +39,9 @@ class Target:
     layer: str
     channel: int | None = None
 
+    def __str__(self) -> str:
+        return self.layer + ("" if self.channel is None else f", channel {self.channel}")
+
 
 def visualise(
     classifier: Classifier,
@@ -49,15 +52,15 @@ def visualise(
     lr: float = 0.05,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """An image (S, S, C) of uint8 that excites `target` as much as the search finds.
+    """An image (S, S, C) of uint8 that excites `target` as much as the search can.
 
     Raises InceptiveError if there is no such layer or channel.
     """
-    shown = classifier.preprocessing
-    side = side or shown.size
+    channels, size = classifier.preprocessing.channels, classifier.preprocessing.size
+    side = side or size
     generator = torch.Generator().manual_seed(seed)
     frequencies = _frequencies(side)
-    spectrum = CONTRAST * torch.randn((shown.channels, *frequencies.shape, 2), generator=generator)
+    spectrum = CONTRAST * torch.randn((channels, *frequencies.shape, 2), generator=generator)
     spectrum.requires_grad_()
     optimizer = torch.optim.Adam([spectrum], lr)
     for step in range(steps):
@@ -97,7 +100,7 @@ def deepdream(
     height, width = photo.shape[2:]
     least = classifier.preprocessing.size // 2
     sizes = [(round(height / scale**k), round(width / scale**k)) for k in reversed(range(octaves))]
-    sizes = [one for one in sizes if min(one) >= least] or [(height, width)]
+    sizes = [size for size in sizes if min(size) >= least] or [(height, width)]
     grown = torch.zeros_like(F.interpolate(photo, sizes[0], mode="area"))
     for number, size in enumerate(sizes):
         grown = F.interpolate(grown, size, mode="bicubic", align_corners=False)
@@ -126,18 +129,16 @@ def activation(classifier: Classifier, target: Target, image: np.ndarray) -> flo
 
 def _score(classifier: Classifier, target: Target, images: Tensor) -> Tensor:
     """Mean of the target over images (N, C, H, W) of 0-1: of a channel, or of squares of all."""
-    shown = classifier.preprocessing
-    mean, std = (torch.tensor(one).view(-1, 1, 1) for one in (shown.mean, shown.std))
     device = next(classifier.model.parameters()).device
-    x = ((images - mean) / std).to(device)
-    found = classifier.model.eval().endpoints(x, [target.layer])[target.layer]
+    x = classifier.normalise((255 * images).to(device))
+    maps = classifier.model.eval().endpoints(x, [target.layer])[target.layer]
     if target.channel is None:
-        return found.square().mean()
-    if not 0 <= target.channel < found.shape[1]:
-        raise InceptiveError(f"{target.layer} has channels 0 to {found.shape[1] - 1}")
-    score = found[:, target.channel].mean()
+        return maps.square().mean()
+    if not 0 <= target.channel < maps.shape[1]:
+        raise InceptiveError(f"{target.layer} has channels 0 to {maps.shape[1] - 1}")
+    score = maps[:, target.channel].mean()
     # Logits mean what they are above each other: all of them raised alike change no answer.
-    return score - found.mean() if found.ndim == 2 else score
+    return score - maps.mean() if maps.ndim == 2 else score
 
 
 class _Relu(torch.autograd.Function):

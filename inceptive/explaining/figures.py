@@ -31,14 +31,14 @@ def overlay(square: np.ndarray, heat: np.ndarray, title: str, unit: str, signed:
     plain.imshow(picture, **_grey(picture))
     over.imshow(_as_grey(picture), cmap="gray", vmin=0, vmax=255)
     colours = {"cmap": "RdBu_r", "vmin": -most} if signed else {"cmap": "inferno", "vmin": 0}
-    shown = over.imshow(heat, alpha=0.6, vmax=most, **colours)
-    figure.colorbar(shown, ax=over, label=unit, fraction=0.046)
+    heated = over.imshow(heat, alpha=0.6, vmax=most, **colours)
+    figure.colorbar(heated, ax=over, label=unit, fraction=0.046)
     for axes in (plain, over):
         axes.set_axis_off()
     return _png(figure)
 
 
-def heated(square: np.ndarray, heat: np.ndarray) -> bytes:
+def heatmap(square: np.ndarray, heat: np.ndarray) -> bytes:
     """The image (C, S, S) of uint8 in grey under heat (S, S) of 0 and more; nothing beside it."""
     colormap = _matplotlib("matplotlib").colormaps["inferno"]
     grey = _as_grey(_picture(square))[..., None]
@@ -57,16 +57,16 @@ def sheet(
     rows = -(-len(channels) // columns)
     figure = _figure(columns * INCH, rows * (INCH + 0.2) + (0.5 if title else 0), title)
     grid = figure.subplots(rows, columns, squeeze=False)
-    most = max((one.most for one in channels), default=1.0) or 1.0
+    most = max((channel.most for channel in channels), default=1.0) or 1.0
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, one in zip(grid.flat, channels, strict=False):
-        axes.imshow(maps[one.channel], cmap="viridis", vmin=min(0.0, maps.min()), vmax=most)
-        axes.set_title(f"{one.channel}: {one.mean:.2g}", fontsize=8, pad=2)
+    for axes, channel in zip(grid.flat, channels, strict=False):
+        axes.imshow(maps[channel.channel], cmap="viridis", vmin=min(0.0, maps.min()), vmax=most)
+        axes.set_title(f"{channel.channel}: {channel.mean:.2g}", fontsize=8, pad=2)
     return _png(figure)
 
 
-def excited(rows: Sequence[tuple[int, Sequence[tuple[np.ndarray, float]]]], title: str) -> bytes:
+def top_images(rows: Sequence[tuple[int, Sequence[tuple[np.ndarray, float]]]], title: str) -> bytes:
     """A row for each channel: the images (C, S, S) that excite it most, with its mean for each."""
     columns = max(len(images) for _, images in rows)
     figure = _figure(columns * INCH + 0.6, len(rows) * (INCH + 0.2) + 0.5, title)
@@ -84,22 +84,24 @@ def excited(rows: Sequence[tuple[int, Sequence[tuple[np.ndarray, float]]]], titl
 
 def shares(modules: Sequence[Module], title: str) -> bytes:
     """A bar for each module, divided by what its branches carry; the share of channels beneath."""
-    names = sorted({name for one in modules for name in one.share})
+    names = sorted({name for module in modules for name in module.share})
     figure = _figure(7.5, 0.55 * len(modules) + 1.4, title)
-    axes, told = figure.subplots(), set[str]()
-    for row, one in enumerate(modules):
+    axes, in_legend = figure.subplots(), set[str]()
+    for row, module in enumerate(modules):
         left = below = 0.0
-        total = sum(one.channels.values())
+        total = sum(module.channels.values())
         for k, name in enumerate(names):
-            if name not in one.share:
+            if name not in module.share:
                 continue
             colour = f"C{k}"
-            label = "" if name in told else name
-            told.add(name)
-            axes.barh(row, one.share[name], 0.5, left, color=colour, label=label)
-            axes.barh(row + 0.33, one.channels[name] / total, 0.12, below, color=colour, alpha=0.5)
-            left, below = left + one.share[name], below + one.channels[name] / total
-    axes.set_yticks(range(len(modules)), [one.name for one in modules])
+            label = "" if name in in_legend else name
+            in_legend.add(name)
+            axes.barh(row, module.share[name], 0.5, left, color=colour, label=label)
+            axes.barh(
+                row + 0.33, module.channels[name] / total, 0.12, below, color=colour, alpha=0.5
+            )
+            left, below = left + module.share[name], below + module.channels[name] / total
+    axes.set_yticks(range(len(modules)), [module.name for module in modules])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

@@ -33,24 +33,24 @@ def maps_of(classifier: Classifier, squares: np.ndarray, layer: str) -> np.ndarr
     classifier.model.eval()
     device = next(classifier.model.parameters()).device
     x = classifier.normalise(torch.from_numpy(squares).to(device))
-    found = classifier.model.endpoints(x, [layer])[layer]
-    if found.ndim != 4:
+    maps: torch.Tensor = classifier.model.endpoints(x, [layer])[layer]
+    if maps.ndim != 4:
         raise InceptiveError(f"{layer} gives numbers, no maps; name a part before the classifier")
-    return found.float().cpu().numpy()
+    return maps.float().cpu().numpy()
 
 
-def strongest(maps: np.ndarray, count: int) -> list[Channel]:
+def top_channels(maps: np.ndarray, count: int) -> list[Channel]:
     """The `count` channels of maps (C, H, W) with the largest mean, largest first."""
     means = maps.mean(axis=(1, 2))
-    found = []
+    channels = []
     for k in np.argsort(-means, kind="stable")[:count]:
         row, column = np.unravel_index(int(maps[k].argmax()), maps[k].shape)
         most = float(maps[k, row, column])
-        found.append(Channel(int(k), float(means[k]), most, (int(row), int(column))))
-    return found
+        channels.append(Channel(int(k), float(means[k]), most, (int(row), int(column))))
+    return channels
 
 
-def exciting(
+def top_activating(
     classifier: Classifier,
     samples: Samples,
     layer: str,

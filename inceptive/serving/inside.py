@@ -45,7 +45,7 @@ class Inside:
 
             layer = attribution.last_maps(self._classifier)
             found = attribution.gradcam(self._classifier, square, layer, label)
-            return figures.heated(square, found)
+            return figures.heatmap(square, found)
 
     def features(self, square: np.ndarray, layer: str) -> bytes:
         """The maps of `layer` that a preprocessed image (C, S, S) of uint8 excites most."""
@@ -53,4 +53,4 @@ class Inside:
             from inceptive.explaining import figures, maps
 
             found = maps.maps_of(self._classifier, square[None], layer)[0]
-            return figures.sheet(found, maps.strongest(found, CHANNELS), "", COLUMNS)
+            return figures.sheet(found, maps.top_channels(found, CHANNELS), "", COLUMNS)

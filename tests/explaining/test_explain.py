@@ -19,7 +19,7 @@ from inceptive.errors import InceptiveError
 from inceptive.explaining import dream
 from inceptive.explaining.attribution import gradcam, last_maps, occlusion
 from inceptive.explaining.branches import branches
-from inceptive.explaining.maps import exciting, maps_of, strongest
+from inceptive.explaining.maps import maps_of, top_activating, top_channels
 from inceptive.images import Preprocessing
 from inceptive.training import recipe as recipes
 from inceptive.training.loop import train
@@ -216,7 +216,7 @@ def test_a_net_without_branches_is_told():
 def test_the_strongest_channels_and_where_they_are(clf):
     square, _ = seen(clf, "disc", "left", 4)
     found = maps_of(clf, square[None], LAYER)[0]
-    channels = strongest(found, 5)
+    channels = top_channels(found, 5)
     means = found.mean((1, 2))
     assert [one.channel for one in channels] == np.argsort(-means)[:5].tolist()
     for one in channels:
@@ -228,7 +228,7 @@ def test_the_strongest_channels_and_where_they_are(clf):
 def test_the_images_that_excite_a_channel_most(clf, folder):
     paths = sorted((folder / "data").rglob("*.png"))[::3]
     samples = Samples(as_paths(paths), np.zeros(len(paths), np.int64), "scenes")
-    found = exciting(clf, samples, LAYER, [3, 100], 4)
+    found = top_activating(clf, samples, LAYER, [3, 100], 4)
     every = np.stack([clf.preprocessing.load(path) for path in paths])
     means = maps_of(clf, every, LAYER).mean((2, 3))
     for channel, images in found.items():
@@ -242,7 +242,9 @@ def test_the_images_that_excite_a_channel_most(clf, folder):
 
 
 def test_feature_visualisation_raises_its_target_many_times_over_noise(clf):
-    channel = strongest(maps_of(clf, seen(clf, "disc", "left", 0)[0][None], LAYER)[0], 1)[0].channel
+    channel = top_channels(maps_of(clf, seen(clf, "disc", "left", 0)[0][None], LAYER)[0], 1)[
+        0
+    ].channel
     target = dream.Target(LAYER, channel)
     image = dream.visualise(clf, target, steps=150)
     assert image.shape == (64, 64, 3) and image.dtype == np.uint8
@@ -293,7 +295,7 @@ def test_a_channel_that_is_not_there_is_told(clf):
     [
         ("gradcam", ["--layer", LAYER], ["gradcam.png"]),
         ("occlusion", ["--label", "disc"], ["occlusion.png"]),
-        ("features", ["--data", "DATA", "--count", 6], ["features.png", "exciting.png"]),
+        ("features", ["--data", "DATA", "--count", 6], ["features.png", "top_images.png"]),
         ("branches", ["--label", "0"], ["branches.png"]),
         ("deepdream", ["--steps", 2], ["deepdream.png"]),
         ("visualise", ["--steps", 2, "--channel", 5], ["visualise.png"]),
@@ -325,7 +327,7 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path):
         ([tmp_path / "a.png", "--layer", "nowhere"], "has no part nowhere"),
         (
             [tmp_path / "a.png", "--label", "owl"],
-            "--label owl: is none of the classes 0 to 1",
+            "label owl: is none of the classes 0 to 1",
         ),
         ([tmp_path / "none.png"], "none.png: cannot be read"),
         ([], "gradcam needs an image"),

@@ -1,0 +1,313 @@
+"""One image and one model explained, by whichever method: pictures, and the figures beside them."""
+
+import io
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from inceptive.data.cache import user_cache
+from inceptive.data.open import open_data_for
+from inceptive.data.source import Data
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.open import is_exported
+from inceptive.engines.prediction import class_number
+from inceptive.errors import InceptiveError, printable
+from inceptive.explaining import attribution, branches, dream, figures, maps
+from inceptive.images import Source, decode
+from inceptive.io.atomic import write_bytes, write_json
+from inceptive.io.progress import Progress, Silent
+
+METHODS = ("gradcam", "occlusion", "features", "branches", "deepdream", "visualise")
+EXAMPLES, ROWS = 8, 12
+"""Images for each channel, and channels that get them."""
+LONGEST = 1024
+"""Pixels of the longer side of a photograph that is dreamed on."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """pictures are PNG files by name; details is what their JSON tells, by the words of the method."""
+
+    method: str
+    pictures: dict[str, bytes] = field(repr=False)
+    details: dict[str, Any] = field(repr=False)
+
+    def to_dict(self, folder: str | Path = "") -> dict[str, Any]:
+        """details, and the names of the files as they lie in `folder`."""
+        return self.details | {"files": [str(Path(folder) / name) for name in self.pictures]}
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write the pictures and METHOD.json into `folder`; their paths."""
+        for name, content in self.pictures.items():
+            write_bytes(Path(folder) / name, content)
+        write_json(Path(folder) / f"{self.method}.json", self.to_dict(folder))
+        return [Path(folder) / name for name in (*self.pictures, f"{self.method}.json")]
+
+
+Result = tuple[dict[str, bytes], dict[str, Any]]
+"""PNG files by name, and what the JSON tells beside them."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """An image as the net sees it, its answer, and the class that is explained."""
+
+    image: str
+    square: np.ndarray
+    probs: np.ndarray
+    label: int
+    labels: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.labels[self.label]} {self.probs[self.label]:.1%}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "image": self.image,
+            "label": self.labels[self.label],
+            "prob": float(self.probs[self.label]),
+            "answer": self.labels[int(self.probs.argmax())],
+        }
+
+
+def explain(
+    model: str | Path | Classifier,
+    image: Source | None = None,
+    method: str = "gradcam",
+    *,
+    layer: str = "",
+    channel: int | None = None,
+    label: str | int | None = None,
+    data: str | Path | Data | None = None,
+    count: int = 32,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Explanation:
+    """What `model` sees in `image`, by one of METHODS, as pictures and figures.
+
+    gradcam and occlusion: where the answer comes from, or what speaks for the class `label` (its name
+    or number). features: the `count` channels of `layer` with the largest mean, and the images of
+    `data` that excite each most. branches: what 1x1, 3x3, 5x5 and pool carry. deepdream: the image
+    with what excites `layer` (or one `channel`, or a `label`) grown in it. visualise: an image, from
+    noise, that a channel or a label answers to; it takes no `image`. layer is a part, as in
+    `inceptive table`; by default the last with maps. steps: of deepdream for each octave (20), of
+    visualise (256).
+
+    model is a classifier, or what `Classifier.load` takes. Raises InceptiveError for a model without
+    gradients (an exported file), an image that cannot be read, or a layer, channel or label that
+    there is not.
+
+    >>> inceptive.explain("runs/mine", "photo.jpg").save("explained")  # doctest: +SKIP
+    """
+    if method not in METHODS:
+        raise InceptiveError(f"no method is called {method!r}; there are: {', '.join(METHODS)}")
+    if image is None and method != "visualise":
+        raise InceptiveError(f"{method} needs an image: name one after MODEL")
+    progress = progress or Silent()
+    classifier = model if isinstance(model, Classifier) else _load(model)
+    number = None if label is None else _class_number(classifier, label)
+    if method == "deepdream" or method == "visualise":
+        target = _target(classifier, layer, channel, number)
+        options = {} if not steps else {"steps": steps}
+        if method == "visualise":
+            result = _visualise(classifier, target, seed, options, progress)
+        else:
+            assert image is not None
+            result = _deepdream(classifier, target, image, seed, options, progress)
+    else:
+        assert image is not None
+        view = _view(classifier, image, number)
+        match method:
+            case "gradcam":
+                result = _gradcam(classifier, view, layer)
+            case "occlusion":
+                result = _occlusion(classifier, view, progress)
+            case "branches":
+                result = _branches(classifier, view)
+            case _:
+                result = _features(classifier, view, layer, count, data, progress)
+    pictures, details = result
+    name = classifier.model.net.name if isinstance(model, Classifier) else printable(model)
+    return Explanation(method, pictures, {"model": name, "method": method} | details)
+
+
+def _load(model: str | Path) -> Classifier:
+    if is_exported(model):
+        raise InceptiveError(
+            f"{printable(model)}: an exported file has no gradients to explain it by; name the "
+            f"model folder that it was exported from"
+        )
+    return Classifier.load(model)
+
+
+def _class_number(classifier: Classifier, label: str | int) -> int:
+    return class_number(str(label), classifier.labels, len(classifier.labels))
+
+
+def _view(classifier: Classifier, image: Source, label: int | None) -> _View:
+    square = classifier.preprocessing.load(image)
+    probs = classifier.probs(square[None])[0]
+    label = int(probs.argmax()) if label is None else label
+    return _View(_name(image), square, probs, label, classifier.labels)
+
+
+def _name(image: Source) -> str:
+    return printable(image) if isinstance(image, str | Path) else "the image"
+
+
+def _gradcam(classifier: Classifier, view: _View, layer: str) -> Result:
+    layer = layer or attribution.last_maps(classifier)
+    heat = attribution.gradcam(classifier, view.square, layer, view.label)
+    title = f"{view.title}: Grad-CAM of {layer}"
+    png = figures.overlay(view.square, heat, title, "speaks for the class", signed=False)
+    return {"gradcam.png": png}, view.to_dict() | {"layer": layer} | _where(heat)
+
+
+def _occlusion(classifier: Classifier, view: _View, progress: Progress) -> Result:
+    side = classifier.preprocessing.size
+    window, stride = max(2, side // 7), max(1, side // 28)
+    progress.say(f"covering {window} x {window} pixels, {stride} pixels apart")
+    heat = attribution.occlusion(classifier, view.square, view.label, window, stride)
+    title = f"{view.title}: what covering takes from it"
+    png = figures.overlay(view.square, heat, title, "logit lost when covered", signed=True)
+    details = view.to_dict() | {"window": window, "stride": stride} | _where(heat)
+    return {"occlusion.png": png}, details
+
+
+def _where(heat: np.ndarray) -> dict[str, Any]:
+    """The heat in numbers: its largest value, where that is, and its centre, as shares of the image."""
+    weight = np.maximum(heat, 0)
+    high, wide = heat.shape
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    total = float(weight.sum())
+    rows, columns = np.mgrid[:high, :wide]
+    centre = [
+        float((weight * places).sum() / total / side)
+        for places, side in ((rows, high), (columns, wide))
+        if total
+    ]
+    return {
+        "largest": float(heat.max()),
+        "at": [float((row + 0.5) / high), float((column + 0.5) / wide)],
+        "centre": centre or None,
+    }
+
+
+def _features(
+    classifier: Classifier,
+    view: _View,
+    layer: str,
+    count: int,
+    data: str | Path | Data | None,
+    progress: Progress,
+) -> Result:
+    layer = layer or attribution.last_maps(classifier)
+    layer_maps = maps.maps_of(classifier, view.square[None], layer)[0]
+    channels = maps.top_channels(layer_maps, count)
+    title = (
+        f"{layer}: the {len(channels)} strongest of {len(layer_maps)} channels, with their means"
+    )
+    pictures = {"features.png": figures.sheet(layer_maps, channels, title)}
+    details: dict[str, Any] = {
+        "image": view.image,
+        "layer": layer,
+        "shape": list(layer_maps.shape),
+        "channels": [asdict(channel) for channel in channels],
+    }
+    if data is None:
+        return pictures, details
+    labelled = open_data_for(data, classifier.info.get("data", {}), progress=progress)
+    samples = labelled.split("all")
+    progress.say(f"looking at {len(samples)} images of {labelled.name}")
+    numbers = [channel.channel for channel in channels[:ROWS]]
+    best = maps.top_activating(classifier, samples, layer, numbers, EXAMPLES, user_cache())
+    load = classifier.preprocessing.load
+    rows = [
+        (channel, [(load(samples.source(i)), value) for i, value in images])
+        for channel, images in best.items()
+    ]
+    title = f"{layer}: what excites each channel most"
+    pictures["top_images.png"] = figures.top_images(rows, title)
+    details["top_images"] = {
+        str(channel): [{"image": samples.name(i), "mean": value} for i, value in images]
+        for channel, images in best.items()
+    }
+    return pictures, details
+
+
+def _branches(classifier: Classifier, view: _View) -> Result:
+    modules = branches.branches(classifier, view.square, view.label)
+    png = figures.shares(modules, f"{view.title}: what each branch carries")
+    details = view.to_dict() | {"modules": [asdict(module) for module in modules]}
+    return {"branches.png": png}, details
+
+
+def _deepdream(
+    classifier: Classifier,
+    target: dream.Target,
+    image: Source,
+    seed: int,
+    options: dict[str, Any],
+    progress: Progress,
+) -> Result:
+    picture = decode(image, classifier.preprocessing.channels, LONGEST)
+    if max(picture.size) > LONGEST:
+        picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    array = np.asarray(picture)
+    before = array[..., None] if array.ndim == 2 else array
+    progress.say(f"dreaming of {target} on {before.shape[1]} x {before.shape[0]} pixels")
+    advance = partial(progress.advance, "dreaming")
+    after = dream.deepdream(classifier, target, before, seed=seed, progress=advance, **options)
+    details = {"image": _name(image)} | _raised(classifier, target, seed, before, after)
+    return {"deepdream.png": _png(after)}, details
+
+
+def _visualise(
+    classifier: Classifier,
+    target: dream.Target,
+    seed: int,
+    options: dict[str, Any],
+    progress: Progress,
+) -> Result:
+    if target.channel is None:
+        target = dream.Target(target.layer, 0)
+    progress.say(f"looking for what {target} answers to")
+    advance = partial(progress.advance, "searching")
+    after = dream.visualise(classifier, target, seed=seed, progress=advance, **options)
+    noise = np.random.default_rng(seed).integers(0, 256, after.shape, dtype=np.uint8)
+    return {"visualise.png": _png(after)}, _raised(classifier, target, seed, noise, after)
+
+
+def _target(
+    classifier: Classifier, layer: str, channel: int | None, label: int | None
+) -> dream.Target:
+    """A layer and channel; a class is the channel of the last layer."""
+    if label is not None:
+        return dream.Target(classifier.model.net.body.parts[-1][0], label)
+    return dream.Target(layer or attribution.last_maps(classifier), channel)
+
+
+def _raised(
+    classifier: Classifier, target: dream.Target, seed: int, before: np.ndarray, after: np.ndarray
+) -> dict[str, Any]:
+    activation: Callable[[np.ndarray], float] = partial(dream.activation, classifier, target)
+    return {
+        "layer": target.layer,
+        "channel": target.channel,
+        "seed": seed,
+        "activation_before": activation(before),
+        "activation_after": activation(after),
+    }
+
+
+def _png(image: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(content, "PNG")
+    return content.getvalue()
