@@ -43,15 +43,15 @@ def score(request: Request) -> None:
     """Score what is not scored yet, and say how it went. Raises InceptiveError if it cannot go on."""
     folder = storage.local(request.out)
     plan, found = planned(request)
-    with parts.alone(folder):
+    with parts.exclusive(folder):
         before = Plan.read(folder)
         if before is None:
             refuse_foreign(folder)
             plan = plan.write(folder, found)
         else:
-            plan.goes_on(before, folder)
+            plan.check_same_plan(before, folder)
             plan = before
-        there = parts.there(folder)
+        there = parts.existing_parts(folder)
         missing = [number for number in range(plan.parts) if number not in there]
         if not missing and (summary := parts.read_summary(folder)):
             say(f"{printable(folder)}: all is scored already; {told(summary)}")
@@ -86,7 +86,7 @@ def refuse_foreign(folder: str) -> None:
     for name in sorted(storage.names(folder)):
         if name.endswith(".parquet"):
             raise InceptiveError(
-                f"{printable(storage.beside(folder, name))}: is there already, and no plan that it "
+                f"{printable(storage.join(folder, name))}: is there already, and no plan that it "
                 "belongs to; name another folder"
             )
 

@@ -47,7 +47,7 @@ class Pause:
             told = f"\n{self.asked.name}: stopping after this step; once more stops at once\n"
             os.write(2, told.encode())  # a stream may be in the middle of a line of its own
             return
-        storage.ask_once()  # a thread may be waiting for a store, and is waited for
+        storage.stop_retrying()  # a thread may be waiting for a store, and is waited for
         before = self._before[signal.Signals(number)]
         if callable(before):
             before(number, frame)

@@ -180,7 +180,7 @@ def refuse_to_overwrite(out: Path) -> None:
 def called(data: str) -> str:
     """DATA in a word: photos of sets/photos/ and https://host/photos?v=1, solar of solar:grades."""
     if storage.is_uri(data):
-        return storage.shown(data).rstrip("/").rpartition("/")[2]
+        return storage.redact(data).rstrip("/").rpartition("/")[2]
     return Path(data.partition(":")[0]).name
 
 

@@ -14,7 +14,7 @@ from inceptive.data.listing import list_images
 from inceptive.errors import InceptiveError
 from inceptive.images import SUFFIXES, printable
 from inceptive.io import store as storage
-from inceptive.io.store import Found
+from inceptive.io.store import FileInfo
 
 Kind = Literal["images", "tar", "parquet"]
 PATHS, BYTES = ("path", "image"), ("image", "bytes")
@@ -22,7 +22,7 @@ PATHS, BYTES = ("path", "image"), ("image", "bytes")
 
 
 @dataclass(frozen=True)
-class Piece:
+class WorkItem:
     """What one worker reads in one go: an image, a whole tar, or `count` rows of a Parquet file."""
 
     path: str
@@ -47,7 +47,7 @@ def find(given: str) -> Input:
     """
     path = storage.local(given)
     found, chosen = _remote(path) if storage.is_uri(path) else _local(path)
-    kinds: dict[Kind, list[Found]] = {}
+    kinds: dict[Kind, list[FileInfo]] = {}
     for one in found:
         kind = _kind(one.path) or ("images" if chosen else None)  # one chosen by name is tried
         if kind:
@@ -66,23 +66,23 @@ def find(given: str) -> Input:
     return Input(kind, tuple(one.path for one in kept), seen.hexdigest())
 
 
-def parts(found: Input, size: int) -> Iterator[list[Piece]]:
-    """The input in parts, in order: `size` images or rows each, or one tar. See `Piece`.
+def split_work(found: Input, size: int) -> Iterator[list[WorkItem]]:
+    """The input in parts, in order: `size` images or rows each, or one tar. See `WorkItem`.
 
     Raises InceptiveError for a Parquet file that is damaged or has no column of images.
     """
     if found.kind == "tar":
-        yield from ([Piece(path)] for path in found.files)
+        yield from ([WorkItem(path)] for path in found.files)
     elif found.kind == "images":
         for k in range(0, len(found.files), size):
-            yield [Piece(path) for path in found.files[k : k + size]]
+            yield [WorkItem(path) for path in found.files[k : k + size]]
     else:
         for path in found.files:
             with storage.parquet(path) as file:
                 columns(file, path)
                 rows = file.metadata.num_rows
             for first in range(0, rows, size):
-                yield [Piece(path, first, min(size, rows - first))]
+                yield [WorkItem(path, first, min(size, rows - first))]
 
 
 def columns(file: Any, path: str) -> tuple[str | None, str | None]:
@@ -116,13 +116,13 @@ def columns(file: Any, path: str) -> tuple[str | None, str | None]:
 
 
 def _kind(path: str) -> Kind | None:
-    suffix = PurePosixPath(storage.shown(path)).suffix.lower()
+    suffix = PurePosixPath(storage.redact(path)).suffix.lower()
     if suffix in SUFFIXES:
         return "images"
     return {".tar": "tar", ".parquet": "parquet"}.get(suffix)  # type: ignore[return-value]
 
 
-def _local(path: str) -> tuple[Iterable[Found], bool]:
+def _local(path: str) -> tuple[Iterable[FileInfo], bool]:
     """The files, and whether they were chosen by name."""
     if os.path.isdir(path):
         images, others, _ = list_images(Path(path))
@@ -135,11 +135,11 @@ def _local(path: str) -> tuple[Iterable[Found], bool]:
     return map(storage.stat, files), True
 
 
-def _remote(uri: str) -> tuple[Iterable[Found], bool]:
-    pattern, query = storage.divided(uri)
+def _remote(uri: str) -> tuple[Iterable[FileInfo], bool]:
+    pattern, query = storage.split_query(uri)
     if glob.has_magic(pattern):
         base = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0] + query
-        there = ((one, storage.divided(one.path)[0]) for one in storage.listing(base))
+        there = ((one, storage.split_query(one.path)[0]) for one in storage.listing(base))
         return (one for one, path in there if fnmatch.fnmatchcase(path, pattern)), True
     one = storage.stat(uri)
     return ([one], True) if one.size >= 0 else (storage.listing(uri), False)

@@ -33,7 +33,7 @@ class Written:
 
 
 def path(folder: str, part: int) -> str:
-    return storage.beside(folder, f"part-{part:06}.parquet")
+    return storage.join(folder, f"part-{part:06}.parquet")
 
 
 def write(folder: str, part: int, found: Sequence[Prediction], top: int, seconds: float) -> Written:
@@ -44,7 +44,7 @@ def write(folder: str, part: int, found: Sequence[Prediction], top: int, seconds
     return done
 
 
-def there(folder: str) -> set[int]:
+def existing_parts(folder: str) -> set[int]:
     """The numbers of the parts that are written."""
     return {int(found[1]) for name in storage.names(folder) if (found := NAME.fullmatch(name))}
 
@@ -68,20 +68,20 @@ def read(folder: str, numbers: Iterable[int]) -> list[Written]:
 
 
 def write_summary(folder: str, values: dict[str, Any]) -> None:
-    storage.write(storage.beside(folder, SUMMARY), (as_json(values) + "\n").encode())
+    storage.write(storage.join(folder, SUMMARY), (as_json(values) + "\n").encode())
 
 
 def read_summary(folder: str) -> dict[str, Any] | None:
     """What the last run that ended told; None if none did."""
     if SUMMARY not in storage.names(folder):
         return None
-    with storage.stream(storage.beside(folder, SUMMARY)) as file:
+    with storage.stream(storage.join(folder, SUMMARY)) as file:
         found: dict[str, Any] = json.loads(file.read())
         return found
 
 
 @contextlib.contextmanager
-def alone(folder: str) -> Iterator[None]:
+def exclusive(folder: str) -> Iterator[None]:
     """The block has `folder` for itself; what a killed run had begun to write there is removed.
 
     On this machine's disks, that is: nothing guards a folder of an object store. Raises

@@ -12,8 +12,7 @@ from typing import Any
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
-from inceptive.scale.inputs import Input, Piece
-from inceptive.scale.inputs import parts as divided
+from inceptive.scale.inputs import Input, WorkItem, split_work
 
 FILE = "_plan.parquet"
 KEY = b"inceptive"
@@ -46,11 +45,11 @@ class Plan:
         if FILE not in storage.names(folder):
             return None
         try:
-            with storage.parquet(storage.beside(folder, FILE)) as file:
+            with storage.parquet(storage.join(folder, FILE)) as file:
                 told = json.loads(file.metadata.metadata[KEY])
             return cls(**{one.name: told[one.name] for one in fields(cls)})
         except (InceptiveError, TypeError, KeyError, ValueError):
-            path = printable(storage.beside(folder, FILE))
+            path = printable(storage.join(folder, FILE))
             raise InceptiveError(f"{path}: is damaged; remove the folder") from None
 
     def write(self, folder: str, found: Input) -> "Plan":
@@ -64,7 +63,7 @@ class Plan:
         schema = pyarrow.schema(columns)
         content, parts = pyarrow.BufferOutputStream(), 0
         with pyarrow.parquet.ParquetWriter(content, schema) as writer:
-            for parts, pieces in enumerate(divided(found, self.part), 1):  # noqa: B007
+            for parts, pieces in enumerate(split_work(found, self.part), 1):  # noqa: B007
                 rows = {
                     "path": [os.fsencode(one.path) for one in pieces],
                     "first": [one.first for one in pieces],
@@ -73,10 +72,10 @@ class Plan:
                 writer.write_table(pyarrow.table(rows, schema=schema), row_group_size=len(pieces))
             made = Plan(**asdict(self) | {"parts": parts})
             writer.add_key_value_metadata({KEY.decode(): json.dumps(asdict(made))})
-        storage.write(storage.beside(folder, FILE), memoryview(content.getvalue()))
+        storage.write(storage.join(folder, FILE), memoryview(content.getvalue()))
         return made
 
-    def goes_on(self, before: "Plan", folder: str) -> None:
+    def check_same_plan(self, before: "Plan", folder: str) -> None:
         """Raises InceptiveError, saying what differs, unless `before` in `folder` is this plan."""
         for name, words in WORDS.items():
             old = getattr(before, name)
@@ -87,8 +86,8 @@ class Plan:
                 )
 
 
-def pieces(folder: str, part: int) -> list[Piece]:
+def read_part(folder: str, part: int) -> list[WorkItem]:
     """What part number `part` of the plan in `folder` consists of."""
-    with storage.parquet(storage.beside(folder, FILE)) as file:
+    with storage.parquet(storage.join(folder, FILE)) as file:
         rows: list[dict[str, Any]] = file.read_row_group(part).to_pylist()
-    return [Piece(os.fsdecode(row["path"]), row["first"], row["count"]) for row in rows]
+    return [WorkItem(os.fsdecode(row["path"]), row["first"], row["count"]) for row in rows]

@@ -12,14 +12,14 @@ from inceptive.errors import InceptiveError
 from inceptive.images import MAX_BYTES, SUFFIXES, Preprocessing, printable
 from inceptive.io import store as storage
 from inceptive.scale import inputs
-from inceptive.scale.inputs import Piece
+from inceptive.scale.inputs import WorkItem
 
 Load = Callable[[], Decoded]
 READ = 64
 """Rows of a Parquet file in memory at once."""
 
 
-def images(kind: str, pieces: Iterable[Piece], preprocessing: Preprocessing) -> Iterator[Load]:
+def images(kind: str, pieces: Iterable[WorkItem], preprocessing: Preprocessing) -> Iterator[Load]:
     """What loads each image of `pieces`, files of `kind`, as `preprocessing` says.
 
     A call that cannot give a square gives the reason; so does one more call for a file that ends
@@ -30,8 +30,8 @@ def images(kind: str, pieces: Iterable[Piece], preprocessing: Preprocessing) -> 
         yield from of(piece, preprocessing)
 
 
-def _file(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
-    yield partial(_loaded, storage.shown(piece.path), piece.path, preprocessing)
+def _file(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
+    yield partial(_loaded, storage.redact(piece.path), piece.path, preprocessing)
 
 
 def _loaded(name: str, image: str | bytes, preprocessing: Preprocessing) -> Decoded:
@@ -45,9 +45,9 @@ def _loaded(name: str, image: str | bytes, preprocessing: Preprocessing) -> Deco
         return name, str(error)
 
 
-def _tar(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
+def _tar(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
     """The members that are named as images, called TAR/MEMBER; the tar is read once, in order."""
-    shown = storage.shown(piece.path)
+    shown = storage.redact(piece.path)
     try:
         with (
             storage.stream(piece.path) as file,
@@ -84,9 +84,9 @@ class _End(io.RawIOBase):
         return content
 
 
-def _parquet(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
+def _parquet(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
     """Rows `first` to `first + count`, called by their path, else FILE/ROW."""
-    pyarrow, shown = storage.arrow(), storage.shown(piece.path)
+    pyarrow, shown = storage.arrow(), storage.redact(piece.path)
     done = 0
     try:
         with storage.parquet(piece.path) as file:
@@ -99,7 +99,7 @@ def _parquet(piece: Piece, preprocessing: Preprocessing) -> Iterator[Load]:
             yield partial(_refused, f"{shown}/{row}", error)
 
 
-def _rows(file: Any, piece: Piece) -> Iterator[tuple[int, bytes | None, str | None]]:
+def _rows(file: Any, piece: WorkItem) -> Iterator[tuple[int, bytes | None, str | None]]:
     """(row, bytes or None, name or None) of each row of the piece; its row groups alone are read."""
     columns = inputs.columns(file, piece.path)
     end = piece.first + piece.count

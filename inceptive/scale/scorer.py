@@ -41,7 +41,7 @@ class Scorer:
     def score(self, part: int) -> parts.Written:
         """Score part number `part` and write it. Raises InceptiveError if it cannot be written."""
         job, started = self.job, time.monotonic()
-        pieces = plan.pieces(job.folder, part)
+        pieces = plan.read_part(job.folder, part)
         loads = reading.images(job.plan.kind, pieces, self.engine.preprocessing)
         far = job.plan.kind == "images" and storage.is_uri(pieces[0].path)
         threads = max(job.threads, READERS) if far else job.threads

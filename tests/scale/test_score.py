@@ -27,8 +27,7 @@ from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.io import store as storage
 from inceptive.scale import inputs, parts, reading
-from inceptive.scale.plan import Plan
-from inceptive.scale.plan import pieces as pieces_of
+from inceptive.scale.plan import Plan, read_part
 
 RUN = """
 import signal
@@ -172,11 +171,11 @@ def test_what_cannot_be_scored_is_one_line(trained, tmp_path):
 
 
 def test_two_runs_do_not_write_into_one_folder(tmp_path):
-    with parts.alone(str(tmp_path)):
+    with parts.exclusive(str(tmp_path)):
         (tmp_path / ".part-000000.parquet.1.part").touch()
-        with pytest.raises(InceptiveError, match="another run"), parts.alone(str(tmp_path)):
+        with pytest.raises(InceptiveError, match="another run"), parts.exclusive(str(tmp_path)):
             pass
-    with parts.alone(str(tmp_path)):
+    with parts.exclusive(str(tmp_path)):
         assert list(tmp_path.iterdir()) == []
 
 
@@ -187,7 +186,7 @@ def test_the_parts_of_a_plan_hold_each_image_once_and_in_order(tmp_path, count, 
     folder = str(tmp_path) if where == "disk" else f"memory://plan-{count}"
     written = PLAN.write(folder, inputs.Input("images", tuple(names), ""))
     assert written == Plan.read(folder) and written.parts == -(-count // 3)
-    found = [pieces_of(folder, part) for part in range(written.parts)]
+    found = [read_part(folder, part) for part in range(written.parts)]
     assert [piece.path for part in found for piece in part] == names
     assert {len(part) for part in found[:-1]} <= {3}
 
@@ -216,7 +215,7 @@ def write_tar(path, count, start=0):
 def test_the_images_of_a_tar_are_read_until_it_breaks(tmp_path, record_property):
     path = tmp_path / "a.tar"
     write_tar(path, 5)
-    assert read("tar", [inputs.Piece(str(path))]) == [
+    assert read("tar", [inputs.WorkItem(str(path))]) == [
         (f"{path}/{k}.png", (1, 8, 8)) for k in range(5)
     ]
     whole = path.read_bytes()
@@ -225,12 +224,12 @@ def test_the_images_of_a_tar_are_read_until_it_breaks(tmp_path, record_property)
     cuts += range(0, len(end), tarfile.BLOCKSIZE)  # between two members, too
     for cut in cuts:
         path.write_bytes(whole[:cut])
-        found = read("tar", [inputs.Piece(str(path))])
+        found = read("tar", [inputs.WorkItem(str(path))])
         good = [one for one in found if not isinstance(one[1], str)]
         assert all(str(path) in one[1] for one in found if isinstance(one[1], str))
         assert found[: len(good)] == good and len(found) == len(good) + 1
     path.write_bytes(b"\xff" * 3000)
-    assert "a.tar: is truncated or damaged" in read("tar", [inputs.Piece(str(path))])[0][1]
+    assert "a.tar: is truncated or damaged" in read("tar", [inputs.WorkItem(str(path))])[0][1]
     kept(
         record_property, table="inputs", what="a tar to be scored, cut off anywhere",
         tried=len(cuts), survived=len(cuts), lost="the images behind the cut",
@@ -254,7 +253,7 @@ def test_rows_of_parquet_are_read_whatever_the_row_groups(tmp_path, layout):
     for group, size in itertools.product((1, 3, 4, 11), (1, 2, 4, 5, 20)):
         pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=group)
         found = inputs.find(str(path))
-        pieces = list(itertools.chain(*inputs.parts(found, size)))
+        pieces = list(itertools.chain(*inputs.split_work(found, size)))
         called = [f"{path}/{k}" for k in range(11)] if layout == "image" else names
         assert read("parquet", pieces) == [(name, (1, 8, 8)) for name in called]
 
@@ -263,13 +262,13 @@ def test_parquet_without_images_and_damaged_parquet(tmp_path):
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"x": [1]}), path)
     with pytest.raises(InceptiveError, match=r"has no column `path` or `image`.*it has x"):
-        list(inputs.parts(inputs.find(str(path)), 10))
+        list(inputs.split_work(inputs.find(str(path)), 10))
     table = pyarrow.table({"bytes": [png(1), None, b"", png(2)]})
     pyarrow.parquet.write_table(table, path)
-    found = read("parquet", [inputs.Piece(str(path), 0, 4)])
+    found = read("parquet", [inputs.WorkItem(str(path), 0, 4)])
     assert [isinstance(one[1], str) for one in found] == [False, True, True, False]
     path.write_bytes(path.read_bytes()[:100])
-    found = read("parquet", [inputs.Piece(str(path), 1, 2)])
+    found = read("parquet", [inputs.WorkItem(str(path), 1, 2)])
     assert len(found) == 2 and all("cannot be read as Parquet" in why for _, why in found)
 
 
@@ -287,21 +286,21 @@ def test_folders_globs_and_stores_name_the_same_images(tmp_path):
     ):
         found = inputs.find(str(given))
         assert [*found.files] == [f"{root}/{name}" for name in wanted]
-        assert read("images", map(inputs.Piece, found.files)) == [
+        assert read("images", map(inputs.WorkItem, found.files)) == [
             (f"{root}/{name}", (1, 8, 8)) for name in wanted
         ]
     for given in (f"{tmp_path}/*/*.png", "memory://pictures/*/a*.png"):
         assert [Path(one).name for one in inputs.find(given).files] == ["a.png"]
-    [(name, why)] = read("images", [inputs.Piece("memory://pictures/none.png")])
+    [(name, why)] = read("images", [inputs.WorkItem("memory://pictures/none.png")])
     assert name in why and "cannot be read" in why
 
 
 def test_the_options_of_a_store_are_told_from_a_glob():
-    assert storage.divided("s3://b/?.png") == ("s3://b/?.png", "")
-    assert storage.divided("s3://b/*.png?x=y&z=1") == ("s3://b/*.png", "?x=y&z=1")
-    assert storage.beside("s3://key:secret@b/c/?x=y", "d") == "s3://key:secret@b/c/d?x=y"
-    assert storage.shown("s3://key:secret@b/c?x=y") == "s3://b/c"
-    assert storage.shown("disk/c?x=y") == "disk/c?x=y"
+    assert storage.split_query("s3://b/?.png") == ("s3://b/?.png", "")
+    assert storage.split_query("s3://b/*.png?x=y&z=1") == ("s3://b/*.png", "?x=y&z=1")
+    assert storage.join("s3://key:secret@b/c/?x=y", "d") == "s3://key:secret@b/c/d?x=y"
+    assert storage.redact("s3://key:secret@b/c?x=y") == "s3://b/c"
+    assert storage.redact("disk/c?x=y") == "disk/c?x=y"
     fsspec.filesystem("memory").pipe("/optional/a.png", png(1))
     assert inputs.find("memory://optional/?.png").files == ("memory://optional/a.png",)
 
@@ -311,7 +310,7 @@ def test_answers_in_an_object_store_are_whole_and_found_again():
 
     folder = "memory://answers"
     parts.write(folder, 3, [Prediction("a", (("x", 0.5),)), Prediction("b", error="b: no")], 1, 2.0)
-    assert parts.there(folder) == {3} and parts.there("memory://nothing") == set()
+    assert parts.existing_parts(folder) == {3} and parts.existing_parts("memory://nothing") == set()
     assert parts.read(folder, [3]) == [parts.Written(3, 2, 1, 2.0)]
     parts.write_summary(folder, {"images": 2})
     assert parts.read_summary(folder) == {"images": 2}

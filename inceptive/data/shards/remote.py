@@ -49,8 +49,8 @@ def read_remote(uri: str, progress: Progress | None = None) -> Data:
     Raises InceptiveError, naming the file, if it cannot be had or is not as the index says, or if the
     index knows of no tables.
     """
-    path = storage.beside(uri, INDEX)
-    shown = printable(storage.shown(path))
+    path = storage.join(uri, INDEX)
+    shown = printable(storage.redact(path))
     index = as_index(storage.read(path, LARGEST_INDEX), shown)
     listed = [(split, shard) for split in SPLITS for shard in index.splits.get(split, [])]
     if any(not shard.members for _, shard in listed):
@@ -67,7 +67,7 @@ def read_remote(uri: str, progress: Progress | None = None) -> Data:
             if progress:
                 progress(len(tars), len(listed))
     split = np.repeat([split for split, _ in listed], [len(one) for one in labels])
-    name = storage.shown(uri)
+    name = storage.redact(uri)
     classes = tuple(index.classes)
     splits = by_split(tuple(tars), *together(places, labels), split, name)
     return Data(
@@ -87,8 +87,8 @@ def _asked(uri: str, shards: list[Shard]) -> Generator[One, None, None]:
 
 
 def _one(uri: str, shard: Shard) -> One:
-    path = storage.beside(uri, shard.file)
-    shown = storage.shown(path)
+    path = storage.join(uri, shard.file)
+    shown = storage.redact(path)
     size = storage.stat(path).size
     if size != shard.bytes:
         found = "is in the index and not there" if size < 0 else f"has {size} bytes"
@@ -101,9 +101,9 @@ def _table(uri: str, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
     kept = cache_folder() / "shards" / f"{shard.members}.npy"
     with contextlib.suppress(InceptiveError, OSError):
         return read_table(kept.read_bytes(), shard, "")
-    path = storage.beside(uri, table_name(shard.file))
+    path = storage.join(uri, table_name(shard.file))
     content = storage.read(path, most_bytes(shard))
-    found = read_table(content, shard, printable(storage.shown(path)))
+    found = read_table(content, shard, printable(storage.redact(path)))
     with contextlib.suppress(InceptiveError):  # then it is fetched each time
         write_bytes(kept, content)
     return found

@@ -13,20 +13,20 @@ def local(path: str) -> str:
     return path.removeprefix("file://") if path.startswith("file:///") else path
 
 
-def divided(uri: str) -> tuple[str, str]:
+def split_query(uri: str) -> tuple[str, str]:
     """`uri` up to its query, and the query with its mark: "?region=eu-west-1". One of a glob is none."""
     found = re.search(r"\?\w+=[^/?&]*(&\w+=[^/?&]*)*$", uri) if is_uri(uri) else None
     return (uri, "") if found is None else (uri[: found.start()], found[0])
 
 
-def shown(path: str) -> str:
+def redact(path: str) -> str:
     """A path, or a URI without what may be secret: a name and key before the host, and the query."""
-    return re.sub(r"(?<=://)[^/@]*@", "", divided(path)[0]) if is_uri(path) else path
+    return re.sub(r"(?<=://)[^/@]*@", "", split_query(path)[0]) if is_uri(path) else path
 
 
-def beside(folder: str, name: str) -> str:
+def join(folder: str, name: str) -> str:
     """The file `name` in `folder`."""
     if not is_uri(folder):
         return os.path.join(folder, name)
-    path, query = divided(folder)
+    path, query = split_query(folder)
     return f"{path.rstrip('/')}/{name}{query}"

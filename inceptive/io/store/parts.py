@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from inceptive.errors import InceptiveError, printable
-from inceptive.io.store.address import shown
+from inceptive.io.store.address import redact
 from inceptive.io.store.systems import OWN, failures, fsspec_of, line, scheme, system_of
 
 AGAIN = (408, 425, 429)
@@ -16,7 +16,7 @@ PATIENCE = 300.0
 _hurried = threading.Event()
 
 
-def ask_once() -> None:
+def stop_retrying() -> None:
     """From now on what a store does not give at once is an error: somebody waits for us to end."""
     _hurried.set()
 
@@ -36,16 +36,16 @@ def fetch(path: str, offset: int, length: int, told: Callable[[str], None]) -> b
             late = _hurried.is_set() or time.monotonic() + wait > until
             if _refused(error) or late:
                 raise InceptiveError(
-                    f"{printable(shown(path))}: cannot be read ({line(error)})"
+                    f"{printable(redact(path))}: cannot be read ({line(error)})"
                 ) from None
             told(
-                f"{printable(shown(path))}: not to be had now ({line(error)}); it is asked for again"
+                f"{printable(redact(path))}: not to be had now ({line(error)}); it is asked for again"
             )
         _hurried.wait(wait)
         wait = min(2 * wait, 15.0)
     if len(content) != length:
         raise InceptiveError(
-            f"{printable(shown(path))}: gave {len(content)} bytes from {offset} on, not {length}; "
+            f"{printable(redact(path))}: gave {len(content)} bytes from {offset} on, not {length}; "
             "is it another file now, or does its server not give parts of files?"
         )
     return content

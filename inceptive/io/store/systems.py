@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from inceptive.errors import InceptiveError, printable
-from inceptive.io.store.address import shown
+from inceptive.io.store.address import redact
 
 OWN = ("s3", "gs", "gcs", "hdfs", "file", "abfs", "abfss")
 """Schemes that pyarrow reads itself; any other is fsspec's."""
@@ -76,7 +76,7 @@ def _opened(scheme: str, web: bool) -> Any:
 
 
 def _unreachable(uri: str, error: Exception) -> InceptiveError:
-    return InceptiveError(f"{printable(shown(uri))}: cannot be reached ({line(error)})")
+    return InceptiveError(f"{printable(redact(uri))}: cannot be reached ({line(error)})")
 
 
 @contextlib.contextmanager
@@ -85,7 +85,7 @@ def named(path: str, done: str) -> Iterator[None]:
     try:
         yield
     except failures() as error:
-        name = printable(shown(path))
+        name = printable(redact(path))
         raise InceptiveError(f"{name}: cannot be {done} ({line(error)})") from None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from inceptive.errors import InceptiveError, printable
 from inceptive.io.atomic import write_bytes
-from inceptive.io.store.address import beside, is_uri, shown
+from inceptive.io.store.address import is_uri, join, redact
 from inceptive.io.store.systems import (
     OWN,
     arrow,
@@ -23,7 +23,7 @@ from inceptive.io.store.systems import (
 
 
 @dataclass(frozen=True)
-class Found:
+class FileInfo:
     """A file and what tells one version of it from the next: bytes, and nanoseconds since 1970.
 
     Both are -1 where the file is not there, or the store does not say.
@@ -41,7 +41,7 @@ def read(path: str, most: int) -> bytes:
         content = bytes(file.read(most + 1))
     if len(content) > most:
         raise InceptiveError(
-            f"{printable(shown(path))}: has more than the {most} bytes that are read"
+            f"{printable(redact(path))}: has more than the {most} bytes that are read"
         )
     return content
 
@@ -63,7 +63,7 @@ def parquet(path: str) -> Iterator[Any]:
             file = left.enter_context(_seekable(path))
             opened = left.enter_context(pyarrow.parquet.ParquetFile(file))
         except failures(pyarrow.ArrowException) as error:
-            name = printable(shown(path))
+            name = printable(redact(path))
             raise InceptiveError(f"{name}: cannot be read as Parquet ({line(error)})") from None
         yield opened
 
@@ -91,28 +91,28 @@ def write(path: str, content: bytes | memoryview) -> None:
         file.write(content)
 
 
-def stat(path: str) -> Found:
+def stat(path: str) -> FileInfo:
     """What is known of the file at `path`. InceptiveError if its store cannot be asked."""
     if not is_uri(path):
         try:
             known = os.stat(path)
         except (OSError, ValueError):
-            return Found(path)
-        return Found(path, known.st_size, known.st_mtime_ns)
+            return FileInfo(path)
+        return FileInfo(path, known.st_size, known.st_mtime_ns)
     system, inner = system_of(path)
     with named(path, "read"):
         [info] = system.get_file_info([inner])
-    return Found(path, *_version(info))
+    return FileInfo(path, *_version(info))
 
 
 def names(folder: str) -> set[str]:
     """The names of the files right in `folder`; none if there is no such folder."""
     if not is_uri(folder):
         return set(os.listdir(folder)) if os.path.isdir(folder) else set()
-    return {shown(one.path).rsplit("/", 1)[1] for one in listing(folder, recursive=False)}
+    return {redact(one.path).rsplit("/", 1)[1] for one in listing(folder, recursive=False)}
 
 
-def listing(folder: str, recursive: bool = True) -> Iterator[Found]:
+def listing(folder: str, recursive: bool = True) -> Iterator[FileInfo]:
     """The files under `folder`, a URI, sorted; none if it is not there. Hidden ones are left out."""
     system, inner = system_of(folder)
     fs = arrow().fs
@@ -125,7 +125,7 @@ def listing(folder: str, recursive: bool = True) -> Iterator[Found]:
         if info.type == fs.FileType.File and not any(
             part.startswith(".") for part in within.split("/")
         ):
-            yield Found(beside(folder, within), *_version(info))
+            yield FileInfo(join(folder, within), *_version(info))
 
 
 def _version(info: Any) -> tuple[int, int]:
