@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from inceptive.errors import InceptiveError as InceptiveError
     from inceptive.explaining.explain import Explanation as Explanation
     from inceptive.explaining.explain import explain as explain
+    from inceptive.explaining.trace import trace as trace
     from inceptive.images import Preprocessing as Preprocessing
     from inceptive.nn import build as build
     from inceptive.training.recipe import Recipe as Recipe
@@ -49,6 +50,7 @@ _NAMES = {
     "inceptive.engines.prediction": "Prediction",
     "inceptive.errors": "InceptiveError",
     "inceptive.explaining.explain": "Explanation explain",
+    "inceptive.explaining.trace": "trace",
     "inceptive.images": "Preprocessing",
     "inceptive.nn": "build",
     "inceptive.training.recipe": "Recipe",

@@ -84,6 +84,11 @@ class Step:
     value: float
     gradient: float
 
+    @property
+    def words(self) -> str:
+        """The formula in the names of its operands."""
+        return self.formula.replace("{", "").replace("}", "")
+
 
 @dataclass(frozen=True)
 class Weight:

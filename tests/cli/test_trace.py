@@ -103,7 +103,7 @@ def test_every_kind_of_layer_is_printed(photo, net, layer, size, said):
     (["--layer", UNIT, "--at", "5"], 2, "is no ROW,COLUMN"),
     (["--layer", UNIT, "--at", "90,1"], 1, "not 90,1"),
     (["--layer", UNIT, "--channel", "500"], 1, "channels 0 to 127"),
-    (["--layer", UNIT, "--label", "cat"], 1, "--label cat: is none of the classes 0 to 4"),
+    (["--layer", UNIT, "--label", "cat"], 1, "label cat: is none of the classes 0 to 4"),
     (["--layer", UNIT, "--size", "20"], 1, "the least size is 31"),
     (["--layer", UNIT, "--format", "xml"], 2, "Error"),
     ([], 2, "Missing option"),

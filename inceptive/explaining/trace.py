@@ -1,0 +1,190 @@
+"""`reference.trace` for a model and an image file: whose weights, whose preprocessing, which class."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from inceptive.arch.account import account
+from inceptive.arch.nets import NETS
+from inceptive.arch.nets import find as open_net
+from inceptive.arch.spec import Net
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.prediction import class_number
+from inceptive.errors import InceptiveError, printable
+from inceptive.images import Preprocessing, Source
+from inceptive.io.paths import expand
+from inceptive.io.progress import Progress, Silent
+from inceptive.nn import build
+from inceptive.reference import trace as reference
+from inceptive.reference.layers import Array
+from inceptive.reference.trace import Stage, Trace
+from inceptive.weights.catalogue import catalogue
+
+
+@dataclass(frozen=True)
+class ModelTrace:
+    """A value taken apart (`trace`), the image and the model it is of.
+
+    weights says whose these are; labels is empty where classes have numbers only. repr is one line.
+    """
+
+    net: str
+    weights: str
+    image: str
+    image_size: int
+    labels: tuple[str, ...]
+    trace: Trace
+
+    def __repr__(self) -> str:
+        trace = self.trace
+        at = "" if trace.at is None else f", at {trace.at}"
+        place = f"{trace.layer}, channel {trace.channel}{at}"
+        return f"<{self.net} on {self.image}: {place} = {trace.value:.6g}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON knows it; arrays are lists of rows."""
+        trace = self.trace
+        return {
+            "net": self.net,
+            "weights": self.weights,
+            "image": self.image,
+            "image_size": self.image_size,
+            "layer": trace.layer,
+            "reads": trace.reads,
+            "input_shape": list(trace.input_shape),
+            "shape": list(trace.shape),
+            "channel": trace.channel,
+            "at": _plain(trace.at),
+            "value": trace.value,
+            "gradient": trace.gradient,
+            "logits": trace.logits_of,
+            "label": trace.label,
+            "label_name": self.labels[trace.label] if self.labels else None,
+            "answered": trace.answered,
+            "prob": trace.prob,
+            "loss": trace.loss,
+            "stages": [_stage_object(stage) for stage in trace.stages],
+        }
+
+
+def trace(
+    model: str | Path | Net | Classifier,
+    image: Source,
+    layer: str,
+    *,
+    channel: int | None = None,
+    at: tuple[int, int] | None = None,
+    label: str | int | None = None,
+    size: int | None = None,
+    seed: int | None = None,
+    classes: int | None = None,
+    published: bool = False,
+    progress: Progress | None = None,
+) -> ModelTrace:
+    """One value of `layer` for `image`: what it reads, each step to it, and its gradient.
+
+    Computed in NumPy in float64, as at inference (see `reference.trace.trace`). A net, by its name or
+    as a value, has fresh weights by `seed`, images of `size` pixels and `classes` (0, its own, 1000); a
+    model folder, a published name and a classifier have their own. With `published` a name means
+    published weights where a net is called so too. channel and at (row, column): by default of the
+    largest value; label, by name or number: of the loss, by default the answer. Raises InceptiveError
+    for what there is not, and options that do not fit the model.
+    """
+    subject = _open(model, size, seed, classes, published)
+    net, preprocessing, labels = subject.net, subject.preprocessing, subject.labels
+    name, _, _ = reference.find(net, layer)
+    number = None if label is None else class_number(str(label), labels, net.num_classes)
+    pixels = preprocessing.load(image)
+    scale, shift = preprocessing.scale_and_shift()
+    x = pixels.astype(np.float32) * scale + shift  # as `Classifier.normalise`
+    side = preprocessing.size
+    (progress or Silent()).say(
+        f"{net.name} forward to the loss and back to {name}, in NumPy, at {side} x {side}"
+    )
+    traced = reference.trace(net, subject.weights, x.astype(float), layer, channel, at, number)
+    file = printable(image) if isinstance(image, str | Path) else "the image"
+    return ModelTrace(net.name, subject.source, file, side, labels, traced)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    net: Net
+    weights: dict[str, Array]
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    source: str
+
+
+def _open(
+    model: str | Path | Net | Classifier,
+    size: int | None,
+    seed: int | None,
+    classes: int | None,
+    published: bool,
+) -> _Subject:
+    """The net, its weights in float64, and how it sees an image."""
+    if isinstance(model, Net):
+        return _fresh(model, size, seed)
+    if isinstance(model, Classifier):
+        return _own(model, model.model.net.name)
+    name, exists = str(model), expand(model).exists()
+    if _is_net(name) and not (exists or published):
+        return _fresh(open_net(name)(1000 if classes is None else classes), size, seed)
+    fresh = {"--size": size, "--seed": seed, "--classes": classes}
+    if unfit := [option for option, value in fresh.items() if value is not None]:
+        raise InceptiveError(f"{name} has its own weights and size: leave out {unfit[0]}")
+    weights = {key for each in catalogue().values() for key in (each.name, each.hub) if key}
+    if published and name not in weights:
+        raise InceptiveError(f"no published weights are called {name}; see `inceptive nets`")
+    if not (exists or name in weights or name.startswith("hf:")):
+        raise InceptiveError(
+            f"{name}: is no net, no published name and no model folder; see `inceptive nets`"
+        )
+    return _own(Classifier.load(model), name)
+
+
+def _is_net(name: str) -> bool:
+    return name in NETS
+
+
+def _fresh(net: Net, size: int | None, seed: int | None) -> _Subject:
+    side = account(net, size).image_size  # too small an image is refused here
+    torch.manual_seed(seed or 0)
+    preprocessing = Preprocessing(side, net.channels)
+    return _Subject(net, _arrays(build(net)), preprocessing, (), f"fresh, seed {seed or 0}")
+
+
+def _own(classifier: Classifier, source: str) -> _Subject:
+    model = classifier.model
+    return _Subject(
+        model.net, _arrays(model), classifier.preprocessing, classifier.labels, source
+    )  # fmt: skip
+
+
+def _arrays(model: torch.nn.Module) -> dict[str, Array]:
+    return {key: value.double().cpu().numpy() for key, value in model.state_dict().items()}
+
+
+def _stage_object(stage: Stage) -> dict[str, Any]:
+    stage_object: dict[str, Any] = _plain(asdict(stage))
+    for step, formula in zip(stage_object["steps"], stage.steps, strict=True):
+        step["formula"] = formula.words
+    for entries in stage_object["entries"]:
+        entries["key"] = entries["key"] or None
+    return stage_object | {"value": stage.value, "gradient": stage.gradient}
+
+
+def _plain(value: Any) -> Any:
+    """Dicts, lists, numbers and text of what may hold arrays and tuples."""
+    match value:
+        case np.ndarray():
+            return value.tolist()
+        case dict():
+            return {key: _plain(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_plain(part) for part in value]
+        case _:
+            return value
