@@ -338,6 +338,7 @@ def stopped_training(data, recipe, out, how):
                           capture_output=True, text=True, timeout=240, check=False)  # fmt: skip
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGKILL, -9)]
 )

@@ -296,6 +296,7 @@ def resnet(tmp_path_factory):
     return model, path
 
 
+@pytest.mark.peers
 @with_torchvision
 def test_a_peers_net_is_compared_with_weights_at_hand(trained, resnet, stripes):
     name = f"torchvision:resnet18@{resnet[1]}"
@@ -320,6 +321,7 @@ def test_a_peers_logits_are_its_own(resnet):
     np.testing.assert_allclose(engine.logits(images), expected, atol=1e-4)
 
 
+@pytest.mark.peers
 @with_torchvision
 @pytest.mark.parametrize("name", ["resnet18", "vgg16", "googlenet"])
 def test_counts_are_those_that_torchvision_states(name, monkeypatch):
@@ -343,6 +345,7 @@ def test_counts_are_those_that_torchvision_states(name, monkeypatch):
     assert engine.macs() / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.006)
 
 
+@pytest.mark.peers
 @with_timm
 def test_a_net_of_timm_is_compared_with_weights_at_hand(tmp_path):
     from safetensors.torch import save_file
@@ -358,6 +361,7 @@ def test_a_net_of_timm_is_compared_with_weights_at_hand(tmp_path):
     np.testing.assert_allclose(engine.probs(images).sum(1), 1, atol=1e-6)
 
 
+@pytest.mark.peers
 @with_torchvision
 def test_a_peer_that_knows_other_classes_tells_only_its_cost(trained, stripes, monkeypatch):
     from inceptive.engines.peers import package

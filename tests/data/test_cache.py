@@ -358,6 +358,7 @@ def test_batches_have_the_same_bits_with_and_without_and_for_any_number_of_threa
     assert len(packs(cache)) == 2
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(("limit", "epochs"), [(0, 2), (2**30, 1)])
 def test_a_training_is_the_same_with_and_without(
     stripes, tiny, tmp_path, monkeypatch, cache, limit, epochs
@@ -662,6 +663,7 @@ def filling(samples, cache, slow=0.0):
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.scale
 def test_processes_that_fill_one_cache_at_once_keep_each_picture_once(tmp_path):
     samples, cache = files(tmp_path / "set", 24), Cache(tmp_path / "cache")
     running = [filling(samples, cache, 0.002) for _ in range(3)]
@@ -673,6 +675,7 @@ def test_processes_that_fill_one_cache_at_once_keep_each_picture_once(tmp_path):
     assert not decoded and as_decoded(samples, found)
 
 
+@pytest.mark.faults
 def test_a_kill_between_pixels_and_index_loses_what_was_not_told_yet(tmp_path):
     samples, cache = files(tmp_path / "set", 30), Cache(tmp_path / "cache")
     kept = 0

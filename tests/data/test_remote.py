@@ -165,6 +165,7 @@ def test_tables_are_fetched_once_and_tars_in_few_large_parts(shards, server, tmp
     assert set(got.values()) == {1} and len(server.asked) == len(got)
 
 
+@pytest.mark.scale
 @pytest.mark.parametrize("how", ["cut", "half", 503, 429])
 def test_a_server_that_does_not_answer_is_asked_again(how, shards, server, caplog):
     data = open_data(f"{server.url}/stripes")
@@ -282,6 +283,7 @@ main()
 """
 
 
+@pytest.mark.scale
 def test_ctrl_c_is_heard_while_a_store_is_waited_for(server, tmp_path):
     server.broken = lambda path: 503 if path.endswith(".tar") else None
     words = [sys.executable, "-c", CLI, "train", f"{server.url}/stripes", "--out", tmp_path / "m"]
@@ -298,6 +300,7 @@ def test_ctrl_c_is_heard_while_a_store_is_waited_for(server, tmp_path):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.scale
 def test_a_training_from_a_server_that_fails_at_times_is_that_from_a_disk(
     shards, server, tmp_path, record_property
 ):

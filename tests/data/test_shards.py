@@ -198,6 +198,7 @@ def one_writing(source, out, call):
     write_shards(data, out, cut=Cut(7, 0))
 
 
+@pytest.mark.faults
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
     shards, stripes, tmp_path, record_property
 ):
@@ -272,6 +273,7 @@ def numbers_of(epoch):
     return steps
 
 
+@pytest.mark.scale
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     count=st.integers(2, 60),
@@ -390,6 +392,7 @@ def recipe(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.faults
 def test_a_training_that_streams_ends_with_the_same_bits_when_killed(
     recipe, shards, tmp_path, monkeypatch, record_property
 ):

@@ -60,32 +60,44 @@ def scene(kind, side, number):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A net that tells discs from crosses, wherever they are."""
+def scenes(tmp_path_factory):
+    """60 crosses and 60 discs, in the left or right half."""
     root = tmp_path_factory.mktemp("scenes")
     for kind in ("cross", "disc"):
-        (root / "data" / kind).mkdir(parents=True)
+        (root / kind).mkdir(parents=True)
         for number in range(60):
             side = ("left", "right")[number % 2]
-            scene(kind, side, number).save(root / "data" / kind / f"{number:02}.png")
-    (root / "recipe.toml").write_text(RECIPE)
-    data = open_data(str(root / "data"), Shares(0.2, 0.2))
-    train(recipes.read(str(root / "recipe.toml"), []), data, root / "model", Silent())
+            scene(kind, side, number).save(root / kind / f"{number:02}.png")
     return root
 
 
 @pytest.fixture(scope="module")
-def clf(folder):
-    return Classifier.load(folder / "model")
+def learned(scenes, tmp_path_factory):
+    """A classifier that tells discs from crosses, wherever they are: a minute of training."""
+    root = tmp_path_factory.mktemp("learned")
+    (root / "recipe.toml").write_text(RECIPE)
+    data = open_data(str(scenes), Shares(0.2, 0.2))
+    train(recipes.read(str(root / "recipe.toml"), []), data, root / "model", Silent())
+    return Classifier.load(root / "model")
+
+
+def untrained(seed):
+    torch.manual_seed(seed)
+    net = inceptive.NETS["googlenet.bn"](num_classes=2).without_aux()
+    return Classifier(inceptive.build(net).eval(), Preprocessing(64), ("cross", "disc"))
 
 
 @pytest.fixture(scope="module")
-def fresh():
+def folder(tmp_path_factory):
     """The same net with weights that were never trained."""
-    torch.manual_seed(9)
-    net = inceptive.NETS["googlenet.bn"](num_classes=2).without_aux()
-    shown = Preprocessing(64)
-    return Classifier(inceptive.build(net).eval(), shown, ("cross", "disc"))
+    folder = tmp_path_factory.mktemp("untrained") / "model"
+    untrained(3).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clf(folder):
+    return Classifier.load(folder)
 
 
 def seen(clf, kind, side, number):
@@ -113,35 +125,38 @@ def pointed(clf, explain):
     return np.mean(found)
 
 
-def test_the_net_knows_the_scenes(clf):
-    right = [clf.probs(square[None])[0].argmax() == label
-             for square, label in (seen(clf, *case) for case in CASES)]  # fmt: skip
+@pytest.mark.training
+def test_the_net_knows_the_scenes(learned):
+    right = [learned.probs(square[None])[0].argmax() == label
+             for square, label in (seen(learned, *case) for case in CASES)]  # fmt: skip
     assert np.mean(right) >= 0.9
 
 
-def test_gradcam_points_to_the_object(clf):
+@pytest.mark.training
+def test_gradcam_points_to_the_object(learned):
     def heat(clf, square, label):
         own, other = (gradcam(clf, square, "inception_3b", k) for k in (label, 1 - label))
         return own + other  # what speaks for either class is the object
 
-    assert pointed(clf, heat) >= 0.9
+    assert pointed(learned, heat) >= 0.9
 
 
-def test_occlusion_points_to_the_object(clf):
+@pytest.mark.training
+def test_occlusion_points_to_the_object(learned):
     def heat(clf, square, label):
         return np.abs(occlusion(clf, square, label, 16, 8))
 
-    assert pointed(clf, heat) >= 0.9
+    assert pointed(learned, heat) >= 0.9
 
 
 @pytest.mark.parametrize("method", ["gradcam", "occlusion"])
-def test_other_weights_give_another_map(clf, fresh, method):
+def test_other_weights_give_another_map(clf, method):
     square, label = seen(clf, "disc", "left", 3)
     maps = [
         gradcam(one, square, "inception_3b", label)
         if method == "gradcam"
         else occlusion(one, square, label, 16, 8)
-        for one in (clf, fresh)
+        for one in (clf, untrained(9))
     ]
     assert maps[0].shape == maps[1].shape == (64, 64)
     assert np.corrcoef(*(one.ravel() for one in maps))[0, 1] < 0.9
@@ -191,7 +206,7 @@ def test_what_the_last_module_carries_is_the_logit_without_its_bias(clf):
 
 def test_shares_add_up_and_a_silenced_branch_carries_nothing(clf, folder):
     square, label = seen(clf, "disc", "right", 2)
-    changed = Classifier.load(folder / "model")
+    changed = Classifier.load(folder)
     with torch.no_grad():
         for parameter in changed.model.inception_4c.b5x5.conv.bn.parameters():
             parameter.zero_()
@@ -225,8 +240,8 @@ def test_the_strongest_channels_and_where_they_are(clf):
         maps_of(clf, square[None], "fc")
 
 
-def test_the_images_that_excite_a_channel_most(clf, folder):
-    paths = sorted((folder / "data").rglob("*.png"))[::3]
+def test_the_images_that_excite_a_channel_most(clf, scenes):
+    paths = sorted(scenes.rglob("*.png"))[::3]
     samples = Samples(as_paths(paths), np.zeros(len(paths), np.int64), "scenes")
     found = top_activating(clf, samples, LAYER, [3, 100], 4)
     every = np.stack([clf.preprocessing.load(path) for path in paths])
@@ -241,29 +256,30 @@ def test_the_images_that_excite_a_channel_most(clf, folder):
 # Pictures from noise
 
 
-def test_feature_visualisation_raises_its_target_many_times_over_noise(clf):
-    channel = top_channels(maps_of(clf, seen(clf, "disc", "left", 0)[0][None], LAYER)[0], 1)[
-        0
-    ].channel
+@pytest.mark.training
+def test_feature_visualisation_raises_its_target_many_times_over_noise(learned):
+    maps = maps_of(learned, seen(learned, "disc", "left", 0)[0][None], LAYER)[0]
+    channel = top_channels(maps, 1)[0].channel
     target = dream.Target(LAYER, channel)
-    image = dream.visualise(clf, target, steps=150)
+    image = dream.visualise(learned, target, steps=150)
     assert image.shape == (64, 64, 3) and image.dtype == np.uint8
     rng = np.random.default_rng(0)
     noise = [
-        dream.activation(clf, target, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+        dream.activation(learned, target, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
         for _ in range(10)
     ]
-    assert dream.activation(clf, target, image) > 3 * max(noise)
+    assert dream.activation(learned, target, image) > 3 * max(noise)
 
 
-def test_a_picture_of_a_class_speaks_for_it_more_than_noise_does(clf):
+@pytest.mark.training
+def test_a_picture_of_a_class_speaks_for_it_more_than_noise_does(learned):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (10, 64, 64, 3), dtype=np.uint8)
     for label in range(2):
         target = dream.Target("fc", label)
-        image = dream.visualise(clf, target, steps=150, seed=label)
-        least = max(dream.activation(clf, target, one) for one in noise)
-        assert dream.activation(clf, target, image) > least + 0.5
+        image = dream.visualise(learned, target, steps=150, seed=label)
+        least = max(dream.activation(learned, target, one) for one in noise)
+        assert dream.activation(learned, target, image) > least + 0.5
 
 
 def test_the_same_seed_gives_the_same_picture(clf):
@@ -301,14 +317,12 @@ def test_a_channel_that_is_not_there_is_told(clf):
         ("visualise", ["--steps", 2, "--channel", 5], ["visualise.png"]),
     ],
 )
-def test_each_method_writes_pictures_and_figures(folder, tmp_path, method, more, files):
+def test_each_method_writes_pictures_and_figures(folder, scenes, tmp_path, method, more, files):
     scene("disc", "left", 2000).save(tmp_path / "disc.png")
-    words = [folder / "data" if one == "DATA" else one for one in more]
+    words = [scenes if one == "DATA" else one for one in more]
     image = [] if method == "visualise" else [tmp_path / "disc.png"]
     out = tmp_path / "out"
-    done = command(
-        "explain", folder / "model", *image, "--method", method, "--out", out, "--json", *words
-    )
+    done = command("explain", folder, *image, "--method", method, "--out", out, "--json", *words)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == json.loads((out / f"{method}.json").read_text()) and told["method"] == method
@@ -317,7 +331,7 @@ def test_each_method_writes_pictures_and_figures(folder, tmp_path, method, more,
         with Image.open(io.BytesIO((out / name).read_bytes())) as picture:
             assert picture.format == "PNG" and min(picture.size) >= 64
             assert np.asarray(picture.convert("L")).std() > 3
-    plain = command("explain", folder / "model", *image, "--method", method, "--out", out, *words)
+    plain = command("explain", folder, *image, "--method", method, "--out", out, *words)
     assert plain.returncode == 0 and plain.stdout.strip()
 
 
@@ -332,6 +346,6 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path):
         ([tmp_path / "none.png"], "none.png: cannot be read"),
         ([], "gradcam needs an image"),
     ):
-        done = command("explain", folder / "model", *words, "--out", tmp_path / "out")
+        done = command("explain", folder, *words, "--out", tmp_path / "out")
         assert done.returncode == 1 and said in done.stderr, done.stderr
         assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()

@@ -32,6 +32,8 @@ from inceptive.images import decoding
 from inceptive.training import checkpoint
 from inceptive.weights import readers
 
+pytestmark = pytest.mark.faults
+
 HUNG = 120  # seconds for a hundred small images, which take about one
 
 

@@ -13,6 +13,8 @@ from conftest import picture
 
 import inceptive
 
+pytestmark = pytest.mark.faults
+
 RUN = """
 import socket, sys
 from inceptive.cli import main

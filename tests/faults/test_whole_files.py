@@ -32,6 +32,8 @@ from inceptive.io.atomic import atomic_write, write_bytes, write_json, write_tex
 from inceptive.training import checkpoint
 from inceptive.training.lock import claimed
 
+pytestmark = pytest.mark.faults
+
 OLD, NEW = 2.0, 5.0
 
 

@@ -27,6 +27,7 @@ SIZES = {
     "xception.keras": 71,
     "hadamard_inception": 64,
 }
+COSTLY = ("inception_v3", "inception_resnet_v1.facenet", "xception.keras")
 SLOW = {
     "inception_v3.fid": 107,
     "inception_v4.slim": 107,
@@ -136,7 +137,9 @@ def agree(name, size, training, bound=EXACT):
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.nets) if n in COSTLY else n for n in SIZES]
+)
 def test_logits_and_every_gradient_are_torchs(name, training):
     agree(name, SIZES[name], training)
 

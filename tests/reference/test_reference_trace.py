@@ -22,6 +22,7 @@ from inceptive.errors import InceptiveError
 from inceptive.reference.trace import find, layers_of, trace
 
 EXACT = 1e-9
+COSTLY = ("inception_v3", "inception_resnet_v1.facenet", "xception.keras", "alexnet")
 LAYERS = {
     ("googlenet", 96): [
         "conv1", "pool1", "norm1", "norm2", "inception_3a", "inception_3a.b1x1",
@@ -207,7 +208,9 @@ def parameters_agree(stage, loss, y, named, found):
                 close(np.squeeze(one.dw), share[spot].numpy().squeeze(), scale)
 
 
-@pytest.mark.parametrize("name,size", LAYERS, ids=lambda one: str(one))
+@pytest.mark.parametrize("name,size", [
+    pytest.param(*one, marks=pytest.mark.nets) if one[0] in COSTLY else one for one in LAYERS
+], ids=lambda one: str(one))  # fmt: skip
 def test_a_trace_is_what_torch_computes_and_differentiates(name, size):
     net, model, kept, image = watched(name, size)
     for layer in LAYERS[name, size] or one_of_each_kind(net):

@@ -12,10 +12,13 @@ from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NEEDED = ("fastapi", "uvicorn", "multipart", "captum", "matplotlib", "playwright", "sklearn")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or not all(map(importlib.util.find_spec, NEEDED)),
-    reason="Chromium, playwright or an extra is not installed",
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None or not all(map(importlib.util.find_spec, NEEDED)),
+        reason="Chromium, playwright or an extra is not installed",
+    ),
+]
 RECIPE = """
 net = "googlenet.bn"
 image_size = 64

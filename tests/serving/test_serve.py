@@ -179,6 +179,7 @@ def test_heat_over_the_image_for_any_class(two):
     assert status == 422 and "image" in told["error"]
 
 
+@pytest.mark.faults
 @with_captum
 def test_many_look_inside_at_once_when_nobody_has_before(larger):
     with serving(larger) as (port, _), ThreadPoolExecutor(8) as pool:
@@ -354,6 +355,7 @@ def mutated(rng, content):
     return bytes(data) if rng.random() < 0.9 else rng.bytes(len(data))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_no_bytes_break_it(port, count):
     rng = np.random.default_rng(count)
@@ -447,6 +449,7 @@ def test_an_engine_that_fails_is_told_to_who_asked_and_goes_on():
 # Beginning and end
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_when_it_is_asked_to(trained, how):
     with serving(trained[0]) as (port, process):

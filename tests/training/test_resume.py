@@ -21,6 +21,8 @@ from inceptive.training import recipe as recipes
 from inceptive.training.loop import Paused, train
 from inceptive.training.prepare import shares
 
+pytestmark = pytest.mark.faults
+
 RECIPE = """
 net = "googlenet.bn"
 image_size = 32

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.scale
+
 RECIPE = """
 net = "googlenet.bn"
 image_size = 32

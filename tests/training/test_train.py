@@ -39,6 +39,7 @@ def test_it_learns_to_tell_stripes_across_from_stripes_down(stripes, tiny, tmp_p
     assert judge(*found, data.split("test").labels, data.classes)["top1"] == 1.0
 
 
+@pytest.mark.training
 def test_the_2014_net_without_batch_norm_learns_from_scratch(stripes, tiny, tmp_path):
     _, _, watch = run(stripes, tiny, tmp_path / "m", "net=googlenet", "epochs=25",
                       "optimizer.lr=0.01", "aux.weight=0.3", "ema.decay=0")  # fmt: skip
@@ -53,6 +54,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(stripes, tiny
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.training
 def test_what_a_folder_tells_of_its_training_repeats_it(stripes, tiny, tmp_path):
     run(stripes, tiny, tmp_path / "a", "epochs=2", "data.workers=0")
     told = Classifier.load(tmp_path / "a").info
@@ -63,6 +65,7 @@ def test_what_a_folder_tells_of_its_training_repeats_it(stripes, tiny, tmp_path)
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.training
 def test_the_folder_gives_back_the_same_classifier(stripes, tiny, tmp_path):
     clf, _data, _ = run(stripes, tiny, tmp_path / "m")
     clf.save(tmp_path / "copy")
@@ -75,6 +78,7 @@ def test_the_folder_gives_back_the_same_classifier(stripes, tiny, tmp_path):
     assert again.model.net == clf.model.net
 
 
+@pytest.mark.training
 def test_streaming_from_files_learns_like_memory(stripes, tiny, tmp_path, monkeypatch):
     import inceptive.data.loading as loading
 
@@ -92,6 +96,7 @@ def test_without_auxiliary_weight_there_are_no_heads(stripes, tiny, tmp_path):
     assert not any(key.startswith("aux") for key in clf.model.state_dict())
 
 
+@pytest.mark.training
 def test_accumulated_batches_make_one_step(stripes, tiny, tmp_path):
     """Four batches of 2 without batch norm or chance give the weights of one batch of 8."""
     same = ["net=googlenet", "epochs=1", "ema.decay=0", "augment.flip=false", "augment.shift=0",
@@ -114,6 +119,7 @@ def test_accumulated_batches_make_one_step(stripes, tiny, tmp_path):
         assert (weights[1][key] - expected).norm() <= 1e-4 * expected.norm() + 1e-6, key
 
 
+@pytest.mark.training
 def test_early_stopping_ends_a_training_that_no_longer_gains(stripes, tiny, tmp_path):
     _, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=30", "stop.patience=2",
                       "optimizer.lr=1e-9", "ema.decay=0")  # fmt: skip

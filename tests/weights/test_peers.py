@@ -26,6 +26,8 @@ from inceptive.arch.nets import NETS
 from inceptive.engines.classifier import Classifier
 from inceptive.nn import build
 
+pytestmark = pytest.mark.peers
+
 ROOT = Path(__file__).parents[2]
 SINGLE, DOUBLE = 1e-4, 1e-9  # largest difference, as a share of the largest value
 
