@@ -69,6 +69,11 @@ def test_every_room_is_in_the_map():
     assert {room(path) for path in modules()} == {name for row in ROWS for name in row}
 
 
+def test_contributors_read_the_same_map():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    assert "\n".join("    " + " ".join(names) for names in ROWS[:-1]) in text
+
+
 def test_a_module_imports_only_from_rows_above_its_own():
     row = {name: k for k, names in enumerate(ROWS) for name in names}
     for path in modules():
