@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.benchmark import Precision
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
-from inceptive.engines.open import Exported, file_name
+from inceptive.engines.open import file_name, open_exported
 from inceptive.exporting import export as making
 from inceptive.exporting.check_set import CheckSet
 
@@ -49,7 +49,7 @@ def forward(
     folder: Path, engine: str, precision: Precision, images: np.ndarray
 ) -> Callable[[], object]:
     """What one call does: images (N, C, S, S) of uint8 to logits, in the exported engine."""
-    opened = Exported.open(exported(folder, engine, precision, images))
+    opened = open_exported(exported(folder, engine, precision, images))
     return lambda: opened.logits(images)
 
 

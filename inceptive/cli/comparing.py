@@ -13,16 +13,13 @@ from inceptive.cli.dataset import as_learned
 from inceptive.cli.evaluation import default_split, opened
 from inceptive.cli.progress import Display
 from inceptive.cli.reporting import REPORT, facts_of, write_report
-from inceptive.comparison.cost import BATCH, size, speeds
+from inceptive.comparison.cost import BATCH, speeds
 from inceptive.comparison.pairs import pair
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data, Samples
-from inceptive.engines.classifier import Classifier
-from inceptive.engines.foreign import foreign_session, open_foreign
-from inceptive.engines.open import Exported, data_of, name_of, whole_of
-from inceptive.engines.peers import is_peer, open_peer
-from inceptive.engines.prediction import Engine
+from inceptive.engines.open import open_engine, tells_no_classes
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.judge import in_order_of, judge, probabilities
 from inceptive.io.atomic import write_json, write_text
@@ -65,7 +62,7 @@ def compare(request: Request) -> None:
         row: dict[str, Any] = {"model": model}
         if model in found:
             row |= {key: found[model][key] for key in JUDGED}
-        rows.append(row | asdict(size(engine, model)) | asdict(fast[model]))
+        rows.append(row | asdict(engine.size()) | asdict(fast[model]))
     best = {model: scaled.argmax(axis=1) for model, (_, scaled) in answers.items()}
     answer = {
         "data": data.name,
@@ -87,29 +84,19 @@ def compare(request: Request) -> None:
 
 def opened_all(request: Request, display: Display) -> tuple[dict[str, Engine], Data, str]:
     """Every model, in the order asked for, the data, and the split of it that is judged."""
-    foreign = {model: one for model in request.models if (one := foreign_session(model))}
     ours = {
-        model: opened(model, "", False)
-        for model in request.models
-        if not is_peer(model) and model not in foreign
+        model: opened(model, "", False) for model in request.models if not tells_no_classes(model)
     }
-    told = data_of(next(iter(ours.values()))) if ours else {}
-    data = as_learned(request.data, told, display, request.strict)
+    trained_on = next(iter(ours.values())).data if ours else {}
+    data = as_learned(request.data, trained_on, display, request.strict)
     split = request.split or default_split(data)
     engines: dict[str, Engine] = {}
     for model in request.models:
         if model in ours:
             engines[model] = ours[model]
-            warn_of_shares(model, ours[model], told, split, display)
-        elif model in foreign:
-            engines[model] = other = open_foreign(model, foreign[model], data.classes)
-            display.say(
-                f"note: {model} tells no preprocessing and no classes: it is shown images of "
-                f"{other.preprocessing.size} pixels as ImageNet's nets are, and answers with "
-                f"{len(other.labels)} classes in their order"
-            )
+            warn_of_shares(model, ours[model], trained_on, split, display)
         else:
-            engines[model] = open_peer(model, data.classes)
+            engines[model] = open_engine(model, note=display.say, classes=data.classes)
     return engines, data, split
 
 
@@ -125,17 +112,14 @@ def reported(
     """Write the page on the first of our models, with the others beside it: its name, "" without one."""
     assert request.out
     for model, probs in answers.items():
-        whole = whole_of(engines[model])
-        if not isinstance(whole, Classifier | Exported):
+        engine = engines[model]
+        if (account := engine.account()) is None:
             continue
-        facts = facts_of(
-            whole.info if isinstance(whole, Classifier) else {}, {"engine": name_of(whole)}
-        )
+        facts = facts_of(engine.info, {"engine": engine.name})
         beside = Compared(
             answer["models"], answer["pairs"], {name: one for name, (_, one) in answers.items()}
         )
-        nets = [whole.account()]
-        write_report(request.out, model, nets, data, split, probs, found[model], facts, beside)
+        write_report(request.out, model, [account], data, split, probs, found[model], facts, beside)
         return REPORT
     return ""
 
@@ -144,7 +128,7 @@ def warn_of_shares(
     model: str, engine: Engine, told: dict[str, Any], split: str, display: Display
 ) -> None:
     """Say so if `model` may have learned from what it is judged on: its set was divided otherwise."""
-    own = data_of(engine).get("shares")
+    own = engine.data.get("shares")
     if split != "all" and own and told.get("shares") and own != told["shares"]:
         display.say(
             f"note: {model} was trained with another division of its data ({own}); if that was "

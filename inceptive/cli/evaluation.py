@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +13,9 @@ from inceptive.cli.progress import Display, say
 from inceptive.cli.reporting import REPORT, facts_of, write_report
 from inceptive.data.cache import user_cache
 from inceptive.data.source import Data, Samples
-from inceptive.engines.early_exit import Staged, Whole
-from inceptive.engines.open import (
-    data_of,
-    is_exported,
-    name_of,
-    open_engine,
-    whole_of,
-)
-from inceptive.engines.prediction import Engine
+from inceptive.engines.early_exit import exit_summary
+from inceptive.engines.open import is_exported, open_engine
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.crops import PROTOCOLS
 from inceptive.evaluation.judge import in_order_of, judge, probabilities
@@ -47,7 +41,7 @@ def evaluate(request: Request) -> None:
         raise InceptiveError(f"--crops {request.crops}: there are {', '.join(map(str, PROTOCOLS))}")
     display = Display()
     engines = [opened(model, request.engine, request.early_exit) for model in request.models]
-    data = as_learned(request.data, data_of(engines[0]), display, request.strict)
+    data = as_learned(request.data, engines[0].data, display, request.strict)
     split = request.split or default_split(data)
     samples = data.split(split)
     about = {"data": data.name, "split": split, "crops": request.crops}
@@ -56,9 +50,9 @@ def evaluate(request: Request) -> None:
         display.say(f"judging {name} on {len(samples)} {split} images of {data.name}")
         found = probabilities(engine, samples, request.crops, display.load, user_cache())
         display.close()
-        if isinstance(engine, Staged):
-            display.say(engine.told())
-            about |= {"left": engine.shares()}
+        if shares := engine.exit_shares():
+            display.say(exit_summary(shares))
+            about |= {"left": shares}
         plain.append(in_order_of(engine, data.classes, found[0]))
         scaled.append(in_order_of(engine, data.classes, found[1]))
         judged = judge(plain[-1], scaled[-1], samples.labels, data.classes)
@@ -101,14 +95,14 @@ def report(
     """The page on the model, or on all together, beside the figures; `answers` end with its own."""
     assert request.out
     more = {
-        "engine": ", ".join(dict.fromkeys(map(name_of, engines))),
+        "engine": ", ".join(dict.fromkeys(engine.name for engine in engines)),
         "crops": str(request.crops),
     }
-    accounts = [cast(Whole, whole_of(engine)).account() for engine in engines]
+    accounts = [account for engine in engines if (account := engine.account())]
     if len(engines) > 1:
         facts = more | {f"{one['model']} alone": f"{one['top1']:.2%}" for one in answers[:-1]}
     else:
-        facts = facts_of(getattr(whole_of(engines[0]), "info", {}), more)
+        facts = facts_of(engines[0].info, more)
     name = answers[-1]["model"]
     write_report(request.out, name, accounts, data, split, probs, answers[-1], facts)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from inceptive.cli import tables as output
 from inceptive.cli.progress import say
 from inceptive.data.listing import list_images
-from inceptive.engines.early_exit import Staged
+from inceptive.engines.early_exit import exit_summary
 from inceptive.engines.open import open_engine
 from inceptive.engines.prediction import Prediction, header, predictions, row
 from inceptive.errors import InceptiveError
@@ -46,8 +46,8 @@ def predict(request: Request) -> None:
             yield one
 
     write(found(), top, request)
-    if isinstance(engine, Staged):
-        say(engine.told())
+    if shares := engine.exit_shares():
+        say(exit_summary(shares))
     if bad:
         for error in bad:
             say(f"inceptive predict: {error}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import inceptive
 from inceptive.cli.progress import duration, say
-from inceptive.engines.open import name_of, open_engine
+from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
@@ -17,7 +17,7 @@ from inceptive.io.cores import cores
 from inceptive.scale import inputs, parts
 from inceptive.scale.plan import Plan
 from inceptive.scale.pool import Pool
-from inceptive.scale.scorer import Job, fingerprint
+from inceptive.scale.scorer import Job
 
 THREADS = 8
 """CPUs of a worker at most, unless asked for: more share one interpreter too long."""
@@ -72,8 +72,8 @@ def planned(request: Request) -> tuple[Plan, inputs.Input]:
     found = inputs.find(request.input)
     return Plan(
         input=found.fingerprint,
-        model=fingerprint(engine),
-        engine=name_of(engine),
+        model=engine.fingerprint,
+        engine=engine.name,
         top=top,
         batch_size=request.batch_size,
         part=request.part,

@@ -1,30 +1,14 @@
-"""What a model costs: parameters, multiply-adds, bytes on disk, and time in interleaved rounds."""
+"""How fast models are, measured in interleaved rounds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from inceptive.comparison.rounds import Timing, interleave, ratio, repeated
-from inceptive.engines.classifier import WEIGHTS, Classifier
-from inceptive.engines.foreign import ForeignEngine
-from inceptive.engines.open import Exported
-from inceptive.engines.peers import PeerEngine
-from inceptive.engines.prediction import Engine
-from inceptive.engines.records import files
-from inceptive.io.paths import expand
+from inceptive.engines.protocol import Engine
 
 BATCH = 16
-
-
-@dataclass(frozen=True)
-class Size:
-    """params; macs of one image; bytes of the files, None where no file is known."""
-
-    params: int
-    macs: int
-    bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -36,22 +20,6 @@ class Speed:
     images_per_second: float
     latency_ratio: float
     throughput_ratio: float
-
-
-def size(engine: Engine, model: str) -> Size:
-    """What `engine`, opened as `model`, holds and computes."""
-    if isinstance(engine, PeerEngine | ForeignEngine):
-        return Size(engine.params, engine.macs(), engine.bytes)
-    assert isinstance(engine, Classifier | Exported)
-    told = engine.account()
-    if isinstance(engine, Exported):
-        return Size(told.params, told.macs, _bytes(files(engine.path)))
-    file = expand(model) / WEIGHTS
-    return Size(told.params, told.macs, _bytes([file]) if file.is_file() else None)
-
-
-def _bytes(paths: Sequence[Path]) -> int:
-    return sum(path.stat().st_size for path in paths)
 
 
 def speeds(

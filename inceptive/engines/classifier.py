@@ -6,6 +6,7 @@ On disk it is a model folder: `model.safetensors`, `config.json` and a model car
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from math import inf
 from pathlib import Path
 from typing import Any, overload
@@ -19,13 +20,14 @@ from inceptive.arch import nets
 from inceptive.arch.account import Account, account
 from inceptive.arch.spec import Net
 from inceptive.engines import folder as model_folder
-from inceptive.engines.early_exit import EarlyExit, Stage
+from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.folder import CARD as CARD
 from inceptive.engines.folder import CONFIG as CONFIG
 from inceptive.engines.folder import WEIGHTS as WEIGHTS
 from inceptive.engines.folder import load_weights as load_weights
 from inceptive.engines.prediction import Prediction as Prediction
 from inceptive.engines.prediction import predictions
+from inceptive.engines.protocol import EngineBase, Size, Stage
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, Source
 from inceptive.io.downloads import Received
@@ -41,17 +43,21 @@ Image = Source
 
 
 @dataclass
-class Classifier:
+class Classifier(EngineBase):
     """labels[k] names logit k. `temperature` divides the logits before softmax (see metrics).
 
-    info is what the model folder tells beside: how it was trained, on what, its metrics.
+    info is what the model folder records beside: how it was trained, on what, its metrics. path is
+    the file of its weights, if it was read from a model folder.
     """
+
+    name = "torch"
 
     model: Model
     preprocessing: Preprocessing
     labels: tuple[str, ...]
     temperature: float = 1.0
     info: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.model.net.num_classes:
@@ -111,7 +117,7 @@ class Classifier:
             raise InceptiveError(f"{folder / CONFIG}: missing or invalid {error}") from None
         model = build(net)
         model_folder.fill(model, tensors, folder / WEIGHTS)
-        return cls(model.eval(), preprocessing, labels, temperature, info)
+        return cls(model.eval(), preprocessing, labels, temperature, info, folder / WEIGHTS)
 
     def save(self, folder: str | Path) -> None:
         """Write the model folder: see `model_folder.write`."""
@@ -176,18 +182,34 @@ class Classifier:
     @property
     def early_exit(self) -> EarlyExit | None:
         """When its heads answer, if `inceptive early-exit` chose that. InceptiveError if invalid."""
-        told = self.info.get("early_exit")
-        return EarlyExit.from_dict(told) if told else None
+        values = self.info.get("early_exit")
+        return EarlyExit.from_dict(values) if values else None
 
     @property
-    def abstain(self) -> tuple[Threshold, ...]:
+    def thresholds(self) -> tuple[Threshold, ...]:
         """How sure answers have to be for a share of them to be right, as training found; () if it did
         not say. InceptiveError if invalid."""
         try:
-            told = self.info.get("metrics", {}).get("abstain", ())
-            return tuple(Threshold.from_dict(one) for one in told)
+            metrics = self.info.get("metrics", {})
+            values = metrics.get("thresholds", metrics.get("abstain", ()))  # as written until 0.1
+            return tuple(map(Threshold.from_dict, values))
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InceptiveError(f"{CONFIG}: metrics.abstain: missing or invalid {error}") from None
+            raise InceptiveError(
+                f"{CONFIG}: metrics.thresholds: missing or invalid {error}"
+            ) from None
+
+    @property
+    def fingerprint(self) -> str:
+        decides = (self.model.net, self.labels, self.preprocessing, self.temperature)
+        digest = sha256(repr(decides).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def size(self) -> Size:
+        net = self.account()
+        file = self.path if self.path and self.path.is_file() else None
+        return Size(net.params, net.macs, file.stat().st_size if file else None)
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
         """The model cut behind the parts that `heads` read: see `early_exit.answer`."""

@@ -5,27 +5,24 @@ fraction of the cost. An image that one is sure of need not go on (as in Branchy
 arXiv:1709.01686). Sure is the probability of its best class after temperature scaling.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
+from hashlib import sha256
 from itertools import product
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from inceptive.arch.account import Account, modules
-from inceptive.engines.prediction import Engine
+from inceptive.engines.protocol import Engine, EngineBase, Size, Stage
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing
 from inceptive.metrics import Threshold, fit_temperature, softmax
 
 NEVER = 2.0  # a threshold that no probability reaches
 LEVELS = {1: 400, 2: 60, 3: 24}
 """Thresholds that are tried for each head, by the number of heads: every combination is judged."""
-
-Stage = Callable[[Any], tuple[Any, np.ndarray]]
-"""Maps of n images (images, for the first) -> maps for the next stage, logits (n, K) of its end."""
 
 
 @dataclass(frozen=True)
@@ -167,71 +164,67 @@ def answer(
     return found, ends
 
 
-class Whole(Engine, Protocol):
-    """An engine that can be cut: `classifier.Classifier`, or an exported file with heads."""
+class EarlyExitEngine(EngineBase):
+    """`engine` cut at its heads: answers from the first head that is sure enough.
 
-    def account(self) -> Account:
-        """Shapes, parameters and multiply-adds of the net without its heads."""
-
-    @property
-    def early_exit(self) -> EarlyExit | None:
-        """When its heads answer, if that was chosen."""
-
-    @property
-    def abstain(self) -> tuple[Threshold, ...]:
-        """How sure answers have to be for a share of them to be right, if training told."""
-
-    def stages(self, heads: Sequence[str]) -> list[Stage]:
-        """The net cut behind what `heads` read, for `answer`."""
-
-
-@dataclass
-class Staged:
-    """An engine (see `prediction`) that answers from the first head that is sure enough.
-
-    left counts the images answered so far at each exit and, last, by the whole net.
+    answered counts the images so far at each exit and, last, by the whole net. Raises InceptiveError,
+    naming `model`, if no exit was chosen for it.
     """
 
-    whole: Whole
-    policy: EarlyExit
-    stages: Sequence[Stage]
-    left: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.left = np.zeros(len(self.stages), dtype=np.int64)
+    def __init__(self, engine: Engine, model: str):
+        policy = engine.early_exit
+        if policy is None:
+            raise InceptiveError(
+                f"{model}: no head answers early there; `inceptive early-exit` chooses when one does, "
+                "and an export that is to do it is made after that"
+            )
+        self.engine, self.policy = engine, policy
+        self.name, self.labels, self.preprocessing = (
+            engine.name,
+            engine.labels,
+            engine.preprocessing,
+        )
+        self.temperature, self.info = engine.temperature, engine.info
+        self._stages = engine.stages([exit.head for exit in policy.exits])
+        self.answered = np.zeros(len(self._stages), dtype=np.int64)
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        return self.whole.labels
+    def thresholds(self) -> tuple[Threshold, ...]:
+        return self.engine.thresholds
 
     @property
-    def preprocessing(self) -> Preprocessing:
-        return self.whole.preprocessing
+    def early_exit(self) -> EarlyExit:
+        return self.policy
 
     @property
-    def temperature(self) -> float:
-        return self.whole.temperature
+    def fingerprint(self) -> str:
+        return sha256(f"{self.engine.fingerprint} {self.policy}".encode()).hexdigest()
+
+    def account(self) -> Account | None:
+        return self.engine.account()
+
+    def size(self) -> Size:
+        return self.engine.size()
+
+    def stages(self, heads: Sequence[str]) -> list[Stage]:
+        return self.engine.stages(heads)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32; see `answer`."""
-        found, ends = answer(images, self.stages, self.policy.exits, self.temperature)
-        self.left += np.bincount(ends, minlength=len(self.left))
-        return found
+        logits, ends = answer(images, self._stages, self.policy.exits, self.temperature)
+        self.answered += np.bincount(ends, minlength=len(self.answered))
+        return logits
 
-    def probs(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
-        return softmax(self.logits(images), self.temperature)
+    def exit_shares(self) -> dict[str, float]:
+        total = max(1, int(self.answered.sum()))
+        ends = [*(exit.head for exit in self.policy.exits), ""]
+        return {end: float(n) / total for end, n in zip(ends, self.answered, strict=True)}
 
-    def shares(self) -> dict[str, float]:
-        """The share of the images so far that each end has answered; "" is the whole net."""
-        total = max(1, int(self.left.sum()))
-        ends = [*(one.head for one in self.policy.exits), ""]
-        return {end: float(count) / total for end, count in zip(ends, self.left, strict=True)}
 
-    def told(self) -> str:
-        """Where the images so far were answered, in words."""
-        shares = (f"{end or 'the whole net'} {share:.1%}" for end, share in self.shares().items())
-        return f"answered by {', '.join(shares)}"
+def exit_summary(shares: Mapping[str, float]) -> str:
+    """Where images were answered, in words; `shares` are those of `Engine.exit_shares`."""
+    ends = (f"{end or 'the whole net'} {share:.1%}" for end, share in shares.items())
+    return f"answered by {', '.join(ends)}"
 
 
 def _leaves(sure: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:

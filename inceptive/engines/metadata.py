@@ -15,10 +15,10 @@ KEY = "inceptive"
 
 
 @dataclass(frozen=True)
-class About:
+class Metadata:
     """net is its name; labels[k] names logit k. weights are the sha256 of the `model.safetensors`
     that the file was made from. data: name, licence and shares of the images it was trained on.
-    early_exit: the heads that the file has beside the net, and when they answer. abstain: how sure an
+    early_exit: the heads that the file has beside the net, and when they answer. thresholds: how sure an
     answer has to be for a share of them to be right, as the training found (see metrics.thresholds)."""
 
     net: str
@@ -30,7 +30,7 @@ class About:
     licence: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     early_exit: EarlyExit | None = None
-    abstain: tuple[Threshold, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
 
     def to_json(self) -> str:
         """One JSON object on one line."""
@@ -47,12 +47,12 @@ class About:
                 "licence": self.licence,
                 "data": self.data,
                 "early_exit": self.early_exit and self.early_exit.to_dict(),
-                "abstain": [asdict(one) for one in self.abstain],
+                "thresholds": [asdict(threshold) for threshold in self.thresholds],
             }
         )
 
     @classmethod
-    def from_json(cls, text: str | None, where: str) -> "About":
+    def from_json(cls, text: str | None, where: str) -> "Metadata":
         """Raises InceptiveError, naming the file `where`, if `text` is not what `to_json` gives."""
         if not text:
             raise InceptiveError(f"{where}: was not written by `inceptive export`")

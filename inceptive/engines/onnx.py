@@ -3,17 +3,17 @@
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from inceptive.engines.exported import ExportedEngine, Run
 from inceptive.engines.graph import INPUT, NORMALISE, OUTPUT
-from inceptive.engines.metadata import KEY
+from inceptive.engines.metadata import KEY, Metadata
 from inceptive.errors import InceptiveError
 
-Run = Callable[[np.ndarray], np.ndarray]
 CALIBRATED = 16
 """Calibration images that go through the net at once."""
 
@@ -34,20 +34,34 @@ def package() -> Any:
     return onnxruntime
 
 
-def opened(file: Path | bytes, threads: int = 0) -> tuple[str | None, Run]:
-    """What a file, on disk or in memory, says of itself (JSON; None: nothing), and what runs it on
-    `threads` (0: as many as ONNX Runtime takes).
+class OnnxEngine(ExportedEngine):
+    """An ONNX file, or its bytes, run by ONNX Runtime."""
 
-    The latter takes images (N, C, S, S) of uint8 to logits (N, K) of float32, from any thread. Raises
-    InceptiveError as `session` does.
-    """
-    running = session(file, threads)
+    kind = "onnx"
 
+    @staticmethod
+    def load(path: Path, threads: int = 0) -> tuple[str | None, Run]:
+        """The metadata in the file (JSON; None: there is none), and what runs it. See `session`."""
+        return _loaded(session(path, threads))
+
+    @classmethod
+    def from_session(cls, path: Path, session: Any, metadata: Metadata | None = None) -> Self:
+        """As `open`, of the file's session; metadata: in place of what the file says."""
+        text, run = _loaded(session)
+        return cls(path, metadata or Metadata.from_json(text, str(path)), run)
+
+
+def _loaded(session: Any) -> tuple[str | None, Run]:
     def run(images: np.ndarray) -> np.ndarray:
-        [logits] = running.run([OUTPUT], {INPUT: images})
+        [logits] = session.run([OUTPUT], {INPUT: images})
         return np.asarray(logits)
 
-    return running.get_modelmeta().custom_metadata_map.get(KEY), run
+    return session.get_modelmeta().custom_metadata_map.get(KEY), run
+
+
+def is_foreign(session: Any) -> bool:
+    """Whether ONNX Runtime's `session` runs a file that `inceptive export` did not write."""
+    return KEY not in session.get_modelmeta().custom_metadata_map
 
 
 def session(file: Path | bytes, threads: int = 0) -> Any:

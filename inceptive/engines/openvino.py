@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from inceptive.engines.early_exit import Stage
+from inceptive.engines.early_exit import EarlyExit
+from inceptive.engines.exported import ExportedEngine, Run
 from inceptive.engines.graph import NORMALISE, OUTPUT, maps_of
-from inceptive.engines.metadata import KEY, About
+from inceptive.engines.metadata import KEY, Metadata
+from inceptive.engines.protocol import Stage
 from inceptive.errors import InceptiveError
 
-Run = Callable[[np.ndarray], np.ndarray]
 RESTORED, RANKED = 30, 100
 """Layers given back to float32 at most before int8 is given up; images that tell which cost most."""
 
@@ -48,10 +49,10 @@ def from_onnx(graph: bytes) -> Any:
     return package().Core().read_model(graph)
 
 
-def files(model: Any, about: About) -> tuple[bytes, bytes]:
-    """The .xml and the .bin of `model`, with `about` inside the first."""
+def files(model: Any, metadata: Metadata) -> tuple[bytes, bytes]:
+    """The .xml and the .bin of `model`, with `metadata` inside the first."""
     openvino = package()
-    model.set_rt_info(about.to_json(), KEY)
+    model.set_rt_info(metadata.to_json(), KEY)
     try:
         with tempfile.TemporaryDirectory(prefix="inceptive-") as folder:
             there = Path(folder) / "model.xml"
@@ -61,33 +62,40 @@ def files(model: Any, about: About) -> tuple[bytes, bytes]:
         raise InceptiveError(f"OpenVINO cannot write its files ({_line(error)})") from None
 
 
-def opened(path: Path, threads: int = 0) -> tuple[str | None, Run]:
-    """What the file says of itself (JSON; None: nothing), and what runs it on `threads` (0: all).
+class OpenVinoEngine(ExportedEngine):
+    """An OpenVINO file and the weights beside it."""
 
-    The latter takes images (N, C, S, S) of uint8 to logits (N, K) of float32, from any thread; heads
-    that the file holds are not run. Raises InceptiveError without OpenVINO, or for a file that it
-    does not take.
-    """
-    model = _read(path)
-    told = _told(model)
-    compute = _compiled(path, model, _hint(told, path), "", [OUTPUT], threads)
+    kind = "openvino"
 
-    def run(images: np.ndarray) -> np.ndarray:
-        return compute(images)[0]
+    @staticmethod
+    def load(path: Path, threads: int = 0) -> tuple[str | None, Run]:
+        """The metadata in the file (JSON; None: there is none), and what runs it.
 
-    return told, run
+        Heads that the file holds are not run. Raises InceptiveError without OpenVINO, or for a file
+        that it does not take.
+        """
+        model = _read(path)
+        text = _metadata(model)
+        compute = _compiled(path, model, _hint(text, path), "", [OUTPUT], threads)
 
+        def run(images: np.ndarray) -> np.ndarray:
+            return compute(images)[0]
 
-def stages(path: Path, heads: Sequence[str]) -> list[Stage]:
-    """The net in the file cut behind the maps that each of `heads` reads: see `early_exit.answer`."""
-    model = _read(path)
-    hint = _hint(_told(model), path)
-    found: list[Stage] = []
-    for after, head in zip(["", *heads], [*heads, ""], strict=True):
-        ends = [maps_of(head), head] if head else [OUTPUT, OUTPUT]
-        compute = _compiled(path, model.clone(), hint, maps_of(after) if after else "", ends)
-        found.append(_stage(compute))
-    return found
+        return text, run
+
+    @property
+    def early_exit(self) -> EarlyExit | None:
+        return self.metadata.early_exit
+
+    def stages(self, heads: Sequence[str]) -> list[Stage]:
+        model = _read(self.path)
+        hint = _hint(_metadata(model), self.path)
+        stages: list[Stage] = []
+        for after, head in zip(["", *heads], [*heads, ""], strict=True):
+            ends = [maps_of(head), head] if head else [OUTPUT, OUTPUT]
+            start = maps_of(after) if after else ""
+            stages.append(_stage(_compiled(self.path, model.clone(), hint, start, ends)))
+        return stages
 
 
 def _stage(compute: Callable[[np.ndarray], list[np.ndarray]]) -> Stage:
@@ -116,8 +124,8 @@ def _read(path: Path) -> Any:
         raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
 
 
-def _told(model: Any) -> str | None:
-    """What the file says of itself."""
+def _metadata(model: Any) -> str | None:
+    """The metadata in the file, as JSON."""
     return model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
 
 
@@ -160,13 +168,13 @@ def _compiled(
     return compute
 
 
-def _hint(told: str | None, path: Path) -> str:
+def _hint(text: str | None, path: Path) -> str:
     """In which numbers to compute: OpenVINO's own choice would be bf16 wherever the CPU has it.
 
     A bf16 file holds float32, so a CPU without bf16 runs it too. int8 layers are int8 either way;
     what stands between them is float32 (with bf16 some int8 nets of one channel do not compile).
     """
-    wanted = About.from_json(told, str(path)).precision
+    wanted = Metadata.from_json(text, str(path)).precision
     return "bf16" if wanted == "bf16" and has_bf16() else "f32"
 
 

@@ -6,7 +6,7 @@ timm:resnet50@model.safetensors
 """
 
 import importlib
-from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from inceptive.engines.protocol import EngineBase, Size
 from inceptive.errors import InceptiveError
-from inceptive.images import Interpolation, Preprocessing
 from inceptive.io.paths import expand
-from inceptive.metrics import softmax
-from inceptive.weights.catalogue import imagenet_labels
+from inceptive.images import Interpolation, Preprocessing
+from inceptive.weights.catalogue import imagenet_labels, numbered_labels
 
-PACKAGES = ("torchvision", "timm")
 BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
@@ -49,75 +48,90 @@ def package(name: str) -> Any:
         raise InceptiveError(f"{first} does not import here ({error})") from None
 
 
-@dataclass
-class PeerEngine:
-    """A peer's module that answers as ours do (see `prediction.Engine`); bytes of its weights' file."""
+class PeerEngine(EngineBase):
+    """A peer's module as an engine; path is the file of its weights, None for the published ones."""
 
-    model: nn.Module
-    labels: tuple[str, ...]
-    preprocessing: Preprocessing
-    bytes: int | None = None
-    temperature: float = field(default=1.0, init=False)
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        labels: tuple[str, ...],
+        preprocessing: Preprocessing,
+        path: Path | None = None,
+    ):
+        self.name, self.labels, self.preprocessing = name, labels, preprocessing
+        self.path = path
+        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
     @property
-    def params(self) -> int:
-        return sum(parameter.numel() for parameter in self.model.parameters())
+    def fingerprint(self) -> str:
+        digest = sha256(repr((self.name, self.labels, self.preprocessing)).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
-    def macs(self) -> int:
-        """Multiply-adds of one image, as torch counts its products."""
+    def size(self) -> Size:
+        """Parameters, and multiply-adds of one image as torch counts its products."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        size = self.preprocessing.size
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            self._run(np.zeros((1, 3, size, size), np.uint8))
-        return int(counter.get_total_flops()) // 2
+        side = self.preprocessing.size
+        with FlopCounterMode(display=False) as counter:
+            self.logits(np.zeros((1, 3, side, side), np.uint8))
+        return Size(
+            sum(parameter.numel() for parameter in self.model.parameters()),
+            int(counter.get_total_flops()) // 2,
+            self.path.stat().st_size if self.path else None,
+        )
 
+    @torch.inference_mode()
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, 3, S, S) of uint8 to logits (N, K) of float32."""
-        with torch.inference_mode():
-            return self._run(images).float().cpu().numpy()
-
-    def probs(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, 3, S, S) of uint8 to probabilities (N, K)."""
-        return softmax(self.logits(images))
-
-    def _run(self, images: np.ndarray) -> torch.Tensor:
         device = next(self.model.parameters()).device
         scale, shift = map(torch.from_numpy, self.preprocessing.scale_and_shift())
         x = torch.from_numpy(images).to(device).float() * scale.to(device) + shift.to(device)
-        found = self.model(x)
-        if not isinstance(found, torch.Tensor):
+        logits = self.model(x)
+        if not isinstance(logits, torch.Tensor):
             raise InceptiveError("the peer's net answers with more than logits in evaluation")
-        return found
+        return logits.float().cpu().numpy()
 
 
-def is_peer(model: str) -> bool:
-    """Whether `model` names a net of a peer: PACKAGE:NAME, or PACKAGE:NAME@FILE."""
-    return model.partition(":")[0] in PACKAGES and ":" in model
+def open_peer(model: str, classes: tuple[str, ...] = ()) -> PeerEngine:
+    """The net that `model` names, in evaluation mode.
 
-
-def open_peer(model: str, classes: tuple[str, ...]) -> PeerEngine:
-    """The net that `model` names, in evaluation mode; with a FILE it answers with `classes`.
-
-    Raises InceptiveError if the package is missing or has no such net, its weights are not to be
-    had, or a file does not fit.
+    With a FILE it answers with `classes` in their order; without any, with as many as its last tensor
+    has rows: ImageNet's if these are 1,000. Raises InceptiveError if the package is missing or has no
+    such net, its weights cannot be fetched, or a file does not fit.
     """
-    name, _, file = model.partition("@")
-    where, _, name = name.partition(":")
-    opened = _torchvision if where == "torchvision" else _timm
+    net, _, file = model.partition("@")
+    package_name, _, name = net.partition(":")
+    path = expand(file) if file else None
     try:
-        engine = opened(name, expand(file) if file else None, classes)
+        tensors = _read(path) if path else None
+        if tensors is not None and not classes:
+            classes = numbered_labels(len(next(reversed(tensors.values()))))
+        create = _torchvision if package_name == "torchvision" else _timm
+        module, labels, preprocessing = create(name, tensors, classes)
     except InceptiveError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError) as error:  # each peer has its own
-        line = " ".join(str(error).split())[:200]
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, StopIteration) as error:
+        line = " ".join(str(error).split())[:200]  # each peer has exceptions of its own
         hint = "" if file else f"; weights at hand: {model}@FILE"
         raise InceptiveError(f"{model}: cannot be opened ({line}){hint}") from None
-    engine.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return engine
+    if tensors is not None:
+        try:
+            module.load_state_dict(tensors)
+        except RuntimeError as error:
+            line = " ".join(str(error).split())[:300]
+            raise InceptiveError(
+                f"{path}: does not fit a net of {len(classes)} classes ({line})"
+            ) from None
+    return PeerEngine(net, module, labels, preprocessing, path)
 
 
-def _torchvision(name: str, file: Path | None, classes: tuple[str, ...]) -> PeerEngine:
+Opened = tuple[nn.Module, tuple[str, ...], Preprocessing]
+Tensors = dict[str, torch.Tensor]
+
+
+def _torchvision(name: str, tensors: Tensors | None, classes: tuple[str, ...]) -> Opened:
     models = package("torchvision.models")
     if name not in models.list_models(module=models):
         raise InceptiveError(f"torchvision has no classifier {name}")
@@ -126,34 +140,31 @@ def _torchvision(name: str, file: Path | None, classes: tuple[str, ...]) -> Peer
     preprocessing = _preprocessing(
         shown.crop_size[0], shown.resize_size[0], shown.interpolation.value, shown.mean, shown.std
     )
-    if file is None:
-        model = models.get_model(name, weights=weights)
-        return PeerEngine(model, tuple(weights.meta["categories"]), preprocessing)
+    if tensors is None:
+        labels = tuple(weights.meta["categories"])
+        return models.get_model(name, weights=weights), labels, preprocessing
     # The heads of GoogLeNet and Inception v3 are kept where the file has them: nobody runs them.
-    tensors = _read(file)
     aux = {"aux_logits": any("aux" in key.lower() for key in tensors), "init_weights": False}
-    made = models.get_model(
-        name, num_classes=len(classes), **(aux if name in ("googlenet", "inception_v3") else {})
-    )
-    return _with_file(made, file, tensors, classes, preprocessing)
+    options = aux if name in ("googlenet", "inception_v3") else {}
+    return models.get_model(name, num_classes=len(classes), **options), classes, preprocessing
 
 
-def _timm(name: str, file: Path | None, classes: tuple[str, ...]) -> PeerEngine:
+def _timm(name: str, tensors: Tensors | None, classes: tuple[str, ...]) -> Opened:
     timm, data = package("timm"), package("timm.data")
     if not timm.is_model(name):
         raise InceptiveError(f"timm has no net {name}")
-    more: dict[str, Any] = {"pretrained": True} if file is None else {"num_classes": len(classes)}
-    model = timm.create_model(name, **more)
+    options: dict[str, Any] = (
+        {"pretrained": True} if tensors is None else {"num_classes": len(classes)}
+    )
+    model = timm.create_model(name, **options)
     shown = data.resolve_model_data_config(model)
     side = shown["input_size"][1]
     preprocessing = _preprocessing(
         side, int(side / shown["crop_pct"]), shown["interpolation"], shown["mean"], shown["std"]
     )
-    if file is not None:
-        return _with_file(model, file, _read(file), classes, preprocessing)
-    if model.num_classes != 1000:
+    if tensors is None and model.num_classes != 1000:
         raise InceptiveError(f"timm:{name} does not answer with ImageNet's 1,000 classes")
-    return PeerEngine(model, imagenet_labels(), preprocessing)
+    return model, classes if tensors is not None else imagenet_labels(), preprocessing
 
 
 def _preprocessing(
@@ -180,29 +191,12 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             return load_file(file)
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of a damaged file anything may come
         line = " ".join(str(error).split())[:120]
         raise InceptiveError(f"{file}: cannot be read as weights ({line})") from None
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]  # as training scripts save it
-    if not isinstance(found, dict) or not all(torch.is_tensor(one) for one in found.values()):
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]  # as training scripts save it
+    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
         raise InceptiveError(f"{file}: holds no state dict")
-    return {key.removeprefix("module."): value for key, value in found.items()}
-
-
-def _with_file(
-    model: nn.Module,
-    file: Path,
-    tensors: dict[str, torch.Tensor],
-    classes: tuple[str, ...],
-    preprocessing: Preprocessing,
-) -> PeerEngine:
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        line = " ".join(str(error).split())[:300]
-        raise InceptiveError(
-            f"{file}: does not fit a net of {len(classes)} classes ({line})"
-        ) from None
-    return PeerEngine(model, classes, preprocessing, file.stat().st_size)
+    return {key.removeprefix("module."): value for key, value in state.items()}

@@ -10,35 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing, Source, printable
+from inceptive.images import Source, printable
 from inceptive.io.cores import cores
-
-
-class Engine(Protocol):
-    """What gives answers: `classifier.Classifier`, or an exported file (`export.engines`)."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """labels[k] names logit k."""
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How a picture becomes what the net sees."""
-
-    @property
-    def temperature(self) -> float:
-        """What the logits are divided by before softmax (see metrics)."""
-
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32."""
-
-    def probs(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
 
 
 @dataclass(frozen=True)

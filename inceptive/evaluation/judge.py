@@ -11,7 +11,7 @@ from inceptive.data.cache import Cache
 from inceptive.data.pictures import in_order
 from inceptive.data.prefetch import ahead
 from inceptive.data.source import Samples, places
-from inceptive.engines.prediction import Engine
+from inceptive.engines.protocol import Engine
 from inceptive.evaluation.crops import crops
 from inceptive.images import Preprocessing
 from inceptive.io.cores import cores

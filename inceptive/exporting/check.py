@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from inceptive.engines.prediction import Engine
+from inceptive.engines.protocol import Engine
 from inceptive.exporting.check_set import CheckSet
 
 DIFFERENCE = 1e-4

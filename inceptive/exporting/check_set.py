@@ -7,7 +7,7 @@ import numpy as np
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data, Samples, places
-from inceptive.engines.prediction import Engine
+from inceptive.engines.protocol import Engine
 from inceptive.images import Preprocessing
 
 CALIBRATION, CHECKED, DRAWN, BATCH = 300, 1000, 64, 16

@@ -11,8 +11,9 @@ from inceptive.engines import openvino as open_vino
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.graph import onnx_graph, with_metadata
-from inceptive.engines.metadata import KEY, About
-from inceptive.engines.open import Exported, file_name
+from inceptive.engines.metadata import KEY, Metadata
+from inceptive.engines.onnx import OnnxEngine
+from inceptive.engines.open import file_name, open_exported
 from inceptive.engines.records import Record
 from inceptive.errors import InceptiveError
 from inceptive.exporting.check import beside, speed
@@ -51,10 +52,10 @@ def export(
     """
     if precision == "int8" and not len(given.calibration):
         raise InceptiveError("int8 is calibrated on images: name a set of them with --calibrate")
-    about = _about(classifier, to, precision, weights)
+    metadata = _metadata(classifier, to, precision, weights)
     path = folder / file_name(to, precision)
     tensors = {key: value.cpu().numpy() for key, value in classifier.model.state_dict().items()}
-    heads = [one.head for one in about.early_exit.exits] if about.early_exit else []
+    heads = [one.head for one in metadata.early_exit.exits] if metadata.early_exit else []
     graph = onnx_graph(
         classifier.model.net, tensors, classifier.preprocessing, heads=heads, cuts=heads
     )
@@ -63,8 +64,8 @@ def export(
         made = graph.SerializeToString()
         if precision == "int8":
             say(f"calibrating on {len(given.calibration)} images")
-            made = _onnx_int8(classifier, graph, about, given, max_drop, say)
-        write_bytes(path, with_metadata(made, {KEY: about.to_json()}))
+            made = _onnx_int8(classifier, graph, metadata, given, max_drop, say)
+        write_bytes(path, with_metadata(made, {KEY: metadata.to_json()}))
     else:
         model = open_vino.from_onnx(graph.SerializeToString())
         if precision == "int8":
@@ -73,8 +74,8 @@ def export(
             model = open_vino.quantised(
                 model, given.calibration, given.images, labels, max_drop, say
             )
-        _write_pair(path, *open_vino.files(model, about))
-    exported = Exported.open(path)
+        _write_pair(path, *open_vino.files(model, metadata))
+    exported = open_exported(path)
     check = beside(classifier, exported, given, precision, max_drop)
     record = Record(
         file=path.name,
@@ -89,11 +90,11 @@ def export(
     return record
 
 
-def _about(classifier: Classifier, to: str, precision: str, weights: str) -> About:
+def _metadata(classifier: Classifier, to: str, precision: str, weights: str) -> Metadata:
     info = classifier.info
     data = info.get("data", {})
     licence = data.get("licence") or info.get("published", {}).get("licence") or ""
-    return About(
+    return Metadata(
         net=classifier.model.net.name,
         labels=classifier.labels,
         preprocessing=classifier.preprocessing,
@@ -103,7 +104,7 @@ def _about(classifier: Classifier, to: str, precision: str, weights: str) -> Abo
         licence=licence,
         data={key: data[key] for key in ("name", "shares") if key in data},
         early_exit=classifier.early_exit if to == "openvino" else None,
-        abstain=classifier.abstain,
+        thresholds=classifier.thresholds,
     )
 
 
@@ -127,7 +128,7 @@ def _labels(classifier: Classifier, given: CheckSet) -> np.ndarray:
 def _onnx_int8(
     classifier: Classifier,
     graph: Any,
-    about: About,
+    metadata: Metadata,
     given: CheckSet,
     max_drop: float,
     say: Say,
@@ -137,8 +138,8 @@ def _onnx_int8(
     tried: list[tuple[float, bytes]] = []
     for plain in ([], [*layers[:3], layers[-1]]):
         made = onnx_runtime.quantised(graph, given.calibration, plain)
-        exported = Exported(
-            Path("model.int8.onnx"), "onnx:int8", about, onnx_runtime.opened(made)[1]
+        exported = OnnxEngine.from_session(
+            Path("model.int8.onnx"), onnx_runtime.session(made), metadata
         )
         check = beside(classifier, exported, given, "int8", max_drop)
         tried.append((check.drop, made))

@@ -1,15 +1,12 @@
 """Scores parts, one after the other: what a worker does, wherever it runs."""
 
 import contextlib
-import hashlib
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from inceptive.engines import records
-from inceptive.engines.open import Exported, open_engine
-from inceptive.engines.prediction import Engine, answered
+from inceptive.engines.open import open_engine
+from inceptive.engines.prediction import answered
 from inceptive.io import store as storage
 from inceptive.scale import parts, plan, reading
 from inceptive.scale.plan import Plan
@@ -48,20 +45,3 @@ class Scorer:
         top, batch = job.plan.top, job.plan.batch_size
         found = list(answered(self.engine, loads, top, batch, threads, full=True))
         return parts.write(job.folder, part, found, top, time.monotonic() - started)
-
-
-def fingerprint(engine: Engine) -> str:
-    """What tells one model from another: the sha256 of its weights, labels and preprocessing."""
-    seen = hashlib.sha256()
-    if isinstance(engine, Exported):
-        for path in records.files(engine.path):
-            seen.update(Path(path).read_bytes())
-        return seen.hexdigest()
-    from inceptive.engines.classifier import Classifier  # torch, which is loaded then
-
-    assert isinstance(engine, Classifier)
-    told = (engine.model.net, engine.labels, engine.preprocessing, engine.temperature)
-    seen.update(repr(told).encode())
-    for name, tensor in sorted(engine.model.state_dict().items()):
-        seen.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return seen.hexdigest()

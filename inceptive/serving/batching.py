@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from inceptive.engines.prediction import Engine
+from inceptive.engines.protocol import Engine
 
 
 class Full(Exception):

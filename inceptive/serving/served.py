@@ -2,20 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from inceptive.arch.account import parts_with_maps
-from inceptive.engines.early_exit import Staged, Whole
-from inceptive.engines.open import (
-    data_of,
-    is_exported,
-    name_of,
-    open_engine,
-    whole_of,
-)
-from inceptive.engines.prediction import Engine, class_number
+from inceptive.engines.open import is_exported, open_engine
+from inceptive.engines.prediction import class_number
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.metrics import Threshold
 from inceptive.serving.inside import Inside, can_look
@@ -52,24 +46,23 @@ class Served:
         """`model` under its `name`, its engine warm. Raises InceptiveError as `open_engine` does, or
         if no threshold is known for `accuracy`."""
         opened = open_engine(model, engine, note, early_exit)
-        whole = cast(Whole, whole_of(opened))
-        sure = threshold(name, whole.abstain, accuracy)
+        sure = threshold(name, opened.thresholds, accuracy)
         shown = opened.preprocessing
         opened.probs(np.zeros((1, shown.channels, shown.size, shown.size), np.uint8))
         # An exported file alone cannot be looked into: that takes gradients.
-        layers = parts_with_maps(whole.account().net, shown.size)
+        layers = parts_with_maps(net.net, shown.size) if (net := opened.account()) else []
         inside = Inside(model, layers) if layers and can_look() and not is_exported(model) else None
         return cls(name, opened, *sure, inside)
 
     def about(self) -> dict[str, Any]:
         """What `/v1/model` tells."""
-        net = cast(Whole, whole_of(self.engine)).account().net
+        account = self.engine.account()
         return {
             "name": self.name,
-            "net": net.name,
-            "engine": name_of(self.engine),
-            "data": data_of(self.engine),
-            "early_exit": isinstance(self.engine, Staged),
+            "net": account.net.name if account else self.engine.name,
+            "engine": self.engine.name,
+            "data": self.engine.data,
+            "early_exit": bool(self.engine.exit_shares()),
             "labels": list(self.engine.labels),
             "preprocessing": self.engine.preprocessing.to_dict(),
             "temperature": self.engine.temperature,

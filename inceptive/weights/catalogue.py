@@ -61,14 +61,17 @@ def find(name: str) -> Published:
 
 def published_labels(published: Published) -> tuple[str, ...]:
     """Class names in the order in which the checkpoint counts them."""
-    if not published.labels:
-        return tuple(f"class {k}" for k in range(published.classes))
-    return _labels(published.labels)
+    return _labels(published.labels) if published.labels else numbered_labels(published.classes)
 
 
 def imagenet_labels() -> tuple[str, ...]:
     """ImageNet's 1,000 class names in the order in which nets count them."""
     return _labels("imagenet")
+
+
+def numbered_labels(count: int) -> tuple[str, ...]:
+    """Names for `count` classes that nobody named: ImageNet's if they are 1,000, else "class 0", ..."""
+    return imagenet_labels() if count == 1000 else tuple(f"class {k}" for k in range(count))
 
 
 def _labels(name: str) -> tuple[str, ...]:

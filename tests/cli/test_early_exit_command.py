@@ -100,7 +100,7 @@ def test_torch_leaves_at_each_end_as_the_heads_themselves_say(folder):
     spread(folder, images)
     engine = open_engine(folder, "torch", early_exit=True)
     found = engine.probs(images)
-    assert (engine.left > 0).all() and engine.left.sum() == len(images)
+    assert (engine.answered > 0).all() and engine.answered.sum() == len(images)
     whole = Classifier.load(folder)
     import torch
 

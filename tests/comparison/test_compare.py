@@ -222,11 +222,13 @@ def foreign(path, channels_last=False, batch="N", softmax=False, classes=2, size
     ids=lambda how: next(iter(how), "plain"),
 )
 def test_a_file_that_others_wrote_is_run_as_it_is(tmp_path, how):
-    from inceptive.engines.foreign import foreign_session, open_foreign
+    from inceptive.engines.foreign import open_foreign
+    from inceptive.engines.onnx import is_foreign, session
 
     expected = foreign(tmp_path / "theirs.onnx", **how)
-    file = str(tmp_path / "theirs.onnx")
-    engine = open_foreign(file, foreign_session(file), ("a", "b"))
+    running = session(tmp_path / "theirs.onnx")
+    assert is_foreign(running)
+    engine = open_foreign(tmp_path / "theirs.onnx", running, ("a", "b"))
     assert engine.softmaxed == how.get("softmax", False)
     size = engine.preprocessing.size
     assert size == (224 if how.get("size") else 64) and engine.labels == ("a", "b")
@@ -236,8 +238,8 @@ def test_a_file_that_others_wrote_is_run_as_it_is(tmp_path, how):
     if not how.get("softmax"):
         np.testing.assert_allclose(engine.logits(images), wanted, atol=1e-4)
     side = (size - 3) // 2 + 1
-    assert engine.params == 4 * 27 + 4 + 4 * 2 + 2
-    assert engine.macs() == side * side * 4 * 27 + 4 * 2
+    assert engine.size().params == 4 * 27 + 4 + 4 * 2 + 2
+    assert engine.size().macs == side * side * 4 * 27 + 4 * 2
 
 
 @with_onnx
@@ -338,11 +340,11 @@ def test_counts_are_those_that_torchvision_states(name, monkeypatch):
     monkeypatch.setattr(models, "get_model", fresh)
     engine = open_peer(f"torchvision:{name}", ())
     assert len(engine.labels) == 1000
-    params = engine.params
+    params = engine.size().params
     if name == "googlenet":  # torchvision states them without the heads, which fresh ones have
         params -= sum(p.numel() for key, p in engine.model.named_parameters() if "aux" in key)
     assert params == weights.meta["num_params"]
-    assert engine.macs() / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.006)
+    assert engine.size().macs / 1e9 == pytest.approx(weights.meta["_ops"], abs=0.006)
 
 
 @pytest.mark.peers

@@ -19,9 +19,10 @@ from inceptive.engines import open as engines
 from inceptive.engines import openvino as open_vino
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
+from inceptive.engines.exported import ExportedEngine
 from inceptive.engines.graph import NORMALISE
-from inceptive.engines.metadata import KEY, About
-from inceptive.engines.open import Exported, open_engine
+from inceptive.engines.metadata import KEY, Metadata
+from inceptive.engines.open import open_engine, open_exported
 from inceptive.errors import InceptiveError
 from inceptive.exporting import check
 from inceptive.exporting.check import beside
@@ -195,8 +196,8 @@ def test_a_file_moved_away_alone_is_enough(exported, tmp_path, kind):
 def test_the_file_says_what_it_is(exported):
     folder, config = exported[0], json.loads((exported[0] / "config.json").read_text())
     for kind in ("onnx:int8", "openvino:f32"):
-        about = Exported.open(folder / file_of(kind)).about
-        assert about == About.from_json(about.to_json(), "again")
+        about = open_exported(folder / file_of(kind)).metadata
+        assert about == Metadata.from_json(about.to_json(), "again")
         said = json.loads(about.to_json())
         for key in ("labels", "preprocessing", "temperature"):
             assert json.loads(json.dumps(said[key])) == config[key]
@@ -204,7 +205,7 @@ def test_the_file_says_what_it_is(exported):
         assert said["precision"] == kind.split(":")[1]
         assert said["weights"] == records.fingerprint(folder / "model.safetensors")
         assert said["data"]["shares"] == config["data"]["shares"]
-        assert said["abstain"] == config["metrics"]["abstain"] != []
+        assert said["thresholds"] == config["metrics"]["abstain"] != []
 
 
 def test_the_licence_of_the_images_goes_along(trained, quick, tmp_path):
@@ -217,7 +218,7 @@ def test_the_licence_of_the_images_goes_along(trained, quick, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "no/longer/there: there is no such folder" in done.stderr
     assert json.loads(done.stdout)["check"]["images"] == "64 random pictures"
-    assert Exported.open(tmp_path / "m/model.f32.onnx").about.licence == "CC BY 4.0"
+    assert open_exported(tmp_path / "m/model.f32.onnx").metadata.licence == "CC BY 4.0"
 
 
 # Engines
@@ -270,7 +271,8 @@ def test_exports_of_other_weights_are_left_out_with_one_note(folder, tmp_path):
     picture("down", 3).save(tmp_path / "photo.png")
     done = command("predict", folder, tmp_path / "photo.png", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)[0]["top"][0]["label"] == "down"
-    [note] = done.stderr.strip().splitlines()
+    note, used = done.stderr.strip().splitlines()
+    assert used.endswith("model: answered by torch")
     assert "made from other weights; export again" in note and "model.int8.onnx" in note
     done = command("predict", folder, tmp_path / "photo.png", "--engine", "openvino")
     assert done.returncode == 1 and "has no export for openvino that passed" in done.stderr
@@ -282,10 +284,10 @@ def test_what_cannot_be_opened_is_left_out_with_a_note(folder, tmp_path):
     (folder / "model.f32.onnx").write_bytes(b"no graph")
     notes = []
     assert open_engine(folder, note=notes.append).name != "onnx:f32"
-    assert len(notes) == 1 and "model.f32.onnx is left out" in notes[0]
+    assert len(notes) == 2 and "model.f32.onnx is left out" in notes[0]
     (folder / "exports.json").write_text("[{}]")
     assert isinstance(open_engine(folder, note=notes.append), Classifier)
-    assert "exports.json: is damaged" in notes[1]
+    assert "exports.json: is damaged" in notes[2] and notes[3].endswith("answered by torch")
 
 
 def test_predict_with_an_export_needs_no_torch_and_writes_nothing_elsewhere(folder, tmp_path):
@@ -308,7 +310,8 @@ def test_predict_with_an_export_needs_no_torch_and_writes_nothing_elsewhere(fold
             env=os.environ | {"HOME": str(home)},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert "down" in done.stdout and done.stderr == ""
+        used = "openvino:f32" if kind == "auto" else kind
+        assert "down" in done.stdout and done.stderr == f"{folder}: answered by {used}\n"
     assert list(home.iterdir()) == []
 
 
@@ -327,7 +330,7 @@ def test_csv_comes_row_by_row_and_its_file_whole_or_not(exported, tmp_path, monk
     def stop(self, images):
         raise InceptiveError("the power is gone")
 
-    monkeypatch.setattr(Exported, "logits", stop)
+    monkeypatch.setattr(ExportedEngine, "logits", stop)
     done = command(*asked, "--engine", "onnx:f32", "--out", out)
     assert done.returncode == 1 and "the power is gone" in done.stderr
     assert out.read_text() == "old" and sorted(p.name for p in tmp_path.glob("*out*")) == [
@@ -485,7 +488,7 @@ def damaged(path, content):
 def test_a_damaged_file_is_refused_in_one_line(folder, name, content, said):
     damaged(folder / name, content)
     with pytest.raises(InceptiveError) as refused:
-        Exported.open((folder / name).with_suffix(Path(name).suffix.replace(".bin", ".xml")))
+        open_exported((folder / name).with_suffix(Path(name).suffix.replace(".bin", ".xml")))
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
@@ -496,20 +499,20 @@ def test_files_that_are_none_of_ours_are_refused(folder):
     del model.metadata_props[:]
     damaged(folder / "model.f32.onnx", model.SerializeToString())
     with pytest.raises(InceptiveError, match="was not written by `inceptive export`"):
-        Exported.open(folder / "model.f32.onnx")
+        open_exported(folder / "model.f32.onnx")
     onnx.helper.set_model_props(model, {KEY: '{"net": "googlenet"}'})
     damaged(folder / "model.f32.onnx", model.SerializeToString())
     with pytest.raises(InceptiveError, match="missing or invalid 'labels'"):
-        Exported.open(folder / "model.f32.onnx")
+        open_exported(folder / "model.f32.onnx")
     text = (folder / "model.f32.xml").read_text()
     damaged(folder / "model.f32.xml", text.replace(KEY, "somebody").encode())
     with pytest.raises(InceptiveError, match="was not written by `inceptive export`"):
-        Exported.open(folder / "model.f32.xml")
+        open_exported(folder / "model.f32.xml")
     (folder / "model.f32.bin").unlink()
     with pytest.raises(InceptiveError, match=r"its weights model\.f32\.bin are not beside it"):
-        Exported.open(folder / "model.f32.xml")
+        open_exported(folder / "model.f32.xml")
     with pytest.raises(InceptiveError, match="there is no such file"):
-        Exported.open(folder / "model.f64.onnx")
+        open_exported(folder / "model.f64.onnx")
 
 
 @pytest.mark.parametrize(("engine", "said"), [

@@ -619,10 +619,10 @@ signal.alarm(60)
 from pathlib import Path
 import numpy as np
 from inceptive.errors import InceptiveError
-from inceptive.engines.open import Exported
+from inceptive.engines.open import open_exported
 for path in map(Path, sys.argv[1:]):
     try:
-        opened = Exported.open(path)
+        opened = open_exported(path)
         size, channels = opened.preprocessing.size, opened.preprocessing.channels
         if size <= 64:
             opened.probs(np.zeros((1, channels, size, size), np.uint8))

@@ -22,7 +22,7 @@ import inceptive
 from inceptive.cli.prediction import write_csv, write_parquet
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
-from inceptive.engines.open import Exported
+from inceptive.engines.open import open_exported
 from inceptive.engines.prediction import Prediction
 from inceptive.errors import InceptiveError
 from inceptive.exporting import export as making
@@ -70,9 +70,9 @@ def is_one_export(folder, kind):
     usable = records.usable(folder, lambda _: None)
     if not usable:
         return OLD
-    opened = Exported.open(folder / usable[0].file)
+    opened = open_exported(folder / usable[0].file)
     one = classifier(opened.temperature)
-    assert opened.labels == one.labels and opened.about.weights == usable[0].weights
+    assert opened.labels == one.labels and opened.metadata.weights == usable[0].weights
     images = np.random.default_rng(0).integers(0, 256, (2, 1, 32, 32), dtype=np.uint8)
     np.testing.assert_allclose(opened.logits(images), one.logits(images), atol=1e-3)
     return opened.temperature

@@ -252,8 +252,8 @@ def test_an_accuracy_that_no_threshold_holds_is_refused(trained, tmp_path):
     for known, told in (
         ([asdict(one) for one in KNOWN], "at most 98.0%"),
         ([], "the model folder tells of no threshold"),
-        ([{"target": 0.95}], "config.json: metrics.abstain: missing or invalid 'count'"),
-        ("much", "config.json: metrics.abstain: missing or invalid"),
+        ([{"target": 0.95}], "config.json: metrics.thresholds: missing or invalid 'count'"),
+        ("much", "config.json: metrics.thresholds: missing or invalid"),
     ):
         config["metrics"]["abstain"] = known
         (folder / "config.json").write_text(json.dumps(config))

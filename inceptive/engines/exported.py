@@ -1,0 +1,87 @@
+"""An exported file as an engine: what ONNX Runtime's and OpenVINO's have in common."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from inceptive.arch import nets
+from inceptive.arch.account import Account, account
+from inceptive.engines import records
+from inceptive.engines.metadata import Metadata
+from inceptive.engines.protocol import EngineBase, Size
+from inceptive.errors import InceptiveError
+from inceptive.metrics import Threshold
+
+Run = Callable[[np.ndarray], np.ndarray]
+"""Images (N, C, S, S) of uint8 -> logits (N, K) of float32, from any thread."""
+
+
+class ExportedEngine(EngineBase):
+    """A file that `inceptive export` wrote, ready to answer without torch."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, path: Path, metadata: Metadata, run: Run):
+        self.path, self.metadata, self._run = path, metadata, run
+        self.name = f"{self.kind}:{metadata.precision}"
+        self.labels, self.preprocessing = metadata.labels, metadata.preprocessing
+        self.temperature = metadata.temperature
+        self.info = {"data": metadata.data}
+
+    @classmethod
+    def open(cls, path: Path, threads: int = 0) -> Self:
+        """Ready to run on `threads` of the CPU (0: as many as the engine takes).
+
+        Raises InceptiveError, naming the file, if it is not one of ours, damaged or cannot be run.
+        """
+        if not path.is_file():
+            raise InceptiveError(f"{path}: there is no such file")
+        text, run = cls.load(path, threads)
+        return cls(path, Metadata.from_json(text, str(path)), run)
+
+    @staticmethod
+    def load(path: Path, threads: int = 0) -> tuple[str | None, Run]:
+        """The metadata in the file (JSON; None: there is none), and what runs it."""
+        raise NotImplementedError
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        return self.metadata.thresholds
+
+    @property
+    def fingerprint(self) -> str:
+        digest = sha256()
+        for path in records.files(self.path):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def account(self) -> Account:
+        """Shapes, parameters and multiply-adds of the net in the file.
+
+        Raises InceptiveError if it is not one of ours.
+        """
+        preprocessing = self.preprocessing
+        net = nets.find(self.metadata.net)(len(self.labels), channels=preprocessing.channels)
+        return account(net.without_aux(), preprocessing.size)
+
+    def size(self) -> Size:
+        net = self.account()
+        return Size(
+            net.params, net.macs, sum(path.stat().st_size for path in records.files(self.path))
+        )
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32.
+
+        Raises InceptiveError for images of another shape or type.
+        """
+        shape = (self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
+            raise InceptiveError(
+                f"{self.path} takes images (N, {', '.join(map(str, shape))}) of uint8, "
+                f"not {images.shape} of {images.dtype}"
+            )
+        return self._run(images)

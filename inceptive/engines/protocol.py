@@ -1,0 +1,126 @@
+"""What answers for images: one protocol, kept by torch, ONNX Runtime, OpenVINO, early exit and peers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from inceptive.arch.account import Account
+from inceptive.errors import InceptiveError
+from inceptive.images import Preprocessing
+from inceptive.metrics import Threshold, softmax
+
+if TYPE_CHECKING:
+    from inceptive.engines.early_exit import EarlyExit
+
+Stage = Callable[[Any], tuple[Any, np.ndarray]]
+"""Maps of n images (images, for the first) -> maps for the next stage, logits (n, K) of its end."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Parameters, multiply-adds of one image, and bytes of the files (None where no file is known)."""
+
+    params: int
+    macs: int
+    bytes: int | None
+
+
+class Engine(Protocol):
+    """A model that is ready to answer, whatever runs it. `EngineBase` has what most engines share."""
+
+    @property
+    def name(self) -> str:
+        """What runs the net: torch, onnx:f32, openvino:int8, torchvision:resnet18."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """labels[k] names logit k."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes what the net sees."""
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by before softmax (see metrics)."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What is recorded beside the weights: training, recipe, metrics, data; {} if nothing."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The images it was trained on: name, licence, shares; {} if unknown."""
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """How sure an answer has to be for a share of them to be right; () if unknown."""
+
+    @property
+    def early_exit(self) -> "EarlyExit | None":
+        """When its heads may answer early, if that was chosen and this engine can do it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all that decides its answers: weights, net, preprocessing."""
+
+    def account(self) -> Account | None:
+        """Shapes, parameters and multiply-adds of the net without its heads; None if not one of ours."""
+
+    def size(self) -> Size:
+        """What it holds and computes."""
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32."""
+
+    def probs(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
+
+    def stages(self, heads: Sequence[str]) -> list[Stage]:
+        """The net cut behind the maps that each of `heads` reads: see `early_exit.answer`.
+
+        Raises InceptiveError if this engine cannot stop at a head.
+        """
+
+    def exit_shares(self) -> dict[str, float]:
+        """Share of the images so far that each end answered, "" the whole net; {} without exits."""
+
+
+class EngineBase:
+    """What an engine answers unless it knows better."""
+
+    name: str
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float = 1.0
+    info: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return dict(self.info.get("data", {}))
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        return ()
+
+    @property
+    def early_exit(self) -> "EarlyExit | None":
+        return None
+
+    def account(self) -> Account | None:
+        return None
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def probs(self, images: np.ndarray) -> np.ndarray:
+        return softmax(self.logits(images), self.temperature)
+
+    def stages(self, heads: Sequence[str]) -> list[Stage]:
+        raise InceptiveError(f"{self.name}: only torch and OpenVINO can stop at a head")
+
+    def exit_shares(self) -> dict[str, float]:
+        return {}
