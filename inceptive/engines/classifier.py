@@ -3,6 +3,7 @@
 On disk it is a model folder: `model.safetensors`, `config.json` and a model card `README.md`.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,15 +17,16 @@ import torch
 from torch import Tensor
 
 import inceptive
-from inceptive.arch import nets
 from inceptive.arch.account import Account, account
-from inceptive.arch.spec import Net
+from inceptive.arch.codec import net_to_dict
+from inceptive.arch.nets import refuse_imitation
 from inceptive.engines import folder as model_folder
 from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.folder import CARD as CARD
 from inceptive.engines.folder import CONFIG as CONFIG
 from inceptive.engines.folder import WEIGHTS as WEIGHTS
 from inceptive.engines.folder import load_weights as load_weights
+from inceptive.engines.metadata import read_net
 from inceptive.engines.prediction import Prediction as Prediction
 from inceptive.engines.prediction import predictions
 from inceptive.engines.protocol import EngineBase, Size, Stage
@@ -33,7 +35,7 @@ from inceptive.images import Preprocessing, Source
 from inceptive.io.downloads import Received
 from inceptive.io.paths import expand
 from inceptive.metrics import Threshold, softmax
-from inceptive.nn import Model, build
+from inceptive.nn import Model
 from inceptive.weights.catalogue import Published, catalogue, published_labels
 from inceptive.weights.load import by_hand, fetch, hub_folder
 from inceptive.weights.load import load as load_published
@@ -64,6 +66,7 @@ class Classifier(EngineBase):
             raise InceptiveError(
                 f"{len(self.labels)} labels for a net of {self.model.net.num_classes} classes"
             )
+        refuse_imitation(self.model.net)
 
     @classmethod
     def load(
@@ -107,16 +110,16 @@ class Classifier(EngineBase):
         config, tensors = model_folder.read(folder)
         try:
             labels, temperature = _labels(config), float(config["temperature"])
-            net = _net(config["net"], len(labels))
             preprocessing = Preprocessing.from_dict(config["preprocessing"])
+            net = read_net(config["net"], len(labels), preprocessing)
             if not 0 < temperature < inf:
                 raise ValueError(f"'temperature' ({temperature} is no number above 0)")
-            account(net.without_aux(), preprocessing.size)  # which refuses what is too small for it
             info = _info(config)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InceptiveError(f"{folder / CONFIG}: missing or invalid {error}") from None
-        model = build(net)
-        model_folder.fill(model, tensors, folder / WEIGHTS)
+        except InceptiveError as error:
+            raise InceptiveError(f"{folder / CONFIG}: {error}") from None
+        model = model_folder.filled(net, tensors, folder / WEIGHTS)
         return cls(model.eval(), preprocessing, labels, temperature, info, folder / WEIGHTS)
 
     def save(self, folder: str | Path) -> None:
@@ -130,19 +133,13 @@ class Classifier(EngineBase):
 
     def config(self) -> dict[str, Any]:
         """What `config.json` tells, but for the hash of the weights."""
-        net = self.model.net
         return {
             "inceptive": inceptive.__version__,
             "torch": torch.__version__,
-            "net": {
-                "name": net.name,
-                "num_classes": net.num_classes,
-                "channels": net.channels,
-                "aux": [at for at, _ in net.aux],
-            },
             "labels": list(self.labels),
             "preprocessing": self.preprocessing.to_dict(),
             "temperature": self.temperature,
+            "net": net_to_dict(self.model.net),
         } | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")}
 
     def to(self, device: str | torch.device) -> "Classifier":
@@ -200,7 +197,8 @@ class Classifier(EngineBase):
 
     @property
     def fingerprint(self) -> str:
-        decides = (self.model.net, self.labels, self.preprocessing, self.temperature)
+        net = json.dumps(net_to_dict(self.model.net.without_aux()))
+        decides = (net, self.labels, self.preprocessing, self.temperature)
         digest = sha256(repr(decides).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -260,17 +258,6 @@ def _labels(config: dict[str, Any]) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _net(wanted: dict[str, Any], classes: int) -> Net:
-    """The net that a config names, for as many classes as it has labels: no number decides alone how
-    much memory is taken."""
-    name, count, channels = wanted["name"], wanted["num_classes"], wanted["channels"]
-    if type(count) is not int or count != classes:
-        raise ValueError(f"'num_classes' ({count!r} for {classes} labels)")
-    if type(channels) is not int or channels not in (1, 3):
-        raise ValueError(f"'channels' ({channels!r} is not 1 or 3)")
-    return _with_heads_of(nets.find(str(name))(count, channels=channels), wanted.get("aux", True))
-
-
 def _info(config: dict[str, Any]) -> dict[str, Any]:
     """What a config tells beside."""
     known = ("net", "preprocessing", "labels", "temperature", model_folder.HASH)
@@ -282,13 +269,6 @@ def _info(config: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(info.get("data", {}).get(key, ""), str):
             raise ValueError(f"'data.{key}' (not a text)")
     return info
-
-
-def _with_heads_of(net: Net, aux: bool | list[str]) -> Net:
-    """`net` with the heads that a config names by the part they read; true: its own, false: none."""
-    if isinstance(aux, bool):
-        return net if aux else net.without_aux()
-    return net.with_heads(aux) if aux else net.without_aux()
 
 
 def described(folder: Path) -> tuple[str, Preprocessing]:

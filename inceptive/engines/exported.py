@@ -7,7 +7,6 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from inceptive.arch import nets
 from inceptive.arch.account import Account, account
 from inceptive.engines import records
 from inceptive.engines.metadata import Metadata
@@ -59,13 +58,8 @@ class ExportedEngine(EngineBase):
         return digest.hexdigest()
 
     def account(self) -> Account:
-        """Shapes, parameters and multiply-adds of the net in the file.
-
-        Raises InceptiveError if it is not one of ours.
-        """
-        preprocessing = self.preprocessing
-        net = nets.find(self.metadata.net)(len(self.labels), channels=preprocessing.channels)
-        return account(net.without_aux(), preprocessing.size)
+        """Shapes, parameters and multiply-adds of the net in the file."""
+        return account(self.metadata.net.without_aux(), self.preprocessing.size)
 
     def size(self) -> Size:
         net = self.account()

@@ -13,11 +13,13 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
+from inceptive.arch.spec import Net
 from inceptive.errors import InceptiveError
-from inceptive.io.atomic import write_bytes, write_json, write_text
-from inceptive.nn import Model
+from inceptive.io.atomic import as_json, write_bytes, write_text
+from inceptive.nn import Model, build
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 HASH, BEFORE = "weights", "before"
@@ -46,23 +48,34 @@ def write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card
     content = safetensors.torch.save(tensors, {"format": "pt"})
     config = config | {HASH: _digest(content)}
     if before := _now(folder):
-        write_json(folder / CONFIG, config | {BEFORE: before})
+        _write(folder, config | {BEFORE: before})
     write_bytes(folder / WEIGHTS, content)
     write_text(folder / CARD, card)
-    write_json(folder / CONFIG, config)
+    _write(folder, config)
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """Write only the config, for the weights that lie there."""
     path = folder / WEIGHTS
     known = {HASH: _digest(_content(path))} if path.exists() else {}
-    write_json(folder / CONFIG, config | known)
+    _write(folder, config | known)
+
+
+def _write(folder: Path, config: dict[str, Any]) -> None:
+    """The net, which is long, on the last line, so that the rest stays readable."""
+    rest = {key: value for key, value in config.items() if key != "net"}
+    net = json.dumps(config["net"], ensure_ascii=False)
+    write_text(
+        folder / CONFIG, f'{as_json(rest).removesuffix("}").rstrip()},\n  "net": {net}\n}}\n'
+    )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """What `config.json` holds. Raises InceptiveError if it is missing or no JSON object."""
     path = folder / CONFIG
     if not path.is_file():
+        if folder.is_file():
+            raise InceptiveError(f"model {folder}: is a file; name the model folder, or an export")
         reason = "is not a model folder (no config.json)" if folder.is_dir() else "does not exist"
         raise InceptiveError(f"model {folder}: {reason}; `inceptive train` writes one")
     try:
@@ -72,6 +85,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InceptiveError(f"{path}: is damaged (not a JSON object)")
     return config
+
+
+def filled(net: Net, tensors: dict[str, Tensor], path: Path) -> Model:
+    """The model of `net` with `tensors` that were read from `path`; no memory is taken but theirs."""
+    with torch.device("meta"):
+        model = build(net)
+    _refuse_unfit(model, tensors, path)
+    own = model.state_dict()
+    model.load_state_dict(
+        {key: tensors[key].to(own[key].dtype, copy=True) for key in own}, assign=True
+    )
+    return model
 
 
 def load_weights(model: Model, path: Path, skip: tuple[str, ...] = ()) -> None:
@@ -85,23 +110,32 @@ def load_weights(model: Model, path: Path, skip: tuple[str, ...] = ()) -> None:
 def fill(model: Model, tensors: dict[str, Tensor], path: Path, skip: tuple[str, ...] = ()) -> None:
     """As `load_weights`, of `tensors` that were read from `path`."""
     own = model.state_dict()
+    for key in _refuse_unfit(model, tensors, path, skip):
+        own[key].copy_(tensors[key])
 
-    def kept(keys: Iterable[str]) -> set[str]:
+
+def _refuse_unfit(
+    model: Model, tensors: dict[str, Tensor], path: Path, skip: tuple[str, ...] = ()
+) -> list[str]:
+    """The keys that `tensors` fill. Raises InceptiveError unless keys and shapes are the model's."""
+    own = model.state_dict()
+
+    def counted(keys: Iterable[str]) -> set[str]:
         return {key for key in keys if not key.startswith(skip)} if skip else set(keys)
 
-    missing, extra = kept(own) - kept(tensors), kept(tensors) - kept(own)
+    missing, extra = counted(own) - counted(tensors), counted(tensors) - counted(own)
     if missing or extra:
         raise InceptiveError(
             f"{path}: does not fit {model.net.name}: "
             f"it lacks {_some(missing)} and has too much {_some(extra)}"
         )
-    for key in sorted(kept(own)):
+    for key in sorted(counted(own)):
         if own[key].shape != tensors[key].shape:
             raise InceptiveError(
                 f"{path}: {key} is {tuple(tensors[key].shape)}, "
                 f"{model.net.name} takes {tuple(own[key].shape)}"
             )
-        own[key].copy_(tensors[key])
+    return sorted(counted(own))
 
 
 def _fitting(config: dict[str, Any], content: bytes) -> dict[str, Any] | None:

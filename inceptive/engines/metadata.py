@@ -2,26 +2,33 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import Any
 
 import inceptive
+from inceptive.arch import nets
+from inceptive.arch.account import account
+from inceptive.arch.codec import net_from_dict, net_to_dict
+from inceptive.arch.spec import Net
 from inceptive.engines.early_exit import EarlyExit
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.metrics import Threshold
 
+MAX_VALUES = 1 << 30
+"""Values of the largest map of one image, at most: a file of others could ask for any."""
 KEY = "inceptive"
 """The property of an ONNX file, and the runtime information of an OpenVINO file, that holds it."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """net is its name; labels[k] names logit k. weights are the sha256 of the `model.safetensors`
+    """labels[k] names logit k. weights are the sha256 of the `model.safetensors`
     that the file was made from. data: name, licence and shares of the images it was trained on.
     early_exit: the heads that the file has beside the net, and when they answer. thresholds: how sure an
     answer has to be for a share of them to be right, as the training found (see metrics.thresholds)."""
 
-    net: str
+    net: Net
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     temperature: float
@@ -37,7 +44,7 @@ class Metadata:
         return json.dumps(
             {
                 "inceptive": inceptive.__version__,
-                "net": self.net,
+                "net": net_to_dict(self.net),
                 "num_classes": len(self.labels),
                 "labels": list(self.labels),
                 "preprocessing": self.preprocessing.to_dict(),
@@ -57,18 +64,21 @@ class Metadata:
         if not text:
             raise InceptiveError(f"{where}: was not written by `inceptive export`")
         try:
-            told = json.loads(text)
+            values = json.loads(text)
+            labels = tuple(str(label) for label in values["labels"])
+            preprocessing = Preprocessing.from_dict(values["preprocessing"])
+            thresholds = values.get("thresholds", values.get("abstain", ()))  # as written until 0.1
             return cls(
-                str(told["net"]),
-                tuple(str(label) for label in told["labels"]),
-                Preprocessing.from_dict(told["preprocessing"]),
-                float(told["temperature"]),
-                str(told["precision"]),
-                str(told["weights"]),
-                str(told["licence"]),
-                dict(told["data"]),
-                EarlyExit.from_dict(told["early_exit"]) if told.get("early_exit") else None,
-                tuple(Threshold.from_dict(one) for one in told.get("abstain", ())),
+                read_net(values["net"], len(labels), preprocessing),
+                labels,
+                preprocessing,
+                float(values["temperature"]),
+                str(values["precision"]),
+                str(values["weights"]),
+                str(values["licence"]),
+                dict(values["data"]),
+                EarlyExit.from_dict(values["early_exit"]) if values.get("early_exit") else None,
+                tuple(map(Threshold.from_dict, thresholds)),
             )
         except (
             AttributeError,
@@ -79,3 +89,37 @@ class Metadata:
             RecursionError,
         ) as error:
             raise InceptiveError(f"{where}: missing or invalid {error}") from None
+        except InceptiveError as error:
+            raise InceptiveError(f"{where}: {error}") from None
+
+
+def read_net(values: Any, classes: int, preprocessing: Preprocessing) -> Net:
+    """The net that a file holds, for as many classes as it has labels, at its preprocessing's size.
+
+    `values` are what `codec.net_to_dict` gives or, as files were written until 0.1, a name alone or
+    with its heads. Raises InceptiveError if it is none, a net of NETS in name only, or one whose maps
+    take gigabytes; KeyError, TypeError or ValueError if a part is missing or invalid.
+    """
+    if isinstance(values, dict) and "body" in values:
+        net = net_from_dict(values)
+    elif isinstance(values, dict):
+        count, channels = values["num_classes"], values["channels"]
+        if type(count) is not int or count != classes:
+            raise ValueError(f"'num_classes' ({count!r} for {classes} labels)")
+        if type(channels) is not int or channels not in (1, 3):
+            raise ValueError(f"'channels' ({channels!r} is not 1 or 3)")
+        net = nets.find(str(values["name"]))(classes, channels=channels)
+        heads = values.get("aux", True)
+        if heads is not True:
+            net = net.with_heads(heads) if heads else net.without_aux()
+    else:
+        net = nets.find(str(values))(classes, channels=preprocessing.channels)
+    if net.num_classes != classes:
+        raise ValueError(f"'num_classes' ({net.num_classes} for {classes} labels)")
+    if net.channels != preprocessing.channels:
+        raise ValueError(f"'channels' ({net.channels} for images of {preprocessing.channels})")
+    nets.refuse_imitation(net)
+    largest = max(prod(line.view.shape) for line in account(net.without_aux(), preprocessing.size).body)
+    if largest > MAX_VALUES:
+        raise ValueError(f"'net' (a map of {largest:,} values for one image)")
+    return net

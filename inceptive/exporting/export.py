@@ -91,11 +91,12 @@ def export(
 
 
 def _metadata(classifier: Classifier, to: str, precision: str, weights: str) -> Metadata:
-    info = classifier.info
+    info, net = classifier.info, classifier.model.net
+    early_exit = classifier.early_exit if to == "openvino" else None
     data = info.get("data", {})
     licence = data.get("licence") or info.get("published", {}).get("licence") or ""
     return Metadata(
-        net=classifier.model.net.name,
+        net=net if early_exit else net.without_aux(),
         labels=classifier.labels,
         preprocessing=classifier.preprocessing,
         temperature=classifier.temperature,
@@ -103,7 +104,7 @@ def _metadata(classifier: Classifier, to: str, precision: str, weights: str) -> 
         weights=weights,
         licence=licence,
         data={key: data[key] for key in ("name", "shares") if key in data},
-        early_exit=classifier.early_exit if to == "openvino" else None,
+        early_exit=early_exit,
         thresholds=classifier.thresholds,
     )
 

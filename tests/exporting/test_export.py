@@ -201,7 +201,7 @@ def test_the_file_says_what_it_is(exported):
         said = json.loads(about.to_json())
         for key in ("labels", "preprocessing", "temperature"):
             assert json.loads(json.dumps(said[key])) == config[key]
-        assert said["net"] == "googlenet.bn" and said["num_classes"] == 2
+        assert said["net"]["name"] == "googlenet.bn" and said["num_classes"] == 2
         assert said["precision"] == kind.split(":")[1]
         assert said["weights"] == records.fingerprint(folder / "model.safetensors")
         assert said["data"]["shares"] == config["data"]["shares"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from inceptive.arch.codec import first_difference
 from inceptive.arch.nets.baselines import alexnet, vgg16
 from inceptive.arch.nets.bn_inception import bn_inception
 from inceptive.arch.nets.googlenet import googlenet
@@ -43,6 +44,22 @@ NETS: dict[str, Callable[..., Net]] = {
     "alexnet": alexnet,
     "vgg16": vgg16,
 }
+
+
+def refuse_imitation(net: Net) -> None:
+    """Raises InceptiveError, with the first difference, if `net` is not the one of NETS of its name.
+
+    Auxiliary heads may stand anywhere, and `source` and `image_size` only describe. A net that
+    departs from the one it was made from has a name of its own.
+    """
+    if net.name not in NETS:
+        return
+    ours = NETS[net.name](net.num_classes, channels=net.channels)
+    if difference := first_difference(net.body, ours.body, "body"):
+        raise InceptiveError(
+            f"this net is called {net.name} and is another ({difference}); give it a name of its own: "
+            'dataclasses.replace(net, name="mine")'
+        )
 
 
 def find(name: str) -> Callable[..., Net]:
