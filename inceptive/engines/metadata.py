@@ -119,7 +119,9 @@ def read_net(values: Any, classes: int, preprocessing: Preprocessing) -> Net:
     if net.channels != preprocessing.channels:
         raise ValueError(f"'channels' ({net.channels} for images of {preprocessing.channels})")
     nets.refuse_imitation(net)
-    largest = max(prod(line.view.shape) for line in account(net.without_aux(), preprocessing.size).body)
+    largest = max(
+        prod(line.view.shape) for line in account(net.without_aux(), preprocessing.size).body
+    )
     if largest > MAX_VALUES:
         raise ValueError(f"'net' (a map of {largest:,} values for one image)")
     return net
