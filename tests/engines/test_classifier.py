@@ -1,5 +1,7 @@
 """A classifier in memory and as a folder."""
 
+import dataclasses
+import importlib.util
 import json
 
 import numpy as np
@@ -9,8 +11,22 @@ from conftest import picture
 from safetensors.torch import load_file, save_file
 
 import inceptive
+from inceptive.arch.spec import (
+    LRN,
+    AvgPool,
+    BatchNorm,
+    Chain,
+    Concat,
+    Conv,
+    Linear,
+    MaxPool,
+    Net,
+)
 from inceptive.engines.classifier import Classifier, load_weights
+from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
+from inceptive.exporting.check_set import made_up as synthetic
+from inceptive.exporting.export import export
 from inceptive.images import Preprocessing
 
 
@@ -71,16 +87,32 @@ def without(key):
     return change
 
 
+def in_old_form(name):
+    """The net as configs told it until 0.1: by its name, and the parts that its heads read."""
+
+    def change(content):
+        config = json.loads(content)
+        net = config["net"]
+        heads = [head if isinstance(head, str) else head[0] for head in net["aux"]]
+        config["net"] = {"name": name, "num_classes": net["num_classes"],
+                         "channels": net["channels"], "aux": heads}  # fmt: skip
+        return json.dumps(config).encode()
+
+    return change
+
+
 @pytest.mark.parametrize(("name", "change", "said"), [
     ("config.json", lambda c: c[:50], "config.json: is damaged"),
     ("config.json", lambda c: b"[]", "config.json: is damaged"),
     ("config.json", lambda c: b"\xff\xfe", "config.json: is damaged"),
     ("config.json", without("labels"), "config.json: missing or invalid 'labels'"),
     ("config.json", without("net"), "config.json: missing or invalid 'net'"),
-    ("config.json", lambda c: c.replace(b"googlenet.bn", b"lenet"), "no net is called 'lenet'"),
+    ("config.json", in_old_form("lenet"), "config.json: no net is called 'lenet'"),
     ("config.json", lambda c: c.replace(b'"size"', b'"sise"'), "preprocessing takes"),
     ("config.json", lambda c: c.replace(b'"num_classes": 3', b'"num_classes": 4'),
      "num_classes' (4 for 3 labels)"),
+    ("config.json", lambda c: c.replace(b'"kernel": 7', b'"kernel": "7"'),
+     "config.json: net.body.conv1.kernel is invalid"),
     ("model.safetensors", lambda c: c[:1000], "model.safetensors: is damaged"),
     ("model.safetensors", lambda c: b"", "model.safetensors: is damaged"),
     ("model.safetensors", lambda c: b"\x80\x04pickle", "model.safetensors: is damaged"),
@@ -120,3 +152,89 @@ def test_the_card_says_what_the_model_is(clf, tmp_path):
     clf.save(tmp_path)
     card = (tmp_path / "README.md").read_text()
     assert "googlenet.bn for 3 classes" in card and "Classes: a, b, c" in card
+
+
+# The value travels
+
+
+def departed(name):
+    """GoogLeNet with another pool4 and another LRN: the same tensors fit, the logits differ."""
+    net = inceptive.NETS["googlenet"](num_classes=3, channels=1)
+    changed = {"pool4": MaxPool(2, stride=2, pad="ceil"), "norm1": LRN(9)}
+    body = Chain(**{part: changed.get(part, node) for part, node in net.body})
+    return dataclasses.replace(net, name=name, body=body)
+
+
+def own(name="mine"):
+    body = Chain(
+        conv=Conv(8, 3, norm=BatchNorm()),
+        mixed=Concat(b1x1=Conv(4, 1), b3x3=Chain(reduce=Conv(4, 1), conv=Conv(8, 3))),
+        pool=AvgPool(grid=1), fc=Linear(3),
+    )  # fmt: skip
+    return Net(name, body, 3, "nobody", channels=1)
+
+
+def classifier_of(net):
+    torch.manual_seed(3)
+    preprocessing = Preprocessing(size=64, channels=1, mean=(0.4,), std=(0.3,))
+    return Classifier(inceptive.build(net).eval(), preprocessing, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("net", [departed("googlenet.mine"), own(), own("nobody's/../net")],
+                         ids=lambda net: net.name)  # fmt: skip
+def test_a_net_of_ones_own_is_saved_loaded_and_exported_as_it_is(net, tmp_path):
+    clf = classifier_of(net)
+    clf.save(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 64, 64), dtype=np.uint8)
+    again = Classifier.load(tmp_path)
+    assert again.model.net == net and again.fingerprint == clf.fingerprint
+    np.testing.assert_array_equal(again.logits(images), clf.logits(images))
+    for kind in ("onnx", "openvino"):
+        if not importlib.util.find_spec("nncf"):
+            continue
+        export(clf, tmp_path, kind, "f32", synthetic(clf.preprocessing), say=lambda _: None)
+        engine = open_engine(tmp_path, f"{kind}:f32")
+        np.testing.assert_allclose(engine.logits(images), clf.logits(images), atol=1e-4)
+        assert engine.account().net == net.without_aux()
+
+
+def test_a_net_that_bears_the_name_of_another_is_refused(tmp_path):
+    net = departed("googlenet")
+    with pytest.raises(InceptiveError, match=r"this net is called googlenet and is another "
+                       r"\(body.norm1.size is 9, not 5\); give it a name of its own"):  # fmt: skip
+        classifier_of(net)
+    classifier_of(departed("mine")).save(tmp_path)
+    damage(tmp_path, "config.json", lambda c: c.replace(b'"name": "mine"', b'"name": "googlenet"'))
+    with pytest.raises(
+        InceptiveError, match=r"config.json: this net is called googlenet and is another"
+    ):
+        Classifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("heads", [None, [], ["inception_3a", "inception_4d"]])
+def test_heads_may_stand_elsewhere_and_folders_of_the_old_form_are_read(heads, tmp_path):
+    net = inceptive.NETS["googlenet.bn"](num_classes=3, channels=1)
+    clf = classifier_of(net if heads is None else net.with_heads(heads))
+    clf.save(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 64, 64), dtype=np.uint8)
+    for _ in range(2):
+        again = Classifier.load(tmp_path)
+        assert again.model.net == clf.model.net
+        np.testing.assert_array_equal(again.logits(images), clf.logits(images))
+        damage(tmp_path, "config.json", in_old_form("googlenet.bn"))
+
+
+def test_a_config_that_asks_for_much_takes_nothing(tmp_path):
+    """Weights that the file lacks are never allocated, and maps of gigabytes are refused."""
+    classifier_of(own()).save(tmp_path)
+    before = (tmp_path / "config.json").read_bytes()
+    for change, said in (
+        (lambda c: c.replace(b'"out": 8, "kernel": 3', b'"out": 99999999, "kernel": 3', 1),
+         "a map of"),
+        (lambda c: c.replace(b'"out": 4, "kernel": 1', b'"out": 99999, "kernel": 1', 1),
+         "model.safetensors: fc.weight is"),
+        (lambda c: c.replace(b'"pad": "same"', b'"pad": 1000000', 1), "a map of"),
+    ):  # fmt: skip
+        (tmp_path / "config.json").write_bytes(change(before))
+        with pytest.raises(InceptiveError, match=said):
+            Classifier.load(tmp_path)
