@@ -17,8 +17,8 @@ from torch import nn
 
 from inceptive.engines.protocol import EngineBase, Size
 from inceptive.errors import InceptiveError
-from inceptive.io.paths import expand
 from inceptive.images import Interpolation, Preprocessing
+from inceptive.io.paths import expand
 from inceptive.weights.catalogue import imagenet_labels, numbered_labels
 
 BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"

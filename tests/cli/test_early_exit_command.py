@@ -139,7 +139,9 @@ def test_an_openvino_file_cut_at_its_heads_answers_as_torch_does(folder, precisi
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
         assert (torch_one.answered == cut.answered).all() and (cut.answered > 0).all()
     else:
-        assert (ours.argmax(1) == theirs.argmax(1)).mean() > 0.8 and cut.answered.sum() == len(images)
+        assert (ours.argmax(1) == theirs.argmax(1)).mean() > 0.8 and cut.answered.sum() == len(
+            images
+        )
     plain = open_engine(folder / f"model.{precision}.xml")
     assert plain.logits(images).shape == (len(images), 2)  # the heads do not get in its way
 
