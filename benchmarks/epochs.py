@@ -19,7 +19,7 @@ from inceptive.arch import nets
 from inceptive.arch.account import minimum_size
 from inceptive.data.cache import Cache
 from inceptive.data.loading import Crop, FileBatches, RandomResizedCrop
-from inceptive.data.source import Samples, as_paths
+from inceptive.data.source import PathImages, Samples
 from inceptive.images import Preprocessing
 from inceptive.training.augment import Augment
 from inceptive.training.recipe import AugmentTable
@@ -115,7 +115,7 @@ def ours(
 ) -> Batches:
     """Batches as `inceptive train` has them of a set too large for memory; decoded images in `cache`."""
     samples = Samples(
-        as_paths([str(file) for file in files]), np.zeros(len(files), np.int64), "files"
+        PathImages.of([str(file) for file in files], "files"), np.zeros(len(files), np.int64)
     )
     crop = RandomResizedCrop(
         Preprocessing(side), Crop(AREA, ASPECT, flip=True), ("bilinear", "bicubic")

@@ -15,7 +15,7 @@ from benchmarks.peers import Peer
 from benchmarks.setting import Say, Setting
 from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
-from inceptive.data.source import Data, Samples
+from inceptive.data.source import ArrayImages, Data, Samples
 from inceptive.training.augment import Augment
 from inceptive.training.distributed import Team
 from inceptive.training.learner import Learner
@@ -116,7 +116,7 @@ def learner_of(net: str, size: int, batch: int, classes: int, heads: bool) -> Le
         optimizer=OptimizerTable(lr=RATE),
         aux=AuxTable(weight=AUX if heads else 0),
     )
-    none = Samples(np.empty((0, size, size, 3), np.uint8), np.empty(0, np.int64), "none")
+    none = Samples(ArrayImages(np.empty((0, size, size, 3), np.uint8)), np.empty(0, np.int64))
     data = Data("none", tuple(f"class {k}" for k in range(classes)), {"train": none}, channels=3)
     augment = Augment(recipe.augment, size)
     learner = Learner(recipe, data, preprocessing_for(recipe, data), augment, Team())

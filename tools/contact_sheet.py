@@ -29,7 +29,7 @@ def main(model: str, out: str) -> None:
     for row, chosen in enumerate((range(COUNT), surest)):
         for column, i in enumerate(chosen):
             left, top = GAP + column * (CELL + GAP), GAP + row * (CELL + TEXT + GAP)
-            picture = Image.fromarray(255 - samples.images[i])
+            picture = Image.fromarray(255 - samples.source(i))
             sheet.paste(picture.resize((CELL, CELL), Image.Resampling.BICUBIC), (left, top))
             right = answers[i] == samples.labels[i]
             told = f"{classifier.labels[answers[i]]} {probs[i].max():.0%}"

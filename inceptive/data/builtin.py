@@ -20,7 +20,7 @@ import numpy as np
 
 from inceptive.data.folder import arrange
 from inceptive.data.scan import Progress, scan_all
-from inceptive.data.source import Data, Samples, Shares
+from inceptive.data.source import ArrayImages, Data, Samples, Shares
 from inceptive.data.split import digest, divide
 from inceptive.errors import InceptiveError
 from inceptive.io.downloads import download
@@ -58,7 +58,7 @@ def digits(option: str, shares: Shares, progress: Progress | None) -> Data:
         raise InceptiveError("digits comes with scikit-learn: pip install scikit-learn") from None
     loaded = load_digits()
     images = np.rint(loaded.images * (255 / 16)).astype(np.uint8)
-    samples = Samples(images, loaded.target.astype(np.int64), "digits")
+    samples = Samples(ArrayImages(images, "digits"), loaded.target.astype(np.int64))
     return Data("digits", tuple("0123456789"), _divided(samples, shares), 1, "BSD-3-Clause")
 
 
@@ -76,7 +76,7 @@ def fashion_mnist(option: str, shares: Shares, progress: Progress | None) -> Dat
         labels = _idx(path, 1)
         if len(labels) != len(images) or (labels >= len(FASHION_CLASSES)).any():
             raise InceptiveError(f"{path}: its labels are not those of {name}-images-idx3-ubyte.gz")
-        return Samples(images, labels.astype(np.int64), f"fashion-mnist/{name}")
+        return Samples(ArrayImages(images, f"fashion-mnist/{name}"), labels.astype(np.int64))
 
     splits = _divided(part("train"), Shares(shares.val, 0.0)) | {"test": part("t10k")}
     return Data("fashion-mnist", FASHION_CLASSES, splits, 1, "MIT")
@@ -105,7 +105,8 @@ def cifar10(option: str, shares: Shares, progress: Progress | None) -> Data:
             )
         rows = np.concatenate([batches[name][0] for name in wanted])
         labels = np.concatenate([batches[name][1] for name in wanted])
-        return Samples(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels, origin)
+        pixels = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return Samples(ArrayImages(pixels, origin), labels)
 
     train = part([f"data_batch_{k}" for k in range(1, 6)], "cifar10/train")
     splits = _divided(train, Shares(shares.val, 0.0)) | {
@@ -159,7 +160,8 @@ def solar(option: str, shares: Shares, progress: Progress | None) -> Data:
 
 def _with_doubt(samples: Samples, doubt: dict[str, float]) -> Samples:
     """Samples of two classes, "defective" first, with the probability of it as soft labels."""
-    defective = np.array([doubt[str(path)] for path in samples.images], dtype=np.float32)
+    paths = [samples.name(index) for index in range(len(samples))]
+    defective = np.array([doubt[path] for path in paths], dtype=np.float32)
     return replace(samples, soft=np.stack([defective, 1 - defective], axis=1))
 
 
@@ -172,8 +174,9 @@ BUILTIN: dict[str, Callable[[str, Shares, Progress | None], Data]] = {
 
 
 def _divided(samples: Samples, shares: Shares) -> dict[str, Samples]:
-    """An undivided array of images by the content of each; exact copies stay together."""
-    digests = [digest(image.tobytes()) for image in samples.images]
+    """An undivided set of arrays by the content of each image; exact copies stay together."""
+    assert isinstance(samples.images, ArrayImages)
+    digests = [digest(image.tobytes()) for image in samples.images.pixels]
     groups = np.unique(digests, return_inverse=True)[1]
     split = divide(samples.labels, digests, groups, shares)
     parts = [part for part in ("train", "val", "test") if (split == part).any()]

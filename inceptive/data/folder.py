@@ -17,7 +17,7 @@ import numpy as np
 
 from inceptive.data.listing import hidden, identity, list_images
 from inceptive.data.scan import Progress, Scanned, scan_all
-from inceptive.data.source import SPLITS, Data, Samples, Shares, as_paths
+from inceptive.data.source import SPLITS, Data, PathImages, Samples, Shares
 from inceptive.data.split import divide, near_duplicates
 from inceptive.errors import InceptiveError
 from inceptive.images import SUFFIXES, printable
@@ -178,9 +178,8 @@ def arrange(
     given (N,) holds the split that the folders say, or "" where they say none.
     """
     split, notes = sides(files, labels, given, shares)
-    paths = as_paths([one.path for one in files])
-    splits = {name: Samples(paths[split == name], labels[split == name], origin) for name in SPLITS}
-    return splits, notes
+    samples = Samples(PathImages.of([file.path for file in files], origin), labels)
+    return {name: samples.take(split == name) for name in SPLITS}, notes
 
 
 def sides(

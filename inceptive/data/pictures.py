@@ -19,7 +19,7 @@ from inceptive.data.cache import Cache
 from inceptive.data.cache.files import settled, signature
 from inceptive.data.cache.pixels import Place
 from inceptive.data.prefetch import ahead
-from inceptive.data.source import Samples
+from inceptive.data.source import PathImages, Samples
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
 from inceptive.images import (
@@ -104,7 +104,8 @@ class Pictures:
 
     def __init__(self, samples: Samples, way: Way, cache: Cache | None):
         self.samples, self.way = samples, way
-        self.cache = cache if samples.on_disk else None
+        self.images = samples.images
+        self.cache = cache if isinstance(self.images, PathImages) else None
         self._lock = threading.Lock()
         self._waiting: list[tuple[int, bytes, np.ndarray]] = []
         self._bytes = 0
@@ -128,7 +129,7 @@ class Pictures:
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Picture `index`. Raises InceptiveError, naming the file, if it cannot be decoded."""
-        source = self.samples.source(index)
+        source = self.images.source(index)
         known = signature(source) if self.cache and isinstance(source, str) else None
         if self.cache is None or known is None:  # or `way` says what is wrong with the file
             return self.way(source)
@@ -147,12 +148,14 @@ class Pictures:
         if not waiting or self.cache is None:
             return
         pictures = [(content, pixels) for _, content, pixels in waiting]
-        places = self.cache.pixels.add(self.way.name, self.samples.origin, pictures)
+        assert isinstance(self.images, PathImages)
+        places = self.cache.pixels.add(self.way.name, self.images.folder, pictures)
         for (index, content, _), place in zip(waiting, places or [], strict=False):
             self._set(index, content, place)
 
     def _look_up(self, cache: Cache) -> None:
-        paths: list[str] = self.samples.images.tolist()
+        assert isinstance(self.images, PathImages)
+        paths: list[str] = self.images.paths.tolist()
         signatures = [signature(path) for path in paths]
         found = cache.files.digests(paths)
         places = cache.pixels.find(self.way.name, [one for one in found if one])
@@ -181,7 +184,7 @@ class Pictures:
         return pixels
 
     def _decoded(self, index: int, known: tuple[int, int, int, int]) -> np.ndarray:
-        path = self.samples.name(index)
+        path = self.images.name(index)
         try:
             content = read_image(path)
         except InceptiveError:

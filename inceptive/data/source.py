@@ -3,57 +3,123 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-from inceptive.data.shards.member import Tar, member_at
 from inceptive.errors import InceptiveError
 from inceptive.images import Source, printable
 
 SPLITS = ("train", "val", "test")
 
 
+class Images(Protocol):
+    """N pictures, wherever they lie: PathImages, ArrayImages, or `shards.member.TarImages`."""
+
+    def __len__(self) -> int: ...
+
+    def source(self, index: int) -> Source:
+        """What `images.decode` takes for picture `index`."""
+
+    def name(self, index: int) -> str:
+        """What to call picture `index` when speaking of it."""
+
+    def take(self, chosen: np.ndarray) -> Self:
+        """The pictures at `chosen`, an array of indices or a mask."""
+
+    def join(self, others: Sequence[Self], name: str) -> Self:
+        """These and those of `others`, of the same set, which is called `name`."""
+
+    def fingerprint(self) -> bytes:
+        """Bytes that are others for other pictures, as far as can be told without reading them."""
+
+
 @dataclass(frozen=True)
-class Samples:
-    """N labelled images: paths, or an array (N, H, W) or (N, H, W, 3) of uint8; labels (N,) int64.
+class PathImages:
+    """Image files: paths (N,), in one NumPy array of strings, which threads share without growing.
 
-    Images that lie in `tars` are an array of places (see `shards.member`), which a set's splits share.
-    soft (N, K), where a set has it, is how probable each class is in its experts' eyes.
-
-    Paths stand in one NumPy array of strings, not in N objects: workers share it without growing.
+    folder names the set that they are of: what is kept of its pictures is kept together.
     """
 
-    images: np.ndarray
+    paths: np.ndarray
+    folder: str = ""
+
+    @classmethod
+    def of(cls, paths: Sequence[str | Path], folder: str | Path = "") -> "PathImages":
+        return cls(np.array([str(path) for path in paths], dtype=np.str_), str(folder))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def source(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def take(self, chosen: np.ndarray) -> "PathImages":
+        return replace(self, paths=self.paths[chosen])
+
+    def join(self, others: "Sequence[PathImages]", name: str) -> "PathImages":
+        return replace(self, paths=np.concatenate([self.paths, *(each.paths for each in others)]))
+
+    def fingerprint(self) -> bytes:
+        return np.ascontiguousarray(self.paths).tobytes()
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Pictures in memory: pixels (N, H, W) or (N, H, W, 3) of uint8; "digits" calls them "digits/17"."""
+
+    pixels: np.ndarray
+    origin: str = "image"
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def source(self, index: int) -> np.ndarray:
+        pixels: np.ndarray = self.pixels[index]
+        return pixels
+
+    def name(self, index: int) -> str:
+        return f"{self.origin}/{index}"
+
+    def take(self, chosen: np.ndarray) -> "ArrayImages":
+        return replace(self, pixels=self.pixels[chosen])
+
+    def join(self, others: "Sequence[ArrayImages]", name: str) -> "ArrayImages":
+        return ArrayImages(np.concatenate([self.pixels, *(each.pixels for each in others)]), name)
+
+    def fingerprint(self) -> bytes:
+        return np.ascontiguousarray(self.pixels).tobytes()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N labelled images: the pictures, and labels (N,) of int64.
+
+    soft (N, K), where a set has it, is how probable each class is in its experts' eyes.
+    """
+
+    images: Images
     labels: np.ndarray
-    origin: str  # what an image in an array is called after: "digits" gives "digits/17"
     soft: np.ndarray | None = None
-    tars: tuple[Tar, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def on_disk(self) -> bool:
-        """Whether each image is a file of its own."""
-        return self.images.ndim == 1 and not self.tars
-
     def source(self, index: int) -> Source:
         """What `images.decode` takes for image `index`."""
-        if self.tars:
-            return member_at(self.tars, self.images[index])
-        return str(self.images[index]) if self.on_disk else self.images[index]
+        return self.images.source(index)
 
     def name(self, index: int) -> str:
         """What to call image `index` when speaking of it."""
-        if self.tars:
-            return member_at(self.tars, self.images[index]).name
-        return str(self.images[index]) if self.on_disk else f"{self.origin}/{index}"
+        return self.images.name(index)
 
     def take(self, chosen: np.ndarray) -> "Samples":
         """The samples at `chosen`, an array of indices or a mask."""
         soft = None if self.soft is None else self.soft[chosen]
-        return Samples(self.images[chosen], self.labels[chosen], self.origin, soft, self.tars)
+        return Samples(self.images.take(chosen), self.labels[chosen], soft)
 
     @property
     def targets(self) -> np.ndarray:
@@ -80,14 +146,9 @@ class Data:
     def split(self, name: str) -> Samples:
         """The samples of one split, or of "all". Raises InceptiveError, naming those there are."""
         if name == "all":
-            kept = list(self.splits.values())
-            return replace(
-                kept[0],
-                images=np.concatenate([samples.images for samples in kept]),
-                labels=np.concatenate([samples.labels for samples in kept]),
-                origin=self.name,
-                soft=None,
-            )
+            first, *rest = self.splits.values()
+            images = first.images.join([samples.images for samples in rest], self.name)
+            return Samples(images, np.concatenate([s.labels for s in self.splits.values()]))
         if name not in self.splits or not len(self.splits[name]):
             filled = [split for split, samples in self.splits.items() if len(samples)]
             raise InceptiveError(
@@ -135,8 +196,3 @@ class Shares:
                 f"val {self.val} and test {self.test} are shares of the images that together "
                 "leave some for training"
             )
-
-
-def as_paths(paths: Sequence[str | Path]) -> np.ndarray:
-    """Paths as one array of strings, (N,)."""
-    return np.array([str(path) for path in paths], dtype=np.str_)

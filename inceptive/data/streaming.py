@@ -22,7 +22,7 @@ from torch import Tensor
 
 from inceptive.data.loading import RandomResizedCrop, batch_of
 from inceptive.data.prefetch import each
-from inceptive.data.shards.member import Member, Tar, member_at, read_at
+from inceptive.data.shards.member import Member, Tar, TarImages, member_at, read_at
 from inceptive.data.share import Share
 from inceptive.data.source import Samples
 from inceptive.images import Stored
@@ -65,12 +65,14 @@ class StreamBatches:
         workers: int,
         share: Share = Share(),
     ):
+        assert isinstance(samples.images, TarImages)
         self.samples, self.crop, self.seed = samples, crop, seed
+        self.places, self.tars = samples.images.places, samples.images.tars
         self.workers, self.share = workers, share
         self.batch_size = batch_of(len(samples), batch_size, share)
         part = share.of(self.batch_size)
         self.part = part.stop - part.start
-        mean = int(samples.images["length"].mean())
+        mean = int(self.places["length"].mean())
         self.buffer = max(BUFFER // max(mean, 1), 1)
 
     def __len__(self) -> int:
@@ -98,11 +100,11 @@ class StreamBatches:
 
     def line(self, epoch: int) -> np.ndarray:
         """The images of this process in one epoch, as they are read: indices of `samples`."""
-        images = self.samples.images
-        numbers = np.unique(images["tar"])
+        places = self.places
+        numbers = np.unique(places["tar"])
         turn = np.empty(int(numbers.max()) + 1, np.int64)
         turn[numbers] = np.random.default_rng((self.seed, epoch)).permutation(len(numbers))
-        line = np.lexsort((images["offset"], turn[images["tar"]]))
+        line = np.lexsort((places["offset"], turn[places["tar"]]))
         part, steps = self.share.of(self.batch_size), len(self)
         return line[part.start * steps : part.stop * steps]
 
@@ -126,7 +128,6 @@ class StreamBatches:
         self, line: np.ndarray, order: np.ndarray, start: int
     ) -> Generator[list[tuple[int, Held]], None, None]:
         """The image files of each batch from `start` on, each read once, in the order of `line`."""
-        tars, images = self.samples.tars, self.samples.images
         left = order[start * self.part :]
         held: dict[int, Held] = {}
         with _Opened() as files:
@@ -136,7 +137,7 @@ class StreamBatches:
                 for position in left[at : at + self.part].tolist():
                     while position not in held:
                         new = next(coming)
-                        member = member_at(tars, images[line[new]])
+                        member = member_at(self.tars, self.places[line[new]])
                         held[new] = Held(member, read_at(files.of(member.tar), member))
                     batch.append((int(line[position]), held.pop(position)))
                 yield batch

@@ -20,6 +20,7 @@ from inceptive.data.loading import (
     fits_in_memory,
     in_memory,
 )
+from inceptive.data.shards.member import TarImages
 from inceptive.data.share import Share
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.streaming import StreamBatches
@@ -102,7 +103,7 @@ def feed_for(
         )
         crop = RandomResizedCrop(preprocessing, part, kinds)
         size, seed, workers = recipe.batch_size, recipe.seed, recipe.data.workers
-        if samples.tars:
+        if isinstance(samples.images, TarImages):
             train = StreamBatches(samples, crop, size, seed, workers, share)
         else:
             train = FileBatches(samples, crop, size, seed, workers, cache, share)

@@ -68,7 +68,7 @@ def test_digits_are_scikit_learns_stretched_to_eight_bits():
     data = open_data("digits", Shares(0.2, 0.1))
     assert data.classes == tuple("0123456789") and data.channels == 1
     everything = data.split("all")
-    assert len(everything) == 1797 and everything.images.dtype == np.uint8
+    assert len(everything) == 1797 and everything.images.pixels.dtype == np.uint8
     expected = (loaded.images.astype(np.int64) * 255 + 8) // 16
     assert expected.max() == 255
 
@@ -76,7 +76,9 @@ def test_digits_are_scikit_learns_stretched_to_eight_bits():
         rows = np.concatenate([images.reshape(-1, 64), labels[:, None]], axis=1)
         return sorted(map(tuple, rows.tolist()))
 
-    assert labelled(everything.images, everything.labels) == labelled(expected, loaded.target)
+    assert labelled(everything.images.pixels, everything.labels) == labelled(
+        expected, loaded.target
+    )
     of_class = np.bincount(loaded.target)
     assert np.abs(data.counts("val") - 0.2 * of_class).max() <= 0.5
     assert np.abs(data.counts("test") - 0.1 * of_class).max() <= 0.5
@@ -84,7 +86,7 @@ def test_digits_are_scikit_learns_stretched_to_eight_bits():
 
 def test_digits_divide_the_same_way_each_time_and_wholly_for_training_if_wanted():
     first, again = open_data("digits"), open_data("digits")
-    assert np.array_equal(first.split("val").images, again.split("val").images)
+    assert np.array_equal(first.split("val").images.pixels, again.split("val").images.pixels)
     assert len(open_data("digits", Shares(0, 0)).split("train")) == 1797
     message = refusal(open_data("digits", Shares(0, 0)).split, "val")
     assert message == "digits has no val split; it has: train"
@@ -132,14 +134,14 @@ def check_fashion(data, files):
     images = unpacked(files["train-images-idx3-ubyte.gz"], 16).reshape(-1, 28, 28)
     labels = unpacked(files["train-labels-idx1-ubyte.gz"], 8)
     train, val, test = (data.split(name) for name in ("train", "val", "test"))
-    assert bytes_of(train.images) + bytes_of(val.images) != bytes_of(images)
-    assert sorted(bytes_of(train.images) + bytes_of(val.images)) == bytes_of(images)
+    assert bytes_of(train.images.pixels) + bytes_of(val.images.pixels) != bytes_of(images)
+    assert sorted(bytes_of(train.images.pixels) + bytes_of(val.images.pixels)) == bytes_of(images)
     label_of = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     for part in (train, val):
-        assert part.labels.tolist() == [label_of[image.tobytes()] for image in part.images]
+        assert part.labels.tolist() == [label_of[image.tobytes()] for image in part.images.pixels]
     assert np.bincount(val.labels).tolist() == [1] * 10
     expected = unpacked(files["t10k-images-idx3-ubyte.gz"], 16).reshape(-1, 28, 28)
-    assert np.array_equal(test.images, expected)
+    assert np.array_equal(test.images.pixels, expected)
     assert test.labels.tolist() == unpacked(files["t10k-labels-idx1-ubyte.gz"], 8).tolist()
 
 
@@ -301,14 +303,14 @@ def tar(members):
 def check_cifar(data, images):
     assert data.classes == tuple(LABEL_NAMES) and data.channels == 3
     train, val, test = (data.split(name) for name in ("train", "val", "test"))
-    assert np.array_equal(test.images, images[5])
+    assert np.array_equal(test.images.pixels, images[5])
     assert test.labels.tolist() == [k % 10 for k in range(20)]
-    assert sorted(bytes_of(train.images) + bytes_of(val.images)) == bytes_of(
+    assert sorted(bytes_of(train.images.pixels) + bytes_of(val.images.pixels)) == bytes_of(
         images[:5].reshape(-1, 32, 32, 3)
     )
     label_of = {image.tobytes(): k % 10 for batch in images[:5] for k, image in enumerate(batch)}
     for part in (train, val):
-        assert part.labels.tolist() == [label_of[image.tobytes()] for image in part.images]
+        assert part.labels.tolist() == [label_of[image.tobytes()] for image in part.images.pixels]
     assert np.bincount(val.labels).tolist() == [2] * 10
 
 
@@ -750,7 +752,9 @@ def test_solar_cells_are_labelled_as_the_option_says(elpv, name, classes, says):
     everything = data.split("all")
     assert {
         path: data.classes[label]
-        for path, label in zip(everything.images.tolist(), everything.labels.tolist(), strict=True)
+        for path, label in zip(
+            everything.images.paths.tolist(), everything.labels.tolist(), strict=True
+        )
     } == {str(elpv / path): says(share, cell) for path, share, cell in CELLS}
     each = 32 // len(classes)
     for split, part in (("train", 0.5), ("val", 0.25), ("test", 0.25)):

@@ -25,7 +25,7 @@ from inceptive.data.open import open_data
 from inceptive.data.pictures import Pictures, Squares, Wholes, in_order
 from inceptive.data.prefetch import ahead
 from inceptive.data.scan import scan, scan_all
-from inceptive.data.source import Samples, Shares, as_paths
+from inceptive.data.source import ArrayImages, PathImages, Samples, Shares
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.training import recipe as recipes
@@ -50,7 +50,7 @@ def files(folder, count, first=0):
     folder.mkdir(exist_ok=True)
     for k in range(count):
         picture(first + k).save(folder / f"{k:03}.png")
-    return Samples(as_paths(sorted(folder.iterdir())), np.arange(count), str(folder))
+    return Samples(PathImages.of(sorted(folder.iterdir()), folder), np.arange(count))
 
 
 class Counted:
@@ -66,7 +66,7 @@ class Counted:
 
 def seen(samples, cache, way=SQUARES):
     """Every picture of `samples` as a new run gets it, and how many of them it decoded."""
-    scan_all(samples.images.tolist(), None, cache)
+    scan_all(samples.images.paths.tolist(), None, cache)
     counted = Counted(way)
     with Pictures(samples, counted, cache) as pictures:
         found = [pictures[k].copy() for k in range(len(samples))]
@@ -112,7 +112,7 @@ def held(cache):
 
 
 def test_a_file_is_scanned_once_until_it_changes(tmp_path, monkeypatch):
-    paths = files(tmp_path / "set", 5).images.tolist()
+    paths = files(tmp_path / "set", 5).images.paths.tolist()
     cache = Cache(tmp_path / "cache")
     assert len(looked_at(paths, cache, monkeypatch)) == 5
     assert looked_at(paths, cache, monkeypatch) == []
@@ -123,7 +123,7 @@ def test_a_file_is_scanned_once_until_it_changes(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("how", ["written over", "put in its place"])
 def test_another_picture_of_the_same_size_and_time_is_noticed(tmp_path, monkeypatch, how):
-    paths = files(tmp_path / "set", 2).images.tolist()
+    paths = files(tmp_path / "set", 2).images.paths.tolist()
     for k, path in enumerate(paths):
         picture(k).save(path, "BMP")  # every one as long as the other
     cache = Cache(tmp_path / "cache")
@@ -145,8 +145,8 @@ def test_a_file_written_just_now_is_not_trusted(tmp_path, monkeypatch):
     """A second change within one tick of the clock would leave its times as they are."""
     monkeypatch.setattr(known_files, "SETTLED", 2_000_000_000)
     samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
-    assert len(looked_at(samples.images.tolist(), cache, monkeypatch)) == 2
-    assert len(looked_at(samples.images.tolist(), cache, monkeypatch)) == 2
+    assert len(looked_at(samples.images.paths.tolist(), cache, monkeypatch)) == 2
+    assert len(looked_at(samples.images.paths.tolist(), cache, monkeypatch)) == 2
     assert seen(samples, cache)[1] == seen(samples, cache)[1] == 2
     counted = Counted()
     with Pictures(samples, counted, cache) as pictures:
@@ -160,14 +160,16 @@ def test_a_deleted_file_is_told(tmp_path):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
     seen(samples, cache)
     with Pictures(samples, SQUARES, cache) as pictures:
-        Path(samples.images[1]).unlink()
+        Path(samples.source(1)).unlink()
         with pytest.raises(InceptiveError, match=r"001\.png: cannot be read"):
             pictures[1]
-    assert "001.png: cannot be read" in scan_all(samples.images.tolist(), None, cache)[1].error
+    assert (
+        "001.png: cannot be read" in scan_all(samples.images.paths.tolist(), None, cache)[1].error
+    )
 
 
 def test_what_cannot_be_read_is_looked_at_each_time(tmp_path, monkeypatch):
-    paths = files(tmp_path / "set", 3).images.tolist()
+    paths = files(tmp_path / "set", 3).images.paths.tolist()
     Path(paths[1]).write_bytes(b"\x89PNG\r\n\x1a\n")
     cache = Cache(tmp_path / "cache")
     looked_at(paths, cache, monkeypatch)
@@ -178,7 +180,7 @@ def test_what_cannot_be_read_is_looked_at_each_time(tmp_path, monkeypatch):
 
 
 def test_another_version_of_the_scanner_looks_again(tmp_path, monkeypatch):
-    paths = files(tmp_path / "set", 3).images.tolist()
+    paths = files(tmp_path / "set", 3).images.paths.tolist()
     cache = Cache(tmp_path / "cache")
     looked_at(paths, cache, monkeypatch)
     monkeypatch.setattr(scan_module, "SCANNER", 99)
@@ -187,7 +189,7 @@ def test_another_version_of_the_scanner_looks_again(tmp_path, monkeypatch):
 
 
 def test_files_seen_first_are_forgotten_first(tmp_path, monkeypatch):
-    paths = files(tmp_path / "set", 6).images.tolist()
+    paths = files(tmp_path / "set", 6).images.paths.tolist()
     cache = Cache(tmp_path / "cache")
     monkeypatch.setattr(known_files, "FILES", 4)
     for path in paths:
@@ -205,7 +207,7 @@ def test_any_name_that_a_file_can_have(tmp_path, monkeypatch):
         with open(os.path.join(folder, name), "wb") as file:
             picture(k).save(file, "PNG")
     paths = sorted(os.fsdecode(os.path.join(folder, name)) for name in names)
-    samples = Samples(as_paths(paths), np.arange(len(paths)), os.fsdecode(folder))
+    samples = Samples(PathImages.of(paths, os.fsdecode(folder)), np.arange(len(paths)))
     cache = Cache(tmp_path / "cache")
     assert len(looked_at(paths, cache, monkeypatch)) == len(names)
     assert looked_at(paths, cache, monkeypatch) == []
@@ -268,7 +270,7 @@ def test_the_same_content_elsewhere_is_not_decoded_again(tmp_path):
     samples, cache = files(tmp_path / "set", 4), Cache(tmp_path / "cache")
     seen(samples, cache)
     (tmp_path / "set").rename(tmp_path / "moved")
-    moved = Samples(as_paths(sorted((tmp_path / "moved").iterdir())), np.arange(4), "moved")
+    moved = Samples(PathImages.of(sorted((tmp_path / "moved").iterdir()), "moved"), np.arange(4))
     found, decoded = seen(moved, cache)
     assert not decoded and as_decoded(moved, found)
 
@@ -278,10 +280,10 @@ def test_a_file_that_changes_between_two_epochs_is_decoded_again(tmp_path):
     seen(samples, cache)
     with Pictures(samples, SQUARES, cache) as pictures:
         assert as_decoded(samples, [pictures[k] for k in range(3)])
-        picture(70).save(samples.images[0])
+        picture(70).save(samples.source(0))
         assert as_decoded(samples, [pictures[k] for k in range(3)])
         pictures.flush()
-        picture(71).save(samples.images[0])
+        picture(71).save(samples.source(0))
         assert as_decoded(samples, [pictures[k] for k in range(3)])
     found, decoded = seen(samples, cache)
     assert not decoded and as_decoded(samples, found)
@@ -302,14 +304,14 @@ def test_without_a_scan_pictures_are_decoded_once_a_run(tmp_path):
 def test_a_set_of_arrays_needs_no_cache(tmp_path):
     arrays = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     cache = Cache(tmp_path / "cache")
-    with Pictures(Samples(arrays, np.arange(3), "arrays"), SQUARES, cache) as pictures:
+    with Pictures(Samples(ArrayImages(arrays), np.arange(3)), SQUARES, cache) as pictures:
         assert np.array_equal(pictures[1], arrays[1].transpose(2, 0, 1))
     assert not cache.folder.exists()
 
 
 def test_an_image_that_is_none_is_named_as_without_a_cache(tmp_path):
     samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
-    Path(samples.images[1]).write_bytes(b"")
+    Path(samples.source(1)).write_bytes(b"")
     said = []
     for used in (None, cache):
         with pytest.raises(InceptiveError) as caught, Pictures(samples, SQUARES, used) as pictures:
@@ -335,10 +337,10 @@ def test_batches_have_the_same_bits_with_and_without_and_for_any_number_of_threa
     tmp_path, channels
 ):
     samples, cache = files(tmp_path / "set", 10), Cache(tmp_path / "cache")
-    picture(0, (200, 90)).save(samples.images[0])
-    picture(0, (9, 200)).save(samples.images[1])
+    picture(0, (200, 90)).save(samples.source(0))
+    picture(0, (9, 200)).save(samples.source(1))
     shown = Preprocessing(16, channels, mean=(0.5,) * channels, std=(0.5,) * channels)
-    scan_all(samples.images.tolist(), None, cache)
+    scan_all(samples.images.paths.tolist(), None, cache)
 
     def batches(used, workers):
         crop = Crop((0.08, 1.0), (0.75, 1.33), flip=True)
@@ -632,7 +634,7 @@ import inceptive.data.pictures as pictures_module
 from inceptive.data.cache import Cache, files, pixels
 from inceptive.data.scan import scan_all
 from inceptive.data.pictures import Pictures, Squares
-from inceptive.data.source import Samples, as_paths
+from inceptive.data.source import PathImages, Samples
 from inceptive.images import Preprocessing
 
 files.SETTLED = -(10**18)
@@ -645,7 +647,7 @@ def halting(descriptor, content):
     write(descriptor, content[200:])
 pixels._write = halting
 paths = sorted(str(path) for path in folder.iterdir())
-samples, cache = Samples(as_paths(paths), np.arange(len(paths)), str(folder)), Cache(where)
+samples, cache = Samples(PathImages.of(paths, folder), np.arange(len(paths))), Cache(where)
 scan_all(paths, None, cache)
 way = Squares(Preprocessing(16))
 print("ready", flush=True)

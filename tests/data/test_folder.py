@@ -53,7 +53,7 @@ def read(root, val=0.15, test=0.15, **options):
 
 
 def files(data, split):
-    return {os.path.relpath(path, data.name) for path in data.splits[split].images.tolist()}
+    return {os.path.relpath(path, data.name) for path in data.splits[split].images.paths.tolist()}
 
 
 def placed(data):
@@ -61,7 +61,7 @@ def placed(data):
     return sorted(
         os.path.relpath(path, data.name)
         for samples in data.splits.values()
-        for path in samples.images.tolist()
+        for path in samples.images.paths.tolist()
     )
 
 
@@ -69,7 +69,7 @@ def labelled(data):
     return {
         os.path.relpath(path, data.name): data.classes[label]
         for samples in data.splits.values()
-        for path, label in zip(samples.images.tolist(), samples.labels.tolist(), strict=True)
+        for path, label in zip(samples.images.paths.tolist(), samples.labels.tolist(), strict=True)
     }
 
 
@@ -246,7 +246,7 @@ def test_the_same_file_lands_on_the_same_side_whatever_its_name(tmp_path):
         return {
             Path(path).read_bytes(): split
             for split, samples in data.splits.items()
-            for path in samples.images.tolist()
+            for path in samples.images.paths.tolist()
         }
 
     first = sides(one)
@@ -258,7 +258,9 @@ def test_reading_twice_gives_the_same_set(tmp_path):
     fill(tmp_path, cat=9, dog=9)
     first, again = read(tmp_path), read(tmp_path)
     for split in ("train", "val", "test"):
-        assert first.splits[split].images.tolist() == again.splits[split].images.tolist()
+        assert (
+            first.splits[split].images.paths.tolist() == again.splits[split].images.paths.tolist()
+        )
         assert first.splits[split].labels.tolist() == again.splits[split].labels.tolist()
 
 
@@ -435,7 +437,7 @@ def test_a_loop_of_links_ends_and_no_image_is_counted_twice(tmp_path, link, targ
     put(tmp_path, "cat/a/0.png")
     (tmp_path / link).symlink_to(tmp_path / target, target_is_directory=True)
     data = read(tmp_path, val=0, test=0)
-    real = sorted(os.path.realpath(path) for path in data.splits["train"].images.tolist())
+    real = sorted(os.path.realpath(path) for path in data.splits["train"].images.paths.tolist())
     assert real == sorted(str(path.resolve()) for path in tmp_path.rglob("*.png"))
     assert data.classes == ("cat", "dog")
 
@@ -472,7 +474,7 @@ def test_a_class_and_its_files_may_have_any_name(tmp_path, name):
     assert {path for path, label in labelled(data).items() if label == name} == {
         f"{name}/{name} {k}.png" for k in range(4)
     }
-    assert all(Path(path).is_file() for path in data.split("all").images.tolist())
+    assert all(Path(path).is_file() for path in data.split("all").images.paths.tolist())
 
 
 def test_the_two_forms_of_an_accented_name_are_one_class(tmp_path):
@@ -505,7 +507,7 @@ def test_names_that_are_no_text_at_all_are_read(tmp_path):
         file.write(b"")
     data = read(tmp_path, val=0, test=0)
     assert data.counts("train").tolist() == [2, 2]
-    assert all(Path(path).is_file() for path in data.splits["train"].images.tolist())
+    assert all(Path(path).is_file() for path in data.splits["train"].images.paths.tolist())
     assert data.unreadable[0].isprintable()
 
 
@@ -623,7 +625,9 @@ def test_a_split_that_is_not_there_is_refused_and_those_there_are_named(tmp_path
         message = refusal(data.split, name)
         assert message == f"{tmp_path} has no {name} split; it has: train, val"
     assert len(data.split("train")) == 8 and len(data.split("val")) == 2
-    assert sorted(data.split("all").images.tolist()) == sorted(map(str, tmp_path.rglob("*.png")))
+    assert sorted(data.split("all").images.paths.tolist()) == sorted(
+        map(str, tmp_path.rglob("*.png"))
+    )
 
 
 def test_progress_is_told_up_to_the_last_file(tmp_path):
@@ -668,7 +672,9 @@ def test_a_tilde_stands_for_the_home_folder(tmp_path, monkeypatch):
     fill(tmp_path / "photos", cat=3, dog=3)
     monkeypatch.setenv("HOME", str(tmp_path))
     data = open_data("~/photos", Shares(0, 0))
-    assert sorted(data.split("all").images.tolist()) == sorted(map(str, tmp_path.rglob("*.png")))
+    assert sorted(data.split("all").images.paths.tolist()) == sorted(
+        map(str, tmp_path.rglob("*.png"))
+    )
 
 
 def test_open_data_passes_shares_and_strictness_on(tmp_path):

@@ -23,7 +23,7 @@ from inceptive.data.loading import (
     permutation,
 )
 from inceptive.data.pictures import in_order
-from inceptive.data.source import Samples, as_paths
+from inceptive.data.source import ArrayImages, PathImages, Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Preprocessing, resize_box
 
@@ -42,7 +42,7 @@ def saved(folder, pictures, labels):
     paths = [folder / f"{k}.png" for k in range(len(pictures))]
     for path, image in zip(paths, pictures, strict=True):
         image.save(path)
-    return Samples(as_paths(paths), np.array(labels, dtype=np.int64), "files")
+    return Samples(PathImages.of(paths, folder), np.array(labels, dtype=np.int64))
 
 
 def noise(folder, count):
@@ -100,7 +100,7 @@ def test_a_set_in_memory_is_what_preprocessing_gives_image_by_image(tmp_path, sh
 
 def test_a_set_of_arrays_is_kept_pixel_by_pixel():
     arrays = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
-    samples = Samples(arrays, np.array([3, 1, 4, 1, 5]), "arrays")
+    samples = Samples(ArrayImages(arrays), np.array([3, 1, 4, 1, 5]))
     images, labels = in_memory(samples, SHOWN)
     assert np.array_equal(images.numpy(), arrays.transpose(0, 3, 1, 2))
     assert labels.tolist() == [3, 1, 4, 1, 5]
@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_read_stops_a_set_in_memory_with_its_name(tmp_path
 
 def test_a_set_fits_in_memory_up_to_four_gibibytes():
     def samples(count):
-        return Samples(np.zeros(count, dtype="<U1"), np.zeros(count, dtype=np.int64), "")
+        return Samples(PathImages.of([""] * count), np.zeros(count, dtype=np.int64))
 
     large = Preprocessing(size=1024)  # 3 MiB each
     assert fits_in_memory(samples(1365), large)
@@ -246,7 +246,7 @@ def test_half_of_the_crops_are_mirrored_exactly(tmp_path):
 
 def test_a_whole_crop_of_a_square_picture_is_the_picture(tmp_path):
     arrays = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
-    samples = Samples(arrays, np.arange(6), "arrays")
+    samples = Samples(ArrayImages(arrays), np.arange(6))
     (batch,) = streamed(samples, 6, crop=Crop()).epoch(0)
     images, labels = batch
     assert np.array_equal(images.numpy(), arrays[labels].transpose(0, 3, 1, 2))
@@ -367,7 +367,7 @@ def test_crops_are_drawn_evenly_over_area_and_place():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_judged_images_keep_the_order_of_their_samples(tmp_path, workers):
     samples = noise(tmp_path, 11)
-    turned = dataclasses.replace(samples, images=samples.images[::-1].copy())
+    turned = dataclasses.replace(samples, images=samples.images.take(np.arange(11)[::-1]))
     batches = list(in_order(turned, SHOWN, 4, workers=workers))
     assert [len(images) for images in batches] == [4, 4, 3]
     everything = np.concatenate(batches)

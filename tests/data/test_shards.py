@@ -31,11 +31,11 @@ from inceptive.data import loading, streaming
 from inceptive.data.loading import Crop, RandomResizedCrop
 from inceptive.data.open import open_data
 from inceptive.data.shards import scan
-from inceptive.data.shards.member import at_path
+from inceptive.data.shards.member import TarImages, at_path
 from inceptive.data.shards.reading import split_of
 from inceptive.data.shards.writing import Cut, write_shards
 from inceptive.data.share import Share
-from inceptive.data.source import Data, Samples, Shares
+from inceptive.data.source import ArrayImages, Data, Samples, Shares
 from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, decode
@@ -128,7 +128,7 @@ def test_arrays_become_png_and_sizes_are_kept_to(tmp_path):
         samples = back.split(split)
         assert np.array_equal(samples.labels, data.split(split).labels)
         pixels = [np.asarray(decode(samples.source(k), 1)) for k in range(len(samples))]
-        assert np.array_equal(pixels, data.split(split).images)
+        assert np.array_equal(pixels, data.split(split).images.pixels)
     assert len(back.split("all")) == 1797
 
 
@@ -249,7 +249,7 @@ def numbered(folder, count, per_shard):
     """Training samples in shards: every image tells its own number, its label is the number's parity."""
     images = np.empty((count, 6, 6), np.uint8)
     images[:] = np.arange(count)[:, None, None]
-    whole = {"train": Samples(images, np.arange(count) % 2, "numbers")}
+    whole = {"train": Samples(ArrayImages(images, "numbers"), np.arange(count) % 2)}
     write_shards(Data("numbers", ("even", "odd"), whole, 1), folder, cut=Cut(per_shard, 0))
     return open_data(str(folder)).split("train")
 
@@ -488,7 +488,8 @@ def test_tars_of_others_are_scanned_once(tmp_path, monkeypatch, caplog):
         lambda *args, was=scan.read_through: (looks.append(args[0].path), was(*args))[1],
     )  # fmt: skip
     again = open_data(str(folder), Shares(0.25, 0.25))
-    assert not looks and np.array_equal(again.split("val").images, data.split("val").images)
+    places = [each.split("val").images.places for each in (again, data)]
+    assert not looks and np.array_equal(*places)
     changed = folder / "set-0001.tar"
     os.utime(changed, (1e9 + 1, 1e9 + 1))
     open_data(str(folder))
@@ -571,7 +572,7 @@ def test_members_are_grouped_as_webdataset_groups_them(tmp_path):
         ]
     tar = at_path(str(path))
     found = scan.read_through(tar, True, lambda count: None)
-    samples = Samples(found.places, found.labels, "x", tars=(tar,))
+    samples = Samples(TarImages(found.places, (tar,)), found.labels)
     ours = [
         (scan.parts(samples.name(k).removeprefix(f"{path}/"))[0], samples.source(k).read(), label)
         for k, label in enumerate(found.labels.tolist())

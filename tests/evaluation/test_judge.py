@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 
 from inceptive.cli.tables import as_json
-from inceptive.data.source import Samples
+from inceptive.data.source import ArrayImages, PathImages, Samples
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.crops import crops
 from inceptive.evaluation.judge import in_order_of, judge, probabilities
@@ -157,13 +157,15 @@ def stub(temperature=2.0, seen=None, **preprocessing):
 
 def pictures(count, side=12):
     images = np.random.default_rng(2).integers(256, size=(count, side, side), dtype=np.uint8)
-    return Samples(images, np.zeros(count, dtype=np.int64), "pictures")
+    return Samples(ArrayImages(images, "pictures"), np.zeros(count, dtype=np.int64))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_one_crop_is_one_softmax_plain_and_with_temperature(temperature):
     values = np.array([0, 51, 204, 255], dtype=np.uint8)
-    samples = Samples(np.tile(values[:, None, None], (1, 8, 8)), np.zeros(4, dtype=np.int64), "x")
+    samples = Samples(
+        ArrayImages(np.tile(values[:, None, None], (1, 8, 8))), np.zeros(4, dtype=np.int64)
+    )
     plain, scaled = probabilities(stub(temperature), samples)
     x = values / 255
     logits = np.stack([8 * x, 4 * x, np.ones(4)], axis=1)
@@ -195,6 +197,6 @@ def test_views_go_through_in_portions_and_progress_is_told(count, images):
 
 def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
     (tmp_path / "bad.jpg").write_text("no picture")
-    samples = Samples(np.array([str(tmp_path / "bad.jpg")]), np.zeros(1, dtype=np.int64), "folder")
+    samples = Samples(PathImages.of([tmp_path / "bad.jpg"]), np.zeros(1, dtype=np.int64))
     with pytest.raises(InceptiveError, match=r"bad\.jpg"):
         probabilities(stub(), samples)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import inceptive
 from inceptive.data.open import open_data
-from inceptive.data.source import Samples, Shares, as_paths
+from inceptive.data.source import PathImages, Samples, Shares
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.explaining import dream
@@ -242,7 +242,7 @@ def test_the_strongest_channels_and_where_they_are(clf):
 
 def test_the_images_that_excite_a_channel_most(clf, scenes):
     paths = sorted(scenes.rglob("*.png"))[::3]
-    samples = Samples(as_paths(paths), np.zeros(len(paths), np.int64), "scenes")
+    samples = Samples(PathImages.of(paths, "scenes"), np.zeros(len(paths), np.int64))
     found = top_activating(clf, samples, LAYER, [3, 100], 4)
     every = np.stack([clf.preprocessing.load(path) for path in paths])
     means = maps_of(clf, every, LAYER).mean((2, 3))

@@ -15,7 +15,7 @@ from inceptive.arch import nets
 from inceptive.arch.account import account
 from inceptive.cli import training
 from inceptive.cli.reporting import history
-from inceptive.data.source import Data, Samples, as_paths
+from inceptive.data.source import Data, PathImages, Samples
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.judge import judge
 from inceptive.metrics import (
@@ -166,7 +166,7 @@ def told(tmp_path, classes=("across", "down"), names=None, **more):
     for k, name in enumerate(names):
         picture("across" if k % 2 == 0 else "down", k).save(tmp_path / name)
     labels = np.arange(len(names)) % 2
-    samples = Samples(as_paths([tmp_path / name for name in names]), labels, str(tmp_path))
+    samples = Samples(PathImages.of([tmp_path / name for name in names], tmp_path), labels)
     data = Data(str(tmp_path), classes, {"train": samples, "test": samples}, 3,
                 notes=("3 images are copies",), unreadable=("bad.png: is empty",))  # fmt: skip
     probs = np.full((len(names), len(classes)), 0.1)

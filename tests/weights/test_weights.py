@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from inceptive.arch import nets
 from inceptive.arch.account import minimum_size
 from inceptive.data.open import open_data
-from inceptive.data.source import Samples, Shares
+from inceptive.data.source import ArrayImages, Samples, Shares
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
@@ -612,7 +612,7 @@ def test_the_loss_of_soft_labels_is_that_of_the_formula(smoothing, weight):
 
 def test_soft_labels_go_where_their_images_go():
     soft = np.array([[1, 0], [0.25, 0.75], [0, 1]])
-    samples = Samples(np.zeros((3, 4, 4), np.uint8), np.array([0, 1, 1]), "x", soft)
+    samples = Samples(ArrayImages(np.zeros((3, 4, 4), np.uint8)), np.array([0, 1, 1]), soft)
     some = samples.take(np.array([2, 1]))
     np.testing.assert_array_equal(some.targets, np.float32([[0, 1], [0.25, 0.75]]))
     assert samples.targets.dtype == np.float32

@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
@@ -94,3 +95,29 @@ def member_at(tars: tuple[Tar, ...], place: np.void) -> Member:
     """The member that one element of an array of places tells of."""
     file = bytes(place["name"]).decode(errors="surrogateescape")
     return Member(tars[place["tar"]], file, int(place["offset"]), int(place["length"]))
+
+
+@dataclass(frozen=True)
+class TarImages:
+    """Image files inside `tars`: places (N,), see `place_type`. The splits of a set share its tars."""
+
+    places: np.ndarray
+    tars: tuple[Tar, ...]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def source(self, index: int) -> Member:
+        return member_at(self.tars, self.places[index])
+
+    def name(self, index: int) -> str:
+        return self.source(index).name
+
+    def take(self, chosen: np.ndarray) -> "TarImages":
+        return replace(self, places=self.places[chosen])
+
+    def join(self, others: "Sequence[TarImages]", name: str) -> "TarImages":
+        return replace(self, places=np.concatenate([self.places, *(o.places for o in others)]))
+
+    def fingerprint(self) -> bytes:
+        return np.ascontiguousarray(self.places).tobytes()

@@ -20,7 +20,7 @@ from inceptive.data.folder import SPLIT_FOLDERS, lacking, sides
 from inceptive.data.listing import hidden
 from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index
-from inceptive.data.shards.member import Tar, at_path, place_type
+from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
 from inceptive.data.shards.scan import Found, find, recall
 from inceptive.data.source import SPLITS, Data, Samples, Shares
 from inceptive.errors import InceptiveError
@@ -63,7 +63,7 @@ def _indexed(root: Path, index: Index, progress: Progress | None) -> Data:
             raise InceptiveError(f"{printable(tar.path)}: {difference}; {_MEND}")
     places, labels = together([one.places for one in found], [one.labels for one in found])
     split = np.repeat([split for split, _ in listed], [len(one.labels) for one in found])
-    splits = by_split(tars, places, labels, split, str(root))
+    splits = by_split(tars, places, labels, split)
     notes = tuple(lacking(tuple(index.classes), splits))
     return Data(str(root), tuple(index.classes), splits, index.channels, index.licence, notes)
 
@@ -120,7 +120,7 @@ def _scanned(root: Path, shares: Shares, strict: bool, progress: Progress | None
     files = [image for tar, one in zip(tars, found, strict=True) for image in one.scanned(tar)]
     given = np.repeat([split_of(path.name) for path in paths], [len(one.labels) for one in found])
     split, notes = sides(files, labels, given, shares)
-    splits = by_split(tars, places, labels, split, str(root))
+    splits = by_split(tars, places, labels, split)
     grey = all(bool(one.grey.all()) for one in found)
     told = _unmixed(found) + notes + lacking(classes, splits)
     return Data(str(root), classes, splits, 1 if grey else 3, "", tuple(told), unreadable)
@@ -203,11 +203,8 @@ def together(
 
 
 def by_split(
-    tars: Sequence[Tar], places: np.ndarray, labels: np.ndarray, split: np.ndarray, origin: str
+    tars: Sequence[Tar], places: np.ndarray, labels: np.ndarray, split: np.ndarray
 ) -> dict[str, Samples]:
     """The samples of each split; split (N,) names that of every image."""
-    return {
-        name: Samples(places[split == name], labels[split == name], origin, tars=tuple(tars))
-        for name in SPLITS
-        if (split == name).any()
-    }
+    samples = Samples(TarImages(places, tuple(tars)), labels)
+    return {name: samples.take(split == name) for name in SPLITS if (split == name).any()}

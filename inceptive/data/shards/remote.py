@@ -69,7 +69,7 @@ def read_remote(uri: str, progress: Progress | None = None) -> Data:
     split = np.repeat([split for split, _ in listed], [len(one) for one in labels])
     name = storage.redact(uri)
     classes = tuple(index.classes)
-    splits = by_split(tuple(tars), *together(places, labels), split, name)
+    splits = by_split(tars, *together(places, labels), split)
     return Data(
         name, classes, splits, index.channels, index.licence, tuple(lacking(classes, splits))
     )

@@ -26,7 +26,7 @@ from inceptive.data.shards.index import INDEX, Shard
 from inceptive.data.shards.member import at_path
 from inceptive.data.shards.scan import parts, read_through
 from inceptive.data.shards.table import as_table, table_name
-from inceptive.data.source import SPLITS, Data, Samples
+from inceptive.data.source import SPLITS, ArrayImages, Data, Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import Stored, printable
 from inceptive.io.atomic import as_json, atomic_write, write_bytes, write_json
@@ -111,7 +111,7 @@ def _plan(data: Data, splits: dict[str, Samples], cut: Cut, seed: int) -> str:
     digest = hashlib.sha256(as_json([data.classes, data.name, vars(cut), seed]).encode())
     for name, samples in splits.items():
         digest.update(f"{name} {len(samples)}".encode())
-        digest.update(np.ascontiguousarray(samples.images).data)
+        digest.update(samples.images.fingerprint())
         digest.update(np.ascontiguousarray(samples.labels).data)
     return digest.hexdigest()
 
@@ -194,7 +194,7 @@ def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut
 
 def _entries(samples: Samples, order: np.ndarray) -> Iterator[tuple[str, str, bytes, int]]:
     """Key, extension, bytes and label of each image; keys begin with its number in the split."""
-    arrays = samples.images.ndim > 1
+    arrays = isinstance(samples.images, ArrayImages)
     for index in order.tolist():
         name = samples.name(index)
         extension = "png" if arrays else name.rpartition(".")[2].lower()
