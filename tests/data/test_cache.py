@@ -59,9 +59,9 @@ class Counted:
     def __init__(self, way=SQUARES):
         self.way, self.name, self.calls = way, way.name, 0
 
-    def __call__(self, source):
+    def __call__(self, source, name=""):
         self.calls += 1
-        return self.way(source)
+        return self.way(source, name)
 
 
 def seen(samples, cache, way=SQUARES):
