@@ -7,7 +7,7 @@ addition in a convolution or linear layer; FLOPs are two of them. Shapes are (C,
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
-from typing import assert_never
+from typing import assert_never, overload
 
 from inceptive.arch.spec import (
     LRN,
@@ -53,7 +53,7 @@ class View:
 
     def through(self, shape: Shape, kernel: Kernel, stride: int, depth: int = 0) -> "View":
         """The view of a window's output: `depth` is 1 for a layer with weights."""
-        high, wide = _sides(kernel)
+        high, wide = sides(kernel)
         reach = self.reach[0] + (high - 1) * self.step, self.reach[1] + (wide - 1) * self.step
         return View(shape, reach, self.step * stride, self.depth + depth)
 
@@ -71,13 +71,10 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Account:
-    """Every layer of a net, `body` and then each head, for square images of side `image_size`."""
+class Costs:
+    """Every layer of a net's body, or of a module by itself, in order."""
 
-    net: Net
-    image_size: int
     body: tuple[Line, ...]
-    aux: dict[str, tuple[Line, ...]]
 
     @property
     def params(self) -> int:
@@ -94,33 +91,50 @@ class Account:
         """Layers with weights on the longest way from the image to the logits."""
         return self.body[-1].view.depth
 
+
+@dataclass(frozen=True)
+class Account(Costs):
+    """Every layer of a net, `body` and then each head, for square images of side `image_size`."""
+
+    aux: dict[str, tuple[Line, ...]]
+    net: Net
+    image_size: int
+
     @property
     def params_with_aux(self) -> int:
         return self.params + sum(line.params for lines in self.aux.values() for line in lines)
 
 
-def account(net: Net, image_size: int | None = None) -> Account:
+@overload
+def account(net: Net, image_size: int | None = None) -> Account: ...
+@overload
+def account(net: Node, image_size: int, channels: int) -> Costs: ...
+def account(net: Net | Node, image_size: int | None = None, channels: int | None = None) -> Costs:
     """The account of `net` for one square image (net.image_size unless given).
 
-    Raises InceptiveError, naming the layer and the least size, if the image is too small.
+    A module by itself has one too, on square maps of side image_size with such `channels`. Raises
+    InceptiveError, naming the layer and the least size, if the image is too small.
     """
+    if not isinstance(net, Net):
+        if image_size is None or channels is None:
+            raise InceptiveError("the account of a module needs the size and channels of its maps")
+        return Costs(tuple(_read(net, "", View((channels, image_size, image_size)))[0]))
     size = net.image_size if image_size is None else image_size
     try:
         view = View((net.channels, size, size))
-        body, aux = [], {}
-        for name, part in net.body:
+        body: list[Line] = []
+        aux: dict[str, tuple[Line, ...]] = {}
+        for name, part, heads in net.walk():
             lines, view = _read(part, name, view)
             body += lines
-            for head, (at, chain) in net.heads().items():
-                if at == name:
-                    aux[head] = tuple(_read(chain, head, view)[0])
+            aux |= {head: tuple(_read(chain, head, view)[0]) for head, chain in heads.items()}
     except InceptiveError as error:
         least = minimum_size(net)
         if size < least:
             raise InceptiveError(f"{net.name}: {error}; the least size is {least}") from None
         fits = minimum_size(net, above=size)
         raise InceptiveError(f"{net.name}: {error}; {fits} pixels would fit") from None
-    return Account(net, size, tuple(body), aux)
+    return Account(tuple(body), aux, net, size)
 
 
 def minimum_size(net: Net, above: int = 0) -> int:
@@ -143,12 +157,12 @@ def out_shape(node: Node, shape: Shape) -> Shape:
 
 def parts_with_maps(net: Net, image_size: int) -> list[str]:
     """Names of the parts of the body whose output has more than one position, first to last."""
-    found, shape = [], (net.channels, image_size, image_size)
+    names, shape = [], (net.channels, image_size, image_size)
     for name, part in net.body:
         shape = out_shape(part, shape)
         if shape[1] > 1:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def modules(lines: tuple[Line, ...]) -> Iterator[tuple[str, list[Line]]]:
@@ -166,7 +180,7 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
         case Conv(out, kernel, stride, pad, norm):
             size = _slide(name, (h, w), kernel, stride, pad)
             after = view.through((out, *size), kernel, stride, depth=1)
-            high, wide = _sides(kernel)
+            high, wide = sides(kernel)
             weights = high * wide * c * out
             more, extra = _per_channel(out, norm, node.has_bias)
             formula = f"{high}·{wide}·{c}·{out}{extra}"
@@ -198,10 +212,10 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
         case Linear(out, bias=bias):
             # Every position of the map is read, so the reach grows to all of them.
             after = replace(view.through((out, 1, 1), (h, w), 1, depth=1), step=view.step)
-            given = c * h * w
+            weights = c * h * w * out
             more, extra = _per_channel(out, None, bias)
-            formula = f"{given}·{out}{extra}"
-            return [Line(name, "linear", after, formula, given * out + more, given * out)], after
+            formula = f"{c * h * w}·{out}{extra}"
+            return [Line(name, "linear", after, formula, weights + more, weights)], after
         case Chain():
             lines: list[Line] = []
             for part, child in node:
@@ -231,15 +245,16 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
 
 def _per_channel(out: int, norm: BatchNorm | None, bias: bool) -> tuple[int, str]:
     """Parameters beside the weights, and the formula's end: bias, gamma and beta."""
-    each = int(bias) + (0 if norm is None else 1 + norm.scale)
-    return each * out, (f" + {each}·{out}" if each > 1 else f" + {out}" if each else "")
+    count = int(bias) + (0 if norm is None else 1 + norm.scale)
+    return count * out, (f" + {count}·{out}" if count > 1 else f" + {out}" if count else "")
 
 
 def _within(name: str, part: str) -> str:
     return f"{name}.{part}".lstrip(".")
 
 
-def _sides(kernel: Kernel) -> tuple[int, int]:
+def sides(kernel: Kernel) -> tuple[int, int]:
+    """Height and width of a window."""
     return (kernel, kernel) if isinstance(kernel, int) else kernel
 
 
@@ -287,37 +302,37 @@ def windows_fit(node: AvgPool, size: tuple[int, int]) -> bool:
     return node.grid is None or slid == (node.grid, node.grid)
 
 
-def positions(side: int, kernel: int, stride: int, pad: Pad) -> int:
-    """Positions of a window of `kernel` along `side`; below 1 if it does not fit."""
+def padding(side: int, kernel: int, stride: int, pad: Pad) -> tuple[int, int]:
+    """What stands before and after `side` for windows of `kernel`; see `spec.Pad`."""
     match pad:
         case "same":
-            return (side + 2 * (kernel // 2) - kernel) // stride + 1
+            return kernel // 2, kernel // 2
         case "valid":
-            return (side - kernel) // stride + 1
-        case "ceil":
-            return -(-(side - kernel) // stride) + 1
+            return 0, 0
+        case "ceil":  # as far over the border as the last window hangs
+            return 0, max(-(-(side - kernel) // stride) * stride + kernel - side, 0)
         case "tf":
-            return -(-side // stride)
+            total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+            return total // 2, total - total // 2
         case int():
-            return (side + 2 * pad - kernel) // stride + 1
+            return pad, pad
         case _:
             assert_never(pad)
 
 
-def tf_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME: what stands before and after `side`, the odd one after."""
-    total = max((positions(side, kernel, stride, "tf") - 1) * stride + kernel - side, 0)
-    return total // 2, total - total // 2
+def positions(side: int, kernel: int, stride: int, pad: Pad) -> int:
+    """Positions of a window of `kernel` along `side`; below 1 if it does not fit."""
+    return (side + sum(padding(side, kernel, stride, pad)) - kernel) // stride + 1
 
 
 def _slide(
     name: str, size: tuple[int, int], kernel: Kernel, stride: int, pad: Pad
 ) -> tuple[int, int]:
     """Positions of a window on a map of `size`. Raises InceptiveError if there is none."""
-    high, wide = _sides(kernel)
-    found = positions(size[0], high, stride, pad), positions(size[1], wide, stride, pad)
-    if min(found) < 1:
+    high, wide = sides(kernel)
+    slid = positions(size[0], high, stride, pad), positions(size[1], wide, stride, pad)
+    if min(slid) < 1:
         raise InceptiveError(
             f"{name or 'a layer'}: no {high}×{wide} window fits on {size[0]}×{size[1]}"
         )
-    return found
+    return slid

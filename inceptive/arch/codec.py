@@ -5,34 +5,31 @@ are a list of [name, word], so their order is kept. Every field is written, defa
 keeps its meaning if a later version has other defaults.
 """
 
-from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, fields
+from typing import Any, get_args
 
-from inceptive.arch import spec
+from inceptive.arch.spec import MAX_DEPTH, Group, Net, Node, Word
 from inceptive.errors import InceptiveError, printable
 
-MAX_DEPTH = 32
-"""Words within words, the net itself being one."""
-MAX_WORDS = 10_000
+WORDS: dict[str, type[Word]] = {word.__name__: word for word in (*get_args(Node), Net)}
 
 
-def net_to_dict(net: spec.Net) -> dict[str, Any]:
+def net_to_dict(net: Net) -> dict[str, Any]:
     """`net` as plain JSON: dicts, lists, strings, numbers, true, false and null."""
     written = _write(net)
     assert isinstance(written, dict)
     return written
 
 
-def net_from_dict(data: object) -> spec.Net:
+def net_from_dict(data: object) -> Net:
     """The net that `net_to_dict` wrote as `data`.
 
     Raises InceptiveError, with the path to what is missing or invalid. `data` may come from anyone:
     nesting and size are bounded, and no code is run.
     """
-    net = _Reader().read(spec.Net, data, "net", 0)
-    assert isinstance(net, spec.Net)
+    net = _read(data, "net", 0)
+    if not isinstance(net, Net):
+        raise InceptiveError(f"net is missing or invalid: {_excerpt(net)}")
     return net
 
 
@@ -44,7 +41,7 @@ def first_difference(a: object, b: object, path: str = "") -> str:
     here = path or "the value"
     left, right = _children(a), _children(b)
     if type(a) is not type(b) or left is None or right is None:
-        return "" if a == b else f"{here} is {_brief(a)}, not {_brief(b)}"
+        return "" if a == b else f"{here} is {a!r}, not {b!r}"
     for k, (name, child) in enumerate(left):
         if k == len(right):
             return f"{here} has a part {name} too many"
@@ -58,106 +55,56 @@ def first_difference(a: object, b: object, path: str = "") -> str:
 
 def _children(value: object) -> list[tuple[str, object]] | None:
     """What a value holds, by name: parts of a group, fields of a word, heads; None for the rest."""
-    if isinstance(value, spec.Group):
+    if isinstance(value, Group):
         return list(value)
-    if is_dataclass(value):
+    if isinstance(value, Word):
         return [(field.name, getattr(value, field.name)) for field in fields(value)]
     pairs = isinstance(value, tuple) and all(isinstance(pair, tuple) for pair in value)
     return list(value) if pairs else None  # type: ignore[call-overload, no-any-return]
 
 
-def _brief(value: object) -> str:
-    """A value in a few words: a long one by its type alone."""
-    return type(value).__name__ if is_dataclass(value) and len(repr(value)) > 60 else repr(value)
-
-
 def _write(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, Word):
         held = {field.name: _write(getattr(value, field.name)) for field in fields(value)}
         return {"type": type(value).__name__, **held}
     return [_write(item) for item in value] if isinstance(value, tuple) else value
 
 
-@cache
-def _hints(word: type) -> dict[str, Any]:
-    return get_type_hints(word)
+def _read(data: object, path: str, depth: int) -> object:
+    """What `_write` wrote as `data`. A word checks its fields itself. Raises InceptiveError."""
+    if depth > 4 * MAX_DEPTH:  # a word, its parts, a pair, the part: at most four levels a word
+        raise InceptiveError(f"{path} is nested more than {MAX_DEPTH} words deep")
+    if isinstance(data, dict):
+        return _read_word(data, path, depth)
+    if not isinstance(data, list):
+        return data
+    if len(data) == 2 and isinstance(data[0], str):  # a part: [name, word]
+        return data[0], _read(data[1], f"{path}.{printable(data[0])}", depth + 1)
+    return tuple(_read(item, path, depth + 1) for item in data)
 
 
-class _Reader:
-    """Reads by the type hints of the words; counts them."""
-
-    def __init__(self) -> None:
-        self.words = 0
-
-    def read(self, hint: Any, data: object, path: str, depth: int) -> Any:
-        """`data` as a value of type `hint`. Raises InceptiveError."""
-        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        match data:
-            case dict():
-                words = [kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)]
-                if words:
-                    return self._word(words, data, path, depth)
-            case list():
-                for kind in kinds:
-                    if get_origin(kind) is tuple:
-                        return self._tuple(get_args(kind), data, path, depth)
-            case str() if str in kinds or any(data in _literals(kind) for kind in kinds):
-                return data
-            case bool() | None if type(data) in kinds:
-                return data
-            case bool():
-                pass
-            case int() if int in kinds or float in kinds:
-                return data
-            case float() if float in kinds:
-                return data
-        raise InceptiveError(f"{path} is invalid: {_excerpt(data)}")
-
-    def _word(self, words: list[type], data: dict[str, Any], path: str, depth: int) -> Any:
-        self.words += 1
-        if depth > MAX_DEPTH or self.words > MAX_WORDS:
-            raise InceptiveError(
-                f"{path}: a net has at most {MAX_WORDS:,} words, nested at most {MAX_DEPTH} deep"
-            )
-        name = data.get("type")
-        word: Any = next((word for word in words if word.__name__ == name), None)
-        if word is None:
-            state = "missing" if name is None else f"invalid: {_excerpt(name)}"
-            named = ", ".join(word.__name__ for word in words)
-            raise InceptiveError(f"{path}.type is {state}; it is one of {named}")
-        hints, values = _hints(word), {}
-        if unknown := data.keys() - hints.keys() - {"type"}:
-            raise InceptiveError(f"{path}: {name} has no field {_excerpt(min(map(str, unknown)))}")
-        for field in fields(word):
-            if field.name in data:
-                at = path if field.name == "parts" else f"{path}.{field.name}"
-                values[field.name] = self.read(hints[field.name], data[field.name], at, depth + 1)
-            elif field.default is MISSING and field.default_factory is MISSING:
-                raise InceptiveError(f"{path}.{field.name} is missing")
-        try:
-            return word.of(values["parts"]) if issubclass(word, spec.Group) else word(**values)
-        except InceptiveError as error:
-            raise InceptiveError(f"{path}: {error}") from None
-
-    def _tuple(self, kinds: tuple[Any, ...], data: list[Any], path: str, depth: int) -> object:
-        if kinds[-1] is Ellipsis:
-            kinds = (kinds[0],) * len(data)
-        if len(kinds) != len(data):
-            raise InceptiveError(f"{path} is invalid: {_excerpt(data)}")
-        read = []
-        for k, (kind, item) in enumerate(zip(kinds, data, strict=True)):
-            named = isinstance(item, list) and item and isinstance(item[0], str)
-            place = printable(item[0]) if named else str(k)  # type: ignore[index]
-            at = path if isinstance(data[0], str) else f"{path}.{place}"
-            read.append(self.read(kind, item, at, depth))
-        return tuple(read)
-
-
-def _literals(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) is Literal else ()
+def _read_word(data: dict[str, Any], path: str, depth: int) -> Word:
+    name = data.get("type")
+    word = WORDS.get(name) if isinstance(name, str) else None
+    if word is None:
+        state = "missing" if name is None else f"invalid: {_excerpt(name)}"
+        raise InceptiveError(f"{path}.type is {state}; it is one of {', '.join(WORDS)}")
+    known = {field.name: field for field in fields(word)}
+    if unknown := sorted(str(key) for key in data if key not in known and key != "type"):
+        raise InceptiveError(f"{path}: {name} has no field {_excerpt(unknown[0])}")
+    values: dict[str, Any] = {}
+    for key, field in known.items():
+        if key in data:
+            at = path if key == "parts" else f"{path}.{key}"
+            values[key] = _read(data[key], at, depth + 1)
+        elif field.default is MISSING:
+            raise InceptiveError(f"{path}.{key} is missing")
+    try:
+        return word.of(**values) if issubclass(word, Group) else word(**values)
+    except InceptiveError as error:
+        raise InceptiveError(f"{path}: {error}") from None
 
 
 def _excerpt(data: object) -> str:
-    text = printable(repr(data) if isinstance(data, str | int | float | bool | None) else
-                     type(data).__name__)  # fmt: skip
+    text = printable(repr(data))
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -213,10 +213,11 @@ def _inputs(made: Account) -> dict[str, Shape]:
     """The shape that each part of the body, and each head, is given."""
     shape, before = (made.net.channels, made.image_size, made.image_size), {}
     after: dict[str, Shape] = {line.name.split(".")[0]: line.view.shape for line in made.body}
-    for name, _ in made.net.body:
+    for name, _, heads in made.net.walk():
         before[name] = shape
         shape = after.get(name, shape)
-    return before | {name: after[at] for name, (at, _) in made.net.heads().items()}
+        before |= dict.fromkeys(heads, shape)
+    return before
 
 
 def _draw(node: Node, name: str, part: str, known: dict[str, Line]) -> Piece:

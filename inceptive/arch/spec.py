@@ -7,16 +7,66 @@ weights, no learning rates, no device, no flags of training.
 Shapes are (channels, height, width) of one image.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal, Self, TypeAlias
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cache
+from math import isfinite
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeAlias,
+    Union,
+    assert_never,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from inceptive.errors import InceptiveError, printable
 
-Kernel: TypeAlias = int | tuple[int, int]
+
+class Allowed(NamedTuple):
+    """Which values of a type a field takes: in words, and as a test."""
+
+    words: str
+    test: Callable[[Any], bool]
+
+
+MOST = 2**20
+"""Above every width, kernel and size of a sensible net: a file cannot ask for all memory."""
+MAX_WORDS, MAX_DEPTH = 10_000, 32
+
+Count: TypeAlias = Annotated[int, Allowed("a whole number from 1", lambda n: 1 <= n <= MOST)]
+Margin: TypeAlias = Annotated[int, Allowed("a whole number from 0", lambda n: 0 <= n <= MOST)]
+Positive: TypeAlias = Annotated[float, Allowed("a number above 0", lambda x: x > 0)]
+Share: TypeAlias = Annotated[
+    float, Allowed("a number from 0 and below 1", lambda share: 0 <= share < 1)
+]
+Momentum: TypeAlias = Annotated[
+    float, Allowed("a number above 0 and at most 1", lambda share: 0 < share <= 1)
+]
+OddCount: TypeAlias = Annotated[
+    int, Allowed("an odd number from 1", lambda n: n % 2 == 1 and 1 <= n <= MOST)
+]
+Name: TypeAlias = Annotated[
+    str, Allowed("letters, digits and _", lambda name: re.fullmatch(r"\w{1,100}", name) is not None)
+]
+Text: TypeAlias = Annotated[
+    str, Allowed("one line of text", lambda text: text.isprintable() and len(text) <= 1000)
+]
+
+Kernel: TypeAlias = Count | tuple[Count, Count]
 """The side of a square window, or its (height, width)."""
 
-Pad: TypeAlias = Literal["same", "valid", "ceil", "tf"] | int
+AvgPad: TypeAlias = Literal["same", "valid"] | Margin
+ConvPad: TypeAlias = Literal["same", "valid", "tf"] | Margin
+Pad: TypeAlias = Literal["same", "valid", "ceil", "tf"] | Margin
 """How a window meets the border. Convolutions pad with zeros, max pooling with -inf.
 
 same   kernel // 2 on each side: stride 1 keeps the size of an odd kernel
@@ -27,29 +77,55 @@ n      n on each side
 """
 
 
-@dataclass(frozen=True)
-class BatchNorm:
+@dataclass(frozen=True, repr=False)
+class Word:
+    """What all words have in common: they check themselves and print in few characters."""
+
+    def __post_init__(self) -> None:
+        """Raises InceptiveError if a field is not what its type says."""
+        for name, hint, test in _fields(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if not test(value):
+                self._refuse(f"{name} is {_brief(value)}; it must be {_in_words(hint)}")
+
+    def _refuse(self, problem: str) -> None:
+        raise InceptiveError(f"{type(self).__name__}: {problem}")
+
+    def __repr__(self) -> str:
+        """As one would write it: fields that are not the default."""
+        written = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.default is MISSING:
+                written.append(repr(value))
+            elif value != field.default:
+                written.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(written)})"
+
+
+@dataclass(frozen=True, repr=False)
+class BatchNorm(Word):
     """Batch normalisation over N, H, W (arXiv:1502.03167). momentum is the share of the new batch.
 
     Without `scale` there is no gamma, as in TF-slim and Keras where a ReLU follows.
     """
 
-    eps: float = 1e-3
-    momentum: float = 0.1
+    eps: Positive = 1e-3
+    momentum: Momentum = 0.1
     scale: bool = True
 
 
-@dataclass(frozen=True)
-class Conv:
+@dataclass(frozen=True, repr=False)
+class Conv(Word):
     """Convolution to `out` channels, then `norm`, then ReLU.
 
     bias None: there is one where there is no `norm`, which would take it away again.
     """
 
-    out: int
+    out: Count
     kernel: Kernel
-    stride: int = 1
-    pad: Pad = "same"
+    stride: Count = 1
+    pad: ConvPad = "same"
     norm: BatchNorm | None = None
     relu: bool = True
     bias: bool | None = None
@@ -59,32 +135,44 @@ class Conv:
         return self.norm is None if self.bias is None else self.bias
 
 
-@dataclass(frozen=True)
-class Separable:
+@dataclass(frozen=True, repr=False)
+class Separable(Word):
     """A depthwise convolution, then a 1x1 across channels (arXiv:1610.02357), `norm`, ReLU.
 
     Each channel gets `multiplier` maps of its own; nothing stands between the two. A bias, where
     there is no `norm`, is the 1x1's.
     """
 
-    out: int
-    kernel: int
-    stride: int = 1
-    pad: Pad = "same"
+    out: Count
+    kernel: Count
+    stride: Count = 1
+    pad: ConvPad = "same"
     norm: BatchNorm | None = None
     relu: bool = True
-    multiplier: int = 1
+    multiplier: Count = 1
 
 
-@dataclass(frozen=True)
-class MaxPool:
-    kernel: int
-    stride: int = 1
+@dataclass(frozen=True, repr=False)
+class MaxPool(Word):
+    """The greatest of each window. Every window touches the map."""
+
+    kernel: Count
+    stride: Count = 1
     pad: Pad = "same"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.pad, int) and self.pad > self.kernel // 2:
+            self._refuse(f"pad is {self.pad}, more than half the kernel of {self.kernel}")
+        if self.pad == "ceil" and self.stride > self.kernel:
+            self._refuse(
+                f"stride is {self.stride}, above the kernel of {self.kernel}: with pad 'ceil' "
+                "a last window could lie outside the map"
+            )
 
-@dataclass(frozen=True)
-class AvgPool:
+
+@dataclass(frozen=True, repr=False)
+class AvgPool(Word):
     """Average over windows; or, with `grid` and no kernel, adaptively to a grid x grid map.
 
     `AvgPool(grid=1)` is global average pooling. With both, the windows are used where they give
@@ -92,84 +180,111 @@ class AvgPool:
     count_pad: whether padded zeros count as samples (as in Caffe) or not (as in TensorFlow).
     """
 
-    kernel: int | None = None
-    stride: int = 1
-    grid: int | None = None
-    pad: Pad = "valid"
+    kernel: Count | None = None
+    stride: Count = 1
+    grid: Count | None = None
+    pad: AvgPad = "valid"
     count_pad: bool = False
 
-
-@dataclass(frozen=True)
-class LRN:
-    """Local response normalisation across `size` channels: x / (k + alpha / size * sum x^2)^beta."""
-
-    size: int
-    alpha: float = 1e-4
-    beta: float = 0.75
-    k: float = 1.0
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernel is None and self.grid is None:
+            self._refuse("it needs a kernel or a grid; AvgPool(grid=1) averages the whole map")
+        if self.kernel and isinstance(self.pad, int) and self.pad > self.kernel // 2:
+            self._refuse(f"pad is {self.pad}, more than half the kernel of {self.kernel}")
 
 
-@dataclass(frozen=True)
-class Linear:
+@dataclass(frozen=True, repr=False)
+class LRN(Word):
+    """Local response normalisation across `size` channels: x / (k + alpha / size * sum x^2)^beta.
+
+    size is odd, as in Caffe: libraries place the window of an even one differently.
+    """
+
+    size: OddCount
+    alpha: Positive = 1e-4
+    beta: Positive = 0.75
+    k: Positive = 1.0
+
+
+@dataclass(frozen=True, repr=False)
+class Linear(Word):
     """A fully connected layer on the flattened input, then ReLU where `relu`."""
 
-    out: int
+    out: Count
     relu: bool = False
     bias: bool = True
 
 
-@dataclass(frozen=True)
-class Activation:
+@dataclass(frozen=True, repr=False)
+class Activation(Word):
     """An activation that stands alone; most are the `relu` of a layer."""
 
     kind: Literal["relu", "sigmoid"] = "relu"
 
 
-@dataclass(frozen=True)
-class Dropout:
+@dataclass(frozen=True, repr=False)
+class Dropout(Word):
     """While training, `drop` is the share set to zero; the rest is scaled by 1 / (1 - drop)."""
 
-    drop: float
+    drop: Share
 
 
-@dataclass(frozen=True, init=False)
-class Group:
+@dataclass(frozen=True, init=False, repr=False)
+class Group(Word):
     """Named parts in order. A part given as None is left out."""
 
-    parts: tuple[tuple[str, "Node"], ...]
+    parts: tuple[tuple[Name, "Node"], ...]
 
     def __init__(self, /, **parts: "Node | None"):
         present = tuple((name, node) for name, node in parts.items() if node is not None)
         object.__setattr__(self, "parts", present)
+        self.__post_init__()
 
     @classmethod
-    def of(cls, parts: "Iterable[tuple[str, Node]]") -> Self:
+    def of(cls, parts: "tuple[tuple[str, Node], ...]") -> Self:
         """The group of such (name, part) pairs. Raises InceptiveError if two have one name."""
-        pairs = tuple(parts)
-        if len(named := dict(pairs)) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise InceptiveError(f"two parts are called {printable(twice)}")
-        return cls(**named)
+        group = cls.__new__(cls)
+        object.__setattr__(group, "parts", parts)
+        group.__post_init__()
+        return group
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, count in Counter(name for name, _ in self.parts).items():
+            if count > 1:
+                self._refuse(f"two parts are called {name}")
 
     def __iter__(self) -> Iterator[tuple[str, "Node"]]:
         return iter(self.parts)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(name for name, _ in self)})"
+
 
 class Chain(Group):
-    """Parts one after another."""
+    """Parts one after another. Without parts it gives its input."""
 
 
-class Concat(Group):
+class _Branches(Group):
+    """Parts side by side on one input."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.parts:
+            self._refuse("it has no parts")
+
+
+class Concat(_Branches):
     """Parts side by side on one input, their outputs joined along the channels."""
 
 
-class Multiply(Group):
+class Multiply(_Branches):
     """Parts side by side on one input, their outputs multiplied element by element (Hadamard)."""
 
 
-@dataclass(frozen=True)
-class Add:
+@dataclass(frozen=True, repr=False)
+class Add(Word):
     """A residual: shortcut(x) + scale * branch(x), then ReLU where `relu`.
 
     Without a shortcut of its own it is x itself.
@@ -198,8 +313,8 @@ Node: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
-class Net:
+@dataclass(frozen=True, repr=False)
+class Net(Word):
     """A whole classifier: images (N, channels, H, W) to logits (N, num_classes).
 
     aux pairs the name of a part of `body` with the auxiliary head that reads its output while
@@ -207,18 +322,65 @@ class Net:
     the side that the source was written for.
     """
 
-    name: str
+    name: Text
     body: Chain
-    num_classes: int
-    source: str
-    aux: tuple[tuple[str, Chain], ...] = ()
-    channels: int = 3
-    image_size: int = 224
+    num_classes: Count
+    source: Text
+    aux: tuple[tuple[Name, Chain], ...] = ()
+    channels: Count = 3
+    image_size: Count = 224
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_bounds(self)
+        ends = {"body": self.body, **{f"the head on {at}": head for at, head in self.aux}}
+        for end, chain in ends.items():
+            last = chain.parts[-1][1] if chain.parts else None
+            if not isinstance(last, Linear) or last.out != self.num_classes:
+                self._refuse(
+                    f"{end} must end in Linear({self.num_classes}), one output for each class; "
+                    f"it ends in {last}"
+                )
+        before = [name for name, _ in self.body.parts[:-1]]
+        for at, _ in self.aux:
+            if at not in before:
+                self._refuse(f"no part is called {at} for a head to read; {_there_are(before)}")
+        called = Counter([*RESERVED, *before, self.last, *(_head_name(at) for at, _ in self.aux)])
+        for name, count in called.items():
+            if count > 1:
+                self._refuse(f"two parts or heads are called {name}")
+        flat = False
+        for name, part, heads in self.walk():
+            flat = gives_vector(part, flat, name)
+            for head, chain in heads.items():
+                gives_vector(chain, flat, head)
+
+    def __repr__(self) -> str:
+        """A few lines: what it takes and gives, its parts and heads by name, its source."""
+        first, *_, last = [name for name, _ in self.body.parts] * 2
+        heads = ", ".join(f"{head} on {at}" for head, (at, _) in self.heads().items())
+        lines = [
+            f"Net {self.name}: {self.num_classes:,} classes, "
+            f"images of {self.channels} × {self.image_size} × {self.image_size}",
+            f"{len(self.body.parts)} parts, {first} to {last}"
+            + (f"; heads {heads}" if heads else ""),
+            *([f"source: {self.source}"] if self.source else []),
+        ]
+        return "\n  ".join(lines)
+
+    @property
+    def last(self) -> str:
+        """The name of the part that gives the logits."""
+        return self.body.parts[-1][0]
+
+    def walk(self) -> Iterator[tuple[str, "Node", dict[str, Chain]]]:
+        """Each part of the body in order: its name, itself, and the heads that read it, by name."""
+        for name, part in self.body:
+            yield name, part, {_head_name(at): head for at, head in self.aux if at == name}
 
     def heads(self) -> dict[str, tuple[str, Chain]]:
         """Name of each auxiliary head -> (the part it reads, the head)."""
-        named = (at.removeprefix("inception_").removeprefix("mixed_") for at, _ in self.aux)
-        return {f"aux_{name}": pair for name, pair in zip(named, self.aux, strict=True)}
+        return {_head_name(at): (at, head) for at, head in self.aux}
 
     def without_aux(self) -> "Net":
         """The same net with its auxiliary heads thrown away, as at inference."""
@@ -233,10 +395,135 @@ class Net:
         if head is None and not self.aux:
             raise InceptiveError(f"{self.name} has no auxiliary head that could stand elsewhere")
         chain = head or self.aux[0][1]
-        wanted, places = set(at), [name for name, _ in self.body.parts[:-1]]
-        if unknown := wanted.difference(places):
+        wanted, before = set(at), [name for name, _ in self.body.parts[:-1]]
+        if unknown := wanted.difference(before):
             raise InceptiveError(
                 f"{self.name} has no part {', '.join(sorted(unknown))} for a head to read; "
-                f"there are: {', '.join(places)}"
+                f"{_there_are(before)}"
             )
-        return replace(self, aux=tuple((name, chain) for name in places if name in wanted))
+        return replace(self, aux=tuple((name, chain) for name in before if name in wanted))
+
+
+RESERVED = ("images", "logits", "normalise")
+"""What a net reads and gives, and what stands before its first part in an exported graph."""
+
+
+def gives_vector(node: Node, vector: bool = False, name: str = "") -> bool:
+    """Whether `node`, called `name`, gives vectors (N, C) and not maps (N, C, H, W).
+
+    vector: whether it reads vectors. Raises InceptiveError if a layer that moves over maps reads
+    vectors, or if the two are joined.
+    """
+    match node:
+        case Linear():
+            return True
+        case Conv() | Separable() | MaxPool() | AvgPool() | LRN():
+            if vector:
+                raise InceptiveError(f"{name}: {node} reads maps, and a Linear stands before it")
+            return False
+        case BatchNorm() | Activation() | Dropout():
+            return vector
+        case Chain():
+            for part, child in node:
+                vector = gives_vector(child, vector, f"{name}.{part}")
+            return vector
+        case Concat() | Multiply():
+            kinds = {gives_vector(child, vector, f"{name}.{part}") for part, child in node}
+        case Add(branch, shortcut):
+            kinds = {gives_vector(branch, vector, f"{name}.branch")}
+            kinds.add(gives_vector(shortcut or Chain(), vector, f"{name}.shortcut"))
+        case _:
+            assert_never(node)
+    if len(kinds) > 1:
+        raise InceptiveError(f"{name}: one branch gives vectors and another maps")
+    return kinds.pop()
+
+
+def words(value: Word) -> Iterator[tuple[Word, int]]:
+    """`value` and every word in it, each with its depth: `value` has 1."""
+    waiting: list[tuple[Word, int]] = [(value, 1)]
+    while waiting:
+        word, depth = waiting.pop()
+        yield word, depth
+        for held in vars(word).values():
+            if isinstance(held, Word):
+                waiting.append((held, depth + 1))
+            elif isinstance(held, tuple):  # of a kernel, or of named parts
+                waiting += [(item[1], depth + 1) for item in held if isinstance(item, tuple)]
+
+
+def _check_bounds(value: Word) -> None:
+    """Readers recurse: what nests too deep would end them."""
+    for count, (_, depth) in enumerate(words(value), start=1):
+        if count > MAX_WORDS or depth > MAX_DEPTH:
+            raise InceptiveError(
+                f"a net has at most {MAX_WORDS:,} words, nested at most {MAX_DEPTH} deep"
+            )
+
+
+def _head_name(at: str) -> str:
+    return f"aux_{at.removeprefix('inception_').removeprefix('mixed_')}"
+
+
+def _there_are(names: Iterable[str]) -> str:
+    return f"there are: {', '.join(names) or 'none'}"
+
+
+@cache
+def _fields(word: Any) -> list[tuple[str, Any, Callable[[Any], bool]]]:
+    """Name, type and test of each field of a word."""
+    hints = get_type_hints(word, include_extras=True)
+    return [(name, hint, _test(hint)) for name, hint in hints.items()]
+
+
+def _test(hint: Any) -> Callable[[Any], bool]:
+    """A test whether a value is of the type `hint`: exactly, a bool is no number."""
+    kind, options = get_origin(hint), get_args(hint)
+    if hint is float:
+        return lambda value: type(value) in (int, float) and isfinite(value)
+    if kind is Annotated:
+        inner, allowed = _test(options[0]), options[1].test
+        return lambda value: inner(value) and allowed(value)
+    if kind is Literal:
+        return lambda value: type(value) is str and value in options
+    if kind is tuple and options[-1] is Ellipsis:
+        each = _test(options[0])
+        return lambda value: type(value) is tuple and all(map(each, value))
+    if kind is tuple:
+        first, second = map(_test, options)
+        return lambda value: (
+            type(value) is tuple and len(value) == 2 and first(value[0]) and second(value[1])
+        )
+    if kind in (Union, UnionType):
+        words = tuple(option for option in options if _is_word(option))
+        tests = [_test(option) for option in options if not _is_word(option)]
+        return lambda value: isinstance(value, words) or any(test(value) for test in tests)
+    if _is_word(hint):
+        return lambda value: isinstance(value, hint)
+    return lambda value: type(value) is hint
+
+
+def _is_word(hint: Any) -> bool:
+    return isinstance(hint, type) and get_origin(hint) is None and issubclass(hint, Word)
+
+
+def _in_words(hint: Any) -> str:
+    """A type as a message says it."""
+    kind, options = get_origin(hint), get_args(hint)
+    if kind is Annotated:
+        return str(options[1].words)
+    if kind is Literal:
+        return ", ".join(map(repr, options))
+    if kind is tuple:
+        if options[-1] is Ellipsis:
+            return f"several of {_in_words(options[0])}"
+        return f"({', '.join(map(_in_words, options))})"
+    if kind in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(_in_words, options)))
+    names = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
+    return "None" if hint is NoneType else names.get(hint, hint.__name__)
+
+
+def _brief(value: object) -> str:
+    text = printable(repr(value))
+    return text if len(text) <= 60 else f"{text[:60]}…"

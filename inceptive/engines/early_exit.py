@@ -122,14 +122,13 @@ def choose(
 def spent(net: Account, end: str, active: Sequence[str]) -> int:
     """Multiply-adds for an image that leaves at the head `end` (or at the net's own last layer),
     the heads among `active` that it passed included."""
-    total, heads = 0, net.net.heads()
-    lines = dict(modules(net.body))
-    for name, _ in net.net.body:
-        total += sum(line.macs for line in lines[name])
-        for head, (at, _) in heads.items():
-            if at == name and (head in active or head == end):
+    total, lines = 0, dict(modules(net.body))
+    for name, _, heads in net.net.walk():
+        total += sum(line.macs for line in lines.get(name, ()))
+        for head in heads:
+            if head in active or head == end:
                 total += sum(line.macs for line in net.aux[head])
-            if at == name and head == end:
+            if head == end:
                 return total
     return total
 

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from inceptive.arch.account import Shape, account, out_shape, positions, tf_padding, windows_fit
+from inceptive.arch.account import Shape, account, out_shape, padding, sides, windows_fit
 from inceptive.arch.spec import (
     LRN,
     Activation,
@@ -29,7 +29,6 @@ from inceptive.arch.spec import (
     Multiply,
     Net,
     Node,
-    Pad,
     Separable,
 )
 from inceptive.errors import InceptiveError
@@ -60,11 +59,10 @@ def onnx_graph(
     Raises InceptiveError without the package onnx, for a head that the net has not or whose weights
     are not among `tensors`, and if the net takes no square of that size.
     """
-    known = net.heads()
     wanted = [*heads, *([upto] if upto else [])]
     for head in wanted:
-        if head not in known:
-            there = ", ".join(known) or "none"
+        if head not in net.heads():
+            there = ", ".join(net.heads()) or "none"
             raise InceptiveError(f"{net.name} has no head {head!r}; there are: {there}")
     if preprocessing.channels != net.channels:
         raise InceptiveError(
@@ -77,18 +75,17 @@ def onnx_graph(
     outputs: list[tuple[str, int]] = []
     maps: list[tuple[str, Shape]] = []
     cut = set(cuts)
-    last = net.body.parts[-1][0]
-    for name, node in net.body:
+    for name, node, readers in net.walk():
         x = graph.write(node, name, x)
-        if name == last:
+        if name == net.last:
             outputs.insert(0, (graph.end(x, OUTPUT), x.shape[0]))
-        for head, (at, chain) in known.items():
-            if at == name and head in wanted:
+        for head, chain in readers.items():
+            if head in wanted:
                 ended = graph.write(chain, head, x)
                 outputs.append((graph.end(ended, head), ended.shape[0]))
                 if head in cut:
                     maps.append((graph.node("Identity", maps_of(head), [x.name]), x.shape))
-        if upto and known[upto][0] == name:
+        if upto in readers:
             break
     size = preprocessing.size
     return graph.model(net, (net.channels, size, size), outputs, maps)
@@ -182,9 +179,8 @@ class _Graph:
             case AvgPool():
                 return self.average(node, name, x)
             case LRN(size, alpha, beta, k):
-                if size % 2 == 0:  # the window's odd channel lies on another side in ONNX
-                    raise InceptiveError(f"{name}: an even number of channels cannot be exported")
-                made = self.node("LRN", name, [x.name], size=size, alpha=alpha, beta=beta, bias=k)
+                constants = {"alpha": float(alpha), "beta": float(beta), "bias": float(k)}
+                made = self.node("LRN", name, [x.name], size=size, **constants)
                 return _Value(made, x.shape)
             case BatchNorm():
                 scale, shift = self.scale_and_shift(node, name)
@@ -235,7 +231,7 @@ class _Graph:
 
     def product(self, name: str, found: list[_Value]) -> _Value:
         """Maps multiplied element by element; the last product has the name itself."""
-        names = [f"{name}.product{k}" for k in range(1, len(found) - 1)] + [name]
+        names = [f"{name}/product{k}" for k in range(1, len(found) - 1)] + [name]
         numbered = iter(names)
         return reduce(
             lambda a, b: _Value(
@@ -324,32 +320,16 @@ def _windows(node: Conv | Separable | MaxPool | AvgPool, shape: Shape) -> dict[s
     own words for them (SAME_UPPER, ceil_mode) are read differently here and there.
     """
     assert node.kernel is not None
-    sides = (node.kernel, node.kernel) if isinstance(node.kernel, int) else node.kernel
+    window_sides = sides(node.kernel)
     high, wide = (
-        _before_and_after(side, window, node.stride, node.pad)
-        for side, window in zip(shape[1:], sides, strict=True)
+        padding(side, window, node.stride, node.pad)
+        for side, window in zip(shape[1:], window_sides, strict=True)
     )
     return {
-        "kernel_shape": sides,
+        "kernel_shape": window_sides,
         "strides": (node.stride, node.stride),
         "pads": (high[0], wide[0], high[1], wide[1]),
     }
-
-
-def _before_and_after(side: int, window: int, stride: int, pad: Pad) -> tuple[int, int]:
-    match pad:
-        case "same":
-            return window // 2, window // 2
-        case "valid":
-            return 0, 0
-        case "ceil":  # as far over the border as the last window hangs
-            return 0, max((positions(side, window, stride, pad) - 1) * stride + window - side, 0)
-        case "tf":
-            return tf_padding(side, window, stride)
-        case int():
-            return pad, pad
-        case _:
-            assert_never(pad)
 
 
 def _adaptive(side: int, grid: int) -> np.ndarray:

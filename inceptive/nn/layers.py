@@ -4,23 +4,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.module import _has_any_global_hook
 
-from inceptive.arch.account import tf_padding, windows_fit
+from inceptive.arch.account import padding, sides, windows_fit
 from inceptive.arch.spec import AvgPool, BatchNorm, Conv, Kernel, Linear, MaxPool, Pad, Separable
-from inceptive.errors import InceptiveError
 
 
 def _padding(pad: Pad, kernel: Kernel) -> tuple[int, int]:
-    """What torch itself pads, high and wide; `tf` depends on the map's size: see `_pad_tf`."""
-    if isinstance(pad, int):
-        return pad, pad
-    high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
-    return (high // 2, wide // 2) if pad == "same" else (0, 0)
+    """What torch itself pads, high and wide; what depends on the map's size it does not."""
+    if pad in ("ceil", "tf"):
+        return 0, 0
+    high, wide = (padding(side, side, 1, pad)[0] for side in sides(kernel))
+    return high, wide
 
 
 def _pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tensor:
-    high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
-    sides = (*tf_padding(x.shape[3], wide, stride), *tf_padding(x.shape[2], high, stride))
-    return F.pad(x, sides, value=value) if any(sides) else x
+    high, wide = sides(kernel)
+    around = (
+        *padding(x.shape[3], wide, stride, "tf"),
+        *padding(x.shape[2], high, stride, "tf"),
+    )
+    return F.pad(x, around, value=value) if any(around) else x
 
 
 def watched(module: nn.Module) -> bool:
@@ -35,10 +37,8 @@ class ConvUnit(nn.Conv2d):
     """Convolution, then batch normalisation `bn` where the value asks for it, then ReLU."""
 
     def __init__(self, channels: int, conv: Conv):
-        if conv.pad == "ceil":
-            raise InceptiveError("a convolution has no ceil mode")
-        padding = _padding(conv.pad, conv.kernel)
-        super().__init__(channels, conv.out, conv.kernel, conv.stride, padding, bias=conv.has_bias)
+        pads = _padding(conv.pad, conv.kernel)
+        super().__init__(channels, conv.out, conv.kernel, conv.stride, pads, bias=conv.has_bias)
         self.tf_kernel = conv.kernel if conv.pad == "tf" else None
         self.relu = conv.relu
         self.bn = Norm(conv.out, conv.norm) if conv.norm else None
@@ -60,13 +60,12 @@ class SeparableUnit(nn.Module):
     def __init__(self, channels: int, node: Separable):
         super().__init__()
         width = channels * node.multiplier
-        pad = "valid" if node.pad == "tf" else node.pad
         self.depthwise = nn.Conv2d(
             channels,
             width,
             node.kernel,
             node.stride,
-            _padding(pad, node.kernel),
+            _padding(node.pad, node.kernel),
             groups=channels,
             bias=False,
         )
@@ -76,8 +75,8 @@ class SeparableUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.tf_kernel is not None:
             x = _pad_tf(x, self.tf_kernel, self.depthwise.stride[0])
-        found: Tensor = self.pointwise(self.depthwise(x))
-        return found
+        y: Tensor = self.pointwise(self.depthwise(x))
+        return y
 
 
 class Norm(nn.BatchNorm2d):
@@ -140,15 +139,15 @@ class Maximum(nn.MaxPool2d):
     """Max pooling as `spec.MaxPool` says."""
 
     def __init__(self, pool: MaxPool):
-        padding = _padding(pool.pad, pool.kernel)
-        super().__init__(pool.kernel, pool.stride, padding, ceil_mode=pool.pad == "ceil")
+        pads = _padding(pool.pad, pool.kernel)
+        super().__init__(pool.kernel, pool.stride, pads, ceil_mode=pool.pad == "ceil")
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pool.pad == "tf":
             x = _pad_tf(x, self.pool.kernel, self.pool.stride, value=float("-inf"))
-        found: Tensor = super().forward(x)
-        return found
+        y: Tensor = super().forward(x)
+        return y
 
 
 class Average(nn.Module):
@@ -156,8 +155,6 @@ class Average(nn.Module):
 
     def __init__(self, pool: AvgPool):
         super().__init__()
-        if pool.pad == "tf" or pool.pad == "ceil":
-            raise InceptiveError(f"average pooling takes no padding {pool.pad!r}")
         self.pool = pool
         self.padding = _padding(pool.pad, pool.kernel or 1)
 

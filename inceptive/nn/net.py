@@ -52,32 +52,30 @@ class Model(nn.Module):
         super().__init__()
         account(net)  # an impossible net fails here, with the layer's name
         self.net = net
-        self._at: dict[str, list[str]] = {}  # part of the body -> heads that read it
         shape: Shape = (net.channels, net.image_size, net.image_size)
-        for name, node in net.body:
-            self.add_module(name, _module(node, shape))
+        for name, node, heads in net.walk():
+            _add(self, name, _module(node, shape))
             shape = out_shape(node, shape)
-            for head, (at, chain) in net.heads().items():
-                if at == name:
-                    self._at.setdefault(at, []).append(head)
-                    self.add_module(head, _module(chain, shape))
-        self._last = net.body.parts[-1][0]
+            for head, chain in heads.items():
+                _add(self, head, _module(chain, shape))
         self.apply(initialise)
-        last = self.get_submodule(self._last)
-        assert isinstance(last, nn.Linear)
-        nn.init.normal_(last.weight, std=0.01)
+        nn.init.normal_(self.get_submodule(net.last).weight, std=0.01)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K), in training and in evaluation; auxiliary heads are not run."""
-        for name, x in self._run(images, heads=()):
-            if name == self._last:
-                return x
-        raise AssertionError("a net ends in its last part")
+        x = images
+        for _, y in self._run(images, heads=()):
+            x = y
+        return x
 
     def features(self, images: Tensor) -> Tensor:
         """What the last layer reads, (N, features): for most nets the averages of the last maps."""
-        *_, before, _ = self.net.body.parts
-        return self.endpoints(images, [before[0]])[before[0]].flatten(1)
+        x = images
+        for name, y in self._run(images, heads=()):
+            if name == self.net.last:
+                break
+            x = y
+        return x.flatten(1)
 
     def endpoints(self, images: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Outputs by name: each part of the body (N, C, H, W) and each auxiliary head (N, K).
@@ -85,22 +83,22 @@ class Model(nn.Module):
         `names` limits what is kept, and what is computed: nothing after the last name asked for.
         The logits are the endpoint `fc`. Raises InceptiveError, naming those there are.
         """
-        known = [name for name, _ in self.net.body] + list(self.net.heads())
-        wanted = set(known if names is None else names)
-        if unknown := wanted.difference(known):
+        every = [name for name, _ in self.net.body] + list(self.net.heads())
+        wanted = set(every if names is None else names)
+        if unknown := wanted.difference(every):
             raise InceptiveError(
                 f"{self.net.name} has no endpoint {', '.join(sorted(unknown))}; "
-                f"there are: {', '.join(known)}"
+                f"there are: {', '.join(every)}"
             )
-        found: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
         if not wanted:
-            return found
+            return outputs
         for name, x in self._run(images, heads=wanted):
             if name in wanted:
-                found[name] = x
-            if len(found) == len(wanted):
+                outputs[name] = x
+            if len(outputs) == len(wanted):
                 break
-        return found
+        return outputs
 
     def stage(self, maps: Tensor, after: str = "", head: str = "") -> tuple[Tensor, Tensor]:
         """The net from behind the part `after` (from the images) up to `head` (to its own end).
@@ -109,7 +107,7 @@ class Model(nn.Module):
         (N, K); at the net's own end the logits twice. Stages one after another are the whole net.
         """
         parts = [name for name, _ in self.net.body]
-        stop = self.net.heads()[head][0] if head else self._last
+        stop = self.net.heads()[head][0] if head else self.net.last
         x = maps
         for name in parts[parts.index(after) + 1 if after else 0 : parts.index(stop) + 1]:
             x = self.get_submodule(name)(x)
@@ -122,10 +120,10 @@ class Model(nn.Module):
                 f"not {tuple(images.shape)}"
             )
         x = images
-        for name, _ in self.net.body:
+        for name, _, readers in self.net.walk():
             x = self.get_submodule(name)(x)
             yield name, x
-            for head in self._at.get(name, ()):
+            for head in readers:
                 if head in heads:
                     yield head, self.get_submodule(head)(x)
 
@@ -172,16 +170,31 @@ def _module(node: Node, shape: Shape) -> nn.Module:
         case Chain():
             chain = nn.Sequential()
             for name, child in node:
-                chain.add_module(name, _module(child, shape))
+                _add(chain, name, _module(child, shape))
                 shape = out_shape(child, shape)
             return chain
         case Concat():
-            return Branches({name: _module(child, shape) for name, child in node})
+            return _branches(Branches(), node, shape)
         case Multiply():
-            return Product({name: _module(child, shape) for name, child in node})
+            return _branches(Product(), node, shape)
         case Add(branch, shortcut, scale, relu):
             main = _module(branch, shape)
             side = None if shortcut is None else _module(shortcut, shape)
             return Residual(main, side, scale, relu)
         case _:
             assert_never(node)
+
+
+def _branches(module: nn.ModuleDict, node: Concat | Multiply, shape: Shape) -> nn.Module:
+    for name, child in node:
+        _add(module, name, _module(child, shape))
+    return module
+
+
+def _add(parent: nn.Module, name: str, child: nn.Module) -> None:
+    try:
+        parent.add_module(name, child)
+    except KeyError:
+        raise InceptiveError(
+            f"a part cannot be called {name}: torch's modules have an attribute of that name"
+        ) from None

@@ -71,12 +71,11 @@ class Pass:
             )
         self.values["images"] = images
         x, logits = images, {}
-        for name, part in self.net.body:
+        for name, part, readers in self.net.walk():
             x = self._forward(part, name, x)
-            for head, (at, chain) in self.net.heads().items():
-                if heads and at == name:
-                    logits[head] = self._forward(chain, head, x)
-        return {self.net.body.parts[-1][0]: x} | logits
+            for head, chain in readers.items() if heads else ():
+                logits[head] = self._forward(chain, head, x)
+        return {self.net.last: x} | logits
 
     def backward(self, dlogits: Named) -> Array:
         """d(images), from the gradient of the loss for the logits that `forward` gave.
@@ -84,11 +83,10 @@ class Pass:
         Fills `gradients` and `weight_gradients`. A part that a head reads too gets the sum of both
         gradients.
         """
-        heads = self.net.heads()
-        dy = dlogits[self.net.body.parts[-1][0]]
-        for name, part in reversed(self.net.body.parts):
-            for head, (at, chain) in heads.items():
-                if at == name and head in dlogits:
+        dy = dlogits[self.net.last]
+        for name, part, readers in reversed([*self.net.walk()]):
+            for head, chain in readers.items():
+                if head in dlogits:
                     dy = dy + self._backward(chain, head, dlogits[head])
             dy = self._backward(part, name, dy)
         self.gradients["images"] = dy
@@ -298,8 +296,7 @@ def loss_and_gradients(
     """
     logits = run.forward(images, heads=aux_weight > 0)
     q = layers.targets(labels, run.net.num_classes, label_smoothing)
-    main = run.net.body.parts[-1][0]
-    share = {head: 1.0 if head == main else aux_weight for head in logits}
+    share = {head: 1.0 if head == run.net.last else aux_weight for head in logits}
     total = sum(share[head] * layers.cross_entropy(z, q) for head, z in logits.items())
     run.backward(
         {head: share[head] * layers.cross_entropy_backward(z, q) for head, z in logits.items()}
@@ -308,8 +305,6 @@ def loss_and_gradients(
 
 
 def conv_pads(node: Conv | Separable, x: Array) -> Pads:
-    if node.pad == "ceil":
-        raise InceptiveError("a convolution has no ceil mode")
     kernel = node.kernel
     return window_pads(
         node.pad, (kernel, kernel) if isinstance(kernel, int) else kernel, node.stride, x

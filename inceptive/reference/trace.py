@@ -178,7 +178,7 @@ def trace(
     """
     name, node, reads = find(net, layer)
     head = name.split(".")[0]
-    ends = head if head in net.heads() else net.body.parts[-1][0]
+    ends = head if head in net.heads() else net.last
     run = Pass(net, weights)
     logits = run.forward(image[None], heads=ends == head)
     index = _chosen_index(name, run.values[name][0], channel, at)
@@ -221,12 +221,11 @@ def layers_of(net: Net) -> Reads:
     """Every layer and group by name, with the name of the map it reads (`images` at first)."""
     found: Reads = {}
     reads = IMAGES
-    for name, part in net.body:
+    for name, part, heads in net.walk():
         found |= _inside(part, name, reads)
         reads = name
-        for head, (at, chain) in net.heads().items():
-            if at == name:
-                found |= _inside(chain, head, name)
+        for head, chain in heads.items():
+            found |= _inside(chain, head, name)
     return found
 
 

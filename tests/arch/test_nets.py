@@ -296,3 +296,13 @@ def test_branches_of_different_sizes_cannot_be_joined():
     uneven = Concat(a=MaxPool(3, stride=2, pad="valid"), b=Conv(8, 1))
     with pytest.raises(InceptiveError, match="branches of different sizes"):
         out_shape(Chain(uneven=uneven), (4, 9, 9))
+
+
+def test_a_module_by_itself_has_an_account_too():
+    net = inceptive.NETS["googlenet"]()
+    alone = account(dict(net.body)["inception_3a"], 28, channels=192)
+    within = [line for line in account(net).body if line.name.startswith("inception_3a")]
+    assert alone.params == sum(line.params for line in within) == 163_696
+    assert alone.macs == sum(line.macs for line in within)
+    with pytest.raises(InceptiveError, match="needs the size and channels"):
+        account(Conv(8, 3))

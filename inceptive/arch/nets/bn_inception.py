@@ -18,6 +18,7 @@ from inceptive.arch.spec import (
     Chain,
     Concat,
     Conv,
+    ConvPad,
     Dropout,
     Linear,
     MaxPool,
@@ -67,7 +68,7 @@ class Variant:
     conv1: Node = Separable(64, 7, stride=2, pad="tf", norm=BatchNorm(), multiplier=8)
     norm: BatchNorm = BatchNorm()
     bias: bool = False
-    pad: Pad = "tf"  # of what halves the map
+    pad: ConvPad = "tf"  # of what halves the map
     pool_pad: Pad = "tf"
     count_pad: bool = False
     dropout: float = 0.0

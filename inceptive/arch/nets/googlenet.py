@@ -19,6 +19,7 @@ from inceptive.arch.spec import (
     Chain,
     Concat,
     Conv,
+    ConvPad,
     Dropout,
     Linear,
     MaxPool,
@@ -71,7 +72,7 @@ class Variant:
     dropout: float = 0.4
     heads: bool = True
     lrn: LRN = LRN(5)  # where there is no norm
-    conv1_pad: Pad = "same"
+    conv1_pad: ConvPad = "same"
     pool_pad: Pad = "ceil"  # of the poolings that halve the map
     departures: tuple[str, ...] = ()  # in words: what the fields above do not say
 
