@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from inceptive.arch.spec import Multiply as Multiply
     from inceptive.arch.spec import Net as Net
     from inceptive.arch.spec import Separable as Separable
+    from inceptive.comparison.compare import compare as compare
     from inceptive.data.open import open_data as open_data
     from inceptive.engines.classifier import Classifier as Classifier
     from inceptive.engines.prediction import Prediction as Prediction
     from inceptive.errors import InceptiveError as InceptiveError
+    from inceptive.evaluation.evaluate import evaluate as evaluate
     from inceptive.explaining.explain import Explanation as Explanation
     from inceptive.explaining.explain import explain as explain
     from inceptive.explaining.trace import trace as trace
@@ -54,6 +56,8 @@ _NAMES = {
     "inceptive.images": "Preprocessing",
     "inceptive.nn": "build",
     "inceptive.training.recipe": "Recipe",
+    "inceptive.comparison.compare": "compare",
+    "inceptive.evaluation.evaluate": "evaluate",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOME)

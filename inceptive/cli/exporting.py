@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from inceptive.cli import tables as output
-from inceptive.cli.dataset import as_learned
 from inceptive.cli.progress import Display
+from inceptive.data.open import open_data_for
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.records import Record
@@ -69,7 +69,7 @@ def check_set(request: Request, classifier: Classifier, display: Display) -> Che
     if not name:
         raise InceptiveError("int8 is calibrated on images: name a set of them with --calibrate")
     try:
-        return from_data(classifier, as_learned(name, told, display), int8)
+        return from_data(classifier, open_data_for(name, told, progress=display), int8)
     except InceptiveError as error:
         if request.calibrate:
             raise

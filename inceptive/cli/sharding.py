@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from inceptive.cli.dataset import as_learned
 from inceptive.cli.progress import Display
+from inceptive.data.open import open_data_for
 from inceptive.data.shards.writing import Cut, refuse_to_overwrite, write_shards
 from inceptive.data.source import SPLITS
 from inceptive.errors import InceptiveError
@@ -25,7 +25,7 @@ def shard(request: Request) -> None:
     """Write the shards, say what was left out, and print the folder."""
     refuse_to_overwrite(request.out)
     display = Display()
-    data = as_learned(request.data, {}, display, request.strict)
+    data = open_data_for(request.data, {}, request.strict, display)
     splits = SPLITS if request.split == "all" else (request.split,)
     if request.split != "all":
         data.split(request.split)  # says which there are, if not this one
