@@ -1,0 +1,153 @@
+"""`score`: answers for a folder of images or for millions, each image once."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import inceptive
+from inceptive.engines.open import name_of, open_engine
+from inceptive.errors import InceptiveError
+from inceptive.images import printable
+from inceptive.io import store as storage
+from inceptive.io.cores import cores
+from inceptive.io.progress import Progress, Silent
+from inceptive.scale import inputs, parts
+from inceptive.scale.parts import Summary, Written
+from inceptive.scale.plan import Plan
+from inceptive.scale.worker import Job, Local, fingerprint
+
+THREADS = 8
+"""CPUs of a worker at most, unless asked for: more share one interpreter too long."""
+
+
+def score(
+    model: str | Path,
+    images: str | Path,
+    out: str | Path,
+    *,
+    engine: str = "auto",
+    top: int = 5,
+    batch_size: int = 32,
+    part_size: int = 1000,
+    workers: int | None = None,
+    threads: int | None = None,
+    address: str | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Write the `top` answers of `model` for each image of `images` into `out`; what is there already
+    is not scored again.
+
+    images is a folder, a file or a glob of images, tar shards or Parquet files; images and out are
+    paths or URIs. out becomes Parquet files of at most `part_size` images each. `workers` processes
+    (None: as many as fit) score on this machine, each on `threads` CPUs (None: 8 at most), or on the
+    machines of the Ray cluster at `address`. Killed at any moment, the same call goes on.
+
+    Raises InceptiveError if the model, the input or `out` cannot be used, `out` was begun with another
+    of them, or workers keep dying.
+    """
+    progress = progress or Silent()
+    folder = storage.local(str(out))
+    opened = open_engine(model, engine, progress.say)
+    found = inputs.find(str(images))
+    plan = Plan(
+        input=found.fingerprint,
+        model=fingerprint(opened),
+        engine=name_of(opened),
+        top=min(top, len(opened.labels)),
+        batch_size=batch_size,
+        part=part_size,
+        kind=found.kind,
+    )
+    del opened  # the workers have their own
+    with parts.exclusive(folder):
+        before = Plan.read(folder)
+        if before is None:
+            _refuse_foreign(folder)
+            plan = plan.write(folder, found)
+        else:
+            plan.check_same_plan(before, folder)
+            plan = before
+        written = parts.existing_parts(folder)
+        missing = [number for number in range(plan.parts) if number not in written]
+        if not missing and (summary := parts.read_summary(folder)):
+            progress.say(f"{printable(folder)}: all is scored already")
+            return summary
+        run = None
+        if missing:
+            job = Job(str(model), folder, os.getcwd(), plan, threads or min(THREADS, cores()))
+            run = _run(job, missing, workers, address, progress)
+        summary = _summary(plan, folder, str(model), str(images), run)
+        parts.write_summary(folder, summary)
+    return summary
+
+
+def _refuse_foreign(folder: str) -> None:
+    """Raises InceptiveError if the folder holds tables that are not this scoring's."""
+    for name in sorted(storage.names(folder)):
+        if name.endswith(".parquet"):
+            raise InceptiveError(
+                f"{printable(storage.join(folder, name))}: is there already, and no plan that it "
+                "belongs to; name another folder"
+            )
+
+
+def _run(
+    job: Job, missing: list[int], workers: int | None, address: str | None, progress: Progress
+) -> dict[str, Any]:
+    """Score the parts that are missing, and tell how fast, the start of the workers included."""
+    ready = job.plan.parts - len(missing)
+    progress.say(
+        f"{len(missing)} of {job.plan.parts} parts to score"
+        + (f", {ready} are done" if ready else "")
+    )
+    started, images = time.monotonic(), 0
+    with ExitStack() as stack:
+        count, results = _start(job, missing, workers, address, stack)
+        for done, part in enumerate(results, 1):
+            images += part.images
+            rate = images / (time.monotonic() - started)
+            progress.advance("parts scored", done + ready, job.plan.parts, f"{rate:.0f} images/s")
+        seconds = time.monotonic() - started
+    return {
+        "images": images,
+        "seconds": seconds,
+        "images_per_second": images / seconds,
+        "workers": count,
+        "threads": job.threads,
+    }
+
+
+def _start(
+    job: Job, missing: list[int], workers: int | None, address: str | None, stack: ExitStack
+) -> tuple[int, Iterator[Written]]:
+    """How many workers there are, and the parts as they are done."""
+    if address:
+        from inceptive.scale.cluster import Cluster
+
+        cluster = stack.enter_context(Cluster(address))
+        count = min(workers or cluster.workers(job.threads), len(missing))
+        return count, cluster.scored(job, missing, count)
+    count = min(workers or max(1, cores() // job.threads), len(missing))
+    return count, stack.enter_context(Local(job, count)).scored(missing)
+
+
+def _summary(
+    plan: Plan, folder: str, model: str, images: str, run: dict[str, Any] | None
+) -> Summary:
+    """What `_summary.json` holds, counted from the parts that are there."""
+    written = parts.read(folder, range(plan.parts))
+    return Summary(
+        images=sum(part.images for part in written),
+        errors=sum(part.errors for part in written),
+        parts=plan.parts,
+        last_run=run or {},
+        model=model,
+        engine=plan.engine,
+        input=images,
+        fingerprints={"model": plan.model, "input": plan.input},
+        versions={"inceptive": inceptive.__version__, "python": platform.python_version()},
+    )

@@ -1,0 +1,211 @@
+"""Scores parts: what a worker does, wherever it runs, and the workers on this machine.
+
+    python -m inceptive.scale.worker
+
+reads a job and then numbers of parts, a line each, and answers each with a line of JSON, until its input
+ends: also when the command that started it is killed.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from inceptive.engines import records
+from inceptive.engines.open import Exported, open_engine
+from inceptive.engines.prediction import Engine, answered
+from inceptive.errors import InceptiveError
+from inceptive.io import store as storage
+from inceptive.scale import parts, plan, reading
+from inceptive.scale.plan import Plan
+
+READERS = 64
+"""Threads at least where images come one by one from an object store: they wait more than they work."""
+RETRIES = 5
+"""Times that a part is given out again after its worker died: an image may be what kills it."""
+DIED = (
+    f"a worker died {RETRIES + 1} times over the same images, of a part that is not in the folder; "
+    "more memory may help, or fewer --workers; what is written stays"
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """model and folder as given; root: where relative paths begin; threads: of each worker."""
+
+    model: str
+    folder: str
+    root: str
+    plan: Plan
+    threads: int
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Job":
+        values = json.loads(text)
+        return cls(**values | {"plan": Plan(**values["plan"])})
+
+
+class Worker:
+    """Scores parts of a job with an engine that is opened once."""
+
+    def __init__(self, job: Job):
+        self.job, self.error = job, ""
+        try:
+            self.engine = open_engine(job.model, job.plan.engine, threads=job.threads)
+        except InceptiveError as error:
+            self.error = str(error)
+
+    def score(self, part: int) -> dict[str, Any]:
+        """Write the answers of a part: `parts.Written` as a dict, and an `error` that ends the job."""
+        try:
+            if self.error:
+                raise InceptiveError(self.error)
+            return asdict(self._score(part)) | {"error": ""}
+        except InceptiveError as error:
+            return {"error": str(error)}
+        except Exception as error:
+            return {"error": f"part {part} cannot be scored ({type(error).__name__}: {error})"}
+
+    def _score(self, part: int) -> parts.Written:
+        job, started = self.job, time.monotonic()
+        items = plan.read_part(job.folder, part)
+        loads = reading.images(job.plan.kind, items, self.engine.preprocessing)
+        far = job.plan.kind == "images" and storage.is_uri(items[0].path)
+        threads = max(job.threads, READERS) if far else job.threads
+        top, batch = job.plan.top, job.plan.batch_size
+        predictions = list(answered(self.engine, loads, top, batch, threads, full=True))
+        return parts.write(job.folder, part, predictions, top, time.monotonic() - started)
+
+
+class Local:
+    """`workers` processes on this machine that score parts of `job`; none is left after the block."""
+
+    def __init__(self, job: Job, workers: int):
+        self.job, self.count = job, workers
+        self._gpus = _gpus() if job.plan.engine == "torch" else []
+        self._lock, self._stopped = threading.Lock(), False
+        self._processes: dict[int, subprocess.Popen[str]] = {}
+
+    def __enter__(self) -> "Local":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._stopped = True
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
+
+    def scored(self, numbers: Sequence[int]) -> Iterator[parts.Written]:
+        """Each of the parts `numbers` as it is done, in any order.
+
+        Raises InceptiveError if a part cannot be written, or workers keep dying.
+        """
+        todo: SimpleQueue[int] = SimpleQueue()
+        done: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        for number in numbers:
+            todo.put(number)
+        for index in range(self.count):
+            threading.Thread(target=self._feed, args=(index, todo, done), daemon=True).start()
+        for _ in numbers:
+            answer = done.get()
+            if error := answer.pop("error"):
+                raise InceptiveError(error)
+            yield parts.Written(**answer)
+
+    def _feed(self, index: int, todo: SimpleQueue[int], done: SimpleQueue[dict[str, Any]]) -> None:
+        """Give parts to worker number `index`, and to those that take its place when it dies."""
+        process = None
+        while True:
+            try:
+                part = todo.get_nowait()
+            except Empty:
+                return
+            answer = ""
+            for _ in range(RETRIES + 1):
+                if process is None or process.poll() is not None:
+                    process = self._start(index)
+                if process is None:
+                    return
+                if answer := _ask(process, f"{part}\n"):
+                    break
+                process.wait()
+            done.put(json.loads(answer) if answer else {"error": DIED})
+
+    def _start(self, index: int) -> subprocess.Popen[str] | None:
+        """A new process that has the job; None if all is to end."""
+        with self._lock:
+            if self._stopped:
+                return None
+            environment = dict(os.environ)
+            if self._gpus:
+                environment["CUDA_VISIBLE_DEVICES"] = self._gpus[index % len(self._gpus)]
+            process = self._processes[index] = subprocess.Popen(
+                [sys.executable, "-m", "inceptive.scale.worker"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                encoding="utf-8", env=environment,
+            )  # fmt: skip
+        _ask(process, f"{self.job.as_json()}\n", answered=False)
+        return process
+
+
+def _ask(process: subprocess.Popen[str], line: str, answered: bool = True) -> str:
+    """What a worker answers; nothing if it is dead."""
+    assert process.stdin and process.stdout
+    try:
+        process.stdin.write(line)
+        process.stdin.flush()
+        answer = process.stdout.readline() if answered else ""
+    except OSError:
+        return ""
+    return answer if answer.endswith("\n") else ""
+
+
+def _gpus() -> list[str]:
+    """The names that CUDA_VISIBLE_DEVICES has for the GPUs of this machine."""
+    import torch
+
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return names.split(",") if names else [str(k) for k in range(torch.cuda.device_count())]
+
+
+def fingerprint(engine: Engine) -> str:
+    """What tells one model from another: the sha256 of its weights, labels and preprocessing."""
+    seen = hashlib.sha256()
+    if isinstance(engine, Exported):
+        for path in records.files(engine.path):
+            seen.update(Path(path).read_bytes())
+        return seen.hexdigest()
+    from inceptive.engines.classifier import Classifier  # torch, which is loaded then
+
+    assert isinstance(engine, Classifier)
+    told = (engine.model.net, engine.labels, engine.preprocessing, engine.temperature)
+    seen.update(repr(told).encode())
+    for name, tensor in sorted(engine.model.state_dict().items()):
+        seen.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return seen.hexdigest()
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us hears Ctrl-C, and ends us
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print is no answer
+    worker = Worker(Job.from_json(sys.stdin.readline()))
+    for line in sys.stdin:
+        print(json.dumps(worker.score(int(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
