@@ -31,7 +31,7 @@ OPTIONAL = {
     "pyarrow": "io/store/systems.py",
     "fsspec": "io/store/systems.py",
     "aiohttp": "io/store/systems.py",
-    "ray": "scale/pool.py",
+    "ray": "scale/cluster.py",
     "onnx": "engines/graph.py",
     "onnxruntime": "engines/onnx.py",
     "openvino": "engines/openvino.py",

@@ -1,4 +1,4 @@
-"""The GitHub workflow, which cannot be run here: what it claims against pyproject.toml and the Makefile."""
+"""The GitHub workflow, which cannot be run here: its claims against those of others."""
 
 import re
 import tomllib
@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def jobs():
-    return yaml.safe_load((ROOT / ".github/workflows/check.yml").read_text(encoding="utf-8"))["jobs"]
+    return yaml.safe_load((ROOT / ".github/workflows/check.yml").read_text(encoding="utf-8"))[
+        "jobs"
+    ]
 
 
 def test_it_tests_three_systems_with_the_oldest_python_and_torch_that_are_claimed(jobs):

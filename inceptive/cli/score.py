@@ -46,6 +46,20 @@ def run(
     be read has a row with its error. Killed at any moment, the same command goes on, and in the end
     each image has one row.
     """
-    from inceptive.cli.scoring import Request, score
+    import signal
 
-    score(Request(model, input, out, top, engine, batch_size, part, workers, threads, address))
+    from inceptive.io.progress import Lines
+    from inceptive.scale import score
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no worker is left
+    lines = Lines()
+    try:
+        summary = score(
+            model, input, out, engine=engine, top=top, batch_size=batch_size, part_size=part,
+            workers=workers, threads=threads, address=address, progress=lines,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same command goes on") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    lines.say(str(summary))

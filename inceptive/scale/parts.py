@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,28 @@ class Written:
     images: int
     errors: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a scoring came to. last_run: images, seconds, images_per_second, workers and threads of the
+    run that ended it; {} if nothing was left to score."""
+
+    images: int
+    errors: int
+    parts: int
+    last_run: dict[str, Any]
+    model: str
+    engine: str
+    input: str
+    fingerprints: dict[str, str]
+    versions: dict[str, str]
+
+    def __str__(self) -> str:
+        rate = self.last_run.get("images_per_second")
+        speed = f", {rate:.0f} images/s" if rate else ""
+        bad = f", {self.errors} of them cannot be read" if self.errors else ""
+        return f"{self.images} images in {self.parts} parts{bad}{speed}"
 
 
 def path(folder: str, part: int) -> str:
@@ -67,17 +89,22 @@ def read(folder: str, numbers: Iterable[int]) -> list[Written]:
         return list(pool.map(told, numbers))
 
 
-def write_summary(folder: str, values: dict[str, Any]) -> None:
-    storage.write(storage.join(folder, SUMMARY), (as_json(values) + "\n").encode())
+def write_summary(folder: str, summary: Summary) -> None:
+    storage.write(storage.join(folder, SUMMARY), (as_json(asdict(summary)) + "\n").encode())
 
 
-def read_summary(folder: str) -> dict[str, Any] | None:
-    """What the last run that ended told; None if none did."""
+def read_summary(folder: str) -> Summary | None:
+    """What the last run that ended came to; None if none did, or its file is damaged."""
     if SUMMARY not in storage.names(folder):
         return None
-    with storage.stream(storage.join(folder, SUMMARY)) as file:
-        found: dict[str, Any] = json.loads(file.read())
-        return found
+    try:
+        with storage.stream(storage.join(folder, SUMMARY)) as file:
+            values = json.loads(file.read())
+        summary = Summary(**{field.name: values[field.name] for field in fields(Summary)})
+        str(summary)
+        return summary
+    except storage.failures(KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import inceptive
-from inceptive.engines.open import name_of, open_engine
+from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
@@ -18,7 +18,7 @@ from inceptive.io.progress import Progress, Silent
 from inceptive.scale import inputs, parts
 from inceptive.scale.parts import Summary, Written
 from inceptive.scale.plan import Plan
-from inceptive.scale.worker import Job, Local, fingerprint
+from inceptive.scale.worker import Job, Local
 
 THREADS = 8
 """CPUs of a worker at most, unless asked for: more share one interpreter too long."""
@@ -55,8 +55,8 @@ def score(
     found = inputs.find(str(images))
     plan = Plan(
         input=found.fingerprint,
-        model=fingerprint(opened),
-        engine=name_of(opened),
+        model=opened.fingerprint,
+        engine=opened.name,
         top=min(top, len(opened.labels)),
         batch_size=batch_size,
         part=part_size,

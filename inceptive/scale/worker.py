@@ -6,7 +6,7 @@ reads a job and then numbers of parts, a line each, and answers each with a line
 ends: also when the command that started it is killed.
 """
 
-import hashlib
+import contextlib
 import json
 import os
 import signal
@@ -16,14 +16,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from inceptive.engines import records
-from inceptive.engines.open import Exported, open_engine
-from inceptive.engines.prediction import Engine, answered
-from inceptive.errors import InceptiveError
+from inceptive.engines.open import open_engine
+from inceptive.engines.prediction import answered
+from inceptive.errors import InceptiveError, reason
 from inceptive.io import store as storage
 from inceptive.scale import parts, plan, reading
 from inceptive.scale.plan import Plan
@@ -89,6 +87,10 @@ class Worker:
         return parts.write(job.folder, part, predictions, top, time.monotonic() - started)
 
 
+class _Stopped(Exception):
+    """Nobody waits for answers any more."""
+
+
 class Local:
     """`workers` processes on this machine that score parts of `job`; none is left after the block."""
 
@@ -97,6 +99,7 @@ class Local:
         self._gpus = _gpus() if job.plan.engine == "torch" else []
         self._lock, self._stopped = threading.Lock(), False
         self._processes: dict[int, subprocess.Popen[str]] = {}
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> "Local":
         return self
@@ -104,9 +107,10 @@ class Local:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._stopped = True
-        for process in self._processes.values():
-            process.kill()
-            process.wait()
+            for process in self._processes.values():
+                process.kill()
+        for thread in self._threads:
+            thread.join()
 
     def scored(self, numbers: Sequence[int]) -> Iterator[parts.Written]:
         """Each of the parts `numbers` as it is done, in any order.
@@ -118,7 +122,9 @@ class Local:
         for number in numbers:
             todo.put(number)
         for index in range(self.count):
-            threading.Thread(target=self._feed, args=(index, todo, done), daemon=True).start()
+            thread = threading.Thread(target=self._feed, args=(index, todo, done), daemon=True)
+            self._threads.append(thread)
+            thread.start()
         for _ in numbers:
             answer = done.get()
             if error := answer.pop("error"):
@@ -127,28 +133,30 @@ class Local:
 
     def _feed(self, index: int, todo: SimpleQueue[int], done: SimpleQueue[dict[str, Any]]) -> None:
         """Give parts to worker number `index`, and to those that take its place when it dies."""
-        process = None
-        while True:
-            try:
-                part = todo.get_nowait()
-            except Empty:
-                return
-            answer = ""
-            for _ in range(RETRIES + 1):
-                if process is None or process.poll() is not None:
-                    process = self._start(index)
-                if process is None:
-                    return
-                if answer := _ask(process, f"{part}\n"):
-                    break
-                process.wait()
-            done.put(json.loads(answer) if answer else {"error": DIED})
+        process: subprocess.Popen[str] | None = None
+        try:
+            while True:
+                part, answer = todo.get_nowait(), ""
+                for _ in range(RETRIES + 1):
+                    process = process or self._start(index)
+                    if answer := _ask(process, f"{part}\n"):
+                        break
+                    _end(process)
+                    process = None
+                done.put(json.loads(answer) if answer else {"error": DIED})
+        except (Empty, _Stopped):
+            pass
+        except OSError as error:
+            done.put({"error": f"no worker can be started ({reason(error)})"})
+        finally:
+            if process:
+                _end(process)
 
-    def _start(self, index: int) -> subprocess.Popen[str] | None:
-        """A new process that has the job; None if all is to end."""
+    def _start(self, index: int) -> subprocess.Popen[str]:
+        """A new process that has the job. Raises _Stopped if all is to end."""
         with self._lock:
             if self._stopped:
-                return None
+                raise _Stopped
             environment = dict(os.environ)
             if self._gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = self._gpus[index % len(self._gpus)]
@@ -173,29 +181,18 @@ def _ask(process: subprocess.Popen[str], line: str, answered: bool = True) -> st
     return answer if answer.endswith("\n") else ""
 
 
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    with contextlib.suppress(OSError), process:  # of what was written and not read
+        pass
+
+
 def _gpus() -> list[str]:
     """The names that CUDA_VISIBLE_DEVICES has for the GPUs of this machine."""
     import torch
 
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return names.split(",") if names else [str(k) for k in range(torch.cuda.device_count())]
-
-
-def fingerprint(engine: Engine) -> str:
-    """What tells one model from another: the sha256 of its weights, labels and preprocessing."""
-    seen = hashlib.sha256()
-    if isinstance(engine, Exported):
-        for path in records.files(engine.path):
-            seen.update(Path(path).read_bytes())
-        return seen.hexdigest()
-    from inceptive.engines.classifier import Classifier  # torch, which is loaded then
-
-    assert isinstance(engine, Classifier)
-    told = (engine.model.net, engine.labels, engine.preprocessing, engine.temperature)
-    seen.update(repr(told).encode())
-    for name, tensor in sorted(engine.model.state_dict().items()):
-        seen.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return seen.hexdigest()
 
 
 def main() -> None:

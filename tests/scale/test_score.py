@@ -1,5 +1,6 @@
 """`inceptive score`: the answers of `predict`, each image once, whatever is killed on the way."""
 
+import dataclasses
 import io
 import itertools
 import json
@@ -23,6 +24,7 @@ import pyarrow.parquet
 import pytest
 from conftest import command, picture
 
+import inceptive.scale
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.io import store as storage
@@ -40,7 +42,7 @@ PLAN = Plan("input", "model", "torch", 2, 4, 3, "images")
 
 
 def started(*words, cwd=None, env=None):
-    """`inceptive score WORDS` as a process of its own, which Ray needs to be killed."""
+    """`inceptive score WORDS` as a process of its own, to be killed."""
     return subprocess.Popen(
         [sys.executable, "-c", RUN, "score", *map(str, words)],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True,
@@ -60,7 +62,7 @@ def rows(folder):
 
 
 def ours(folder):
-    """The processes whose environment names `folder`: the command, Ray and its workers."""
+    """The processes whose environment names `folder`: the command and its workers."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -126,14 +128,15 @@ def test_a_folder_is_scored_as_predict_does_and_once(trained, many, predicted, t
     out = tmp_path / "answers"
     asked = (trained[0], many, "--out", out, "--part", 200)
     status, err = scored(*asked)
-    assert status == 0 and all(" parts" in line for line in err.splitlines()), err  # none of Ray's
+    assert status == 0 and all(" parts" in line for line in err.splitlines()), err
     assert "1202 images in 7 parts, 2 of them cannot be read" in err
     same_as_predicted(out, predicted)
     summary = json.loads((out / "_summary.json").read_text())
     assert (summary["images"], summary["errors"], summary["parts"]) == (1202, 2, 7)
-    before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.name != ".lock"}
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
 
     assert "is scored already" in command("score", *asked).stderr
+    assert "1202 images in 7 parts, 2 of them cannot be read" in command("score", *asked).stderr
     for words, reason in (
         (("--top", 1), "was begun with --top 2"),
         (("--batch-size", 7), "was begun with --batch-size 32"),
@@ -147,6 +150,17 @@ def test_a_folder_is_scored_as_predict_does_and_once(trained, many, predicted, t
     done = command("score", *asked)
     assert done.returncode == 1 and "of another input, or a file of it has changed" in done.stderr
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_damaged_summary_is_written_again(stripes, trained, tmp_path):
+    out = tmp_path / "answers"
+    before = inceptive.scale.score(trained[0], stripes, out, top=1, engine="torch")
+    assert (before.images, before.errors, before.parts) == (60, 0, 1)
+    for damage in (b"", b"{", b"[]", b"{}", b'{"images": 1, "last_run": null}', b"\xff", b'"x"'):
+        (out / "_summary.json").write_bytes(damage)
+        again = inceptive.scale.score(trained[0], stripes, out, top=1, engine="torch")
+        assert again == dataclasses.replace(before, last_run={})
+        assert parts.read_summary(str(out)) == again
 
 
 def test_what_cannot_be_scored_is_one_line(trained, tmp_path):
@@ -176,7 +190,8 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path):
         with pytest.raises(InceptiveError, match="another run"), parts.exclusive(str(tmp_path)):
             pass
     with parts.exclusive(str(tmp_path)):
-        assert list(tmp_path.iterdir()) == []
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 9, 10])
@@ -312,8 +327,9 @@ def test_answers_in_an_object_store_are_whole_and_found_again():
     parts.write(folder, 3, [Prediction("a", (("x", 0.5),)), Prediction("b", error="b: no")], 1, 2.0)
     assert parts.existing_parts(folder) == {3} and parts.existing_parts("memory://nothing") == set()
     assert parts.read(folder, [3]) == [parts.Written(3, 2, 1, 2.0)]
-    parts.write_summary(folder, {"images": 2})
-    assert parts.read_summary(folder) == {"images": 2}
+    summary = parts.Summary(2, 1, 4, {}, "m", "torch", "i", {"model": "x"}, {})
+    parts.write_summary(folder, summary)
+    assert parts.read_summary(folder) == summary
     storage.write("memory://answers/part-000004.parquet", b"half of")
     with pytest.raises(InceptiveError, match=r"part-000004\.parquet: is damaged"):
         parts.read(folder, [3, 4])
@@ -328,7 +344,7 @@ def workers(out):
 
     def is_worker(pid):
         try:
-            return b"ray::MapWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            return b"inceptive.scale.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             return False
 
@@ -352,7 +368,7 @@ def test_a_killed_worker_is_started_again(trained, many, predicted, tmp_path, re
     same_as_predicted(out, predicted)
     kept(
         record_property, what="score: kill -9 of a worker", tried=killed, survived=killed,
-        lost="nothing", note="Ray starts another; 1,202 images, each has one row",
+        lost="nothing", note="another is started; 1,202 images, each has one row",
     )  # fmt: skip
 
 
