@@ -9,8 +9,8 @@ from benchmarks.benchmark import Precision
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import file_name, open_exported
-from inceptive.exporting import export as making
-from inceptive.exporting.check_set import CheckSet
+from inceptive.exporting import write
+from inceptive.exporting.calibration import ExportData
 
 KINDS: tuple[tuple[str, Precision], ...] = (
     ("onnx", "f32"),
@@ -31,13 +31,13 @@ def exported(folder: Path, engine: str, precision: Precision, images: np.ndarray
     """
     path = folder / file_name(engine, precision)
     if not path.exists():
-        making.refuse(engine, precision)
-        making.export(
+        write.check_runnable(engine, precision)
+        write.write_export(
             Classifier.load(folder),
             folder,
             engine,
             precision,
-            CheckSet("images of the benchmark", images, None, images),
+            ExportData("images of the benchmark", images, None, images),
             ANY_DROP,
             records.fingerprint(folder / records.WEIGHTS),
             say=lambda _: None,

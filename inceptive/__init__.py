@@ -26,17 +26,19 @@ if TYPE_CHECKING:
     from inceptive.arch.spec import Multiply as Multiply
     from inceptive.arch.spec import Net as Net
     from inceptive.arch.spec import Separable as Separable
-    from inceptive.comparison.compare import compare as compare
     from inceptive.data.open import open_data as open_data
     from inceptive.engines.classifier import Classifier as Classifier
     from inceptive.engines.prediction import Prediction as Prediction
     from inceptive.errors import InceptiveError as InceptiveError
-    from inceptive.evaluation.evaluate import evaluate as evaluate
     from inceptive.explaining.explain import Explanation as Explanation
     from inceptive.explaining.explain import explain as explain
     from inceptive.explaining.trace import trace as trace
+    from inceptive.exporting.export import Export as Export
+    from inceptive.exporting.export import export as export
+    from inceptive.exporting.export import export_all as export_all
     from inceptive.images import Preprocessing as Preprocessing
     from inceptive.nn import build as build
+    from inceptive.serving.serve import serve as serve
     from inceptive.training.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
@@ -53,11 +55,11 @@ _NAMES = {
     "inceptive.errors": "InceptiveError",
     "inceptive.explaining.explain": "Explanation explain",
     "inceptive.explaining.trace": "trace",
+    "inceptive.exporting.export": "Export export export_all",
     "inceptive.images": "Preprocessing",
     "inceptive.nn": "build",
+    "inceptive.serving.serve": "serve",
     "inceptive.training.recipe": "Recipe",
-    "inceptive.comparison.compare": "compare",
-    "inceptive.evaluation.evaluate": "evaluate",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOME)

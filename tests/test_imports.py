@@ -13,10 +13,8 @@ ROWS = [
     ["data"],
     ["weights"],
     ["engines"],
-    ["report"],
-    ["evaluation"],
-    ["training", "explaining", "exporting"],
-    ["comparison", "scale", "serving"],
+    ["training", "evaluation", "explaining", "exporting"],
+    ["comparison", "report", "scale", "serving"],
     ["cli"],
     ["__main__"],
 ]
@@ -38,8 +36,8 @@ OPTIONAL = {
     "nncf": "engines/openvino.py",
     "captum": "explaining/attribution.py",
     "fastapi": "serving/app.py",
-    "prometheus_client": "serving/meters.py",
-    "starlette": ("serving/app.py", "serving/answering.py", "serving/meters.py"),
+    "prometheus_client": "serving/metrics.py",
+    "starlette": ("serving/app.py", "serving/inference.py", "serving/metrics.py"),
     "uvicorn": "serving/listen.py",
     "matplotlib": "explaining/figures.py",
 }

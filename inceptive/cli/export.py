@@ -1,24 +1,35 @@
 """inceptive export: a model as a file that runs without torch, checked beside torch."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from inceptive.exporting.export import Export
 
 NAME = "export"
 
 
 def run(
-    model: Annotated[str, Argument(metavar="MODEL", help="a model folder")],
-    to: Annotated[Literal["onnx", "openvino"], Option(help="the engine that will run it")],
+    model: Annotated[
+        str, Argument(metavar="MODEL", help="a model folder; with --out a published name too")
+    ],
+    to: Annotated[
+        Literal["onnx", "openvino", "all"],
+        Option(help="the engine that will run it; all: each that is installed, side by side"),
+    ],
     precision: Annotated[
-        Literal["f32", "bf16", "int8"],
-        Option(help="f32: as trained; bf16: OpenVINO on CPUs that have it; int8: calibrated"),
-    ] = "f32",
+        Literal["f32", "bf16", "int8"] | None,
+        Option(
+            help="f32: as trained; bf16: OpenVINO on CPUs that have it; int8: calibrated "
+            "[f32; --to all: each]"
+        ),
+    ] = None,
     calibrate: Annotated[
-        str,
+        str | None,
         Option(metavar="DATA", help="images to calibrate and check on [default: those it learned]"),
-    ] = "",
+    ] = None,
     max_drop: Annotated[
         float, Option(min=0, help="points of top-1 on validation images that may be lost")
     ] = 0.5,
@@ -27,11 +38,96 @@ def run(
     ] = None,
     json: Annotated[bool, Option("--json", help="the check as JSON")] = False,
 ) -> None:
-    """Write MODEL as a file for --to, run it beside torch on real images, and keep the difference.
+    """Write MODEL as a file that runs without torch, and check it.
 
-    The file holds classes, preprocessing, temperature and licence: it can be moved away alone. One
-    whose check fails stays where it is, is not used by itself, and the exit status is 1.
+    It is run beside torch on real images, and the difference recorded. The file holds the net, classes,
+    preprocessing, temperature and licence: it can be moved away alone. One whose check fails stays
+    where it is, is not used by itself, and the exit status is 1 (with --to all: if none passed).
     """
-    from inceptive.cli.exporting import Request, export
+    from contextlib import closing
 
-    export(Request(model, to, precision, calibrate, max_drop, out, json))
+    from inceptive.cli.progress import Display
+    from inceptive.cli.tables import answer, as_json
+    from inceptive.errors import InceptiveError
+    from inceptive.exporting.export import export, export_all
+
+    with closing(Display()) as display:
+        if to == "all":
+            exports = export_all(
+                model, precision, calibrate=calibrate, max_drop=max_drop, out=out, progress=display
+            )
+            text = _comparison(exports)
+        else:
+            exports = [
+                export(
+                    model, to, precision or "f32", calibrate=calibrate, max_drop=max_drop, out=out,
+                    progress=display,
+                )
+            ]  # fmt: skip
+            text = _check(exports[0])
+        objects = [each.to_dict() for each in exports]
+        answer(as_json(objects if to == "all" else objects[0]) if json else text)
+        failed = [each for each in exports if not each.passed]
+        for each in failed:
+            message = f"{each.path}: is written but {each.reason}"
+            if len(failed) == len(exports):
+                raise InceptiveError(message)
+            display.say(f"note: {message}")
+
+
+def _check(export: "Export") -> str:
+    """torch and the file side by side."""
+    from inceptive.cli.tables import columns
+
+    rows: list[tuple[str, str, str]] = []
+    if export.top1 is not None:
+        rows.append(("top-1", f"{export.top1_torch:.2%}", f"{export.top1:.2%}"))
+    rows += [
+        ("same answer", "", f"{export.agreement:.2%}"),
+        ("logits differ by", "", f"{export.difference:.1e}"),
+        ("ms for one image", f"{export.ms_per_image_torch:.1f}", f"{export.ms_per_image:.1f}"),
+        ("images/s, 16 at once", f"{export.images_per_second_torch:.1f}",
+         f"{export.images_per_second:.1f}"),
+    ]  # fmt: skip
+    # How many images the drop is: of a few hundred, one or two say little.
+    images = f"{round(export.drop * export.count / 100)} of {export.count} images"
+    bound = (
+        f"{export.bound:.0e} of the largest logit"
+        if export.precision == "f32"
+        else f"{export.bound:g} points, lost {export.drop:.2f} ({images})"
+    )
+    return "\n".join(
+        [
+            f"{export.path.name} beside torch on {export.images}, differences in parts of the "
+            "largest logit",
+            "",
+            columns(("", "torch", export.name), rows),
+            "",
+            f"{'passed' if export.passed else 'NOT PASSED'}: bound {bound}",
+        ]
+    )
+
+
+def _comparison(exports: "list[Export]") -> str:
+    """A line for each engine and precision; times torch: images a second, measured in turns."""
+    from inceptive.cli.tables import columns
+
+    header = (
+        "engine", "MB", "top-1", "torch's top-1", "same answer", "ms for one image",
+        "images/s, 16 at once", "times torch", "check",
+    )  # fmt: skip
+    rows = [
+        (
+            each.name,
+            f"{each.bytes / 1e6:.1f}",
+            "" if each.top1 is None else f"{each.top1:.2%}",
+            "" if each.top1_torch is None else f"{each.top1_torch:.2%}",
+            f"{each.agreement:.2%}",
+            f"{each.ms_per_image:.1f}",
+            f"{each.images_per_second:.1f}",
+            f"{each.images_per_second / each.images_per_second_torch:.2f}",
+            "passed" if each.passed else "NOT PASSED",
+        )
+        for each in exports
+    ]
+    return f"beside torch on {exports[0].images}\n\n{columns(header, rows)}"

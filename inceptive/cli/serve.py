@@ -42,24 +42,19 @@ def run(
         str, Option(envvar="INCEPTIVE_TOKEN", help="what `Authorization: Bearer` must hold")
     ] = "",
 ) -> None:
-    """Answer for each MODEL over HTTP until stopped: a page at /, programs at /v1, described at /docs.
+    """Answer for each MODEL over HTTP until stopped.
 
-    Requests that come together are answered together. Nothing of them is stored.
+    A page for people at /, an interface for programs at /v1, described at /docs. Requests that come
+    together are answered together. Nothing of them is stored.
     """
-    from inceptive.cli.serving import Request, serve
+    import signal
 
+    from inceptive.cli.progress import Display
+    from inceptive.serving.serve import serve
+
+    # To be asked to stop is no failure, whoever asks.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     serve(
-        Request(
-            models,
-            host,
-            port,
-            engine,
-            early_exit,
-            accuracy,
-            max_mib,
-            max_images,
-            waiting,
-            seconds,
-            token,
-        )
-    )
+        models, host, port, engine=engine, early_exit=early_exit, accuracy=accuracy, max_mib=max_mib,
+        max_images=max_images, waiting=waiting, seconds=seconds, token=token, progress=Display(),
+    )  # fmt: skip

@@ -1,19 +1,11 @@
 """inceptive shards: a labelled set as tar shards."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
 
 NAME = "shards"
-
-
-class Split(StrEnum):
-    all = "all"
-    train = "train"
-    val = "val"
-    test = "test"
 
 
 def run(
@@ -21,17 +13,45 @@ def run(
         str, Argument(help="a folder of class folders, a built-in set, or shards to be cut anew")
     ],
     out: Annotated[Path, Option(help="the folder to write")],
-    split: Annotated[Split, Option(help="the images to write")] = Split.all,
+    split: Annotated[
+        Literal["all", "train", "val", "test"], Option(help="the images to write")
+    ] = "all",
     size: Annotated[float, Option(help="MiB that a shard holds, about", min=0.001)] = 256.0,
     count: Annotated[int, Option(help="images that a shard holds, instead of --size", min=0)] = 0,
     seed: Annotated[int, Option(help="of the order of the training images", min=0)] = 0,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:
-    """Write DATA as tar shards (webdataset), divided as `train` divides it.
+    """Write DATA as tar shards (webdataset), divided as in `train`.
 
     For sets of many small files, and those that are to be streamed: `train`, `evaluate` and all
     others take the folder as DATA. A run that was stopped is run again to go on.
     """
-    from inceptive.cli.sharding import Request, shard
+    from contextlib import closing
+    from functools import partial
 
-    shard(Request(data, out, split.value, size, count, seed, strict))
+    from inceptive.cli.progress import Display
+    from inceptive.data.open import open_data_for
+    from inceptive.data.shards.writing import Cut, refuse_to_overwrite, write_shards
+    from inceptive.data.source import SPLITS
+    from inceptive.errors import InceptiveError
+
+    refuse_to_overwrite(out)
+    with closing(Display()) as display:
+        labelled = open_data_for(data, {}, strict, display)
+        if split != "all":
+            labelled.split(split)  # says which there are, if not this one
+        if any(samples.soft is not None for samples in labelled.splits.values()):
+            display.say("note: the experts' doubt is not in the shards, only the label")
+        cut = Cut(count, 0) if count else Cut(0, int(size * 2**20))
+        splits = SPLITS if split == "all" else (split,)
+        try:
+            advance = partial(display.advance, "writing images")
+            index = write_shards(labelled, out, splits, cut, seed, advance)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("stopped; the same command goes on") from None
+        for name, shards in index["splits"].items():
+            images, mib = (sum(shard[key] for shard in shards) for key in ("images", "bytes"))
+            display.say(f"{name}: {images} images in {len(shards)} shards, {mib / 2**20:.1f} MiB")
+        if not index["splits"]:
+            raise InceptiveError(f"{data}: holds no images")
+    print(out)

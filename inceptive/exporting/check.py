@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from inceptive.engines.protocol import Engine
-from inceptive.exporting.check_set import CheckSet
+from inceptive.exporting.calibration import ExportData
 
 DIFFERENCE = 1e-4
 """How far f32 logits may lie from torch's, in parts of the largest of them."""
@@ -19,7 +19,7 @@ BATCH, ROUNDS, SECONDS = 16, 3, 0.25
 
 @dataclass(frozen=True)
 class Check:
-    """What came out. `images` says on which.
+    """How an exported file compares with torch. `images` says on which.
 
     difference: the largest between the logits, in parts of the largest logit. agreement: the share
     of images with the same answer. top1_torch and top1 are shares, None without labels. drop: points
@@ -38,23 +38,23 @@ class Check:
     passed: bool
 
     def to_dict(self) -> dict[str, Any]:
-        found = asdict(self)
-        del found["passed"]  # stands in the record
-        return found
+        fields = asdict(self)
+        del fields["passed"]  # stands in the record
+        return fields
 
 
-def beside(
-    classifier: Engine, exported: Engine, given: CheckSet, precision: str, max_drop: float
+def compare_outputs(
+    classifier: Engine, exported: Engine, data: ExportData, precision: str, max_drop: float
 ) -> Check:
     """Both on the same images. max_drop, in points of top-1, is the bound unless precision is f32."""
-    ours, theirs = (_logits(one, given.images) for one in (classifier, exported))
+    ours, theirs = (_logits(engine, data.images) for engine in (classifier, exported))
     difference = float(np.abs(ours - theirs).max() / np.abs(ours).max())
     same = float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean())
     before = after = None
     drop = 100 * (1 - same)
-    if given.labels is not None:
+    if data.labels is not None:
         before, after = (
-            float((one.argmax(axis=1) == given.labels).mean()) for one in (ours, theirs)
+            float((logits.argmax(axis=1) == data.labels).mean()) for logits in (ours, theirs)
         )
         drop = 100 * (before - after)
     bound = DIFFERENCE if precision == "f32" else max_drop
@@ -62,7 +62,7 @@ def beside(
     # Not "measured > bound": nan must fail.
     passed = bool(np.isfinite(theirs).all() and measured <= bound + 1e-9)
     return Check(
-        given.about, len(ours), difference, same, before, after, drop, bound, passed
+        data.description, len(ours), difference, same, before, after, drop, bound, passed
     )  # fmt: skip
 
 
@@ -76,21 +76,21 @@ def speed(classifier: Engine, exported: Engine, images: np.ndarray) -> dict[str,
 
     The two take turns, ROUNDS times each, and the median counts: a busy machine slows both alike.
     """
-    found: dict[str, float] = {}
+    measured: dict[str, float] = {}
     for batch in (1, BATCH):
-        given = images[np.arange(batch) % len(images)]
+        batch_images = images[np.arange(batch) % len(images)]
         seconds: dict[str, list[float]] = {"": [], "torch_": []}
         for engine in (exported, classifier):
-            engine.logits(given)  # the first time prepares
+            engine.logits(batch_images)  # the first time prepares
         for _ in range(ROUNDS):
-            seconds[""].append(_seconds(exported, given))
-            seconds["torch_"].append(_seconds(classifier, given))
-        for whose, times in seconds.items():
+            seconds[""].append(_seconds(exported, batch_images))
+            seconds["torch_"].append(_seconds(classifier, batch_images))
+        for prefix, times in seconds.items():
             if batch == 1:
-                found[f"{whose}ms_per_image"] = round(1000 * median(times), 3)
+                measured[f"{prefix}ms_per_image"] = round(1000 * median(times), 3)
             else:
-                found[f"{whose}images_per_second"] = round(batch / median(times), 2)
-    return found
+                measured[f"{prefix}images_per_second"] = round(batch / median(times), 2)
+    return measured
 
 
 def _seconds(engine: Engine, images: np.ndarray) -> float:

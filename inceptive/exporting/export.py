@@ -1,153 +1,219 @@
-"""From a classifier to an exported file beside it, checked, timed and recorded."""
+"""A model as a file that runs without torch, checked beside torch: what `inceptive export` calls."""
 
-from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from inceptive.engines import onnx as onnx_runtime
-from inceptive.engines import openvino as open_vino
+from inceptive.data.open import open_data_for
+from inceptive.data.source import Data
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
-from inceptive.engines.graph import onnx_graph, with_metadata
-from inceptive.engines.metadata import KEY, Metadata
-from inceptive.engines.onnx import OnnxEngine
-from inceptive.engines.open import file_name, open_exported
-from inceptive.engines.records import Record
+from inceptive.engines.open import PRECISIONS
+from inceptive.engines.records import ENGINES, Record
 from inceptive.errors import InceptiveError
-from inceptive.exporting.check import beside, speed
-from inceptive.exporting.check_set import CheckSet
-from inceptive.io.atomic import write_bytes
+from inceptive.exporting.calibration import ExportData, from_data, synthetic
+from inceptive.exporting.write import check_runnable, write_export
+from inceptive.io.paths import expand
+from inceptive.io.progress import Progress, Silent
 
-Say = Callable[[str], None]
+NO_IMAGES = "int8 is calibrated on images: name a set of them with --calibrate"
 
 
-def refuse(to: str, precision: str) -> None:
-    """Raises InceptiveError for what no engine runs, before anything is read."""
-    if to == "onnx" and precision == "bf16":
-        raise InceptiveError(
-            "ONNX Runtime has no bf16 convolutions for CPUs; "
-            "use --to openvino --precision bf16, or int8"
+@dataclass(frozen=True)
+class Export:
+    """An exported file: where it is, what runs it, and how it compares with torch on `images`.
+
+    bytes: of all its files. Shares are 0-1; top1 and top1_torch are None without labels. agreement:
+    the share of images with torch's answer; difference: the largest between the logits, in parts of
+    the largest logit; drop: points of top-1 lost (of answers, without labels). passed: whether
+    difference (f32) or drop (bf16, int8) is at most `bound`. Speeds are of batches of 16, and of one
+    image alone in milliseconds, torch's measured in turns beside.
+    """
+
+    path: Path
+    engine: str
+    precision: str
+    bytes: int
+    images: str
+    count: int
+    top1: float | None
+    top1_torch: float | None
+    agreement: float
+    difference: float
+    drop: float
+    bound: float
+    passed: bool
+    ms_per_image: float
+    ms_per_image_torch: float
+    images_per_second: float
+    images_per_second_torch: float
+
+    @classmethod
+    def from_record(cls, folder: Path, record: Record) -> "Export":
+        path, speed = folder / record.file, record.speed
+        size = sum(file.stat().st_size for file in records.files(path))
+        return cls(
+            path=path, engine=record.engine, precision=record.precision, bytes=size,
+            **record.check, passed=record.passed, ms_per_image=speed["ms_per_image"],
+            ms_per_image_torch=speed["torch_ms_per_image"],
+            images_per_second=speed["images_per_second"],
+            images_per_second_torch=speed["torch_images_per_second"],
+        )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """As `--engine` takes it: openvino:int8."""
+        return f"{self.engine}:{self.precision}"
+
+    @property
+    def files(self) -> list[Path]:
+        """path, and of OpenVINO's .xml the weights beside it."""
+        return records.files(self.path)
+
+    @property
+    def reason(self) -> str:
+        """Why the check failed, in words; "" if it passed."""
+        if self.passed:
+            return ""
+        if self.precision == "f32":
+            return (
+                f"differs from torch by {self.difference:.1e} of the largest logit, "
+                f"over the bound of {self.bound:.0e}"
+            )
+        lost = "of top-1" if self.top1 is not None else "of the answers change"
+        return (
+            f"loses {self.drop:.2f} points {lost} on {self.images}, "
+            f"over the bound of {self.bound:g} (--max-drop)"
         )
-    if to == "openvino" and precision == "bf16" and not open_vino.has_bf16():
-        raise InceptiveError("this CPU has no bf16 arithmetic; use --precision f32 or int8")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON knows it."""
+        return asdict(self) | {"path": str(self.path), "name": self.name}
 
 
 def export(
+    model: str | Path | Classifier,
+    to: str = "onnx",
+    precision: str = "f32",
+    *,
+    calibrate: str | Path | Data | None = None,
+    max_drop: float = 0.5,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Export:
+    """Write `model` as a file for the engine `to` (onnx, openvino), and check it beside torch.
+
+    precision: f32, as trained; bf16, for OpenVINO on CPUs that have it; int8, calibrated on training
+    images of `calibrate`: a set as `open_data` takes it, by default the one that the model learned.
+    Its validation images (random pictures, if there are none) are what the file is checked on: f32
+    has torch's logits but for rounding, the others lose at most `max_drop` points of top-1. The file
+    stays whether or not it passed, and is not used by itself if it did not. out: a folder, by default
+    the model's. Raises InceptiveError if an optional package is missing, the CPU has no bf16, int8 has
+    no images, or the folder cannot be written.
+
+    >>> inceptive.export("runs/mine", "onnx", "int8").passed  # doctest: +SKIP
+    """
+    check_runnable(to, precision)
+    progress = progress or Silent()
+    classifier, folder = _open(model, out)
+    data = _export_data(classifier, calibrate, precision == "int8", progress)
+    return _export(classifier, folder, to, precision, data, max_drop, progress)
+
+
+def export_all(
+    model: str | Path | Classifier,
+    precision: str | None = None,
+    *,
+    calibrate: str | Path | Data | None = None,
+    max_drop: float = 0.5,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> list[Export]:
+    """As `export`, for each engine that is installed, in one precision or in all that run here.
+
+    What cannot run here is said to `progress`, with the reason. Raises InceptiveError if nothing can.
+    """
+    progress = progress or Silent()
+    classifier, folder = _open(model, out)
+    runnable = []
+    for to in ENGINES:
+        for each in (precision,) if precision else PRECISIONS:
+            try:
+                check_runnable(to, each)
+                runnable.append((to, each))
+            except InceptiveError as error:
+                progress.say(f"{to}:{each} is left out: {error}")
+    int8 = any(each == "int8" for _, each in runnable)
+    data = _export_data(classifier, calibrate, int8, progress, needed=False)
+    if int8 and not len(data.calibration):
+        progress.say(f"int8 is left out: {NO_IMAGES}")
+        runnable = [(to, each) for to, each in runnable if each != "int8"]
+    if not runnable:
+        raise InceptiveError("no engine can be exported to here: pip install 'inceptive[export]'")
+    return [
+        _export(classifier, folder, to, each, data, max_drop, progress) for to, each in runnable
+    ]
+
+
+def _open(model: str | Path | Classifier, out: str | Path | None) -> tuple[Classifier, Path]:
+    """The classifier, and the folder for its files."""
+    classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+    if out is not None:
+        return classifier, expand(out)
+    if classifier.path is None:
+        name = classifier.model.net.name if isinstance(model, Classifier) else model
+        raise InceptiveError(f"{name} is no folder: name one for the file with --out")
+    return classifier, classifier.path.parent
+
+
+def _export(
     classifier: Classifier,
     folder: Path,
     to: str,
     precision: str,
-    given: CheckSet,
-    max_drop: float = 0.5,
-    weights: str = "",
-    say: Say = print,
-) -> Record:
-    """Write `classifier` into `folder` for the engine `to` (onnx or openvino); what became of it.
-
-    weights is the sha256 of its `model.safetensors`. The file stays whether or not it passes its
-    check; until then no record speaks for it. Raises InceptiveError if an optional package is
-    missing, the disk refuses, or int8 lacks calibration images.
-    """
-    if precision == "int8" and not len(given.calibration):
-        raise InceptiveError("int8 is calibrated on images: name a set of them with --calibrate")
-    metadata = _metadata(classifier, to, precision, weights)
-    path = folder / file_name(to, precision)
-    tensors = {key: value.cpu().numpy() for key, value in classifier.model.state_dict().items()}
-    heads = [one.head for one in metadata.early_exit.exits] if metadata.early_exit else []
-    graph = onnx_graph(
-        classifier.model.net, tensors, classifier.preprocessing, heads=heads, cuts=heads
-    )
-    records.drop(folder, path.name)
-    if to == "onnx":
-        made = graph.SerializeToString()
-        if precision == "int8":
-            say(f"calibrating on {len(given.calibration)} images")
-            made = _onnx_int8(classifier, graph, metadata, given, max_drop, say)
-        write_bytes(path, with_metadata(made, {KEY: metadata.to_json()}))
-    else:
-        model = open_vino.from_onnx(graph.SerializeToString())
-        if precision == "int8":
-            say(f"calibrating on {len(given.calibration)} images: may take minutes")
-            labels = _labels(classifier, given)
-            model = open_vino.quantised(
-                model, given.calibration, given.images, labels, max_drop, say
-            )
-        _write_pair(path, *open_vino.files(model, metadata))
-    exported = open_exported(path)
-    check = beside(classifier, exported, given, precision, max_drop)
-    record = Record(
-        file=path.name,
-        engine=to,
-        precision=precision,
-        weights=weights,
-        passed=check.passed,
-        check=check.to_dict(),
-        speed=speed(classifier, exported, given.images),
-    )
-    records.keep(folder, record)
-    return record
-
-
-def _metadata(classifier: Classifier, to: str, precision: str, weights: str) -> Metadata:
-    info, net = classifier.info, classifier.model.net
-    early_exit = classifier.early_exit if to == "openvino" else None
-    data = info.get("data", {})
-    licence = data.get("licence") or info.get("published", {}).get("licence") or ""
-    return Metadata(
-        net=net if early_exit else net.without_aux(),
-        labels=classifier.labels,
-        preprocessing=classifier.preprocessing,
-        temperature=classifier.temperature,
-        precision=precision,
-        weights=weights,
-        licence=licence,
-        data={key: data[key] for key in ("name", "shares") if key in data},
-        early_exit=early_exit,
-        thresholds=classifier.thresholds,
-    )
-
-
-def _write_pair(path: Path, xml: bytes, binary: bytes) -> None:
-    """The weights first: where the .xml is, its own .bin is."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InceptiveError(f"{path}: cannot be written ({error.strerror or error})") from None
-    write_bytes(path.with_suffix(".bin"), binary)
-    write_bytes(path, xml)
-
-
-def _labels(classifier: Classifier, given: CheckSet) -> np.ndarray:
-    """The labels; without any, torch's answers stand for them."""
-    if given.labels is not None:
-        return given.labels
-    return np.asarray(classifier.logits(given.images).argmax(axis=1))
-
-
-def _onnx_int8(
-    classifier: Classifier,
-    graph: Any,
-    metadata: Metadata,
-    given: CheckSet,
+    data: ExportData,
     max_drop: float,
-    say: Say,
-) -> bytes:
-    """int8 everywhere; if that costs too much, with the first and last layers in float32."""
-    layers = [node.name for node in graph.graph.node if node.op_type in ("Conv", "Gemm")]
-    tried: list[tuple[float, bytes]] = []
-    for plain in ([], [*layers[:3], layers[-1]]):
-        made = onnx_runtime.quantised(graph, given.calibration, plain)
-        exported = OnnxEngine.from_session(
-            Path("model.int8.onnx"), onnx_runtime.session(made), metadata
+    progress: Progress,
+) -> Export:
+    path = classifier.path
+    weights = records.fingerprint(path) if path and path.is_file() else ""
+    record = write_export(
+        classifier, folder, to, precision, data, max_drop, weights, progress.say
+    )  # fmt: skip
+    written = Export.from_record(folder, record)
+    files = " and ".join(map(str, written.files))
+    progress.say(
+        f"written: {files} ({written.bytes / 1e6:.1f} MB); its check: {folder / records.EXPORTS}"
+    )
+    return written
+
+
+def _export_data(
+    classifier: Classifier,
+    calibrate: str | Path | Data | None,
+    int8: bool,
+    progress: Progress,
+    needed: bool = True,
+) -> ExportData:
+    """Images of `calibrate`, else of what the model was trained on, else random pictures.
+
+    Raises InceptiveError if `calibrate` cannot be read, or int8 that is `needed` has no images.
+    """
+    record = classifier.data
+    source = calibrate if calibrate is not None else record.get("name")
+    if not source and int8 and needed:
+        raise InceptiveError(NO_IMAGES)
+    if not source:
+        progress.say(
+            "note: no images to check on (--calibrate DATA); random pictures stand for them"
         )
-        check = beside(classifier, exported, given, "int8", max_drop)
-        tried.append((check.drop, made))
-        if check.passed:
-            break
-        say(
-            f"int8 costs {check.drop:.2f} points"
-            + ("" if plain else ": first and last layers in f32")
-        )
-    return min(tried, key=lambda one: one[0])[1]
+        return synthetic(classifier.preprocessing)
+    try:
+        return from_data(classifier, open_data_for(source, record, progress=progress), int8)
+    except InceptiveError as error:
+        if calibrate is not None:
+            raise
+        if int8 and needed:
+            raise InceptiveError(f"{error}; name other images with --calibrate") from None
+        progress.say(f"note: {error}; random pictures stand for the images it learned")
+        return synthetic(classifier.preprocessing)

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import inceptive
 from inceptive.errors import InceptiveError
-from inceptive.serving.answering import Answering
+from inceptive.serving.inference import InferenceService
 from inceptive.serving.limits import Guard, Limits
-from inceptive.serving.meters import Meters
-from inceptive.serving.served import Served
+from inceptive.serving.metrics import Metrics
+from inceptive.serving.model import ServedModel
 
 try:
     from fastapi import APIRouter, FastAPI, Query, Request
@@ -29,43 +29,43 @@ Named = Annotated[
 ]
 
 
-def make_app(models: Sequence[Served], limits: Limits) -> Any:
+def make_app(models: Sequence[ServedModel], limits: Limits) -> Any:
     """The ASGI application; the first model answers who names none. Batches begin and end with it."""
-    answering = Answering(models, limits)
-    meters = Meters(answering.waiting)
+    service = InferenceService(models, limits)
+    metrics = Metrics(service.waiting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        answering.start()
+        service.start()
         yield
-        await answering.stop()
+        await service.stop()
 
     app = FastAPI(
-        title=f"inceptive: {', '.join(answering.models)}",
+        title=f"inceptive: {', '.join(service.models)}",
         version=inceptive.__version__,
         lifespan=lifespan,
         docs_url=None,  # its pages would fetch scripts from elsewhere
         redoc_url=None,
     )
     app.add_middleware(Guard, limits=limits)
-    app.middleware("http")(meters.count)
+    app.middleware("http")(metrics.count)
 
     @app.exception_handler(HTTPException)
-    async def told(_: Request, error: HTTPException) -> Response:
+    async def refused(_: Request, error: HTTPException) -> Response:
         return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
     @app.exception_handler(InceptiveError)
     async def failed(_: Request, error: InceptiveError) -> Response:
         return JSONResponse({"error": str(error)}, 500)
 
-    app.include_router(about(answering, meters))
-    app.include_router(questions(answering))
-    app.include_router(pages())
+    app.include_router(model_routes(service, metrics))
+    app.include_router(inference_routes(service))
+    app.include_router(page_routes())
     return app
 
 
-def about(answering: Answering, meters: Meters) -> APIRouter:
-    """What tells of the models and of the server itself."""
+def model_routes(service: InferenceService, metrics: Metrics) -> APIRouter:
+    """The routes that describe the models and the server itself."""
     routes = APIRouter()
 
     @routes.get("/healthz")
@@ -76,23 +76,23 @@ def about(answering: Answering, meters: Meters) -> APIRouter:
     @routes.get("/v1/model")
     async def model(model: Named = "") -> dict[str, Any]:
         """The model: classes, preprocessing, engine, what it was trained on, its layers."""
-        return answering.named(model).about()
+        return service.model(model).to_dict()
 
     @routes.get("/v1/models")
     async def models() -> list[dict[str, Any]]:
-        """Every model that is served, as /v1/model tells it."""
-        return [one.about() for one in answering.models.values()]
+        """Every model that is served, each as in /v1/model."""
+        return [model.to_dict() for model in service.models.values()]
 
     @routes.get("/metrics")
-    async def metrics() -> Response:
+    async def prometheus() -> Response:
         """Counts and times for Prometheus."""
-        return meters.told()
+        return metrics.exposition()
 
     return routes
 
 
-def questions(answering: Answering) -> APIRouter:
-    """What takes images."""
+def inference_routes(service: InferenceService) -> APIRouter:
+    """The routes that take images."""
     routes = APIRouter()
 
     @routes.post("/v1/predict")
@@ -106,8 +106,8 @@ def questions(answering: Answering) -> APIRouter:
         `sure`: whether the first class is probable enough, see `sure_from` of the model. An image
         that cannot be read has its reason in `error`; if none can, the status is 422.
         """
-        answers = await answering.predict(request, model, top)
-        return {"model": answering.named(model).name, "predictions": answers}
+        predictions = await service.predict(request, model, top)
+        return {"model": service.model(model).name, "predictions": predictions}
 
     @routes.post("/v1/explain", response_class=Response)
     async def explain(
@@ -117,8 +117,8 @@ def questions(answering: Answering) -> APIRouter:
     ) -> Response:
         """One image with what speaks for a class over it (Grad-CAM), as PNG; x-label names the class,
         percent-encoded."""
-        png, chosen = await answering.heat(request, model, label)
-        return Response(png, media_type="image/png", headers={"x-label": quote(chosen)})
+        png, answer = await service.heatmap(request, model, label)
+        return Response(png, media_type="image/png", headers={"x-label": quote(answer)})
 
     @routes.post("/v1/features", response_class=Response)
     async def features(
@@ -129,13 +129,13 @@ def questions(answering: Answering) -> APIRouter:
         model: Named = "",
     ) -> Response:
         """The maps of a layer that one image excites most, as PNG."""
-        return Response(await answering.maps(request, model, layer), media_type="image/png")
+        return Response(await service.features(request, model, layer), media_type="image/png")
 
     return routes
 
 
-def pages() -> APIRouter:
-    """What a person opens in a browser."""
+def page_routes() -> APIRouter:
+    """The pages that a person opens in a browser."""
     routes = APIRouter()
 
     @routes.get("/", response_class=HTMLResponse)

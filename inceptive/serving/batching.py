@@ -10,7 +10,7 @@ from inceptive.engines.protocol import Engine
 
 
 class Full(Exception):
-    """More wait already than may."""
+    """The queue has no room for as many."""
 
 
 class Closed(Exception):
@@ -20,16 +20,17 @@ class Closed(Exception):
 class Batcher:
     """Answers squares (C, S, S) of uint8 with probabilities (K,), in the order in which they came.
 
-    At most `waiting` may wait beside those that the engine works on; of these it takes up to `at_once`
-    together, without waiting for company. For many threads.
+    At most `waiting` may wait beside those that the engine works on, or the squares of one request where
+    these are more. The engine takes up to `batch_size` together, without waiting for company. For many
+    threads.
     """
 
-    def __init__(self, engine: Engine, at_once: int = 16, waiting: int = 256):
-        self.engine, self.at_once, self.limit = engine, at_once, waiting
+    def __init__(self, engine: Engine, batch_size: int = 16, waiting: int = 256):
+        self.engine, self.batch_size, self.limit = engine, batch_size, waiting
         self.batches: deque[int] = deque(maxlen=1000)
         """Sizes of the last batches."""
         self._queue: deque[tuple[np.ndarray, Future[np.ndarray]]] = deque()
-        self._some = threading.Condition()
+        self._arrived = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="inceptive-batches", daemon=True)
         self._thread.start()
@@ -39,42 +40,44 @@ class Batcher:
         return len(self._queue)
 
     def submit(self, squares: list[np.ndarray]) -> list[Future[np.ndarray]]:
-        """A future for each; all wait or none. Raises Full or Closed."""
+        """A future for each; all wait or none does. Raises Full or Closed."""
         futures: list[Future[np.ndarray]] = [Future() for _ in squares]
-        with self._some:
+        with self._arrived:
             if self._closed:
                 raise Closed
-            if len(self._queue) + len(squares) > self.limit:
+            if self._queue and len(self._queue) + len(squares) > self.limit:
                 raise Full
             self._queue.extend(zip(squares, futures, strict=True))
-            self._some.notify()
+            self._arrived.notify()
         return futures
 
     def close(self) -> None:
         """Answer what waits, then stop."""
-        with self._some:
+        with self._arrived:
             self._closed = True
-            self._some.notify()
+            self._arrived.notify()
         self._thread.join()
 
     def _run(self) -> None:
         while True:
-            with self._some:
+            with self._arrived:
                 while not self._queue and not self._closed:
-                    self._some.wait()
+                    self._arrived.wait()
                 if not self._queue:
                     return
-                taken = [self._queue.popleft() for _ in range(min(self.at_once, len(self._queue)))]
+                taken = [
+                    self._queue.popleft() for _ in range(min(self.batch_size, len(self._queue)))
+                ]
             # Who gave up meanwhile is not answered.
-            work = [(square, one) for square, one in taken if one.set_running_or_notify_cancel()]
+            work = [pair for pair in taken if pair[1].set_running_or_notify_cancel()]
             if not work:
                 continue
             self.batches.append(len(work))
             try:
                 probs = self.engine.probs(np.stack([square for square, _ in work]))
             except Exception as error:  # whoever asked is told; the next batch may do better
-                for _, one in work:
-                    one.set_exception(error)
+                for _, future in work:
+                    future.set_exception(error)
                 continue
-            for (_, one), answer in zip(work, probs, strict=True):
-                one.set_result(answer)
+            for (_, future), answer in zip(work, probs, strict=True):
+                future.set_result(answer)

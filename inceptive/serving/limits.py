@@ -12,8 +12,8 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """body: bytes of a request; images: in one request; waiting: squares in the queue; seconds: until
-    an answer; token: what `Authorization: Bearer` must hold, "" for nobody needs one."""
+    """body: bytes of a request; images: in one request; waiting: images in the queue; seconds: until
+    an answer; token: what `Authorization: Bearer` must hold, "" if nobody needs one."""
 
     body: int = 64 * MIB
     images: int = 64
@@ -29,7 +29,7 @@ class TooLarge(Exception):
 class Guard:
     """ASGI: refuses what is too large (413), and who has not the token (401), before anything is read.
 
-    A length that is not told is counted as it comes.
+    A body of unknown length is counted as it comes.
     """
 
     def __init__(self, app: Any, limits: Limits):
@@ -43,8 +43,8 @@ class Guard:
         if not self._allowed(scope["path"], headers):
             await _refuse(send, 401, "the token is missing or wrong: Authorization: Bearer TOKEN")
             return
-        told = headers.get(b"content-length", b"0")
-        if told.isdigit() and int(told) > self.limits.body:
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self.limits.body:
             await self._drain(receive)
             await _refuse(send, 413, self._reason())
             return
@@ -85,8 +85,8 @@ class Guard:
     def _allowed(self, path: str, headers: dict[bytes, bytes]) -> bool:
         if not self.limits.token or path in ("/", "/healthz"):
             return True
-        given = headers.get(b"authorization", b"")
-        return secrets.compare_digest(given, b"Bearer " + self.limits.token.encode())
+        authorization = headers.get(b"authorization", b"")
+        return secrets.compare_digest(authorization, b"Bearer " + self.limits.token.encode())
 
     def _reason(self) -> str:
         return f"a request holds at most {self.limits.body / MIB:g} MiB"

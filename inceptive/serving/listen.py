@@ -1,6 +1,5 @@
 """Listening: uvicorn, which stops gracefully, and says where it listens once it does."""
 
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +18,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
-        for one in self.servers:
-            for socket in one.sockets:
+        for server in self.servers:
+            for socket in server.sockets:
                 host, port = socket.getsockname()[:2]
                 where = f"[{host}]" if ":" in host else host
                 self.say(f"listening on http://{where}:{port}; stop with Ctrl-C")
@@ -29,7 +28,7 @@ class _Server(uvicorn.Server):
 def listen(app: Any, host: str, port: int, seconds: float, say: Callable[[str], None]) -> None:
     """Answer until SIGINT or SIGTERM; what has begun then has `seconds` to end.
 
-    Raises InceptiveError if the address cannot be had.
+    A SIGTERM is raised again once all is answered. Raises InceptiveError if the address is not free.
     """
     config = uvicorn.Config(
         app,
@@ -39,8 +38,6 @@ def listen(app: Any, host: str, port: int, seconds: float, say: Callable[[str], 
         server_header=False,
         timeout_graceful_shutdown=max(1, round(seconds)),
     )
-    # uvicorn raises again what stopped it, once all is answered: to be asked to stop is no failure.
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         _Server(config, say).run()
     except KeyboardInterrupt:
@@ -49,5 +46,3 @@ def listen(app: Any, host: str, port: int, seconds: float, say: Callable[[str], 
         raise InceptiveError(
             f"cannot listen on {host}:{port}; is it in use? --port takes another"
         ) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

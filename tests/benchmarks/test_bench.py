@@ -24,7 +24,7 @@ from inceptive.arch import nets
 from inceptive.arch.account import account
 from inceptive.comparison.rounds import Timing, interleave, ratio, repeated
 from inceptive.errors import InceptiveError
-from inceptive.exporting import export as making
+from inceptive.exporting import write
 from inceptive.nn import build
 
 ROOT = Path(__file__).parents[2]
@@ -279,7 +279,7 @@ def test_a_folder_that_is_not_there():
 def test_a_smoke_of_all_that_runs_in_one_process(alone, monkeypatch, tmp_path, capsys):
     """Of our engines one, and without its own timing: `slow` tests have them all."""
     monkeypatch.setattr(engines, "KINDS", (("onnx", "f32"),))
-    monkeypatch.setattr(making, "speed", lambda *_: {"images_per_second": 1.0})
+    monkeypatch.setattr(write, "speed", lambda *_: {"images_per_second": 1.0})
     out = tmp_path / "bench.json"
     words = ["train", "inference", "decode", "--quick", "--rounds", "1", "--threads", "1", "--json"]
     assert main([*words, "--out", str(out)]) == 0

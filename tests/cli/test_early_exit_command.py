@@ -12,9 +12,8 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
-from inceptive.exporting import check
-from inceptive.exporting import export as making
-from inceptive.exporting.check_set import CheckSet, made_up
+from inceptive.exporting import check, write
+from inceptive.exporting.calibration import ExportData, synthetic
 
 with_export = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "openvino"))),
@@ -126,12 +125,12 @@ def test_an_openvino_file_cut_at_its_heads_answers_as_torch_does(folder, precisi
     images = squares(folder)
     spread(folder, images)
     classifier = Classifier.load(folder)
-    shown = made_up(classifier.preprocessing)
+    shown = synthetic(classifier.preprocessing)
     labels = np.asarray(classifier.logits(images).argmax(1))
-    given = CheckSet(
+    given = ExportData(
         "stripes", images, labels, images if precision == "int8" else shown.calibration
     )
-    making.export(classifier, folder, "openvino", precision, given, 100.0, say=lambda _: None)
+    write.write_export(classifier, folder, "openvino", precision, given, 100.0, say=lambda _: None)
     torch_one = open_engine(folder, "torch", early_exit=True)
     cut = open_engine(folder / f"model.{precision}.xml", early_exit=True)
     ours, theirs = torch_one.probs(images), cut.probs(images)
@@ -166,7 +165,7 @@ def test_onnx_runtime_does_not_stop_at_heads(folder, monkeypatch):
     monkeypatch.setattr(check, "SECONDS", 0.0)
     change(folder, {"aux_4a": 0.9})
     classifier = Classifier.load(folder)
-    making.export(classifier, folder, "onnx", "f32", made_up(classifier.preprocessing),
+    write.write_export(classifier, folder, "onnx", "f32", synthetic(classifier.preprocessing),
                   say=lambda _: None)  # fmt: skip
     with pytest.raises(InceptiveError, match="no head answers early there"):
         open_engine(folder / "model.f32.onnx", early_exit=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import picture
+from inceptive.exporting.check_set import made_up as synthetic
 from safetensors.torch import load_file, save_file
 
 import inceptive
@@ -25,7 +26,6 @@ from inceptive.arch.spec import (
 from inceptive.engines.classifier import Classifier, load_weights
 from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
-from inceptive.exporting.check_set import made_up as synthetic
 from inceptive.exporting.export import export
 from inceptive.images import Preprocessing
 

@@ -25,8 +25,8 @@ from inceptive.engines.metadata import KEY, Metadata
 from inceptive.engines.open import open_engine, open_exported
 from inceptive.errors import InceptiveError
 from inceptive.exporting import check
-from inceptive.exporting.check import beside
-from inceptive.exporting.check_set import CheckSet, made_up
+from inceptive.exporting.calibration import ExportData, synthetic
+from inceptive.exporting.check import compare_outputs
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
 
@@ -347,8 +347,10 @@ def stub(logits, labels=("a", "b")):
 
 def check_of(ours, theirs, labels=None, precision="int8", max_drop=0.5):
     images = np.zeros((len(ours), 1, 4, 4), dtype=np.uint8)
-    pictures = CheckSet("some", images, labels, images[:0])
-    return beside(*(stub(np.array(one)) for one in (ours, theirs)), pictures, precision, max_drop)
+    pictures = ExportData("some", images, labels, images[:0])
+    return compare_outputs(
+        *(stub(np.array(one)) for one in (ours, theirs)), pictures, precision, max_drop
+    )
 
 
 OURS = [[1.0, 0.0], [0.0, 2.0], [4.0, -4.0], [0.0, 1.0]]
@@ -402,7 +404,7 @@ def test_an_export_over_its_bound_stays_and_exits_1_and_is_not_used(folder, quic
 
 def test_random_pictures_are_always_the_same_and_of_the_right_shape():
     shown = Preprocessing(size=19, channels=1, mean=(0.5,), std=(0.5,))
-    first, second = made_up(shown), made_up(shown)
+    first, second = synthetic(shown), synthetic(shown)
     assert first.images.shape == (64, 1, 19, 19) and first.labels is None
     np.testing.assert_array_equal(first.images, second.images)
     assert first.images.std() > 30

@@ -25,8 +25,8 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import open_exported
 from inceptive.engines.prediction import Prediction
 from inceptive.errors import InceptiveError
-from inceptive.exporting import export as making
-from inceptive.exporting.check_set import made_up
+from inceptive.exporting import write
+from inceptive.exporting.calibration import synthetic
 from inceptive.images import Preprocessing
 from inceptive.io.atomic import atomic_write, write_bytes, write_json, write_text
 from inceptive.training import checkpoint
@@ -61,8 +61,11 @@ def is_one_model(folder):
 
 
 def exported_file(folder, temperature, kind):
-    making.export(classifier(temperature), folder, kind, "f32", made_up(classifier(OLD).preprocessing),
-                  weights=str(temperature), say=lambda _: None)  # fmt: skip
+    data = synthetic(classifier(OLD).preprocessing)
+    write.write_export(
+        classifier(temperature), folder, kind, "f32", data, weights=str(temperature),
+        say=lambda _: None,
+    )  # fmt: skip
 
 
 def is_one_export(folder, kind):

@@ -241,9 +241,9 @@ KNOWN = [
     ],
 )
 def test_an_answer_is_sure_from_where_the_asked_share_was_right(known, accuracy, found):
-    from inceptive.serving.served import threshold
+    from inceptive.serving.model import choose_threshold
 
-    assert threshold("m", known, accuracy) == found
+    assert choose_threshold("m", known, accuracy) == found
 
 
 def test_an_accuracy_that_no_threshold_holds_is_refused(trained, tmp_path):
@@ -251,7 +251,7 @@ def test_an_accuracy_that_no_threshold_holds_is_refused(trained, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     for known, told in (
         ([asdict(one) for one in KNOWN], "at most 98.0%"),
-        ([], "the model folder tells of no threshold"),
+        ([], "the model folder records no thresholds"),
         ([{"target": 0.95}], "config.json: metrics.thresholds: missing or invalid 'count'"),
         ("much", "config.json: metrics.thresholds: missing or invalid"),
     ):
@@ -278,12 +278,12 @@ def test_below_the_threshold_an_answer_is_not_sure(trained, tmp_path):
 
 
 def test_models_of_one_name_are_called_as_they_were_typed():
-    from inceptive.cli.serving import names
+    from inceptive.serving.serve import model_names
 
-    assert names(["runs/a", "b"]) == ["a", "b"]
-    assert names(["runs/a", "other/a", "b"]) == ["runs/a", "other/a", "b"]
+    assert model_names(["runs/a", "b"]) == ["a", "b"]
+    assert model_names(["runs/a", "other/a", "b"]) == ["runs/a", "other/a", "b"]
     with pytest.raises(InceptiveError, match="named twice"):
-        names(["a", "a"])
+        model_names(["a", "a"])
 
 
 # Refusals
@@ -416,7 +416,7 @@ def test_what_waits_is_answered_together_and_more_is_refused():
     from inceptive.serving.batching import Batcher, Closed, Full
 
     engine = Slow()
-    batcher = Batcher(engine, at_once=4, waiting=6)
+    batcher = Batcher(engine, batch_size=4, waiting=6)
     first = batcher.submit([square(0)])
     assert engine.begun.wait(30)
     rest = batcher.submit([square(k) for k in range(1, 6)])
@@ -427,6 +427,10 @@ def test_what_waits_is_answered_together_and_more_is_refused():
     engine.go.set()
     assert [one.result(30)[0] for one in first + rest[1:]] == [0, 2, 3, 4, 5]
     assert engine.seen == [1, 3, 1] and list(batcher.batches) == [1, 3, 1]
+    engine.go.clear()
+    more_than_may_wait = batcher.submit([square(k) for k in range(8)])  # where nothing else waits
+    engine.go.set()
+    assert [future.result(30)[0] for future in more_than_may_wait] == list(range(8))
     batcher.close()
     with pytest.raises(Closed):
         batcher.submit([square(0)])

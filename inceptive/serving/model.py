@@ -1,4 +1,4 @@
-"""What is served: the engine that answers, how sure it has to be, and what looks inside it."""
+"""A model as it is served: the engine that answers, how sure it has to be, and what explains it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from inceptive.engines.prediction import class_number
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.metrics import Threshold
-from inceptive.serving.inside import Inside, can_look
+from inceptive.serving.explainer import Explainer, can_explain
 
 ACCURACY = 0.95
 """Share of its answers that should be right, unless another is asked for."""
@@ -21,17 +21,19 @@ EVEN = 0.5
 
 
 @dataclass(frozen=True)
-class Served:
-    """sure_from: how probable an answer has to be; in validation `sure_count` images had such answers,
-    and a share `accuracy` of them was right (None: nobody knows). inside: None where nothing can look
-    there."""
+class ServedModel:
+    """An engine under a name, and from which probability on its answers count as sure.
+
+    sure_from: that probability. accuracy: the share of the `sure_count` validation images with such
+    answers that was right; None if unknown. explainer: None where the model cannot be explained.
+    """
 
     name: str
     engine: Engine
     sure_from: float = EVEN
     accuracy: float | None = None
     sure_count: int = 0
-    inside: Inside | None = None
+    explainer: Explainer | None = None
 
     @classmethod
     def open(
@@ -42,20 +44,20 @@ class Served:
         early_exit: bool,
         accuracy: float | None,
         note: Callable[[str], None],
-    ) -> "Served":
+    ) -> "ServedModel":
         """`model` under its `name`, its engine warm. Raises InceptiveError as `open_engine` does, or
         if no threshold is known for `accuracy`."""
         opened = open_engine(model, engine, note, early_exit)
-        sure = threshold(name, opened.thresholds, accuracy)
-        shown = opened.preprocessing
-        opened.probs(np.zeros((1, shown.channels, shown.size, shown.size), np.uint8))
-        # An exported file alone cannot be looked into: that takes gradients.
-        layers = parts_with_maps(net.net, shown.size) if (net := opened.account()) else []
-        inside = Inside(model, layers) if layers and can_look() and not is_exported(model) else None
-        return cls(name, opened, *sure, inside)
+        sure = choose_threshold(name, opened.thresholds, accuracy)
+        channels, size = opened.preprocessing.channels, opened.preprocessing.size
+        opened.probs(np.zeros((1, channels, size, size), np.uint8))
+        layers = parts_with_maps(net.net, size) if (net := opened.account()) else []
+        # An exported file alone cannot be explained: that takes gradients.
+        explainable = layers and can_explain() and not is_exported(model)
+        return cls(name, opened, *sure, Explainer(model, layers, opened) if explainable else None)
 
-    def about(self) -> dict[str, Any]:
-        """What `/v1/model` tells."""
+    def to_dict(self) -> dict[str, Any]:
+        """The answer of `/v1/model`."""
         account = self.engine.account()
         return {
             "name": self.name,
@@ -69,43 +71,44 @@ class Served:
             "sure_from": self.sure_from,
             "accuracy_when_sure": self.accuracy,
             "sure_count": self.sure_count,
-            "explains": self.inside is not None,
-            "layers": self.inside.layers if self.inside else [],
+            "explains": self.explainer is not None,
+            "layers": self.explainer.layers if self.explainer else [],
         }
 
-    def decoded(self, name: str, content: bytes) -> np.ndarray | str:
-        """The square that the net sees; or why there is none."""
+    def decode(self, name: str, content: bytes) -> np.ndarray | str:
+        """The image `content` as the net sees it (C, S, S); or why it cannot be read."""
         try:
             return self.engine.preprocessing.load(content, name)
         except InceptiveError as error:
             return str(error)
 
-    def answer(self, name: str, probs: np.ndarray, top: int) -> dict[str, Any]:
-        """probs (K,) of an image as `/v1/predict` tells them."""
+    def prediction(self, name: str, probs: np.ndarray, top: int) -> dict[str, Any]:
+        """probs (K,) of the image `name` as one of the `predictions` of `/v1/predict`."""
         best = np.argsort(-probs, kind="stable")[:top]
         ranked = [{"label": self.engine.labels[k], "prob": float(probs[k])} for k in best]
         sure = bool(probs[best[0]] >= self.sure_from)
         return {"image": name, "top": ranked, "sure": sure, "error": ""}
 
-    def label(self, asked: str) -> int:
-        """The class that is asked for. Raises InceptiveError if there is none."""
-        return class_number(asked, self.engine.labels, len(self.engine.labels))
+    def class_number(self, label: str) -> int:
+        """The number of the class `label`, a name or number; InceptiveError if there is none."""
+        return class_number(label, self.engine.labels, len(self.engine.labels))
 
 
-def threshold(
-    name: str, known: Sequence[Threshold], accuracy: float | None
+def choose_threshold(
+    name: str, thresholds: Sequence[Threshold], accuracy: float | None
 ) -> tuple[float, float | None, int]:
     """How probable answers of model `name` have to be for a share `accuracy` of them to be right, the
-    share that was, and of how many; `known` are the thresholds that its training found.
+    share that was, and of how many images; by the `thresholds` that its training found.
 
-    Unless told, ACCURACY or what comes nearest to it. Raises InceptiveError if `accuracy` is not held.
+    By default ACCURACY or what comes nearest to it. Raises InceptiveError if no threshold reaches
+    `accuracy`.
     """
-    enough = [one for one in known if one.target >= (accuracy or ACCURACY)]
+    enough = [each for each in thresholds if each.target >= (accuracy or ACCURACY)]
     if not enough and accuracy is not None:
-        most = max((one.target for one in known), default=None)
-        why = f"at most {most:.1%}" if most else "the model folder tells of no threshold"
+        most = max((each.target for each in thresholds), default=None)
+        why = f"at most {most:.1%}" if most else "the model folder records no thresholds"
         raise InceptiveError(f"{name}: no threshold is known for --accuracy {accuracy:g}: {why}")
-    if not known:
+    if not thresholds:
         return EVEN, None, 0
-    chosen = min(enough, key=lambda one: one.target) if enough else known[-1]
+    chosen = min(enough, key=lambda each: each.target) if enough else thresholds[-1]
     return max(EVEN, chosen.threshold), chosen.accuracy, chosen.count

@@ -13,8 +13,8 @@ except ImportError:
     raise InceptiveError("serve needs FastAPI: pip install 'inceptive[serve]'") from None
 
 
-class Meters:
-    """A registry of their own for each application; `waiting` says how many images are in the queue."""
+class Metrics:
+    """Of one application, in a registry of its own; `waiting` gives the images in the queue."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
@@ -42,6 +42,6 @@ class Meters:
             self.requests.labels(path, status).inc()
             self.seconds.labels(path).observe(time.perf_counter() - started)
 
-    def told(self) -> Response:
+    def exposition(self) -> Response:
         """All of them in Prometheus' text format."""
         return Response(generate_latest(self.registry), media_type="text/plain; version=0.0.4")

@@ -16,42 +16,47 @@ decoded by a thread at once."""
 
 
 @dataclass(frozen=True)
-class CheckSet:
-    """images (N, C, S, S) of uint8 to check on, their labels (N,) if they have any, and what they
-    are; calibration (M, C, S, S) of uint8 are others."""
+class ExportData:
+    """images (N, C, S, S) of uint8 to check on, their labels (N,) if they have any, and what they are
+    in words; calibration (M, C, S, S) of uint8 are others, to calibrate int8 with."""
 
-    about: str
+    description: str
     images: np.ndarray
     labels: np.ndarray | None
     calibration: np.ndarray
 
 
-def from_data(engine: Engine, data: Data, calibrate: bool) -> CheckSet:
+def from_data(engine: Engine, data: Data, calibrate: bool) -> ExportData:
     """Validation images of `data` to check on and, with `calibrate`, training images, drawn evenly.
 
     Labels are those of `engine`. Raises InceptiveError if it does not know a class of the data, or
     naming an image that cannot be decoded.
     """
-    number = places(data.classes, engine.labels)
+    class_numbers = places(data.classes, engine.labels)
     split = next((name for name in ("val", "train") if len(data.splits.get(name, ()))), "all")
     checked = _some(data.split(split), CHECKED)
     images = _squares(checked, engine.preprocessing)
     others = data.split("train" if len(data.splits.get("train", ())) else "all")
-    used = _squares(_some(others, CALIBRATION), engine.preprocessing) if calibrate else images[:0]
-    return CheckSet(
-        f"{len(checked)} {split} images of {data.name}", images, number[checked.labels], used
+    calibration = (
+        _squares(_some(others, CALIBRATION), engine.preprocessing) if calibrate else images[:0]
+    )
+    return ExportData(
+        f"{len(checked)} {split} images of {data.name}",
+        images,
+        class_numbers[checked.labels],
+        calibration,
     )
 
 
-def made_up(preprocessing: Preprocessing) -> CheckSet:
+def synthetic(preprocessing: Preprocessing) -> ExportData:
     """DRAWN random pictures, of coarse squares with noise on them, always the same."""
     rng = np.random.default_rng(0)
     c, side = preprocessing.channels, preprocessing.size
     coarse = rng.integers(40, 216, size=(DRAWN, c, 8, 8))
-    at = np.arange(side) * 8 // side
-    fine = coarse[:, :, at][:, :, :, at] + rng.normal(0, 20, (DRAWN, c, side, side))
+    cells = np.arange(side) * 8 // side
+    fine = coarse[:, :, cells][:, :, :, cells] + rng.normal(0, 20, (DRAWN, c, side, side))
     images = fine.clip(0, 255).astype(np.uint8)
-    return CheckSet(f"{DRAWN} random pictures", images, None, images[:0])
+    return ExportData(f"{DRAWN} random pictures", images, None, images[:0])
 
 
 def _some(samples: Samples, most: int) -> Samples:

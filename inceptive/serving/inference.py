@@ -1,0 +1,174 @@
+"""From a request to its answer: pictures are decoded by threads, each model's engine runs in a thread
+of its own (`batching`), and nothing of a request is stored."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from inceptive.errors import InceptiveError
+from inceptive.serving.batching import Batcher, Closed, Full
+from inceptive.serving.explainer import Explainer
+from inceptive.serving.limits import Limits
+from inceptive.serving.model import ServedModel
+
+try:
+    from starlette.concurrency import run_in_threadpool
+    from starlette.datastructures import UploadFile
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect, Request
+except ImportError:
+    raise InceptiveError("serve needs FastAPI: pip install 'inceptive[serve]'") from None
+
+BUSY = "too many images wait; try again"
+
+
+class Refused(HTTPException):
+    """A request that cannot be answered, with a reason for a person."""
+
+
+class InferenceService:
+    """Several models that answer, from `start` to `stop`; the first where a request names none.
+
+    predict, heatmap and features raise Refused if there is no answer, or none in time.
+    """
+
+    def __init__(self, models: Sequence[ServedModel], limits: Limits):
+        self.models, self.limits = {model.name: model for model in models}, limits
+        self._batchers: dict[str, Batcher] = {}
+
+    def start(self) -> None:
+        for name, model in self.models.items():
+            self._batchers[name] = Batcher(model.engine, waiting=self.limits.waiting)
+
+    async def stop(self) -> None:
+        for batcher in self._batchers.values():
+            await run_in_threadpool(batcher.close)
+
+    def waiting(self) -> int:
+        """Images in the queues."""
+        return sum(map(len, self._batchers.values()))
+
+    def model(self, name: str) -> ServedModel:
+        """The model called `name`, the first for "". Raises Refused if there is none."""
+        if name and name not in self.models:
+            raise Refused(422, f"no model {name} is served; there are: {', '.join(self.models)}")
+        return self.models[name] if name else next(iter(self.models.values()))
+
+    async def predict(self, request: Request, model: str, top: int) -> list[dict[str, Any]]:
+        """A prediction for each image of the request: see `ServedModel.prediction`."""
+        served = self.model(model)
+        pictures = await self._within(_pictures(request, self.limits.images))
+        work = self._predictions(served, pictures, top)
+        predictions: list[dict[str, Any]] = await self._within(work)
+        if all(prediction["error"] for prediction in predictions):
+            raise Refused(422, "; ".join(prediction["error"] for prediction in predictions))
+        return predictions
+
+    async def heatmap(self, request: Request, model: str, label: str) -> tuple[bytes, str]:
+        """PNG of what speaks for a class, the answer unless one is named; and that class."""
+        explainer = _explainer(served := self.model(model))
+        square = await self._square(served, request)
+        if label:
+            number = _class_number(served, label)
+        else:
+            [future] = self._submit(served, [square])
+            number = int((await self._within(asyncio.wrap_future(future))).argmax())
+        png = await self._within(run_in_threadpool(explainer.heat, square, number))
+        return png, served.engine.labels[number]
+
+    async def features(self, request: Request, model: str, layer: str) -> bytes:
+        """PNG of the maps of `layer`, by default the last."""
+        explainer = _explainer(served := self.model(model))
+        if layer and layer not in explainer.layers:
+            layers = ", ".join(explainer.layers)
+            raise Refused(422, f"{served.name} has no maps {layer}; there are: {layers}")
+        square = await self._square(served, request)
+        work = run_in_threadpool(explainer.features, square, layer or explainer.layers[-1])
+        return cast(bytes, await self._within(work))
+
+    async def _square(self, served: ServedModel, request: Request) -> np.ndarray:
+        """What the net sees of the one image of a request."""
+        pictures = await self._within(_pictures(request, self.limits.images))
+        if len(pictures) != 1:
+            raise Refused(422, f"this takes one image, not {len(pictures)}")
+        square = await self._within(run_in_threadpool(served.decode, *pictures[0]))
+        if isinstance(square, str):
+            raise Refused(422, square)
+        return cast(np.ndarray, square)
+
+    async def _predictions(
+        self, served: ServedModel, pictures: list[tuple[str, bytes]], top: int
+    ) -> list[dict[str, Any]]:
+        if len(batcher := self._batchers[served.name]) >= batcher.limit:  # else decoded for nothing
+            raise Refused(429, BUSY, {"Retry-After": "1"})
+        decoded = await asyncio.gather(
+            *(run_in_threadpool(served.decode, *picture) for picture in pictures)
+        )
+        futures = self._submit(
+            served, [square for square in decoded if not isinstance(square, str)]
+        )
+        try:
+            probs = iter([await asyncio.wrap_future(future) for future in futures])
+        finally:
+            for future in futures:
+                future.cancel()  # of what is too late, nothing more is worked on
+        predictions: list[dict[str, Any]] = []
+        for (name, _), square in zip(pictures, decoded, strict=True):
+            if isinstance(square, str):
+                predictions.append({"image": name, "top": [], "sure": False, "error": square})
+            else:
+                predictions.append(served.prediction(name, next(probs), top))
+        return predictions
+
+    def _submit(self, served: ServedModel, squares: list[np.ndarray]) -> list[Any]:
+        try:
+            return self._batchers[served.name].submit(squares)
+        except Full:
+            raise Refused(429, BUSY, {"Retry-After": "1"}) from None
+        except Closed:
+            raise Refused(503, "the server stops") from None
+
+    async def _within(self, work: Awaitable[Any]) -> Any:
+        """What `work` gives, if it does not take too long."""
+        try:
+            return await asyncio.wait_for(work, self.limits.seconds)
+        except TimeoutError:
+            seconds = self.limits.seconds
+            raise Refused(503, f"no answer within {seconds:g} s; try again") from None
+
+
+async def _pictures(request: Request, limit: int) -> list[tuple[str, bytes]]:
+    """(name, content) of each image of a request. Raises Refused for none or more than `limit`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        try:
+            content = await request.body()
+        except ClientDisconnect:
+            raise Refused(400, "the request ended before its body did") from None
+        pictures = [("image", content)] if content else []
+    else:
+        try:
+            form = await request.form(max_files=limit, max_fields=limit)
+        except HTTPException as error:
+            raise Refused(422, str(error.detail)) from None
+        uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        pictures = [(upload.filename or "image", await upload.read()) for upload in uploads]
+        await form.close()
+    if not pictures:
+        raise Refused(422, "no image: send one as the body, or several as multipart/form-data")
+    return pictures
+
+
+def _explainer(served: ServedModel) -> Explainer:
+    if served.explainer is None:
+        raise Refused(501, f"{served.name} cannot be explained here: see `explains` of /v1/model")
+    return served.explainer
+
+
+def _class_number(served: ServedModel, label: str) -> int:
+    try:
+        return served.class_number(label)
+    except InceptiveError as error:
+        raise Refused(422, str(error)) from None

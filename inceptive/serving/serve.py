@@ -1,0 +1,54 @@
+"""Models over HTTP until stopped: what `inceptive serve` calls."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from inceptive.errors import InceptiveError, printable
+from inceptive.io.progress import Progress, Silent
+from inceptive.serving.limits import MIB, Limits
+
+
+def serve(
+    models: str | Path | Sequence[str | Path],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    engine: str = "auto",
+    early_exit: bool = False,
+    accuracy: float | None = None,
+    max_mib: float = 64,
+    max_images: int = 64,
+    waiting: int = 256,
+    seconds: float = 30,
+    token: str = "",
+    progress: Progress | None = None,
+) -> None:
+    """Answer for each of `models` over HTTP until SIGINT or SIGTERM.
+
+    models, engine and early_exit are as in `open_engine`. accuracy: the share of its sure answers that
+    are to be right. A request has at most `max_mib` MiB and `max_images` images and is answered within
+    `seconds`; while more than `waiting` images wait others are refused, status 429. token: what
+    `Authorization: Bearer` must hold. Raises InceptiveError if a model cannot be opened, or the address
+    is not free.
+    """
+    from inceptive.serving.app import make_app
+    from inceptive.serving.listen import listen
+    from inceptive.serving.model import ServedModel
+
+    progress = progress or Silent()
+    paths = [str(model) for model in ([models] if isinstance(models, str | Path) else models)]
+    served = [
+        ServedModel.open(path, name, engine, early_exit, accuracy, progress.say)
+        for path, name in zip(paths, model_names(paths), strict=True)
+    ]
+    limits = Limits(int(max_mib * MIB), max_images, waiting, seconds, token)
+    listen(make_app(served, limits), host, port, seconds, progress.say)
+    progress.say("stopped")
+
+
+def model_names(models: Sequence[str]) -> list[str]:
+    """What requests call `models`: the last part of each, or as they were typed if two share it."""
+    if len(set(models)) < len(models):
+        raise InceptiveError("a model is named twice; serve different ones")
+    last = [Path(model).name or model for model in models]
+    return [printable(name) for name in (last if len(set(last)) == len(last) else models)]
