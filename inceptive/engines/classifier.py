@@ -10,7 +10,7 @@ from functools import partial
 from hashlib import sha256
 from math import inf
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -34,11 +34,17 @@ from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, Source
 from inceptive.io.downloads import Received
 from inceptive.io.paths import expand
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.metrics import Threshold, softmax
 from inceptive.nn import Model
 from inceptive.weights.catalogue import Published, catalogue, published_labels
 from inceptive.weights.load import by_hand, fetch, hub_folder
 from inceptive.weights.load import load as load_published
+
+if TYPE_CHECKING:
+    from inceptive.data.source import Data
+    from inceptive.explaining.explain import Explanation
+    from inceptive.exporting.export import Export
 
 HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder asks no network
 Image = Source
@@ -249,6 +255,40 @@ class Classifier(EngineBase):
     ) -> Iterator[Prediction]:
         """As `predict`, one by one as they are done, never more than two batches in memory."""
         return predictions(self, images, top, batch_size)
+
+    def export(
+        self,
+        to: str = "onnx",
+        precision: str = "f32",
+        *,
+        calibrate: "str | Path | Data | None" = None,
+        max_drop: float = 0.5,
+        out: str | Path | None = None,
+        progress: Progress | None = ON_STANDARD_ERROR,
+    ) -> "Export":
+        """A file for the engine `to`, checked beside torch: see `inceptive.export`."""
+        from inceptive.exporting.export import export
+
+        return export(
+            self, to, precision, calibrate=calibrate, max_drop=max_drop, out=out, progress=progress
+        )
+
+    def explain(
+        self,
+        image: Source | None = None,
+        method: str = "gradcam",
+        *,
+        layer: str = "",
+        channel: int | None = None,
+        label: str | int | None = None,
+        progress: Progress | None = None,
+    ) -> "Explanation":
+        """What this classifier sees in `image`: see `inceptive.explain`, which has more options."""
+        from inceptive.explaining.explain import explain
+
+        return explain(
+            self, image, method, layer=layer, channel=channel, label=label, progress=progress
+        )
 
 
 def _labels(config: dict[str, Any]) -> tuple[str, ...]:

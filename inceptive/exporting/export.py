@@ -14,7 +14,7 @@ from inceptive.errors import InceptiveError
 from inceptive.exporting.calibration import ExportData, from_data, synthetic
 from inceptive.exporting.write import check_runnable, write_export
 from inceptive.io.paths import expand
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 NO_IMAGES = "int8 is calibrated on images: name a set of them with --calibrate"
 
@@ -99,7 +99,7 @@ def export(
     calibrate: str | Path | Data | None = None,
     max_drop: float = 0.5,
     out: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Export:
     """Write `model` as a file for the engine `to` (onnx, openvino), and check it beside torch.
 
@@ -127,7 +127,7 @@ def export_all(
     calibrate: str | Path | Data | None = None,
     max_drop: float = 0.5,
     out: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> list[Export]:
     """As `export`, for each engine that is installed, in one precision or in all that run here.
 

@@ -35,6 +35,10 @@ class Lines:
             self.say(f"{what}: {done} of {total}" + (f"  {detail}" if detail else ""))
 
 
+ON_STANDARD_ERROR = Lines()
+"""The default of what takes long."""
+
+
 class Silent:
     """Progress that nobody sees: `progress or Silent()`."""
 
