@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
         parser.error(f"no section {', '.join(sorted(unknown))}; they are {', '.join(SECTIONS)}")
     if args.rounds < 1 or args.seconds < 0 or args.threads < 0:
         parser.error("--rounds has to be 1 or more, --seconds and --threads 0 or more")
-    nets.find(args.net)
+    nets.NETS[args.net]
     if args.images is not None and not args.images.is_dir():
         raise InceptiveError(f"{printable(args.images)}: there is no such folder")
 

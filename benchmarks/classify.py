@@ -109,7 +109,7 @@ def made(setting: Setting) -> Path:
     folder = setting.folder / "classifier"
     if (folder / "config.json").exists():
         return folder
-    make = nets.find(NET)
+    make = nets.NETS[NET]
     size = minimum_size(make()) if setting.quick else make().image_size
     resized = round(size / 0.875)
     resized -= (

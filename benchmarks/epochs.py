@@ -36,7 +36,7 @@ Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
 def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
     """Epochs without a net, beside timm's loader; then with one, beside steps on a batch at hand."""
     sizes, count = (((64, 48),), 2 * setting.batch_size) if setting.quick else (SIZES, COUNT)
-    side = minimum_size(nets.find(setting.net)()) if setting.quick else 224
+    side = minimum_size(nets.NETS[setting.net]()) if setting.quick else 224
     for size in sizes[:1] if setting.images else sizes:
         files, origin = photographs(setting, size, count)
         yield run(loading(setting, files, origin, side), setting, peaks, say)

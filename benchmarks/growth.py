@@ -25,7 +25,7 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
 
 def benchmarks(setting: Setting) -> list[Benchmark]:
     """Training steps and forward passes, one thing varied at a time; ratios are to the first of each."""
-    least = minimum_size(nets.find(setting.net)())
+    least = minimum_size(nets.NETS[setting.net]())
     base = (least if setting.quick else 128, setting.batch_size, setting.num_classes)
     sizes = [size for size in SIZES if size >= least]
     varied = {
@@ -56,7 +56,7 @@ def _candidate(
             lambda: training.our_step(setting.net, size, batch, classes, heads=False),
             macs, batch, kind,
         )  # fmt: skip
-    macs = batch * account(nets.find(setting.net)(classes), size).macs
+    macs = batch * account(nets.NETS[setting.net](classes), size).macs
     images = torch.zeros((batch, 3, size, size), dtype=torch.uint8)
     return Candidate(
         name,

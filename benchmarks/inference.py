@@ -27,7 +27,7 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
 
 def benchmarks(setting: Setting, exported: bool = True) -> list[Benchmark]:
     """The setting's net at its own size: a batch, then one image; with our exported engines or not."""
-    make = nets.find(setting.net)
+    make = nets.NETS[setting.net]
     size = minimum_size(make()) if setting.quick else make().image_size
     return [benchmark(setting, size, batch, exported) for batch in (setting.batch_size, 1)]
 
@@ -37,7 +37,7 @@ def benchmark(setting: Setting, size: int, batch: int, exported: bool) -> Benchm
     net, classes = setting.net, setting.num_classes
     candidates = []
     for peer in peers.equivalents(net):
-        macs = batch * account(nets.find(peer.counts)(classes), size).macs
+        macs = batch * account(nets.NETS[peer.counts](classes), size).macs
         candidates.append(
             Candidate(
                 f"{peer.package} {peer.name}, eager, f32",
@@ -45,7 +45,7 @@ def benchmark(setting: Setting, size: int, batch: int, exported: bool) -> Benchm
                 macs, batch, "f32",
             )
         )  # fmt: skip
-    macs = batch * account(nets.find(net)(classes), size).macs
+    macs = batch * account(nets.NETS[net](classes), size).macs
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
     for kind in ("f32", "bf16"):
         candidates.append(
@@ -102,7 +102,7 @@ def model_folder(setting: Setting, net: str, size: int, classes: int) -> Path:
     folder = setting.folder / f"{net}-{size}-{classes}"
     if not (folder / "config.json").exists():
         torch.manual_seed(0)
-        model = build(nets.find(net)(classes).without_aux())
+        model = build(nets.NETS[net](classes).without_aux())
         labels = tuple(f"class {k}" for k in range(classes))
         Classifier(model.eval(), Preprocessing(size), labels).save(folder)
     return folder

@@ -39,13 +39,13 @@ def benchmarks(setting: Setting) -> list[Benchmark]:
     """At each size the setting's net without auxiliary heads; with them at the first; then timm's v3."""
     if setting.quick:
         return [
-            benchmark(setting, setting.net, minimum_size(nets.find(setting.net)()), heads=False)
+            benchmark(setting, setting.net, minimum_size(nets.NETS[setting.net]()), heads=False)
         ]
-    full = nets.find(setting.net)().image_size
+    full = nets.NETS[setting.net]().image_size
     sizes = dict.fromkeys((full, *(size for size in (96, 64) if size < full)))
-    least = minimum_size(nets.find(setting.net)())
+    least = minimum_size(nets.NETS[setting.net]())
     made = [benchmark(setting, setting.net, size, heads=False) for size in sizes if size >= least]
-    if nets.find(setting.net)().aux:
+    if nets.NETS[setting.net]().aux:
         made.insert(1, benchmark(setting, setting.net, full, heads=True))
     if not setting.net.startswith("inception_v3"):
         made.append(benchmark(setting, "inception_v3.torchvision", 299, heads=False))
@@ -93,7 +93,7 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
 
 def step_macs(net: str, size: int, batch: int, classes: int, heads: bool) -> int:
     """Multiply-adds of one step: three times those of the forward pass."""
-    made = account(nets.find(net)(classes), size)
+    made = account(nets.NETS[net](classes), size)
     aux = sum(line.macs for lines in made.aux.values() for line in lines) if heads else 0
     return BACKWARD * batch * (made.macs + aux)
 

@@ -24,11 +24,11 @@ def run(
     reader's light or dark setting.
     """
     from inceptive.arch.draw import draw
-    from inceptive.arch.nets import find as open_net
+    from inceptive.arch.nets import open_net
     from inceptive.cli.tables import answer
     from inceptive.io.atomic import write_text
 
-    drawing = draw(open_net(net)(classes, channels=channels), part, size)
+    drawing = draw(open_net(net, classes, channels), part, size)
     if out is None:
         answer(drawing.rstrip("\n"))
     else:

@@ -42,13 +42,13 @@ def run(
     printed cell instead: what is counted here, the difference, and the reason if known.
     """
     from inceptive.arch.account import account
-    from inceptive.arch.nets import find as open_net
+    from inceptive.arch.nets import open_net
     from inceptive.cli.tables import answer
     from inceptive.errors import InceptiveError
 
     kind = "json" if json else format
     if against is None:
-        counted = account(open_net(net)(classes, channels=channels), size)
+        counted = account(open_net(net, classes, channels), size)
         answer(_as_text(counted, _lines(counted, aux, modules), aux, kind))
         return
     if aux or modules or size is not None or (classes, channels) != (1000, 3):
@@ -58,7 +58,7 @@ def run(
         )
     from inceptive.arch.nets.printed import compare_printed
 
-    answer(_printed_as_text(compare_printed(open_net(net)(), against), kind))
+    answer(_printed_as_text(compare_printed(open_net(net), against), kind))
 
 
 def _lines(counted: "Account", aux: bool, by_module: bool) -> "list[Line]":

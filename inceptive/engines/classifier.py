@@ -92,7 +92,8 @@ class Classifier(EngineBase):
         if folder.is_dir() and file is None:
             return cls._from_folder(folder)
         for published in catalogue().values():
-            if str(model) in (published.name, published.hub, HUB + published.hub):
+            hub = (published.hub, HUB + published.hub) if published.hub else ()
+            if str(model) in (published.name, *hub):
                 return cls._from_published(published, file, received)
         if file is not None:
             raise InceptiveError(f"no published weights are called {model}; see `inceptive nets`")

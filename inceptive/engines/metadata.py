@@ -108,12 +108,12 @@ def read_net(values: Any, classes: int, preprocessing: Preprocessing) -> Net:
             raise ValueError(f"'num_classes' ({count!r} for {classes} labels)")
         if type(channels) is not int or channels not in (1, 3):
             raise ValueError(f"'channels' ({channels!r} is not 1 or 3)")
-        net = nets.find(str(values["name"]))(classes, channels=channels)
+        net = nets.NETS[str(values["name"])](classes, channels)
         heads = values.get("aux", True)
         if heads is not True:
             net = net.with_heads(heads) if heads else net.without_aux()
     else:
-        net = nets.find(str(values))(classes, channels=preprocessing.channels)
+        net = nets.NETS[str(values)](classes, preprocessing.channels)
     if net.num_classes != classes:
         raise ValueError(f"'num_classes' ({net.num_classes} for {classes} labels)")
     if net.channels != preprocessing.channels:

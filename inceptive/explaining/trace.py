@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from inceptive.arch.account import account
-from inceptive.arch.nets import NETS
-from inceptive.arch.nets import find as open_net
+from inceptive.arch.nets import NETS, open_net
 from inceptive.arch.spec import Net
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.prediction import class_number
@@ -132,7 +131,7 @@ def _open(
         return _own(model, model.model.net.name)
     name, exists = str(model), expand(model).exists()
     if _is_net(name) and not (exists or published):
-        return _fresh(open_net(name)(1000 if classes is None else classes), size, seed)
+        return _fresh(open_net(name, 1000 if classes is None else classes), size, seed)
     fresh = {"--size": size, "--seed": seed, "--classes": classes}
     if unfit := [option for option, value in fresh.items() if value is not None]:
         raise InceptiveError(f"{name} has its own weights and size: leave out {unfit[0]}")
@@ -147,7 +146,7 @@ def _open(
 
 
 def _is_net(name: str) -> bool:
-    return name in NETS
+    return name in NETS or ".py:" in name
 
 
 def _fresh(net: Net, size: int | None, seed: int | None) -> _Subject:

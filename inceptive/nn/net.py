@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from math import sqrt
-from typing import assert_never
+from typing import assert_never, overload
 
 from torch import Tensor, nn
 
@@ -23,6 +23,9 @@ from inceptive.arch.spec import (
     Net,
     Node,
     Separable,
+    Word,
+    gives_vector,
+    words,
 )
 from inceptive.errors import InceptiveError
 from inceptive.nn.branches import Branches, Product, Residual
@@ -36,13 +39,43 @@ from inceptive.nn.layers import (
 )
 
 
-def build(net: Net) -> "Model":
+@overload
+def build(net: Net) -> "Model": ...
+@overload
+def build(net: Node, channels: int, image_size: int | None = None) -> nn.Module: ...
+def build(net: Net | Node, channels: int | None = None, image_size: int | None = None) -> nn.Module:
     """A torch module of `net` with fresh weights: images (N, C, H, W) to logits (N, K).
 
     Weights are drawn from torch's global generator: see `initialise`. Any image size works that
     the stages allow (`account.minimum_size`); auxiliary heads are part of the module.
+
+    A module by itself is built for maps of so many `channels`; one that holds a Linear, for square
+    maps of side image_size. Raises InceptiveError for anything else, and for a net that cannot be.
+
+        module = inceptive.build(Concat(b1x1=Conv(64, 1), b3x3=Conv(32, 3)), channels=192)
     """
-    return Model(net)
+    if isinstance(net, Net):
+        if channels is not None or image_size is not None:
+            raise InceptiveError("a net has its channels and size: build(net) takes no others")
+        return Model(net)
+    if not isinstance(net, Word):
+        name = getattr(net, "name", net)
+        raise InceptiveError(
+            f"build takes a value, not {type(net).__name__}; for a net of NETS: "
+            f"build(NETS[{name!r}](num_classes=10))"
+        )
+    if channels is None:
+        raise InceptiveError("a module by itself needs the channels it reads: channels=64")
+    gives_vector(net)
+    if image_size is None and any(isinstance(word, Linear) for word, _ in words(net)):
+        raise InceptiveError("a module with a Linear needs the size of its maps: image_size=28")
+    shape = (channels, image_size or ANY_SIZE, image_size or ANY_SIZE)
+    out_shape(net, shape)  # what does not fit is refused here, in words
+    return _module(net, shape).apply(initialise)
+
+
+ANY_SIZE = 2**12
+"""Stands for the size of maps where no layer depends on it."""
 
 
 class Model(nn.Module):

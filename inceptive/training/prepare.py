@@ -152,7 +152,7 @@ def model_for(recipe: Recipe, data: Data, channels: int) -> Model:
     Of a model folder or published weights every layer is taken but the last of each head, which are
     new for new classes. Raises InceptiveError if they are of another net.
     """
-    net = nets.find(recipe.net)(len(data.classes), channels=channels)
+    net = nets.open_net(recipe.net, len(data.classes), channels)
     if recipe.aux.at:
         net = net.with_heads(recipe.aux.at)
     account(net, recipe.image_size)  # too small a picture is refused here, in words

@@ -30,7 +30,7 @@ def load(published: Published, path: Path) -> Model:
 
     Raises InceptiveError if the file is damaged or does not fit; then nothing is loaded.
     """
-    net = nets.find(published.net)(published.classes)
+    net = nets.NETS[published.net](published.classes)
     model = build(net if published.heads else net.without_aux())
     fill(model, published, read(path), str(path))
     return model.eval()

@@ -5,8 +5,8 @@ import torch
 
 import inceptive
 from inceptive.arch.account import account, minimum_size, out_shape
-from inceptive.arch.nets import NETS, find
-from inceptive.arch.spec import Chain, Concat, Conv, MaxPool
+from inceptive.arch.nets import NETS, open_net
+from inceptive.arch.spec import Chain, Concat, Conv, Linear, MaxPool
 from inceptive.errors import InceptiveError
 
 EVERY_NET = pytest.mark.parametrize("name", NETS)
@@ -281,7 +281,7 @@ def test_a_size_between_those_that_fit_is_refused_with_the_next_one():
 
 def test_an_unknown_net_is_refused_with_those_there_are():
     with pytest.raises(InceptiveError, match=r"no net is called 'vgg'; there are: googlenet, "):
-        find("vgg")
+        open_net("vgg")
 
 
 def test_nets_are_values():
@@ -306,3 +306,100 @@ def test_a_module_by_itself_has_an_account_too():
     assert alone.macs == sum(line.macs for line in within)
     with pytest.raises(InceptiveError, match="needs the size and channels"):
         account(Conv(8, 3))
+
+
+def test_what_is_asked_for_wrongly_is_answered_with_what_to_write():
+    with pytest.raises(KeyError):
+        NETS["GoogLeNet"]
+    with pytest.raises(InceptiveError) as error:
+        NETS["GoogLeNet"]
+    said = str(error.value)
+    assert said.startswith("no net is called 'GoogLeNet'; there are: googlenet, googlenet.bn, ")
+    assert said.endswith("; the nearest is 'googlenet'")
+    with pytest.raises(InceptiveError, match="googlenet takes num_classes and channels, not clas"):
+        NETS["googlenet"](classes=10)
+    for wrong in ("googlenet", NETS["googlenet"]):
+        with pytest.raises(InceptiveError, match=r"build\(NETS\['googlenet'\]\(num_classes=10\)\)"):
+            inceptive.build(wrong)
+    assert "GoogLeNet" not in NETS and NETS.get("GoogLeNet") is None
+
+
+def test_one_module_by_itself_is_built_and_runs():
+    module = inceptive.build(Concat(a=Conv(8, 1), b=Chain(c=Conv(4, 3), d=MaxPool(3))), channels=64)
+    assert module(torch.rand(2, 64, 9, 7)).shape == (2, 12, 9, 7)
+    assert set(dict(module.named_parameters())) >= {"a.weight", "b.c.weight", "b.c.bias"}
+    head = dict(NETS["googlenet"](10).aux)["inception_4a"]
+    built = inceptive.build(head, channels=512, image_size=14)
+    assert built(torch.rand(2, 512, 14, 14)).shape == (2, 10)
+    for options, said in (
+        ({}, "needs the channels"),
+        ({"channels": 512}, "needs the size of its maps"),
+        ({"channels": 512, "image_size": 1, "net": Chain(a=MaxPool(3, pad="valid"))}, "no 3×3"),
+        ({"channels": 3, "net": Chain(a=Linear(3), b=Conv(3, 1))}, "reads maps"),
+        ({"channels": 3, "net": NETS["googlenet"]()}, "a net has its channels"),
+        ({"channels": 3, "net": Chain(train=Conv(3, 1))}, "cannot be called train"),
+    ):
+        with pytest.raises(InceptiveError, match=said):
+            inceptive.build(**{"net": head, **options})
+
+
+MINE = """\
+from dataclasses import dataclass
+from inceptive import AvgPool, Chain, Conv, Linear, Net
+
+@dataclass
+class Size:
+    width: "int" = 8
+
+def mynet(num_classes, channels=3):
+    body = Chain(a=Conv(Size().width, 3), pool=AvgPool(grid=1), fc=Linear(num_classes))
+    return Net("mine", body, num_classes, "my own", (), channels, 32)
+
+def fixed(num_classes):
+    return mynet(5)
+
+def imitation(num_classes):
+    return Net("googlenet", mynet(num_classes).body, num_classes, "", image_size=32)
+
+def nothing(num_classes): ...
+def bare(): ...
+def fails(num_classes): raise ValueError("two\\nlines")
+def stops(num_classes): raise SystemExit(3)
+def wrong(num_classes): return Net("mine", Chain(a=Conv(0, 3)), num_classes, "")
+number = 3
+"""
+
+
+def test_a_net_of_ones_own_is_opened_by_file_and_function(tmp_path):
+    import sys
+
+    file = tmp_path / "torch.py"  # a name that is taken
+    file.write_text(MINE)
+    net = open_net(f"{file}:mynet", 7, channels=1)
+    assert (net.name, net.num_classes, net.channels) == ("mine", 7, 1)
+    assert inceptive.build(net)(torch.rand(2, 1, 32, 32)).shape == (2, 7)
+    assert sys.modules["torch"] is torch
+    plain = tmp_path / "mynet.py"
+    plain.write_text(MINE)
+    assert open_net(f"{plain}:mynet", 7).channels == 3 and "mynet" not in sys.modules
+    assert open_net("googlenet", 7) == NETS["googlenet"](7)
+    broken = tmp_path / "broken.py"
+    broken.write_text("import nothing_of_that_name")
+    for text, said in {
+        f"{file}": "name the function that returns the net",
+        f"{tmp_path}/other.py:mynet": "other.py: there is no such file",
+        f"{tmp_path}:mynet": "no net is called",
+        f"{file}:other": "there is no function 'other'",
+        f"{file}:number": "there is no function 'number'",
+        f"{file}:bare": "bare: TypeError: bare\\(\\) got an unexpected keyword argument 'num_cl",
+        f"{file}:nothing": "nothing: returned NoneType, not an inceptive.Net",
+        f"{file}:fixed": "fixed: returned a net with num_classes=5, not 7",
+        f"{file}:imitation": "is called googlenet and is another",
+        f"{file}:fails": "fails: ValueError: two$",
+        f"{file}:stops": "stops: SystemExit: 3$",
+        f"{file}:wrong": "wrong: InceptiveError: Conv: out is 0",
+        f"{broken}:mynet": "broken.py: ModuleNotFoundError: No module named 'nothing_of_that_name'",
+    }.items():
+        with pytest.raises(InceptiveError, match=said) as error:
+            open_net(text, 7)
+        assert "\n" not in str(error.value)

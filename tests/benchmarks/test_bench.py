@@ -190,7 +190,7 @@ def test_a_step_is_three_forward_passes(heads):
     net = "googlenet.torchvision"
     with torch.device("meta"):
         images = torch.empty(2, 3, 64, 64)
-        model = build(nets.find(net)(10))
+        model = build(nets.NETS[net](10))
         names = ["fc", *(model.net.heads() if heads else ())]
         with FlopCounterMode(display=False) as counter:
             model.endpoints(images, names)
@@ -286,7 +286,7 @@ def test_a_smoke_of_all_that_runs_in_one_process(alone, monkeypatch, tmp_path, c
     made = json.loads(capsys.readouterr().out)
     assert made == json.loads(out.read_text())
     complete(made, {"train", "inference", "decode"})
-    net = account(nets.find("googlenet.bn")(10), made["sections"]["train"][0]["image_size"])
+    net = account(nets.NETS["googlenet.bn"](10), made["sections"]["train"][0]["image_size"])
     [row] = [r for r in made["sections"]["train"][0]["rows"] if "googlenet.bn" in r["name"]]
     assert row["macs"] == 3 * 2 * net.macs
     batch, single = made["sections"]["inference"]
@@ -388,12 +388,12 @@ def test_the_peers_classes_do_the_work_that_is_counted_for_them():
 
     for family, equivalents in peers.EQUIVALENTS.items():
         for peer in equivalents:
-            size = account(nets.find(peer.counts)()).image_size
+            size = account(nets.NETS[peer.counts]()).image_size
             with torch.device("meta"):
                 model = peer.build(1000).eval()
                 with FlopCounterMode(display=False) as counter:
                     model(torch.empty(1, 3, size, size))
-            counted = account(nets.find(peer.counts)(1000)).macs
+            counted = account(nets.NETS[peer.counts](1000)).macs
             assert counter.get_total_flops() // 2 == counted, (family, peer)
 
 

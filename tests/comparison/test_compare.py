@@ -125,7 +125,7 @@ def test_accuracy_is_evaluates_and_cost_is_the_tables(trained, worse, stripes):
     mine = told["models"][0]
     for key in ("top1", "top1_interval", "balanced_accuracy", "loss_scaled"):
         assert mine[key] == single[key]
-    made = account(nets.find("googlenet.bn")(2, channels=1), 32)
+    made = account(nets.NETS["googlenet.bn"](2, channels=1), 32)
     assert (mine["params"], mine["macs"]) == (made.params, made.macs)
     assert mine["bytes"] == (trained[0] / "model.safetensors").stat().st_size
     assert mine["latency_ratio"] == mine["throughput_ratio"] == 1

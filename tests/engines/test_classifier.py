@@ -238,3 +238,8 @@ def test_a_config_that_asks_for_much_takes_nothing(tmp_path):
         (tmp_path / "config.json").write_bytes(change(before))
         with pytest.raises(InceptiveError, match=said):
             Classifier.load(tmp_path)
+
+
+def test_an_empty_repository_of_the_hub_is_no_published_name():
+    with pytest.raises(InceptiveError, match="hub"):
+        Classifier.load("hf:")

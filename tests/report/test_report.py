@@ -174,7 +174,7 @@ def told(tmp_path, classes=("across", "down"), names=None, **more):
     probs[2] = probs[2][::-1]  # one confident error
     probs /= probs.sum(1, keepdims=True)
     judged = judge(probs, probs, labels, classes)
-    made = [account(nets.find("googlenet.bn")(len(classes)), 32)]
+    made = [account(nets.NETS["googlenet.bn"](len(classes)), 32)]
     return Told("runs/m", data, "test", samples, probs, probs, judged, made,
                 "inceptive evaluate runs/m data", **more)  # fmt: skip
 

@@ -218,7 +218,7 @@ def test_the_graphs_here_have_the_counts_of_slims_own_tests(made, total):
 def test_the_key_table_names_exactly_slims_variables(name):
     expected, published = NAMES[name](), find(name)
     with torch.device("meta"):
-        model = build(nets.find(published.net)(published.classes))
+        model = build(nets.NETS[published.net](published.classes))
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     table = key_table(SOURCES[published.source], shapes)
     assert {theirs for theirs in table.values() if theirs is not None} == set(expected)

@@ -42,7 +42,7 @@ EVERY = pytest.mark.parametrize("name", catalogue())
 
 
 def net_of(published):
-    net = nets.find(published.net)(published.classes)
+    net = nets.NETS[published.net](published.classes)
     return net if published.heads else net.without_aux()
 
 
@@ -522,7 +522,7 @@ def test_a_model_folder_on_the_hub_is_asked_for_by_its_mark_only(hub, offline, m
 
 
 def classifier(name, classes, seed, **more):
-    model = drawn(nets.find(name)(classes, **more), seed)
+    model = drawn(nets.NETS[name](classes, **more), seed)
     channels = model.net.channels
     preprocessing = Preprocessing(
         size=96, channels=channels, mean=(0.5,) * channels, std=(0.5,) * channels
@@ -535,7 +535,7 @@ def classifier(name, classes, seed, **more):
     [("inception_v3.keras", "inception_v3.nsfwjs"), ("inception_v3.nsfwjs", "inception_v3.keras")],
 )
 def test_all_is_taken_but_what_stands_after_the_pooling(name, given):
-    learned, model = classifier(given, 5, seed=1), drawn(nets.find(name)(3), seed=2)
+    learned, model = classifier(given, 5, seed=1), drawn(nets.NETS[name](3), seed=2)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     start_from(model, learned, "x")
     theirs = learned.model.state_dict()
@@ -547,7 +547,7 @@ def test_all_is_taken_but_what_stands_after_the_pooling(name, given):
 
 
 def test_classes_of_the_same_number_are_new_all_the_same():
-    learned, model = classifier("googlenet.bn", 3, seed=1), drawn(nets.find("googlenet.bn")(3), 2)
+    learned, model = classifier("googlenet.bn", 3, seed=1), drawn(nets.NETS["googlenet.bn"](3), 2)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     start_from(model, learned, "x")
     ends = ("fc.", "aux_4a.fc2.", "aux_4d.fc2.")
@@ -560,14 +560,14 @@ def test_classes_of_the_same_number_are_new_all_the_same():
     ("googlenet", "conv1.bn."), ("googlenet.torchvision", "inception_3a.b5x5.conv.weight"),
 ])  # fmt: skip
 def test_weights_of_another_net_are_refused_with_a_layer(given, layer):
-    model = drawn(nets.find("googlenet.bn")(3))
+    model = drawn(nets.NETS["googlenet.bn"](3))
     line = unchanged_by(model, start_from, model, classifier(given, 3, seed=1), "runs/x")
     assert line.startswith(f"weights runs/x: are for {given}, which has no {layer}")
     assert f"--set net={given}" in line
 
 
 def test_weights_of_another_number_of_channels_are_refused():
-    model = drawn(nets.find("googlenet.bn")(3))
+    model = drawn(nets.NETS["googlenet.bn"](3))
     grey = classifier("googlenet.bn", 3, seed=1, channels=1)
     assert "conv1.weight" in unchanged_by(model, start_from, model, grey, "runs/grey")
 
@@ -581,7 +581,7 @@ WEIGHT = torch.tensor([0.5, 1.0, 2.5])
 def test_the_loss_of_soft_labels_is_that_of_the_formula(smoothing, weight):
     """Mean of (t . w) * -sum(((1 - s) t + s / K) ln p), for the main logits and each head's."""
     torch.manual_seed(0)
-    model = build(nets.find("googlenet.bn")(3, channels=1)).eval()
+    model = build(nets.NETS["googlenet.bn"](3, channels=1)).eval()
     with torch.no_grad():
         model.fc.weight.mul_(50)  # fresh logits are all near 0
     images = torch.randn(3, 1, 32, 32)

@@ -1,49 +1,125 @@
 """Every net of the family by name. `NETS["googlenet"](num_classes=10, channels=3)` gives a value."""
 
+import inspect
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Never
 
 from inceptive.arch.codec import first_difference
-from inceptive.arch.nets.baselines import alexnet, vgg16
-from inceptive.arch.nets.bn_inception import bn_inception
-from inceptive.arch.nets.googlenet import googlenet
-from inceptive.arch.nets.hadamard import hadamard_inception
-from inceptive.arch.nets.inception_resnet import inception_resnet
-from inceptive.arch.nets.inception_v3 import inception_v3
-from inceptive.arch.nets.inception_v4 import inception_v4
-from inceptive.arch.nets.xception import xception
+from inceptive.arch.nets import (
+    baselines,
+    bn_inception,
+    googlenet,
+    hadamard,
+    inception_resnet,
+    inception_v3,
+    inception_v4,
+    xception,
+)
 from inceptive.arch.spec import Net
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, printable
 
-NETS: dict[str, Callable[..., Net]] = {
-    "googlenet": partial(googlenet, "googlenet"),
-    "googlenet.bn": partial(googlenet, "googlenet.bn"),
-    "googlenet.torchvision": partial(googlenet, "googlenet.torchvision"),
-    "googlenet.slim": partial(googlenet, "googlenet.slim"),
-    "googlenet.inception5h": partial(googlenet, "googlenet.inception5h"),
-    "bn_inception": partial(bn_inception, "bn_inception"),
-    "bn_inception.cadene": partial(bn_inception, "bn_inception.cadene"),
-    "inception_v2.slim": partial(bn_inception, "inception_v2.slim"),
-    "inception_v3": partial(inception_v3, "inception_v3"),
-    "inception_v3.slim": partial(inception_v3, "inception_v3.slim"),
-    "inception_v3.keras": partial(inception_v3, "inception_v3.keras"),
-    "inception_v3.torchvision": partial(inception_v3, "inception_v3.torchvision"),
-    "inception_v3.fid": partial(inception_v3, "inception_v3.fid"),
-    "inception_v3.nsfwjs": partial(inception_v3, "inception_v3.nsfwjs"),
-    "inception_v4": partial(inception_v4, "inception_v4"),
-    "inception_v4.slim": partial(inception_v4, "inception_v4.slim"),
-    "inception_resnet_v1": partial(inception_resnet, "inception_resnet_v1"),
-    "inception_resnet_v1.facenet": partial(inception_resnet, "inception_resnet_v1.facenet"),
-    "inception_resnet_v2": partial(inception_resnet, "inception_resnet_v2"),
-    "inception_resnet_v2.slim": partial(inception_resnet, "inception_resnet_v2.slim"),
-    "inception_resnet_v2.keras": partial(inception_resnet, "inception_resnet_v2.keras"),
-    "inception_resnet_v2.paper": partial(inception_resnet, "inception_resnet_v2.paper"),
-    "xception": partial(xception, "xception"),
-    "xception.keras": partial(xception, "xception.keras"),
-    "hadamard_inception": hadamard_inception,
-    "alexnet": alexnet,
-    "vgg16": vgg16,
-}
+
+class UnknownNet(InceptiveError, KeyError):
+    """No net has that name: one line, where the str of a KeyError is a repr."""
+
+    __str__ = Exception.__str__
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the value of the net called `name`."""
+
+    name: str
+    function: Callable[..., Net]
+
+    def __call__(self, num_classes: int = 1000, channels: int = 3, **unknown: Never) -> Net:
+        """The net for `num_classes` classes and images of `channels` channels."""
+        if unknown:
+            raise InceptiveError(
+                f"{self.name} takes num_classes and channels, not {', '.join(unknown)}"
+            )
+        return self.function(num_classes=num_classes, channels=channels)
+
+
+class Nets(dict[str, Maker]):
+    """Name -> what makes the value. A name that is not there is an InceptiveError and a KeyError."""
+
+    def __missing__(self, name: object) -> Maker:
+        near = get_close_matches(str(name).lower(), self, n=1)
+        hint = f"; the nearest is {near[0]!r}" if near else ""
+        there = ", ".join(self)
+        raise UnknownNet(f"no net is called {printable(repr(name))}; there are: {there}{hint}")
+
+
+_FAMILY: tuple[tuple[Callable[..., Net], tuple[str, ...]], ...] = (
+    (googlenet.googlenet, tuple(googlenet.VARIANTS)),
+    (bn_inception.bn_inception, tuple(bn_inception.VARIANTS)),
+    (inception_v3.inception_v3, tuple(inception_v3.VARIANTS)),
+    (inception_v4.inception_v4, tuple(inception_v4.VARIANTS)),
+    (inception_resnet.inception_resnet, tuple(inception_resnet.VARIANTS)),
+    (xception.xception, tuple(xception.VARIANTS)),
+)
+_SINGLE = (hadamard.hadamard_inception, baselines.alexnet, baselines.vgg16)
+NETS = Nets(
+    {name: Maker(name, partial(net, name)) for net, names in _FAMILY for name in names}
+    | {net.__name__: Maker(net.__name__, net) for net in _SINGLE}
+)
+
+
+def open_net(text: str, num_classes: int = 1000, channels: int = 3) -> Net:
+    """The net that `text` names: one of NETS, or FILE.py:FUNCTION, a net of one's own.
+
+    The function takes num_classes, and channels if it has such a parameter, and returns a Net. The
+    file is run, as Python would run it. Raises InceptiveError with all that can be wrong.
+    """
+    path, colon, function = text.rpartition(":")
+    if text.endswith(".py"):
+        raise InceptiveError(f"{text}: name the function that returns the net: {text}:FUNCTION")
+    if not colon or not path.endswith(".py"):
+        return NETS[text](num_classes, channels)
+    make = getattr(_run(Path(path).expanduser()), function, None)
+    if not callable(make):
+        raise InceptiveError(f"{path}: there is no function {function!r}")
+    try:
+        takes = inspect.signature(make).parameters
+        options = {"num_classes": num_classes, "channels": channels}
+        if "channels" not in takes:
+            del options["channels"]
+        net = make(**options)
+    except (Exception, SystemExit) as error:
+        raise InceptiveError(f"{text}: {_reason(error)}") from None
+    if not isinstance(net, Net):
+        raise InceptiveError(f"{text}: returned {type(net).__name__}, not an inceptive.Net")
+    for name, wanted in (("num_classes", num_classes), ("channels", channels)):
+        if (has := getattr(net, name)) != wanted:
+            raise InceptiveError(f"{text}: returned a net with {name}={has}, not {wanted}")
+    refuse_imitation(net)
+    return net
+
+
+def _run(path: Path) -> ModuleType:
+    """The module in the file at `path`, under a name that no other module can have."""
+    module = ModuleType(f"{path.stem} in {path.absolute()}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    try:
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    except FileNotFoundError:
+        raise InceptiveError(f"{path}: there is no such file") from None
+    except (Exception, SystemExit) as error:
+        raise InceptiveError(f"{path}: {_reason(error)}") from None
+    return module
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return printable(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
 
 
 def refuse_imitation(net: Net) -> None:
@@ -60,10 +136,3 @@ def refuse_imitation(net: Net) -> None:
             f"this net is called {net.name} and is another ({difference}); give it a name of its own: "
             'dataclasses.replace(net, name="mine")'
         )
-
-
-def find(name: str) -> Callable[..., Net]:
-    """The maker of the net called `name`. Raises InceptiveError, naming those there are."""
-    if name not in NETS:
-        raise InceptiveError(f"no net is called {name!r}; there are: {', '.join(NETS)}")
-    return NETS[name]
