@@ -50,6 +50,20 @@ def test_without_posix_and_home_the_light_commands_answer(words, tmp_path):
     assert done.returncode == 0 and done.stdout and not done.stderr
 
 
+@pytest.mark.faults
+def test_without_posix_and_home_a_model_is_trained_and_answers(tmp_path):
+    pytest.importorskip("sklearn")
+    out = tmp_path / "run"
+    done = elsewhere("train", "digits", "--out", out, "--set", "epochs=1", folder=tmp_path)
+    assert done.returncode == 0 and (out / "model.safetensors").exists(), done.stderr
+    picture("down", 3).save(tmp_path / "one.png")
+    done = elsewhere("predict", out, tmp_path / "one.png", "--engine", "torch", folder=tmp_path)
+    assert done.returncode == 0 and "one.png" in done.stdout, done.stderr
+    done = elsewhere("predict", "~/run", tmp_path / "one.png", folder=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "~/run: the home folder of this user is not known" in done.stderr
+
+
 def test_without_a_home_folder_the_cache_is_temporary_and_that_is_said_once(monkeypatch, caplog):
     for name in ("HOME", "INCEPTIVE_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)

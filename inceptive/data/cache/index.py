@@ -1,7 +1,6 @@
 """The index of a cache: an SQLite file that many processes share, and that may be damaged or refused."""
 
 import contextlib
-import fcntl
 import functools
 import logging
 import os
@@ -9,6 +8,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+
+try:
+    import fcntl as fcntl  # filelock has no shared locks of open files
+except ImportError:  # Windows, where nobody deletes a file that another has open
+    fcntl = None  # type: ignore[assignment]
 
 PATIENCE = 30.0
 """Seconds to wait for another process that writes."""
@@ -71,7 +75,7 @@ class Index:
     def _opened(self) -> Iterator[sqlite3.Connection]:
         """The open index, its tables made if it is new."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # photographs may be private
-        with self._locked(fcntl.LOCK_SH):
+        with self._locked(alone=False):
             path = self.folder / "index.sqlite"
             index = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
             try:
@@ -93,16 +97,17 @@ class Index:
                 index.close()  # takes back what was not committed
 
     @contextlib.contextmanager
-    def _locked(self, kind: int) -> Iterator[None]:
+    def _locked(self, alone: bool) -> Iterator[None]:
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, kind)
+            if fcntl:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
             yield
         finally:
             os.close(descriptor)
 
     def _throw_away(self) -> None:
-        with contextlib.suppress(OSError), self._locked(fcntl.LOCK_EX):
+        with contextlib.suppress(OSError), self._locked(alone=True):
             for path in (*self.folder.glob("index.sqlite*"), *self.folder.glob("*.pack")):
                 path.unlink(missing_ok=True)
 

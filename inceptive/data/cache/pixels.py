@@ -1,7 +1,6 @@
 """Decoded pictures in packs: one file for each set and way of decoding, only appended to."""
 
 import contextlib
-import fcntl
 import mmap
 import os
 import secrets
@@ -16,13 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inceptive.data.cache.index import AT_ONCE, Index, tell
+from inceptive.data.cache.index import AT_ONCE, Index, fcntl, tell
 
 GIB = 2**30
 LIMIT = 20 * GIB
 """Bytes of pixels that are kept, or half of what the disk has for them if that is less."""
 RESERVE = 1 * GIB
 """Bytes of the disk that are always left free."""
+
+BINARY = getattr(os, "O_BINARY", 0)  # Windows would write line ends of its own
 
 
 class Place(NamedTuple):
@@ -133,7 +134,8 @@ class Pixels:
             try:
                 descriptor = os.open(self._path(pack), os.O_RDONLY)
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_SH)
+                    if fcntl:
+                        fcntl.flock(descriptor, fcntl.LOCK_SH)
                     # The map keeps its own copy of the descriptor, and the lock with it.
                     self._maps[pack] = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
                 finally:
@@ -153,7 +155,7 @@ class Pixels:
         known = {self._path(one) for (one,) in index.execute("SELECT pack FROM packs")}
         for path in self.folder.glob("*.pack"):
             if path not in known:  # of a process that was killed before it told of it
-                path.unlink(missing_ok=True)
+                _remove(path)
         pack = secrets.randbits(63)
         now = time.time_ns()
         index.execute("INSERT INTO packs VALUES (?,?,?,?,?)", (pack, way, origin, 0, now))
@@ -163,7 +165,7 @@ class Pixels:
         self, index: sqlite3.Connection, pack: int, end: int, new: dict[bytes, np.ndarray]
     ) -> dict[bytes, Place]:
         places, start = {}, end
-        descriptor = os.open(self._path(pack), os.O_WRONLY | os.O_CREAT, 0o600)
+        descriptor = os.open(self._path(pack), os.O_WRONLY | os.O_CREAT | BINARY, 0o600)
         with open(descriptor, "wb", buffering=0) as file:
             try:
                 file.seek(start)
@@ -209,7 +211,8 @@ class Pixels:
             self._drop(index, pack)
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return  # somebody trains on it
         else:
@@ -220,7 +223,7 @@ class Pixels:
     def _drop(self, index: sqlite3.Connection, pack: int) -> None:
         index.execute("DELETE FROM pictures WHERE pack = ?", (pack,))
         index.execute("DELETE FROM packs WHERE pack = ?", (pack,))
-        self._path(pack).unlink(missing_ok=True)
+        _remove(self._path(pack))
 
 
 def _places(index: sqlite3.Connection, way: str, digests: Sequence[bytes]) -> dict[bytes, Place]:
@@ -235,6 +238,13 @@ def _places(index: sqlite3.Connection, way: str, digests: Sequence[bytes]) -> di
         ):
             found[digest] = Place(pack, offset, (height, width, channels), crc)
     return found
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(
+        PermissionError
+    ):  # Windows, while somebody has it open: the next one does
+        path.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:
