@@ -68,10 +68,14 @@ class Threshold:
 
 
 def top_k(probs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Whether the true class is among the k most probable: (N,) of bool. Ties and nan say no."""
+    """Whether the true class is among the k most probable: (N,) of bool.
+
+    Of equal ones the first counts as more probable, as for argmax; a row with nan has no answer.
+    """
     own = probs[np.arange(len(labels)), labels][:, None]
-    rank = (probs >= own).sum(axis=1)
-    return np.asarray((rank >= 1) & (rank <= k))
+    earlier = np.arange(probs.shape[1]) < np.asarray(labels)[:, None]
+    rank = ((probs > own) | ((probs == own) & earlier)).sum(axis=1)
+    return np.asarray((rank < k) & ~np.isnan(probs).any(axis=1))
 
 
 def wilson(hits: int, count: int, z: float = Z95) -> Interval:

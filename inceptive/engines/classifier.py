@@ -27,11 +27,11 @@ from inceptive.engines.folder import CONFIG as CONFIG
 from inceptive.engines.folder import WEIGHTS as WEIGHTS
 from inceptive.engines.folder import load_weights as load_weights
 from inceptive.engines.metadata import read_net
+from inceptive.engines.prediction import Image, SingleImage, predict, predictions
 from inceptive.engines.prediction import Prediction as Prediction
-from inceptive.engines.prediction import predictions
 from inceptive.engines.protocol import EngineBase, Size, Stage
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing, Source
+from inceptive.images import Preprocessing
 from inceptive.io.downloads import Received
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from inceptive.exporting.export import Export
 
 HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder asks no network
-Image = Source
 
 
 @dataclass
@@ -241,20 +240,34 @@ class Classifier(EngineBase):
         """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
         return softmax(np.asarray(self.logits(images)), self.temperature)
 
+    @overload  # a str is an Iterable too, and one image
+    def predict(  # type: ignore[overload-overlap]
+        self, images: SingleImage, top: int = 5, batch_size: int = 32
+    ) -> Prediction: ...
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, images: np.ndarray | Tensor, top: int = 5, batch_size: int = 32
+    ) -> Prediction | list[Prediction]: ...
+    @overload
     def predict(
-        self, images: Iterable[Image], top: int = 5, batch_size: int = 32
-    ) -> list[Prediction]:
-        """Names and probabilities for each image (a path, bytes, Pillow image or uint8 array).
+        self, images: Iterable[Image | Tensor], top: int = 5, batch_size: int = 32
+    ) -> list[Prediction]: ...
 
-        One Prediction for each image, in order. An image that cannot be decoded has `error` set and
-        no answer; the others are answered.
+    def predict(self, images: Any, top: int = 5, batch_size: int = 32) -> Any:
+        """Names and probabilities: a Prediction for one image, a list of them for many.
+
+        An image is a path, the bytes of a file, an open binary file, a Pillow image, an array (H, W) or
+        (H, W, C) with 1, 3 or 4 channels, or a tensor (C, H, W) of uint8. Many are a list, tuple or
+        iterator of these, an array (N, H, W, C) or a tensor (N, C, H, W). A picture that cannot be
+        read has `error` set and no answer; the others are answered. Raises InceptiveError for what is
+        no image, and unless `top` and `batch_size` are 1 or more.
         """
-        return list(self.predictions(images, top, batch_size))
+        return predict(self, images, top, batch_size)
 
     def predictions(
-        self, images: Iterable[Image], top: int = 5, batch_size: int = 32
+        self, images: Iterable[Image | Tensor], top: int = 5, batch_size: int = 32
     ) -> Iterator[Prediction]:
-        """As `predict`, one by one as they are done, never more than two batches in memory."""
+        """As `predict` of many, one by one as they are done, never more than two batches in memory."""
         return predictions(self, images, top, batch_size)
 
     def export(

@@ -3,20 +3,22 @@
 Decoding and inference overlap: threads decode ahead while the engine works on what is there.
 """
 
+import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from PIL import Image as PillowImage
 
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
-from inceptive.images import Source, printable
+from inceptive.images import Source, Stored, printable
 from inceptive.io.cores import cores
 
 
@@ -27,6 +29,25 @@ class Prediction:
     image: str
     top: tuple[tuple[str, float], ...] = ()
     error: str = ""
+
+    @property
+    def label(self) -> str:
+        """The most probable class. Raises InceptiveError, saying why, if there is no answer."""
+        return self._best()[0]
+
+    @property
+    def probability(self) -> float:
+        """How probable `label` is, 0-1. Raises InceptiveError, saying why, if there is no answer."""
+        return self._best()[1]
+
+    def _best(self) -> tuple[str, float]:
+        if not self.top:
+            raise InceptiveError(self.error or f"{self.image}: there is no answer")
+        return self.top[0]
+
+    def __repr__(self) -> str:
+        answers = ", ".join(f"{label} {prob:.1%}" for label, prob in self.top[:3])
+        return f"<Prediction {self.image}: {self.error or answers}>"
 
 
 def class_number(asked: str, labels: Sequence[str], count: int, what: str = "label") -> int:
@@ -58,29 +79,137 @@ def row(one: Prediction, top: int) -> list[Any]:
     return [one.image, *answers, *[None] * (2 * top - len(answers)), one.error or None]
 
 
+KINDS = (
+    "an image is a path, bytes, an open binary file, a Pillow image, an array (H, W) or (H, W, 1, 3 "
+    "or 4) or a tensor (1 or 3, H, W) of uint8; several are a list of these, an array (N, H, W, C) or "
+    "a tensor (N, C, H, W)"
+)
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file that is open for reading bytes."""
+
+    def read(self) -> bytes: ...
+
+
 Decoded = tuple[str, np.ndarray | str]
 """The name of an image, and its square (C, S, S) of uint8; or why there is none."""
 
 
+SingleImage = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | Stored | PillowImage.Image
+)
+Image = SingleImage | np.ndarray
+"""One image: a path, the bytes of a file, an open binary file, a Pillow image, or an array."""
+SINGLE = (str, os.PathLike, bytes, bytearray, memoryview, Readable, Stored, PillowImage.Image)
+
+
+def predict(
+    engine: Engine, images: Any, top: int = 5, batch_size: int = 32
+) -> Prediction | list[Prediction]:
+    """A Prediction for one image, a list of them for many. See `Classifier.predict`."""
+    if is_single(images):
+        [answer] = predictions(engine, [as_source(images)], top, batch_size)
+        return answer
+    return list(predictions(engine, images, top, batch_size))
+
+
 def predictions(
-    engine: Engine, images: Iterable[Source], top: int = 5, batch_size: int = 32
+    engine: Engine, images: Iterable[Any], top: int = 5, batch_size: int = 32
 ) -> Iterator[Prediction]:
     """One Prediction for each image, in order, as they are done.
 
     A batch is what has been decoded by the time the engine is free, at most `batch_size`; at most
     two batches wait, so any number of images takes the same memory. An image that cannot be decoded
-    has `error` set and no answer.
+    has `error` set and no answer. Raises InceptiveError unless `top` and `batch_size` are 1 or more.
     """
+    for name, value in (("top", top), ("batch_size", batch_size)):
+        if type(value) is not int or value < 1:
+            raise InceptiveError(f"{name} is a whole number, 1 or more, not {value!r}")
 
-    def decoded(number: int, image: Source) -> Decoded:
-        name = printable(image) if isinstance(image, str | Path) else f"image {number}"
+    def decoded(number: int, image: Any) -> Decoded:
+        path = isinstance(image, str | os.PathLike)
+        name = printable(os.fspath(image)) if path else f"image {number}"
         try:
-            return name, engine.preprocessing.load(image, name)
+            return name, engine.preprocessing.load(as_source(image), name)
         except InceptiveError as error:
             return name, str(error)
 
     numbered = (partial(decoded, number, image) for number, image in enumerate(images))
-    yield from answered(engine, numbered, top, batch_size)
+    return answered(engine, numbered, top, batch_size)
+
+
+def is_single(images: Any) -> bool:
+    """Whether `images` is one image and not several. Raises InceptiveError if it is neither."""
+    if is_array(images):
+        return _is_single_array(images)
+    if isinstance(images, SINGLE):
+        return True
+    if isinstance(images, Iterable) and not isinstance(images, Mapping):
+        return False
+    raise InceptiveError(f"{type(images).__name__} is no image and no list of images; {KINDS}")
+
+
+def is_array(image: Any) -> bool:
+    return isinstance(image, np.ndarray) or _is_tensor(image)
+
+
+def _is_tensor(image: Any) -> bool:
+    torch = sys.modules.get("torch")  # who has a tensor has imported it
+    return torch is not None and isinstance(image, torch.Tensor)
+
+
+def _is_single_array(array: Any) -> bool:
+    shape = tuple(array.shape)
+    if not _is_tensor(array) and array.dtype.kind in "OUS" and array.ndim == 1:
+        return False  # names, say
+    channels = (1, 3) if _is_tensor(array) else (1, 3, 4)
+    at = -3 if _is_tensor(array) else -1
+    if len(shape) == 2 or (len(shape) == 3 and shape[at] in channels):
+        return True
+    if len(shape) == 4 and shape[at] in channels:
+        return False
+    raise InceptiveError(f"{_shape(array)} is not clear; {KINDS}")
+
+
+def as_source(image: Any) -> Source:
+    """One image as `decode` takes it. Raises InceptiveError if it is none."""
+    if is_array(image):
+        if not _is_single_array(image):
+            raise InceptiveError(f"{_shape(image)} holds more than one image")
+        array = np.asarray(image.detach().cpu() if _is_tensor(image) else image)
+        if _is_tensor(image) and array.ndim == 3:
+            array = array.transpose(1, 2, 0)
+        if array.ndim == 3 and array.shape[2] == 1:
+            array = array[:, :, 0]
+        if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 4:
+            return PillowImage.fromarray(np.ascontiguousarray(array))  # RGBA
+        return array
+    if isinstance(image, bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | os.PathLike | bytes | Stored | PillowImage.Image):
+        return image
+    if isinstance(image, Readable):
+        return _content(image)
+    raise InceptiveError(f"{type(image).__name__} is no image; {KINDS}")
+
+
+def _content(file: Readable) -> bytes:
+    try:
+        if hasattr(file, "seek"):
+            file.seek(0)
+        content = file.read()
+    except (OSError, ValueError) as error:  # a closed file raises ValueError
+        raise InceptiveError(f"the open file cannot be read ({error})") from None
+    if not isinstance(content, bytes):
+        raise InceptiveError('the open file gives text, not bytes; open it with mode "rb"')
+    return content
+
+
+def _shape(array: Any) -> str:
+    kind = "a tensor" if _is_tensor(array) else "an array"
+    return f"{kind} of shape {tuple(array.shape)}"
 
 
 def answered(

@@ -1,12 +1,16 @@
 """The loop from images to answers, with an engine that is a few lines of NumPy."""
 
+import io
+import re
 import threading
 
 import numpy as np
 import pytest
+import torch
 from conftest import picture
+from PIL import Image
 
-from inceptive.engines.prediction import class_number, predictions
+from inceptive.engines.prediction import Prediction, class_number, predict, predictions
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
@@ -71,10 +75,10 @@ def test_a_single_image_does_not_wait_for_company():
     answered = threading.Event()
 
     class Slow(Preprocessing):
-        def load(self, source):
+        def load(self, source, name=""):
             if source[0, 0] == 2:
                 assert answered.wait(20)
-            return super().load(source)
+            return super().load(source, name)
 
     engine = Mean(wait=answered.set)
     engine.preprocessing = Slow(size=8, channels=1, mean=(0.5,), std=(0.5,))
@@ -87,11 +91,11 @@ def test_decoding_goes_on_while_the_engine_works():
     working, decoded = threading.Event(), threading.Event()
 
     class Slow(Preprocessing):
-        def load(self, source):
+        def load(self, source, name=""):
             if source[0, 0] == 5:
                 assert working.wait(20)
                 decoded.set()
-            return super().load(source)
+            return super().load(source, name)
 
     def wait():
         working.set()
@@ -136,3 +140,107 @@ def test_a_class_is_found_by_name_first_and_then_by_number():
             class_number(asked, labels, 3)
     with pytest.raises(InceptiveError, match=r"several classes are called so; by number: \[0, 2\]"):
         class_number("a", ("a", "b", "a"), 3)
+
+
+# One image or many
+
+
+RGB = np.random.default_rng(4).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+
+
+class Colour(Mean):
+    preprocessing = Preprocessing(size=8)
+
+    def logits(self, images):
+        x = images.mean(axis=(1, 2, 3)) / 255
+        return np.stack([-x, x], axis=1).astype(np.float32)
+
+
+def as_png(array):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file  # as it is left: at its end
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """One picture in every form that is one image."""
+    path = tmp_path_factory.mktemp("one") / "photo.png"
+    path.write_bytes(as_png(RGB).getvalue())
+    opaque = np.concatenate([RGB, np.full((40, 30, 1), 255, np.uint8)], axis=2)
+    with path.open("rb") as file:
+        yield {
+        "str": str(path), "Path": path, "bytes": path.read_bytes(),
+        "bytearray": bytearray(path.read_bytes()), "memoryview": memoryview(path.read_bytes()),
+        "BytesIO": as_png(RGB), "open file": file, "Pillow": Image.fromarray(RGB),
+        "array": RGB, "RGBA array": opaque, "tensor": torch.from_numpy(RGB).permute(2, 0, 1),
+    }  # fmt: skip
+
+
+def test_one_image_in_whatever_form_gives_one_prediction(single):
+    answers = {form: predict(Colour(), image, top=2) for form, image in single.items()}
+    expected = answers["array"]
+    assert expected.label == expected.top[0][0] and expected.probability == expected.top[0][1]
+    for form, answer in answers.items():
+        assert isinstance(answer, Prediction) and answer.top == expected.top, (form, answer)
+    assert answers["str"].image == str(single["str"]) and len(repr(answers["bytes"])) < 60
+
+
+@pytest.mark.parametrize("many", [list, tuple, iter], ids=["list", "tuple", "iterator"])
+def test_many_images_give_a_list_whatever_their_forms(single, many):
+    answers = predict(Colour(), many(list(single.values())))
+    expected = predict(Colour(), RGB)
+    assert [answer.top for answer in answers] == [expected.top] * len(single)
+    assert (
+        predict(Colour(), many([RGB]))[0].top == expected.top and predict(Colour(), many([])) == []
+    )
+
+
+def test_arrays_and_tensors_are_one_or_many_by_their_shape():
+    grey_one, greys = RGB[:, :, 0], RGB[None, :, :, :1]
+    expected = predict(Colour(), grey_one)
+    for one in (RGB[:, :, :1], torch.from_numpy(grey_one), torch.from_numpy(grey_one)[None]):
+        assert predict(Colour(), one).top == expected.top
+    assert [one.top for one in predict(Colour(), greys)] == [expected.top]
+    two = np.stack([RGB, 255 - RGB])
+    both = predict(Colour(), two)
+    assert [one.top for one in both] == [predict(Colour(), image).top for image in two]
+    assert both == predict(Colour(), torch.from_numpy(two).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    (7, "int is no image and no list of images"), (None, "NoneType is no image"),
+    ({"a": RGB}, "dict is no image"), (RGB.transpose(2, 0, 1), r"shape \(3, 40, 30\) is not clear"),
+    (RGB[0, 0], r"shape \(3,\) is not clear"), (torch.from_numpy(RGB), "is not clear"),
+    (np.zeros((1, 1, 1, 1, 3), np.uint8), "is not clear"), (np.uint8(3), "uint8 is no image"),
+])  # fmt: skip
+def test_what_is_no_image_is_refused_in_one_line(wrong, said):
+    with pytest.raises(InceptiveError, match=said) as refused:
+        predict(Colour(), wrong)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_bad_item_of_a_list_has_an_error_and_the_others_an_answer(tmp_path):
+    closed = as_png(RGB)
+    closed.close()
+    items = [RGB, 7, RGB.astype(float), RGB.transpose(2, 0, 1), tmp_path / "none.png", b"", closed,
+             io.StringIO("text"), np.stack([RGB, RGB]), as_png(RGB)]  # fmt: skip
+    answers = predict(Colour(), items)
+    assert [bool(one.top) for one in answers] == [True] + [False] * 8 + [True]
+    for answer, said in zip(answers[1:-1], ("int is no image", "must be uint8", "is not clear",
+                            "none.png: cannot be read", "is empty", "the open file cannot be read",
+                            'mode "rb"', "more than one image"), strict=True):  # fmt: skip
+        assert said in answer.error and said in repr(answer)
+        with pytest.raises(InceptiveError, match=re.escape(said)):
+            _ = answer.label
+    assert "none.png" in predict(Colour(), tmp_path / "none.png").error
+
+
+@pytest.mark.parametrize(
+    "options", [{"top": 0}, {"top": -1}, {"batch_size": 0}, {"batch_size": 2.5}]
+)
+def test_numbers_that_mean_nothing_are_refused(options):
+    [name] = options
+    for ask in (predict, predictions):
+        with pytest.raises(InceptiveError, match=f"{name} is a whole number, 1 or more, not"):
+            ask(Colour(), [RGB], **options)

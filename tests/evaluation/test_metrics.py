@@ -58,18 +58,27 @@ def test_top_k_of_all_classes_is_always_right():
 
 
 @pytest.mark.parametrize(
-    ("probs", "k", "right"),
+    ("probs", "label", "k", "right"),
     [
-        ([0.5, 0.5, 0.0], 1, False),
-        ([0.5, 0.5, 0.0], 2, True),
-        ([0.4, 0.3, 0.3], 1, True),
-        ([0.2, 0.4, 0.4], 2, False),
-        ([0.25, 0.5, 0.25], 2, False),
-        ([0.25, 0.5, 0.25], 3, True),
+        ([0.5, 0.5, 0.0], 0, 1, True),
+        ([0.5, 0.5, 0.0], 1, 1, False),
+        ([0.5, 0.5, 0.0], 1, 2, True),
+        ([0.2, 0.4, 0.4], 0, 2, False),
+        ([0.25, 0.5, 0.25], 0, 2, True),
+        ([0.25, 0.5, 0.25], 2, 2, False),
+        ([0.25, 0.5, 0.25], 2, 3, True),
     ],
 )
-def test_ties_count_against_the_true_class(probs, k, right):
-    assert metrics.top_k(np.array([probs]), np.array([0]), k).tolist() == [right]
+def test_of_equal_ones_the_first_is_the_answer(probs, label, k, right):
+    assert metrics.top_k(np.array([probs]), np.array([label]), k).tolist() == [right]
+
+
+@pytest.mark.parametrize("levels", [2, 3, 50])
+def test_top_1_is_the_trace_of_the_confusion_matrix_whatever_the_ties(levels):
+    rng = np.random.default_rng(levels)
+    probs, labels = rng.integers(0, levels, (400, 6)) / levels, rng.integers(0, 6, 400)
+    matrix = metrics.confusion(probs.argmax(axis=1), labels, 6)
+    assert metrics.top_k(probs, labels, 1).sum() == np.trace(matrix) > 0
 
 
 def test_an_answer_that_is_not_a_number_is_never_right():
