@@ -31,7 +31,7 @@ from inceptive.engines.prediction import Image, SingleImage, predict, prediction
 from inceptive.engines.prediction import Prediction as Prediction
 from inceptive.engines.protocol import EngineBase, Size, Stage
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing
+from inceptive.images import Preprocessing, Source
 from inceptive.io.downloads import Received
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
