@@ -18,7 +18,9 @@ from benchmarks.training import learner_of, our_step
 from inceptive.arch import nets
 from inceptive.arch.account import minimum_size
 from inceptive.data.cache import Cache
-from inceptive.data.loading import Crop, FileBatches, RandomResizedCrop
+from inceptive.data.loading import Batches as TrainBatches
+from inceptive.data.loading import RandomCrop
+from inceptive.data.pictures import Pictures
 from inceptive.data.source import PathImages, Samples
 from inceptive.images import Preprocessing
 from inceptive.training.augment import Augment
@@ -30,7 +32,7 @@ AREA, ASPECT, JITTER = (0.08, 1.0), (3 / 4, 4 / 3), 0.4
 SIZES, COUNT = ((1024, 768), (500, 375)), 192
 BATCH = 32
 Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
-"""The batches of epoch `number`: images (N, 3, S, S) of uint8, cropped and mirrored, and labels."""
+"""The batches of epoch `number`: images (N, 3, S, S) of uint8, cropped, and labels."""
 
 
 def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
@@ -45,8 +47,8 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
 
 def loading(setting: Setting, files: list[Path], origin: str, side: int) -> Benchmark:
     """A whole epoch of crops, mirrored, their colours changed and normalised, and no net."""
-    table = AugmentTable(brightness=JITTER, contrast=JITTER, saturation=JITTER)
-    augment, draws = Augment(table, side, cropped=True), torch.Generator().manual_seed(0)
+    table = AugmentTable(flip=True, brightness=JITTER, contrast=JITTER, saturation=JITTER)
+    augment, draws = Augment(table, side), torch.Generator().manual_seed(0)
     scale, shift = map(torch.from_numpy, Preprocessing(side).scale_and_shift())
 
     def whole(batches: Batches, number: int) -> None:
@@ -117,11 +119,10 @@ def ours(
     samples = Samples(
         PathImages.of([str(file) for file in files], "files"), np.zeros(len(files), np.int64)
     )
-    crop = RandomResizedCrop(
-        Preprocessing(side), Crop(AREA, ASPECT, flip=True), ("bilinear", "bicubic")
-    )
+    crop = RandomCrop(Preprocessing(side), AREA, ASPECT, ("bilinear", "bicubic"))
     workers = max(1, setting.threads)
-    batches = FileBatches(samples, crop, batch, 1, workers, Cache(cache))
+    pictures = Pictures(samples, crop.spec, Cache(cache))
+    batches = TrainBatches(pictures, crop, batch, 1, workers)
     return batches.epoch
 
 

@@ -26,7 +26,7 @@ from benchmarks.setting import Setting
 from inceptive.arch import nets
 from inceptive.arch.account import account
 from inceptive.cli.tables import markdown
-from inceptive.data.loading import Crop, RandomResizedCrop
+from inceptive.data.loading import RandomCrop
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import open_engine
 from inceptive.engines.prediction import Prediction
@@ -107,8 +107,7 @@ def measured() -> Unit:
         squares = np.stack([shown.load(one) for one in content[:32]])
         exported(model, "openvino", "bf16", squares)
         engine = open_engine(model, "openvino:bf16", threads=1)
-        crop = RandomResizedCrop(shown, Crop((0.08, 1.0), (3 / 4, 4 / 3), True), ("bilinear",))
-        rng = np.random.default_rng(0)
+        crop = RandomCrop(shown, (0.08, 1.0), (3 / 4, 4 / 3))
         rows = [Prediction(f"{'x' * 40}{k}", ((f"{k}", 0.5 + k / 9e4),) * 5) for k in range(1000)]
         return Unit(
             decode_seconds=core_seconds(lambda: [shown.load(one) for one in content])
@@ -117,7 +116,7 @@ def measured() -> Unit:
             infer_seconds=core_seconds(lambda: engine.probs(squares)) / len(squares),
             macs=account(net.without_aux(), 224).macs,
             row_bytes=len(as_parquet(rows, 5)) / len(rows),
-            crop_seconds=core_seconds(lambda: [crop(crop.whole(one), rng) for one in content])
+            crop_seconds=core_seconds(lambda: [crop(crop.spec(one), (0,)) for one in content])
             / len(content),
             parameters=sum(one.numel() for one in build(net).parameters()),
             norms=sum(isinstance(module, Norm) for module in build(net).modules()),

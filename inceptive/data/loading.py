@@ -1,15 +1,14 @@
-"""Samples on their way to the net: uint8 tensors in memory for small sets, files for large ones.
+"""Samples on their way to the net: for each epoch an iterator over batches.
 
-Both give the same thing: for each epoch an iterator over batches, images (N, C, S, S) of uint8 and
-targets (N,) of int64, or (N, K) where labels are soft. Order and crops follow from (seed, epoch)
-alone, never from the number of workers, from the cache or from what ran before, so an epoch can be
-repeated. The next batches are made by threads while the net works on one: what decodes, resizes and
-copies lets other threads run, and no picture is passed between processes.
+Images are (N, C, S, S) of uint8 and targets (N,) of int64, or (N, K) where labels are soft. Order and
+crops follow from (seed, epoch) alone, never from the number of workers, from whether the pictures lie in
+memory, in the cache or in files, or from what ran before, so an epoch can be repeated. The next batches
+are made by threads while the net works on one: what decodes, resizes and copies lets other threads run,
+and no picture is passed between processes.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,10 +23,9 @@ from inceptive.data.share import Share
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array
-from inceptive.io.cores import cores
 
 MEMORY_LIMIT = 4 * 2**30
-"""Bytes of decoded images that are kept in memory; a larger set streams from its files."""
+"""Bytes of decoded images that are kept in memory; of a larger set none is."""
 LARGEST = 2.0
 """Sides of what the net sees that a picture is kept at, at most, when crops are cut from it."""
 
@@ -35,16 +33,54 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Crop:
-    """A random part of the picture: its share of the area, and width / height, both uniform.
+class RandomCrop:
+    """How a training image becomes a square: decoded by `spec`, then a part that is drawn, resized.
 
-    The paper's (arXiv:1409.4842, section 6) is area 0.08-1 and aspect 3/4-4/3. With `flip` it is
-    mirrored left and right half of the time.
+    area is the part's share of the picture's, and aspect its width / height, both drawn evenly: the
+    paper's (arXiv:1409.4842, section 6) are 0.08-1 and 3/4-4/3. Of several `interpolations` one is drawn
+    too. With area and aspect 1 nothing is drawn, and the square is the centre's, of
+    `preprocessing.resize` pixels: a little larger than the net's if that cuts a border off.
     """
 
+    preprocessing: Preprocessing
     area: tuple[float, float] = (1.0, 1.0)
     aspect: tuple[float, float] = (1.0, 1.0)
-    flip: bool = False
+    interpolations: tuple[Interpolation, ...] = ()  # none: that of `preprocessing`
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is left to chance."""
+        plain = self.area == self.aspect == (1.0, 1.0)
+        return not plain or len(self.interpolations) > 1
+
+    @property
+    def spec(self) -> Squares | Wholes:
+        """How the picture is decoded; what memory and the cache keep.
+
+        A whole picture's shorter side is as long as the smallest crop needs to have as many pixels as
+        the net sees, but LARGEST times the net's at most: smaller crops are magnified, as those of
+        ImageNet's photographs are (most are 375 pixels high).
+        """
+        shown = self.preprocessing
+        if not self.draws:
+            return Squares(replace(shown, size=shown.resize, crop=1.0))
+        times = min(min(1.0, self.area[0]) ** -0.5, LARGEST)
+        return Wholes(shown.channels, round(shown.size * times), shown.interpolation)
+
+    def empty(self, count: int) -> np.ndarray:
+        """Room for so many squares: (count, C, S, S) of uint8."""
+        shown = self.preprocessing
+        side = shown.size if self.draws else shown.resize
+        return np.empty((count, shown.channels, side, side), np.uint8)
+
+    def __call__(self, pixels: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
+        """The square (C, S, S) of uint8 out of what `spec` gave, as is drawn from the seed `key`."""
+        if not self.draws:
+            return pixels
+        rng = np.random.default_rng(key)
+        box = self.box(pixels.shape[1], pixels.shape[0], rng)
+        kinds = self.interpolations or (self.preprocessing.interpolation,)
+        return cut(pixels, box, self.preprocessing.size, kinds[rng.integers(len(kinds))])
 
     def box(self, width: int, height: int, rng: np.random.Generator) -> Box:
         """left, top, right, bottom in pixels; the centre square if no draw of ten fits."""
@@ -60,9 +96,14 @@ class Crop:
         return left, top, left + side, top + side
 
 
-def fits_in_memory(samples: Samples, preprocessing: Preprocessing) -> bool:
-    """Whether `samples`, decoded to squares, stay under MEMORY_LIMIT."""
-    return len(samples) * preprocessing.channels * preprocessing.resize**2 <= MEMORY_LIMIT
+def fits_in_memory(pictures: Pictures, share: Share = Share()) -> bool:
+    """Whether `pictures`, decoded, take less than this process's part of MEMORY_LIMIT."""
+    return pictures.expected_bytes() <= memory_for(share)
+
+
+def memory_for(share: Share) -> int:
+    """Bytes of decoded images that each of the processes that train together keeps in memory."""
+    return MEMORY_LIMIT // share.world
 
 
 def in_memory(
@@ -70,20 +111,16 @@ def in_memory(
     preprocessing: Preprocessing,
     progress: Progress | None = None,
     cache: Cache | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Every image through `preprocessing`: (N, C, S, S) of uint8, and the targets of `samples`."""
-    size = preprocessing.size
-    images = torch.empty((len(samples), preprocessing.channels, size, size), dtype=torch.uint8)
-    squares = Pictures(samples, Squares(preprocessing), cache)
-
-    def load(index: int) -> None:
-        images.numpy()[index] = squares[index]
-
-    with squares, ThreadPoolExecutor(cores()) as pool:
-        for done, _ in enumerate(pool.map(load, range(len(samples))), 1):
-            if progress and done % 64 == 0:
-                progress(done, len(samples))
-    return images, torch.from_numpy(samples.targets)
+) -> Tensor:
+    """Every image through `preprocessing`: (N, C, S, S) of uint8."""
+    pictures = Pictures(samples, Squares(preprocessing), cache)
+    images = torch.empty(
+        (len(samples), preprocessing.channels, preprocessing.size, preprocessing.size),
+        dtype=torch.uint8,
+    )
+    for index, pixels in enumerate(pictures.decoded(progress)):
+        images.numpy()[index] = pixels
+    return images
 
 
 def permutation(count: int, seed: int, epoch: int) -> Tensor:
@@ -107,109 +144,41 @@ def batch_of(count: int, batch_size: int, share: Share) -> int:
     return size
 
 
-class MemoryBatches:
-    """Shuffled batches of a set in memory, of each the part of this process; the last, smaller batch of
-    an epoch is left out."""
+class Batches:
+    """Shuffled batches of pictures, of each the part of this process; the last, smaller batch of an
+    epoch is left out."""
 
     def __init__(
         self,
-        images: Tensor,
-        labels: Tensor,
-        batch_size: int,
-        seed: int,
-        share: Share = Share(),
-    ):
-        self.images, self.labels, self.seed, self.share = images, labels, seed, share
-        self.batch_size = batch_of(len(labels), batch_size, share)
-
-    def __len__(self) -> int:
-        return len(self.labels) // self.batch_size
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch, from batch `start` on."""
-        order = permutation(len(self.labels), self.seed, number)
-        part = self.share.of(self.batch_size)
-
-        def gathered(step: int) -> tuple[Tensor, Tensor]:
-            whole = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
-            chosen = whole[part]
-            return self.images[chosen], self.labels[chosen]
-
-        yield from ahead(gathered, len(self) - start, workers=1)
-
-
-@dataclass(frozen=True)
-class RandomResizedCrop:
-    """How a training image becomes a square: decoded `whole`, then a part that is drawn, resized in
-    one of several ways that is drawn too."""
-
-    preprocessing: Preprocessing
-    crop: Crop
-    interpolations: tuple[Interpolation, ...]
-
-    @property
-    def whole(self) -> Wholes:
-        """How the picture is decoded; what the cache keeps.
-
-        Its shorter side is as long as the smallest crop needs to have as many pixels as the net sees,
-        but LARGEST times the net's at most: smaller crops are magnified, as those of ImageNet's
-        photographs are (most are 375 pixels high).
-        """
-        shown = self.preprocessing
-        times = min(min(1.0, self.crop.area[0]) ** -0.5, LARGEST)
-        return Wholes(shown.channels, round(shown.size * times), shown.interpolation)
-
-    def empty(self, count: int) -> np.ndarray:
-        """Room for so many squares: (count, C, S, S) of uint8."""
-        shown = self.preprocessing
-        return np.empty((count, shown.channels, shown.size, shown.size), np.uint8)
-
-    def __call__(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The part of a picture (H, W, C) that `rng` draws, perhaps mirrored: uint8 (C, S, S)."""
-        high, wide = pixels.shape[:2]
-        box = self.crop.box(wide, high, rng)
-        interpolation = self.interpolations[rng.integers(len(self.interpolations))]
-        square = cut(pixels, box, self.preprocessing.size, interpolation)
-        return square[:, :, ::-1] if self.crop.flip and rng.random() < 0.5 else square
-
-
-class FileBatches:
-    """Shuffled batches from files, each image cropped at random; of each batch this process's part."""
-
-    def __init__(
-        self,
-        samples: Samples,
-        crop: RandomResizedCrop,
+        pictures: Pictures,
+        crop: RandomCrop,
         batch_size: int,
         seed: int,
         workers: int,
-        cache: Cache | None = None,
         share: Share = Share(),
     ):
-        self.samples, self.crop, self.seed = samples, crop, seed
+        self.pictures, self.crop, self.seed = pictures, crop, seed
         self.workers, self.share = workers, share
-        self.batch_size = batch_of(len(samples), batch_size, share)
-        self.pictures = Pictures(samples, crop.whole, cache)
+        self.batch_size = batch_of(len(pictures), batch_size, share)
 
     def __len__(self) -> int:
-        return len(self.samples) // self.batch_size
+        return len(self.pictures) // self.batch_size
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, from batch `start` on."""
-        order = permutation(len(self.samples), self.seed, number).numpy()
-        targets, part = self.samples.targets, self.share.of(self.batch_size)
+        order = permutation(len(self.pictures), self.seed, number).numpy()
+        targets, part = self.pictures.samples.targets, self.share.of(self.batch_size)
 
-        def decoded(step: int) -> tuple[Tensor, Tensor]:
-            whole = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
-            chosen = whole[part]
-            images = self.crop.empty(len(chosen))
-            for k, index in enumerate(chosen.tolist()):
-                rng = np.random.default_rng((self.seed, number, index))
-                images[k] = self.crop(self.pictures[index], rng)
-            return torch.from_numpy(images), torch.from_numpy(targets[chosen])
+        def cropped(step: int) -> tuple[Tensor, Tensor]:
+            batch = order[(start + step) * self.batch_size : (start + step + 1) * self.batch_size]
+            indices = batch[part]
+            images = self.crop.empty(len(indices))
+            for k, index in enumerate(indices.tolist()):
+                images[k] = self.crop(self.pictures[index], (self.seed, number, index))
+            return torch.from_numpy(images), torch.from_numpy(targets[indices])
 
         with self.pictures:
-            yield from ahead(decoded, len(self) - start, self.workers)
+            yield from ahead(cropped, len(self) - start, self.workers)
 
 
 def cut(pixels: np.ndarray, box: Box, size: int, interpolation: Interpolation) -> np.ndarray:
@@ -225,6 +194,3 @@ def cut(pixels: np.ndarray, box: Box, size: int, interpolation: Interpolation) -
         return F.interpolate(x, (size, size), mode=interpolation, antialias=True)[0].numpy()
     image = Image.fromarray(part[..., 0] if part.shape[2] == 1 else part)
     return as_array(image.resize((size, size), FILTERS[interpolation]))
-
-
-ALL_INTERPOLATIONS: tuple[Interpolation, ...] = tuple(FILTERS)

@@ -6,7 +6,7 @@ vanished meanwhile is decoded anew, or named.
 
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
@@ -35,8 +35,13 @@ from inceptive.io.cores import cores
 
 DECODING = 1
 """To be raised when a change of the code changes the pixels that a file gives."""
+PROBES = 32
+"""Pictures that are decoded to tell how large all will be."""
 FLUSH = 32 * 2**20
 """Bytes of decoded pixels that wait to be written together."""
+
+
+Progress = Callable[[int, int], None]
 
 
 class Way(Protocol):
@@ -106,6 +111,7 @@ class Pictures:
         self.samples, self.way = samples, way
         self.images = samples.images
         self.cache = cache if isinstance(self.images, PathImages) else None
+        self._memory: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
         self._waiting: list[tuple[int, bytes, np.ndarray]] = []
         self._bytes = 0
@@ -127,8 +133,33 @@ class Pictures:
     def __exit__(self, *_: object) -> None:
         self.flush()
 
+    def expected_bytes(self) -> int:
+        """Bytes of all pictures, decoded: as many as some of them, spread over the set, let expect."""
+        if isinstance(self.way, Squares):
+            return len(self) * self.way.preprocessing.channels * self.way.preprocessing.size**2
+        some = np.unique(np.linspace(0, len(self) - 1, min(len(self), PROBES)).astype(int))
+        sizes = [self[index].nbytes for index in some.tolist()]
+        return round(len(self) * sum(sizes) / max(len(sizes), 1))
+
+    def decoded(self, progress: Progress | None = None) -> Iterator[np.ndarray]:
+        """Every picture in order, decoded on all cores. Raises InceptiveError as an index does."""
+        with self:
+            for done, pixels in enumerate(ahead(self.__getitem__, len(self), cores()), 1):
+                yield pixels
+                if progress and done % 64 == 0:
+                    progress(done, len(self))
+
+    def keep_in_memory(self, limit: int, progress: Progress | None = None) -> None:
+        """Decode every picture now and keep them, as long as they take `limit` bytes at most."""
+        for index, pixels in enumerate(self.decoded(progress)):
+            limit -= pixels.nbytes
+            if limit >= 0:
+                self._memory[index] = np.array(pixels)  # a copy of what is mapped from the cache
+
     def __getitem__(self, index: int) -> np.ndarray:
         """Picture `index`. Raises InceptiveError, naming the file, if it cannot be decoded."""
+        if index in self._memory:
+            return self._memory[index]
         source = self.images.source(index)
         known = signature(source) if self.cache and isinstance(source, str) else None
         if self.cache is None or known is None:  # or `way` says what is wrong with the file

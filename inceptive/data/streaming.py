@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inceptive.data.loading import RandomResizedCrop, batch_of
+from inceptive.data.loading import RandomCrop, batch_of
 from inceptive.data.prefetch import each
 from inceptive.data.shards.member import Member, Tar, TarImages, member_at, read_at
 from inceptive.data.share import Share
@@ -52,14 +52,14 @@ class Held(Stored):
 class StreamBatches:
     """Shuffled batches from tars, each image cropped at random from a whole, smaller picture.
 
-    Like `loading.FileBatches`; of a batch only this process's `share` comes. One thread reads,
+    Like `loading.Batches`; of a batch only this process's `share` comes. One thread reads,
     `workers` others decode.
     """
 
     def __init__(
         self,
         samples: Samples,
-        crop: RandomResizedCrop,
+        crop: RandomCrop,
         batch_size: int,
         seed: int,
         workers: int,
@@ -85,8 +85,7 @@ class StreamBatches:
         def decoded(batch: list[tuple[int, Held]]) -> Batch:
             images = self.crop.empty(self.part)
             for k, (index, held) in enumerate(batch):
-                rng = np.random.default_rng((self.seed, number, index))
-                images[k] = self.crop(self.crop.whole(held), rng)
+                images[k] = self.crop(self.crop.spec(held), (self.seed, number, index))
             chosen = [index for index, _ in batch]
             return torch.from_numpy(images), torch.from_numpy(targets[chosen])
 

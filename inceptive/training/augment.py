@@ -1,6 +1,6 @@
 """Random changes to a batch of pictures, all at once, on the device that trains.
 
-Every change of shape (crop, shift, turn, mirror) is one map from the output square to the picture
+Every change of shape (shift, turn, mirror) is one map from the output square to the picture
 and one resampling. Inside, values are 0-1; what comes out is 0-255 again, to be normalised as ever.
 """
 
@@ -24,13 +24,12 @@ Change = Callable[[Tensor, slice], Tensor]
 class Augment:
     """images (N, C, S, S) of uint8 -> (N, C, size, size) of float32, 0-255, changed at random.
 
-    `cropped` says that the pictures were cropped at random already, by the workers that read them.
-    Where the images are a `share` of a batch, what is drawn for them is what a single process would.
+    They were cropped at random already: area and aspect are of `data.loading.RandomCrop`. Where the
+    images are a `share` of a batch, what is drawn for them is what a single process would.
     """
 
     table: AugmentTable
     size: int
-    cropped: bool = False
     share: Share = Share()
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -60,8 +59,7 @@ class Augment:
     @property
     def _resamples(self) -> bool:
         t = self.table
-        cropped = not self.cropped and (t.area != (1.0, 1.0) or t.aspect != (1.0, 1.0))
-        return bool(t.shift or t.rotate or cropped)
+        return bool(t.shift or t.rotate)
 
     @property
     def _colours(self) -> bool:
@@ -72,16 +70,10 @@ class Augment:
         """One affine map a picture: output coordinates in -1..1 to input coordinates in -1..1. exact:
         it is nothing but quarter turns and a mirror, so pixels are moved and none is interpolated."""
         t = self.table
-        area, aspect = (t.area, t.aspect) if not self.cropped else ((1.0, 1.0), (1.0, 1.0))
-        part = draw.uniform(*area)
-        ratio = draw.uniform(*aspect).sqrt()
-        w, h = (part.sqrt() * ratio).clamp(max=1), (part.sqrt() / ratio).clamp(max=1)
+        draw.uniform(0, 1), draw.uniform(0, 1)  # once a crop's: a seed gives what it always gave
         turns = draw.integers(4) if t.dihedral else draw.zeros()
-        # A quarter turn lays the crop's width down the picture.
-        across, down = torch.where(turns % 2 == 1, h, w), torch.where(turns % 2 == 1, w, h)
-        # A crop lies inside the picture; a shift may leave it, by so much of the side.
-        free_x, free_y = 1 - across + 2 * t.shift, 1 - down + 2 * t.shift
-        centre = torch.stack([draw.uniform(-1, 1) * free_x, draw.uniform(-1, 1) * free_y], 1)
+        # A shift may leave the picture, by so much of the side.
+        centre = torch.stack([draw.uniform(-1, 1), draw.uniform(-1, 1)], 1) * (2 * t.shift)
         angle = draw.uniform(-t.rotate, t.rotate).deg2rad() + turns * (torch.pi / 2)
         mirror = draw.zeros() + 1
         if t.flip or t.dihedral:
@@ -90,8 +82,8 @@ class Augment:
             return _turned(turns.int().tolist(), mirror.tolist())
         cos, sin = angle.cos(), angle.sin()
         rows = [
-            torch.stack([cos * w * mirror, -sin * h], 1),
-            torch.stack([sin * w * mirror, cos * h], 1),
+            torch.stack([cos * mirror, -sin], 1),
+            torch.stack([sin * mirror, cos], 1),
         ]
         theta = torch.cat([torch.stack(rows, 1), centre[:, :, None]], 2)
 

@@ -11,22 +11,21 @@ from inceptive.arch.account import account
 from inceptive.arch.spec import AvgPool
 from inceptive.data.cache import Cache, user_cache
 from inceptive.data.loading import (
-    ALL_INTERPOLATIONS,
-    Crop,
-    FileBatches,
-    MemoryBatches,
+    Batches,
     Progress,
-    RandomResizedCrop,
+    RandomCrop,
     fits_in_memory,
     in_memory,
+    memory_for,
 )
+from inceptive.data.pictures import Pictures, Squares
 from inceptive.data.shards.member import TarImages
 from inceptive.data.share import Share
 from inceptive.data.source import Data, Samples, Shares
 from inceptive.data.streaming import StreamBatches
 from inceptive.engines.classifier import Classifier, described
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing
+from inceptive.images import FILTERS, Preprocessing
 from inceptive.nn import Model, build
 from inceptive.training.augment import Augment
 from inceptive.training.recipe import Recipe
@@ -37,7 +36,7 @@ from inceptive.weights.catalogue import catalogue
 class Feed:
     """What the loop is fed: batches for training, images for judging, and the change between."""
 
-    train: MemoryBatches | FileBatches | StreamBatches
+    train: Batches | StreamBatches
     augment: Augment
     val: Samples
     val_images: Tensor | None  # (N, C, S, S) of uint8, if they fit in memory
@@ -83,34 +82,22 @@ def feed_for(
     samples, val = data.split("train"), data.split("val")
     if not recipe.data.soft:
         samples = replace(samples, soft=None)
-    small = fits_in_memory(samples, preprocessing)
     cache = user_cache() if recipe.data.cache else None
-    table = recipe.augment
-    train: MemoryBatches | FileBatches | StreamBatches
-    if small:
-        # Kept a little larger than the net sees, if the recipe cuts the border off when judging.
-        whole = replace(preprocessing, size=preprocessing.resize, crop=1.0)
-        images, labels = in_memory(samples, whole, progress, cache)
-        train = MemoryBatches(images, labels, recipe.batch_size, recipe.seed, share)
+    table, size, seed = recipe.augment, recipe.batch_size, recipe.seed
+    kinds = tuple(FILTERS) if recipe.data.random_interpolation else ()
+    crop = RandomCrop(preprocessing, table.area, table.aspect, kinds)
+    pictures = Pictures(samples, crop.spec, cache)
+    train: Batches | StreamBatches
+    if small := fits_in_memory(pictures, share):
+        pictures.keep_in_memory(memory_for(share), progress)
+    if small or not isinstance(samples.images, TarImages):
+        train = Batches(pictures, crop, size, seed, recipe.data.workers, share)
     else:
-        # Mirrored as it is cut: exact, and most recipes then leave no change of shape to the batch.
-        part = Crop(table.area, table.aspect, table.flip)
-        table = table.model_copy(update={"flip": False})
-        kinds = (
-            ALL_INTERPOLATIONS
-            if recipe.data.random_interpolation
-            else (preprocessing.interpolation,)
-        )
-        crop = RandomResizedCrop(preprocessing, part, kinds)
-        size, seed, workers = recipe.batch_size, recipe.seed, recipe.data.workers
-        if isinstance(samples.images, TarImages):
-            train = StreamBatches(samples, crop, size, seed, workers, share)
-        else:
-            train = FileBatches(samples, crop, size, seed, workers, cache, share)
+        train = StreamBatches(samples, crop, size, seed, recipe.data.workers, share)
     val_images = None
-    if fits_in_memory(val, preprocessing):
-        val_images, _ = in_memory(val, preprocessing, progress, cache)
-    augment = Augment(table, recipe.image_size, cropped=not small, share=share)
+    if fits_in_memory(Pictures(val, Squares(preprocessing), cache), share):
+        val_images = in_memory(val, preprocessing, progress, cache)
+    augment = Augment(table, recipe.image_size, share)
     return Feed(train, augment, val, val_images, cache)
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 import inceptive.data.scan as scan_module
 from inceptive.data.cache import Cache, index, pixels, user_cache
 from inceptive.data.cache import files as known_files
-from inceptive.data.loading import Crop, FileBatches, RandomResizedCrop, in_memory
+from inceptive.data.loading import Batches, RandomCrop, in_memory
 from inceptive.data.open import open_data
 from inceptive.data.pictures import Pictures, Squares, Wholes, in_order
 from inceptive.data.prefetch import ahead
@@ -343,20 +343,18 @@ def test_batches_have_the_same_bits_with_and_without_and_for_any_number_of_threa
     scan_all(samples.images.paths.tolist(), None, cache)
 
     def batches(used, workers):
-        crop = Crop((0.08, 1.0), (0.75, 1.33), flip=True)
-        return FileBatches(
-            samples, RandomResizedCrop(shown, crop, ("bilinear", "box")), 3, 1, workers, used
-        )
+        crop = RandomCrop(shown, (0.08, 1.0), (0.75, 1.33), ("bilinear", "box"))
+        return Batches(Pictures(samples, crop.spec, used), crop, 3, 1, workers)
 
     plain = [list(batches(None, 0).epoch(number)) for number in range(3)]
     for workers in (0, 1, 3):  # the first fills the cache
         made = batches(cache, workers)
         for number in range(3):
             assert same(made.epoch(number), plain[number])
-    assert torch.equal(in_memory(samples, shown)[0], in_memory(samples, shown, None, cache)[0])
+    assert torch.equal(in_memory(samples, shown), in_memory(samples, shown, None, cache))
     for _ in range(2):
         kept = np.concatenate(list(in_order(samples, shown, 4, cache, 2)))
-        assert np.array_equal(kept, in_memory(samples, shown)[0].numpy())
+        assert np.array_equal(kept, in_memory(samples, shown).numpy())
     assert len(packs(cache)) == 2
 
 

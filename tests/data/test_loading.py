@@ -11,25 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from inceptive.data import loading
 from inceptive.data.loading import (
-    ALL_INTERPOLATIONS,
-    Crop,
-    FileBatches,
-    MemoryBatches,
-    RandomResizedCrop,
+    Batches,
+    RandomCrop,
     cut,
     fits_in_memory,
     in_memory,
     permutation,
 )
-from inceptive.data.pictures import in_order
+from inceptive.data.pictures import Pictures, Squares, in_order
+from inceptive.data.share import Share
 from inceptive.data.source import ArrayImages, PathImages, Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Preprocessing, resize_box
 
 SHOWN = Preprocessing(size=16)
 GREY = Preprocessing(size=16, channels=1, mean=(0.5,), std=(0.5,))
-PART = Crop((0.2, 1.0), (0.75, 1.33))
+PART = {"area": (0.2, 1.0), "aspect": (0.75, 1.33)}
 fast = settings(max_examples=50, deadline=None)
 
 
@@ -55,22 +54,27 @@ def coded(folder, count):
     return saved(folder, levels, range(count))
 
 
-def streamed(samples, batch_size=4, seed=0, workers=0, crop=PART, shown=SHOWN):
-    crop = RandomResizedCrop(shown, crop, ("bilinear", "bicubic"))
-    return FileBatches(samples, crop, batch_size, seed, workers)
+def streamed(samples, batch_size=4, seed=0, workers=0, crop=None, shown=SHOWN, limit=None):
+    """Batches from files; with a limit, of that many bytes in memory."""
+    crop = PART | {"interpolations": ("bilinear", "bicubic")} if crop is None else crop
+    crop = RandomCrop(shown, **crop)
+    pictures = Pictures(samples, crop.spec, None)
+    if limit:
+        pictures.keep_in_memory(limit)
+    return Batches(pictures, crop, batch_size, seed, workers)
 
 
 def kept(count, batch_size, seed=0):
-    """A set in memory whose images say which they are."""
-    labels = torch.arange(count)
-    images = labels.to(torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
-    return MemoryBatches(images, labels, batch_size, seed)
+    """A set of arrays whose images say which they are."""
+    labels = np.arange(count)
+    pixels = np.broadcast_to(labels.astype(np.uint8)[:, None, None], (count, 16, 16))
+    samples = Samples(ArrayImages(pixels), labels)
+    return streamed(samples, batch_size, seed, crop={}, limit=2**30)
 
 
 def both(tmp_path, kind, count, batch_size, seed=0):
-    if kind == "memory":
-        return kept(count, batch_size, seed)
-    return streamed(noise(tmp_path, count), batch_size, seed)
+    samples = noise(tmp_path, count)
+    return streamed(samples, batch_size, seed, limit=2**30 if kind == "memory" else 0)
 
 
 def order_of(batches, epoch):
@@ -91,19 +95,17 @@ def same(left, right):
 @pytest.mark.parametrize("shown", [SHOWN, GREY, Preprocessing(16, crop=0.8)])
 def test_a_set_in_memory_is_what_preprocessing_gives_image_by_image(tmp_path, shown):
     samples = noise(tmp_path, 9)
-    images, labels = in_memory(samples, shown)
+    images = in_memory(samples, shown)
     assert images.dtype == torch.uint8 and images.shape == (9, shown.channels, 16, 16)
     for k in range(9):
         assert np.array_equal(images[k].numpy(), shown.load(tmp_path / f"{k}.png"))
-    assert labels.dtype == torch.int64 and labels.tolist() == list(range(9))
 
 
 def test_a_set_of_arrays_is_kept_pixel_by_pixel():
     arrays = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
     samples = Samples(ArrayImages(arrays), np.array([3, 1, 4, 1, 5]))
-    images, labels = in_memory(samples, SHOWN)
+    images = in_memory(samples, SHOWN)
     assert np.array_equal(images.numpy(), arrays.transpose(0, 3, 1, 2))
-    assert labels.tolist() == [3, 1, 4, 1, 5]
 
 
 def test_a_file_that_cannot_be_read_stops_a_set_in_memory_with_its_name(tmp_path):
@@ -114,13 +116,56 @@ def test_a_file_that_cannot_be_read_stops_a_set_in_memory_with_its_name(tmp_path
 
 
 def test_a_set_fits_in_memory_up_to_four_gibibytes():
-    def samples(count):
-        return Samples(PathImages.of([""] * count), np.zeros(count, dtype=np.int64))
+    def pictures(count):
+        samples = Samples(PathImages.of([""] * count), np.zeros(count, dtype=np.int64))
+        return Pictures(samples, Squares(Preprocessing(size=1024)), None)  # 3 MiB each
 
-    large = Preprocessing(size=1024)  # 3 MiB each
-    assert fits_in_memory(samples(1365), large)
-    assert not fits_in_memory(samples(1366), large)
-    assert fits_in_memory(samples(0), large)
+    assert fits_in_memory(pictures(1365)) and not fits_in_memory(pictures(1366))
+    assert fits_in_memory(pictures(682), Share(1, 2))  # each process keeps as many itself
+    assert not fits_in_memory(pictures(683), Share(1, 2))
+    assert fits_in_memory(pictures(0))
+
+
+def test_whole_pictures_are_counted_as_large_as_they_are(tmp_path, monkeypatch):
+    sizes = [(40, 20), (20, 40), (80, 20), (20, 20)]
+    samples = saved(tmp_path, [picture(k, *size) for k, size in enumerate(sizes)], range(4))
+    pictures = Pictures(samples, RandomCrop(SHOWN, (0.64, 1.0)).spec, None)  # 20 pixels are enough
+    monkeypatch.setattr(loading, "MEMORY_LIMIT", 3 * 20 * (40 + 40 + 80 + 20))
+    assert fits_in_memory(pictures)
+    monkeypatch.setattr(loading, "MEMORY_LIMIT", loading.MEMORY_LIMIT - 1)
+    assert not fits_in_memory(pictures)
+
+
+@pytest.mark.parametrize("images", [0, 2, 5])
+def test_memory_holds_no_more_than_it_may_and_changes_nothing(tmp_path, images):
+    samples = noise(tmp_path, 5)
+    limit = images * 3 * 28 * 40
+    crop = RandomCrop(SHOWN, **PART)
+    pictures = Pictures(samples, crop.spec, None)
+    pictures.keep_in_memory(limit)
+    assert sum(pixels.nbytes for pixels in pictures._memory.values()) == limit
+    for number in range(2):
+        batches = Batches(pictures, crop, 2, 3, 0).epoch(number)
+        assert same(batches, streamed(samples, 2, 3, crop=PART).epoch(number))
+
+
+def red_share(samples, crop, limit):
+    """Of 6 epochs' images, those that show the red left fifth of the pictures."""
+    batches = streamed(samples, 8, crop=crop, limit=limit)
+    images = torch.cat([images for n in range(6) for images, _ in batches.epoch(n)]).int()
+    return int(((images[:, 0] - images[:, 2]) > 100).flatten(1).any(1).sum())
+
+
+@pytest.mark.parametrize("crop", [PART, {}, {"interpolations": ("box", "bicubic")}])
+def test_crops_in_memory_are_those_from_files_and_of_the_whole_picture(tmp_path, crop):
+    pixels = np.full((40, 80, 3), 90, np.uint8)
+    pixels[:, :16] = 255, 0, 0
+    samples = saved(tmp_path, [Image.fromarray(pixels)] * 8, range(8))
+    for number in range(2):
+        kept_in_memory = streamed(samples, 4, 1, crop=crop, limit=2**30).epoch(number)
+        assert same(kept_in_memory, streamed(samples, 4, 1, crop=crop).epoch(number))
+    seen = {red_share(samples, crop, limit) for limit in (0, 2**30)}
+    assert len(seen) == 1 and (seen == {0}) == ("area" not in crop)
 
 
 # -- the order ----------------------------------------------------------------------------------
@@ -185,7 +230,7 @@ def test_both_kinds_of_batches_come_in_the_same_order(tmp_path):
 
 def test_images_in_memory_stay_with_their_labels():
     for images, labels in kept(50, 8).epoch(1):
-        assert images.shape == (8, 3, 2, 2)
+        assert images.shape == (8, 3, 16, 16)
         assert torch.equal(images[:, 0, 0, 0].long(), labels)
 
 
@@ -231,29 +276,16 @@ def test_crops_follow_from_seed_and_epoch_alone(tmp_path):
         )
 
 
-def test_half_of_the_crops_are_mirrored_exactly(tmp_path):
-    samples = noise(tmp_path, 8)
-    mirrored = 0
-    for epoch in range(20):
-        plain = streamed(samples, 8, crop=PART).epoch(epoch)
-        flipped = streamed(samples, 8, crop=dataclasses.replace(PART, flip=True)).epoch(epoch)
-        for (a, _), (b, _) in zip(plain, flipped, strict=True):
-            for one, other in zip(a, b, strict=True):
-                assert torch.equal(other, one) or torch.equal(other, one.flip(2))
-                mirrored += not torch.equal(other, one)
-    assert 55 <= mirrored <= 105  # of 160; 4 standard deviations
-
-
 def test_a_whole_crop_of_a_square_picture_is_the_picture(tmp_path):
     arrays = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
     samples = Samples(ArrayImages(arrays), np.arange(6))
-    (batch,) = streamed(samples, 6, crop=Crop()).epoch(0)
+    (batch,) = streamed(samples, 6, crop={}).epoch(0)
     images, labels = batch
     assert np.array_equal(images.numpy(), arrays[labels].transpose(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("interpolation", ALL_INTERPOLATIONS)
+@pytest.mark.parametrize("interpolation", FILTERS)
 def test_a_part_is_resized_as_pillow_resizes_it(channels, interpolation):
     rng = np.random.default_rng(channels)
     waves = np.add.outer(np.sin(np.arange(90) / 7), np.cos(np.arange(120) / 9))[..., None]
@@ -278,7 +310,7 @@ def test_a_part_is_resized_as_pillow_resizes_it(channels, interpolation):
 def test_crops_are_cut_from_as_many_pixels_as_the_smallest_needs_up_to_twice_the_nets(
     tmp_path, area, shorter
 ):
-    made = streamed(noise(tmp_path, 1), crop=Crop((area, 2.0)))
+    made = streamed(noise(tmp_path, 1), crop={"area": (area, 2.0), "aspect": (1.0, 1.5)})
     height, width, _ = made.pictures[0].shape
     assert (height, width) == ((shorter, round(shorter * 40 / 28)) if shorter < 28 else (28, 40))
 
@@ -318,7 +350,9 @@ def centre_square(width, height):
 def test_a_crop_lies_in_the_picture_with_area_and_aspect_in_bounds(
     width, height, area, aspect, seed
 ):
-    box = Crop(tuple(area), tuple(aspect)).box(width, height, np.random.default_rng(seed))
+    box = RandomCrop(SHOWN, tuple(area), tuple(aspect)).box(
+        width, height, np.random.default_rng(seed)
+    )
     left, top, right, bottom = box
     assert 0 <= left < right <= width and 0 <= top < bottom <= height
     if box != pytest.approx(centre_square(width, height)):
@@ -331,7 +365,7 @@ def test_a_crop_lies_in_the_picture_with_area_and_aspect_in_bounds(
 @fast
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 2**32))
 def test_every_crop_can_be_cut(width, height, seed):
-    crop = Crop((0.08, 1.0), (3 / 4, 4 / 3))
+    crop = RandomCrop(SHOWN, (0.08, 1.0), (3 / 4, 4 / 3))
     box = crop.box(width, height, np.random.default_rng(seed))
     assert resize_box(Image.new("L", (width, height)), box, 8, "bilinear").size == (8, 8)
 
@@ -339,10 +373,10 @@ def test_every_crop_can_be_cut(width, height, seed):
 @pytest.mark.parametrize(
     ("width", "height", "crop"),
     [
-        (300, 100, Crop((1.0, 1.0), (1.0, 1.0))),
-        (100, 300, Crop()),
-        (1000, 1, Crop((0.08, 1.0), (3 / 4, 4 / 3))),
-        (100, 100, Crop((0.9, 1.0), (2.0, 3.0))),
+        (300, 100, RandomCrop(SHOWN, (1.0, 1.0), (1.0, 1.0))),
+        (100, 300, RandomCrop(SHOWN)),
+        (1000, 1, RandomCrop(SHOWN, (0.08, 1.0), (3 / 4, 4 / 3))),
+        (100, 100, RandomCrop(SHOWN, (0.9, 1.0), (2.0, 3.0))),
     ],
 )
 def test_the_centre_square_is_taken_if_no_draw_fits(width, height, crop):
@@ -352,13 +386,46 @@ def test_the_centre_square_is_taken_if_no_draw_fits(width, height, crop):
 
 def test_crops_are_drawn_evenly_over_area_and_place():
     rng = np.random.default_rng(0)
-    boxes = np.array([Crop((0.1, 0.9)).box(100, 100, rng) for _ in range(2000)])
+    boxes = np.array([RandomCrop(SHOWN, (0.1, 0.9)).box(100, 100, rng) for _ in range(2000)])
     shares = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / 10_000
     quarters = np.histogram(shares, 4, (0.1, 0.9))[0]
     assert np.abs(quarters - 500).max() < 80
     room = 100 - (boxes[:, 2] - boxes[:, 0])
     for side in (0, 1):
         assert np.abs(np.histogram(boxes[:, side] / room, 4, (0, 1))[0] - 500).max() < 80
+
+
+def ramps(side=64):
+    """Brightness 4 a pixel: along columns in channel 0, along rows in channel 1; 2 is flat."""
+    ramp = np.broadcast_to(np.arange(side) * 4, (side, side))
+    return np.stack([ramp, ramp.T, np.full((side, side), 200)], 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("area", "aspect", "width", "height"),
+    [
+        (0.25, 1.0, 0.5, 0.5),
+        (0.64, 1.0, 0.8, 0.8),
+        (0.25, 4.0, 1.0, 0.25),
+        (0.32, 2.0, 0.8, 0.4),
+        (0.32, 0.5, 0.4, 0.8),
+    ],
+)
+def test_a_crop_shows_its_share_of_the_area_in_its_aspect(area, aspect, width, height):
+    crop = RandomCrop(Preprocessing(64), (area, area), (aspect, aspect))
+    squares = np.stack([crop(ramps(), (seed,)) for seed in range(50)]).astype(int)
+    across = (squares[:, 0, :, -1] - squares[:, 0, :, 0]) / 4 / 64  # in shares of the side
+    down = (squares[:, 1, -1, :] - squares[:, 1, 0, :]) / 4 / 64
+    assert np.abs(across - width).max() < 0.04 and np.abs(down - height).max() < 0.04
+    assert (squares[:, 2] == 200).all()
+
+
+def test_a_crop_lies_anywhere_in_the_picture():
+    crop = RandomCrop(Preprocessing(64), (0.25, 0.25))
+    squares = np.stack([crop(ramps(), (seed,)) for seed in range(200)]).astype(float)
+    for channel in (0, 1):
+        centres = squares[:, channel].mean((1, 2)) / 4  # 15.5 to 47.5 in 0 to 63
+        assert 15 < centres.min() < 18 and 45 < centres.max() < 48
 
 
 # -- in order -----------------------------------------------------------------------------------
@@ -380,7 +447,7 @@ def test_judged_images_keep_the_order_of_their_samples(tmp_path, workers):
 def test_judged_images_are_those_in_memory(tmp_path, shown):
     samples = noise(tmp_path, 6)
     judged = np.concatenate(list(in_order(samples, shown, 4)))
-    assert np.array_equal(judged, in_memory(samples, shown)[0].numpy())
+    assert np.array_equal(judged, in_memory(samples, shown).numpy())
 
 
 @pytest.mark.parametrize("shown", [SHOWN, GREY])

@@ -20,7 +20,7 @@ from conftest import command
 from test_resume import RECIPE, in_a_process, told
 
 from inceptive.data import streaming
-from inceptive.data.loading import Crop, RandomResizedCrop
+from inceptive.data.loading import RandomCrop
 from inceptive.data.open import open_data
 from inceptive.data.share import Share
 from inceptive.data.streaming import StreamBatches
@@ -118,7 +118,7 @@ def little_patience(monkeypatch):
 
 
 def batches(samples, share=Share(), start=0):
-    crop = RandomResizedCrop(Preprocessing(32), Crop((0.3, 1.0), (0.8, 1.25), True), ("bilinear",))
+    crop = RandomCrop(Preprocessing(32), (0.3, 1.0), (0.8, 1.25))
     made = StreamBatches(samples, crop, 10, 3, 2, share).epoch(1, start)
     return [(images.numpy(), labels.numpy()) for images, labels in made]
 

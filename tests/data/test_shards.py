@@ -28,7 +28,7 @@ from PIL import Image
 from test_resume import RECIPE, in_a_process, told
 
 from inceptive.data import loading, streaming
-from inceptive.data.loading import Crop, RandomResizedCrop
+from inceptive.data.loading import RandomCrop
 from inceptive.data.open import open_data
 from inceptive.data.shards import scan
 from inceptive.data.shards.member import TarImages, at_path
@@ -254,12 +254,12 @@ def numbered(folder, count, per_shard):
     return open_data(str(folder)).split("train")
 
 
-WHOLE = Crop()
+WHOLE = {}
 
 
 def batches(samples, size, share=Share(), workers=0, seed=0, crop=WHOLE):
     preprocessing = Preprocessing(size=6, channels=1, mean=(0.5,), std=(0.5,))
-    crop = RandomResizedCrop(preprocessing, crop, ("bilinear",))
+    crop = RandomCrop(preprocessing, **crop)
     return StreamBatches(samples, crop, size, seed, workers, share)
 
 
@@ -358,7 +358,7 @@ def test_a_tar_is_read_from_front_to_back_and_what_is_past_is_not_read(tmp_path,
 
 def test_crops_are_the_same_for_any_number_of_threads_and_after_a_resume(shards):
     samples = open_data(str(shards)).split("train")
-    crop = Crop((0.2, 1.0), (0.7, 1.4), flip=True)
+    crop = {"area": (0.2, 1.0), "aspect": (0.7, 1.4)}
     one = list(batches(samples, 5, workers=0, crop=crop, seed=3).epoch(2))
     for workers, start in ((1, 0), (2, 0), (4, 3)):
         feed = batches(samples, 5, workers=workers, crop=crop, seed=3)
