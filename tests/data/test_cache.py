@@ -659,7 +659,7 @@ print("done", flush=True)
 
 
 def filling(samples, cache, slow=0.0):
-    words = [sys.executable, "-c", FILL, samples.origin, cache.folder, str(slow)]
+    words = [sys.executable, "-c", FILL, samples.images.folder, cache.folder, str(slow)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
