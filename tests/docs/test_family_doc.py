@@ -63,6 +63,7 @@ def test_a_changed_field_changes_the_document(family):
         del family.VARIANTS["googlenet.changed"]
 
 
+@pytest.mark.nets
 @pytest.mark.parametrize(("name", "said"), [
     ("googlenet.torchvision", "Kernel of branch `b5x5`: 3 instead of 5."),
     ("googlenet.inception5h", "`inception_4a`: `3x3` 204 instead of 208."),

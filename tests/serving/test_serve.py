@@ -463,6 +463,7 @@ def test_it_stops_when_it_is_asked_to(trained, how):
         assert process.returncode == 0 and said.endswith("stopped\n") and "Traceback" not in said
 
 
+@pytest.mark.faults
 def test_a_port_that_is_taken_and_a_model_that_is_not_there(port, trained, tmp_path):
     # In a process of its own: a server that cannot begin leaves its event loop and its log to others.
     words = [sys.executable, "-c", SERVER, "serve", trained[0], "--port", str(port)]

@@ -31,6 +31,7 @@ def run(data, tiny, out, *changes, recipe=None):
     return train(recipe, labelled, Path(out), watch), labelled, watch
 
 
+@pytest.mark.training
 def test_it_learns_to_tell_stripes_across_from_stripes_down(stripes, tiny, tmp_path):
     # Every seed of four had all right after 12 epochs, one of them not yet after 8.
     clf, data, watch = run(stripes, tiny, tmp_path / "m", "epochs=12")
