@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from inceptive.arch.spec import Multiply as Multiply
     from inceptive.arch.spec import Net as Net
     from inceptive.arch.spec import Separable as Separable
+    from inceptive.comparison.compare import compare as compare
     from inceptive.data.open import open_data as open_data
     from inceptive.engines.classifier import Classifier as Classifier
     from inceptive.engines.prediction import Prediction as Prediction
     from inceptive.errors import InceptiveError as InceptiveError
+    from inceptive.evaluation.evaluate import evaluate as evaluate
     from inceptive.explaining.explain import Explanation as Explanation
     from inceptive.explaining.explain import explain as explain
     from inceptive.explaining.trace import trace as trace
@@ -49,10 +51,12 @@ _NAMES = {
     "inceptive.arch.nets": "NETS",
     "inceptive.arch.spec": "Activation Add AvgPool BatchNorm Chain Concat Conv Dropout Linear LRN "
     "MaxPool Multiply Net Separable",
+    "inceptive.comparison.compare": "compare",
     "inceptive.data.open": "open_data",
     "inceptive.engines.classifier": "Classifier",
     "inceptive.engines.prediction": "Prediction",
     "inceptive.errors": "InceptiveError",
+    "inceptive.evaluation.evaluate": "evaluate",
     "inceptive.explaining.explain": "Explanation explain",
     "inceptive.explaining.trace": "trace",
     "inceptive.exporting.export": "Export export export_all",

@@ -3,8 +3,9 @@
 probs (N, K) are probabilities, labels (N,) the true classes. Shares are 0-1.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from math import sqrt
+from typing import Any, Self
 
 import numpy as np
 
@@ -65,6 +66,73 @@ class Threshold:
             int(values["count"]),
             *(float(values[key]) for key in ("threshold", "share", "accuracy")),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """What a classifier's answers to `count` labelled images are worth. Shares are 0-1.
+
+    Intervals are 95 %: Wilson's for accuracies, a bootstrap by class for balanced accuracy. loss, in
+    nats, and calibration_error are of the probabilities before temperature scaling, `..._scaled`
+    after it. confusion (K, K): row the true class, column the answer.
+    """
+
+    count: int
+    top1: float
+    top1_interval: Interval
+    top5: float
+    top5_interval: Interval
+    balanced_accuracy: float
+    balanced_accuracy_interval: Interval
+    loss: float
+    loss_scaled: float
+    calibration_error: float
+    calibration_error_scaled: float
+    classes: tuple[PerClass, ...]
+    confusion: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        plain: np.ndarray,
+        scaled: np.ndarray,
+        targets: np.ndarray,
+        labels: tuple[str, ...],
+        /,
+        **more: Any,
+    ) -> Self:
+        """What probabilities (N, K), before and after temperature scaling, are worth.
+
+        targets (N,) are the true classes, labels the K names, `more` the fields of a subclass. A class
+        that does not occur counts in no mean.
+        """
+        first, fifth = (top_k(plain, targets, min(k, len(labels))) for k in (1, 5))
+        matrix = confusion(plain.argmax(axis=1), targets, len(labels))
+        balanced, balanced_interval = balanced_accuracy(matrix)
+        return cls(
+            count=len(targets),
+            top1=float(first.mean()),
+            top1_interval=wilson(int(first.sum()), len(targets)),
+            top5=float(fifth.mean()),
+            top5_interval=wilson(int(fifth.sum()), len(targets)),
+            balanced_accuracy=balanced,
+            balanced_accuracy_interval=balanced_interval,
+            loss=negative_log_likelihood(plain, targets),
+            loss_scaled=negative_log_likelihood(scaled, targets),
+            calibration_error=calibration_error(plain, targets),
+            calibration_error_scaled=calibration_error(scaled, targets),
+            classes=tuple(per_class(matrix, labels)),
+            confusion=matrix,
+            **more,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(Measures)}
+        return values | {
+            "classes": [asdict(row) for row in self.classes],
+            "confusion": self.confusion.tolist(),
+        }
 
 
 def top_k(probs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:

@@ -13,8 +13,10 @@ ROWS = [
     ["data"],
     ["weights"],
     ["engines"],
-    ["training", "evaluation", "explaining", "exporting"],
-    ["comparison", "report", "scale", "serving"],
+    ["report"],
+    ["evaluation"],
+    ["training", "explaining", "exporting"],
+    ["comparison", "scale", "serving"],
     ["cli"],
     ["__main__"],
 ]

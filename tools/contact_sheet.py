@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
-from inceptive.evaluation.judge import probabilities
+from inceptive.evaluation.evaluate import probabilities
 
 CELL, TEXT, GAP, COUNT = 112, 44, 12, 8
 

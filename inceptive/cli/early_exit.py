@@ -1,8 +1,11 @@
 """inceptive early-exit: when a head is sure enough to answer for the whole net."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from inceptive.engines.early_exit import EarlyExit
 
 NAME = "early-exit"
 
@@ -11,7 +14,10 @@ def run(
     model: Annotated[str, Argument(metavar="MODEL", help="a model folder, trained with heads")],
     data: Annotated[
         str,
-        Argument(metavar="[DATA]", help="validation images to choose on [default: those it knew]"),
+        Argument(
+            metavar="[DATA]",
+            help="validation images to choose on [default: those it was trained with]",
+        ),
     ] = "",
     max_drop: Annotated[
         float, Option(min=0, max=100, help="points of top-1 on validation images that may be lost")
@@ -24,6 +30,35 @@ def run(
     that lose at most --max-drop points on validation images. `predict` and `evaluate` use them with
     --early-exit, exports made after this have the heads inside.
     """
-    from inceptive.cli.exiting import Request, choose_exits
+    from contextlib import closing
 
-    choose_exits(Request(model, data, max_drop, json))
+    from inceptive.cli import tables
+    from inceptive.cli.progress import Display
+    from inceptive.evaluation.early_exit import choose_early_exit
+
+    with closing(Display()) as display:
+        chosen = choose_early_exit(model, data, max_drop, display)
+    tables.answer(tables.as_json(chosen.to_dict()) if json else as_text(chosen))
+
+
+def as_text(chosen: "EarlyExit") -> str:
+    """What was chosen, for a person to read."""
+    from inceptive.cli import tables
+
+    found = chosen.found
+    leave = found["leave"]
+    rows = [
+        (exit.head, f"{exit.threshold:.3f}", f"{leave.get(exit.head, 0):.1%}")
+        for exit in chosen.exits
+    ]
+    rows.append(("the whole net", "", f"{1 - sum(leave.get(e.head, 0) for e in chosen.exits):.1%}"))
+    return "\n".join(
+        [
+            tables.columns(("answers", "where at least", "share of images"), rows),
+            "",
+            f"top-1         {found['top1_full']:.2%} -> {found['top1']:.2%} of {found['count']} "
+            f"validation images, on which this was chosen (bound {chosen.max_drop:g} points)",
+            f"multiply-adds {found['macs_full'] / 1e6:.1f} M -> {found['macs'] / 1e6:.1f} M an image, "
+            f"{found['macs_full'] / found['macs']:.2f} times fewer",
+        ]
+    )

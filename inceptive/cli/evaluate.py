@@ -1,9 +1,13 @@
 """inceptive evaluate: how good a model is on labelled images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, BadParameter, Option
+
+if TYPE_CHECKING:
+    from inceptive.evaluation.evaluate import Evaluation
+    from inceptive.metrics import Interval
 
 NAME = "evaluate"
 
@@ -13,7 +17,8 @@ def run(
         list[str],
         Argument(
             metavar="MODEL... DATA",
-            help="one model folder, or several to be judged together too; then "
+            help="one model, or several to be evaluated together too: model folders, exported files, "
+            "published names, or nets of a peer (torchvision:resnet18@FILE); then "
             "a folder of class folders or of tar shards, a URL of shards, or a built-in set",
         ),
     ],
@@ -34,23 +39,88 @@ def run(
     engine: Annotated[
         str,
         Option(
-            help="torch, openvino or onnx; openvino:int8 names a precision "
-            "[default: torch, and of an exported file its own]"
+            help="auto (the fastest export that passed its check, as in predict and serve), torch, "
+            "openvino or onnx; openvino:int8 names a precision"
         ),
-    ] = "",
+    ] = "auto",
     early_exit: Annotated[
         bool, Option("--early-exit", help="heads answer where they are sure (see early-exit)")
     ] = False,
+    batch_size: Annotated[int, Option(min=1, help="views at once, at most")] = 64,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:
     """Measure MODEL on the labelled images of DATA.
 
     Accuracy with 95 % intervals, per-class precision and recall, the confusion matrix, calibration.
-    Several models are judged each and as an ensemble, their probabilities averaged.
+    Several models are evaluated each and as an ensemble, their probabilities averaged.
     """
     if len(models_and_data) < 2:
-        raise BadParameter("give a model folder and then the data to judge it on")
-    from inceptive.cli.evaluation import Request, evaluate
+        raise BadParameter("give a model folder and then the data to evaluate it on")
+    from contextlib import closing
+
+    from inceptive.cli import tables
+    from inceptive.cli.progress import Display
+    from inceptive.evaluation.evaluate import evaluate
 
     *models, data = models_and_data
-    evaluate(Request(models, data, split, crops, json, out, strict, engine, early_exit))
+    with closing(Display()) as display:
+        evaluation = evaluate(
+            models,
+            data,
+            split,
+            engine=engine,
+            crops=crops,
+            early_exit=early_exit,
+            batch_size=batch_size,
+            strict=strict,
+            out=out,
+            command=tables.command_line(),
+            progress=display,
+        )
+    text = "\n\n".join(as_text(one) for one in (*evaluation.members, evaluation))
+    tables.answer(tables.as_json(evaluation.to_json()) if json else text)
+
+
+def as_text(evaluation: "Evaluation") -> str:
+    """One model's result for a person to read."""
+    from inceptive.cli import tables
+
+    classes = evaluation.classes
+    low, high = evaluation.balanced_accuracy_interval
+    lines = [
+        f"{evaluation.model} on {evaluation.count} {evaluation.split} images of {evaluation.data}, "
+        f"{evaluation.crops} crop{'s' if evaluation.crops > 1 else ''}",
+        "",
+        _accuracy("top-1", evaluation.top1, evaluation.top1_interval),
+    ]
+    if len(classes) > 5:
+        lines.append(_accuracy("top-5", evaluation.top5, evaluation.top5_interval))
+    lines += [
+        f"balanced     {evaluation.balanced_accuracy:.2%}  ({low:.2%} to {high:.2%}), "
+        "mean recall of the classes",
+        f"calibration  {evaluation.calibration_error:.2%} off, "
+        f"{evaluation.calibration_error_scaled:.2%} after temperature scaling",
+        "",
+        tables.columns(
+            ("class", "images", "precision", "recall", "f1"),
+            [
+                (row.label, str(row.count), *map(_percent, (row.precision, row.recall, row.f1)))
+                for row in classes
+            ],
+        ),
+    ]
+    if len(classes) <= 20:
+        numbers = [str(k + 1) for k in range(len(classes))]
+        counts = zip(classes, evaluation.confusion.tolist(), strict=True)
+        rows = [(f"{k} {row.label}", *map(str, cells)) for k, (row, cells) in enumerate(counts, 1)]
+        lines += ["", tables.columns(("true \\ answered", *numbers), rows)]
+    return "\n".join(lines)
+
+
+def _accuracy(name: str, share: float, interval: "Interval") -> str:
+    low, high = interval
+    return f"{name:<11}  {share:.2%}  ({low:.2%} to {high:.2%}), 95 % interval"
+
+
+def _percent(share: float) -> str:
+    return "-" if share != share else f"{share:.1%}"

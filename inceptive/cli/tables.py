@@ -1,14 +1,14 @@
 """Answers as text: aligned columns, CSV, Markdown, JSON."""
 
-import csv
 import io
+import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from rich.cells import cell_len
 
 from inceptive.errors import printable, printable_lines
+from inceptive.io.atomic import as_csv as as_csv
 from inceptive.io.atomic import as_json as as_json
 
 
@@ -50,16 +50,6 @@ def with_last(table: str, column: Sequence[str]) -> str:
     )
 
 
-def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """The same as CSV."""
-    lines = []
-    for row in [header, *rows]:
-        text = io.StringIO()
-        csv.writer(text).writerow(row)  # with its own line end, so that every line break is quoted
-        lines.append(text.getvalue().removesuffix("\r\n"))
-    return "\n".join(lines)
-
-
 def answer(text: str) -> None:
     """Print `text` on standard output, whatever its characters and the terminal's encoding.
 
@@ -70,3 +60,8 @@ def answer(text: str) -> None:
     else:  # a notebook's, say
         text = text.encode(errors="backslashreplace").decode()
     print(printable_lines(text) if sys.stdout.isatty() else text)
+
+
+def command_line() -> str:
+    """What was typed, as a shell takes it."""
+    return shlex.join(["inceptive", *sys.argv[1:]])

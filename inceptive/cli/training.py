@@ -6,17 +6,16 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from inceptive.cli.dataset import warn
 from inceptive.cli.progress import Display, duration
-from inceptive.cli.reporting import REPORT, facts_of, write_report
 from inceptive.cli.signals import Pause
-from inceptive.data.cache import user_cache
-from inceptive.data.open import open_data
+from inceptive.cli.tables import command_line
+from inceptive.data.open import open_data, say_notes
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.evaluation.judge import judge, probabilities
+from inceptive.evaluation.evaluate import evaluate, report_data
 from inceptive.io import store as storage
+from inceptive.report.write import REPORT, write_report
 from inceptive.training import checkpoint
 from inceptive.training import recipe as recipes
 from inceptive.training.distributed import Team, lost
@@ -132,13 +131,9 @@ def report(classifier: Classifier, data: Data, out: Path, display: Display) -> N
 
     The model is written by then: where the page cannot be had, it says why and the training stands.
     """
-    samples = data.split("val")
     try:
-        plain, scaled = probabilities(classifier, samples, 1, display.load, user_cache())
-        judged = judge(plain, scaled, samples.labels, data.classes)
-        facts = facts_of(classifier.info, {})
-        nets, probs = [classifier.account()], (plain, scaled)
-        write_report(out, str(out), nets, data, "val", probs, judged, facts)
+        evaluation = evaluate({str(out): classifier}, data, "val", progress=display)
+        write_report(out, report_data(evaluation, [classifier], data, command_line()))
         display.say(f"written: {out / REPORT}")
     except InceptiveError as error:
         display.say(f"note: no {REPORT}: {error}")
@@ -201,7 +196,7 @@ def describe(data: Data, display: Display) -> None:
             f"unbalanced: the largest class has {most / max(least, 1):.1f} times the images of the "
             "smallest; data.balance weighs the loss"
         )
-    warn(data, display)
+    say_notes(data, display)
 
 
 def watched(display: Display, out: Path, request: Request) -> Display:

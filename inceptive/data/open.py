@@ -64,8 +64,13 @@ def open_data_for(
     progress = progress or reports.Silent()
     shares = Shares.from_dict(record["shares"]) if record.get("shares") else Shares()
     opened = open_data(str(data), shares, strict, partial(progress.advance, "reading images"))
-    for note in opened.notes:
-        progress.say(f"note: {note}")
-    for error in opened.unreadable:
-        progress.say(f"left out: {error}")
+    say_notes(opened, progress)
     return opened
+
+
+def say_notes(data: Data, progress: reports.Progress) -> None:
+    """Say everything that is odd about the data, and name every file that is left out."""
+    for note in data.notes:
+        progress.say(f"note: {note}")
+    for error in data.unreadable:
+        progress.say(f"left out: {error}")

@@ -1,13 +1,15 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import csv
 import errno
 import glob
+import io
 import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any
@@ -108,6 +110,16 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, as_json(value) + "\n")
+
+
+def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows under a header as CSV, without a line end after the last."""
+    lines = []
+    for row in [header, *rows]:
+        text = io.StringIO()
+        csv.writer(text).writerow(row)  # with its own line end, so that every line break is quoted
+        lines.append(text.getvalue().removesuffix("\r\n"))
+    return "\n".join(lines)
 
 
 def as_json(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The page itself: what is told, gathered from a judged model, and the HTML that `template.html` makes.
+"""The page itself: what it holds of an evaluated model, and the HTML that `template.html` makes.
 
 Everything that comes from outside (class and file names, notes, commands) is escaped by the template.
 """
@@ -18,7 +18,7 @@ from inceptive.arch.account import Account
 from inceptive.arch.draw import draw_net
 from inceptive.data.source import Data, Samples
 from inceptive.errors import without_controls
-from inceptive.metrics import RiskCoveragePoint
+from inceptive.metrics import Measures, RiskCoveragePoint
 from inceptive.report import charts
 from inceptive.report.pictures import thumbnail
 
@@ -29,37 +29,42 @@ SHOWN_CLASSES, SHOWN_FILES = 20, 100
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Models beside one another: models and pairs as `inceptive compare --json` tells them; scaled
-    (N, K) are the calibrated probabilities of those that were judged."""
+class ComparisonData:
+    """Models beside one another: models and pairs as compare.json has them; labels and probs are the
+    K names and the calibrated probabilities (N, K) of each model that knows the classes."""
 
     models: Sequence[Mapping[str, Any]]
     pairs: Sequence[Mapping[str, Any]]
-    scaled: Mapping[str, np.ndarray]
+    labels: Mapping[str, Sequence[str]]
+    probs: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a page is made of. judged: see `evaluate.judge.judge`; plain and scaled (N, K) are the
-    probabilities of `samples` before and after temperature scaling. accounts: of each net that answers;
-    history: rows of training, if they are known; command: what was typed; compared: other models on
-    the same images, if there are."""
+class ReportData:
+    """What a page is made of: the answers of `model` to `samples`, one split of `data`.
+
+    labels name the K columns of plain and probs (N, K), the probabilities before and after
+    temperature scaling, which `measures` sums up. accounts: of each net that answers; history: rows
+    of training, if there are any; facts: lines under "To repeat it", below `command`; comparison:
+    other models on the same images, if there are.
+    """
 
     model: str
     data: Data
     split: str
     samples: Samples
+    labels: Sequence[str]
     plain: np.ndarray
-    scaled: np.ndarray
-    judged: Mapping[str, Any]
+    probs: np.ndarray
+    measures: Measures
     accounts: Sequence[Account]
     command: str
     history: Sequence[Mapping[str, float]] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
-    compared: Compared | None = None
+    comparison: ComparisonData | None = None
 
 
-def page(told: Told) -> str:
+def page(report: ReportData) -> str:
     """The page as HTML. Raises nothing for pictures that can no longer be read."""
     from jinja2 import Environment, StrictUndefined
 
@@ -68,86 +73,95 @@ def page(told: Told) -> str:
     )
     environment.filters |= {"percent": _percent, "number": lambda n: f"{n:,}"}
     source = files("inceptive.report").joinpath("template.html").read_text(encoding="utf-8")
-    made = environment.from_string(source).render(**_values(told))
-    return without_controls(made)  # a terminal may show the file, too
+    html = environment.from_string(source).render(**_values(report))
+    return without_controls(html)  # a terminal may show the file, too
 
 
-def _values(told: Told) -> dict[str, Any]:
-    labels, classes = told.samples.labels, told.data.classes
-    curve = metrics.risk_coverage(told.scaled, labels)
-    confidence = told.scaled.max(axis=1)
-    best = told.scaled.argmax(axis=1)
+def _values(report: ReportData) -> dict[str, Any]:
+    labels, classes = report.samples.labels, report.data.classes
+    curve = metrics.risk_coverage(report.probs, labels)
+    confidence = report.probs.max(axis=1)
+    best = report.probs.argmax(axis=1)
     wrong = np.flatnonzero(best != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:WORST]
     unsure = np.argsort(confidence, kind="stable")[:UNSURE]
     return {
-        "told": told,
-        "judged": told.judged,
+        "report": report,
+        "measures": report.measures,
         "version": inceptive.__version__,
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "wrong": len(wrong),
-        "worst": [_answer(told, int(k)) for k in worst],
-        "unsure": [_answer(told, int(k)) for k in unsure],
-        "matrix": _matrix(told.judged) if len(classes) <= SHOWN_CLASSES else [],
-        "mixed_up": _mixed_up(told.judged) if len(classes) > SHOWN_CLASSES else [],
+        "worst": [_answer(report, int(k)) for k in worst],
+        "unsure": [_answer(report, int(k)) for k in unsure],
+        "matrix": _matrix(report.measures) if len(classes) <= SHOWN_CLASSES else [],
+        "mixed_up": _mixed_up(report.measures) if len(classes) > SHOWN_CLASSES else [],
         "reliability": charts.reliability(
             "How often it is right for how sure it is",
-            metrics.reliability(told.plain, labels),
-            metrics.reliability(told.scaled, labels),
+            metrics.reliability(report.plain, labels),
+            metrics.reliability(report.probs, labels),
         ),
         "risk_coverage": charts.risk_coverage(
             "How right it is if the least sure go unanswered", curve
         ),
         "targets": _targets(curve),
-        "counts": _counts(told.data),
-        "examples": _examples(told) if len(classes) <= SHOWN_CLASSES else [],
-        "unreadable": told.data.unreadable[:SHOWN_FILES],
-        "more_unreadable": max(0, len(told.data.unreadable) - SHOWN_FILES),
-        "curves": _curves(told.history),
-        "nets": " and ".join(dict.fromkeys(one.net.name for one in told.accounts)),
-        "drawings": [draw_net(one) for one in told.accounts],
-        "differ": _differ(told, told.compared.scaled) if told.compared else [],
+        "counts": _counts(report.data),
+        "examples": _examples(report) if len(classes) <= SHOWN_CLASSES else [],
+        "unreadable": report.data.unreadable[:SHOWN_FILES],
+        "more_unreadable": max(0, len(report.data.unreadable) - SHOWN_FILES),
+        "curves": _curves(report.history),
+        "nets": " and ".join(dict.fromkeys(account.net.name for account in report.accounts)),
+        "drawings": [draw_net(account) for account in report.accounts],
+        "differ": _differ(report, report.comparison) if report.comparison else [],
     }
 
 
-def _answer(told: Told, index: int) -> dict[str, Any]:
+def _answer(report: ReportData, index: int) -> dict[str, Any]:
     """One picture and what the model says of it."""
-    probs = told.scaled[index]
+    probs = report.probs[index]
     order = np.argsort(-probs, kind="stable")[:2]
-    names = _names(told)
-    return {
-        "picture": thumbnail(told.samples, index, told.data.channels),
-        "file": told.samples.name(index),
-        "short": _short(told.samples.name(index)),
-        "is": told.data.classes[told.samples.labels[index]],
-        "right": int(order[0]) == int(told.samples.labels[index]),
-        "said": [(names[k], float(probs[k])) for k in order],
+    return _picture(report, index) | {
+        "right": int(order[0]) == int(report.samples.labels[index]),
+        "answers": [(report.labels[k], float(probs[k])) for k in order],
     }
 
 
-def _differ(told: Told, scaled: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def _differ(report: ReportData, comparison: ComparisonData) -> list[dict[str, Any]]:
     """Pictures on which models answer differently, all of them as sure as can be."""
-    if len(scaled) < 2:
+    if len(comparison.probs) < 2:
         return []
-    best = np.stack([probs.argmax(axis=1) for probs in scaled.values()])
-    least = np.stack([probs.max(axis=1) for probs in scaled.values()]).min(axis=0)
-    found = np.flatnonzero((best != best[0]).any(axis=0))
-    labels, names = told.samples.labels, _names(told)
+    best = {model: probs.argmax(axis=1) for model, probs in comparison.probs.items()}
+    least = np.min([probs.max(axis=1) for probs in comparison.probs.values()], axis=0)
+    answers = np.array(
+        [[comparison.labels[model][k] for k in best[model]] for model in best], dtype=object
+    )
+    differ = np.flatnonzero((answers != answers[0]).any(axis=0))
+    targets = report.samples.labels
     return [
-        {
-            "picture": thumbnail(told.samples, i, told.data.channels),
-            "file": told.samples.name(i),
-            "short": _short(told.samples.name(i)),
-            "is": told.data.classes[labels[i]],
-            "said": [
-                (model, names[k] if k < len(names) else "(other)", probs[i, k], k == labels[i])
-                for model, probs, k in zip(
-                    scaled, scaled.values(), best[:, i].tolist(), strict=True
+        _picture(report, i)
+        | {
+            "answers": [
+                (
+                    model,
+                    answers[m, i],
+                    float(probs[i, best[model][i]]),
+                    best[model][i] == targets[i],
                 )
+                for m, (model, probs) in enumerate(comparison.probs.items())
             ],
         }
-        for i in found[np.argsort(-least[found], kind="stable")][:DIFFERENT].tolist()
+        for i in differ[np.argsort(-least[differ], kind="stable")][:DIFFERENT].tolist()
     ]
+
+
+def _picture(report: ReportData, index: int) -> dict[str, Any]:
+    """One picture, its file, and its class."""
+    name = report.samples.name(index)
+    return {
+        "picture": thumbnail(report.samples, index, report.data.channels),
+        "file": name,
+        "short": _short(name),
+        "target": report.data.classes[report.samples.labels[index]],
+    }
 
 
 def _short(name: str) -> str:
@@ -155,25 +169,19 @@ def _short(name: str) -> str:
     return "/".join(Path(name).parts[-2:])
 
 
-def _names(told: Told) -> tuple[str, ...]:
-    """Classes of the data, then those that only the model knows."""
-    spare = told.scaled.shape[1] - len(told.data.classes)
-    return (*told.data.classes, *(f"(other {k + 1})" for k in range(spare)))
-
-
-def _matrix(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _matrix(measures: Measures) -> list[dict[str, Any]]:
     rows = []
-    for one, counts in zip(judged["classes"], judged["confusion"], strict=True):
+    for row, counts in zip(measures.classes, measures.confusion.tolist(), strict=True):
         total = max(1, sum(counts))
-        rows.append({"label": one["label"], "cells": [(n, n / total) for n in counts]})
+        rows.append({"label": row.label, "cells": [(n, n / total) for n in counts]})
     return rows
 
 
-def _mixed_up(judged: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+def _mixed_up(measures: Measures) -> list[tuple[str, str, int]]:
     """The classes taken for one another most often: true, answered, how often."""
-    matrix = np.array(judged["confusion"])
+    matrix = measures.confusion.copy()
     np.fill_diagonal(matrix, 0)
-    names = [one["label"] for one in judged["classes"]]
+    names = [row.label for row in measures.classes]
     order = np.argsort(-matrix, axis=None, kind="stable")[:20]
     pairs = [np.unravel_index(k, matrix.shape) for k in order]
     return [(names[a], names[b], int(matrix[a, b])) for a, b in pairs if matrix[a, b]]
@@ -194,16 +202,16 @@ def _counts(data: Data) -> list[tuple[str, list[int]]]:
     ]
 
 
-def _examples(told: Told) -> list[tuple[str, list[tuple[str, str]]]]:
-    """(class, [(picture, file), ...]) from what it was trained on, or is judged on."""
-    data = told.data
-    samples = data.splits["train"] if len(data.splits.get("train", ())) else told.samples
-    found = []
+def _examples(report: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(class, [(picture, file), ...]) from what it was trained on, or is evaluated on."""
+    data = report.data
+    samples = data.splits["train"] if len(data.splits.get("train", ())) else report.samples
+    rows = []
     for k, name in enumerate(data.classes):
-        chosen = np.flatnonzero(samples.labels == k)[:EXAMPLES]
-        shown = [(thumbnail(samples, int(i), data.channels), samples.name(int(i))) for i in chosen]
-        found.append((name, shown))
-    return found
+        indices = np.flatnonzero(samples.labels == k)[:EXAMPLES].tolist()
+        pictures = [(thumbnail(samples, i, data.channels), samples.name(i)) for i in indices]
+        rows.append((name, pictures))
+    return rows
 
 
 def _curves(rows: Sequence[Mapping[str, float]]) -> list[str]:
@@ -212,19 +220,19 @@ def _curves(rows: Sequence[Mapping[str, float]]) -> list[str]:
         return []
     first, last = rows[0]["epoch"], rows[-1]["epoch"]
     x = charts.Axis("epoch", min(first, last - 1), last)
-    found = []
+    curves = []
     heads = [key for key in rows[0] if key.startswith("loss_aux")]
     losses = {"training": "loss", "validation": "val_loss"} | {
         key.removeprefix("loss_"): key for key in heads[:2]
     }
-    for title, label, chosen, percent in (
+    for title, label, keys, percent in (
         ("Loss over the epochs", "loss", losses, False),
         ("Accuracy over the epochs", "top-1", {"training": "top1", "validation": "val_top1"}, True),
         ("Learning rate over the epochs", "learning rate", {"learning rate": "lr"}, False),
     ):
         series = {
             name: [(row["epoch"], row[key]) for row in rows if key in row]
-            for name, key in chosen.items()
+            for name, key in keys.items()
             if key in rows[0]
         }
         values = [value for points in series.values() for _, value in points]
@@ -232,8 +240,8 @@ def _curves(rows: Sequence[Mapping[str, float]]) -> list[str]:
             continue
         low = min(0.0, *values) if not percent else max(0.0, min(values) - 0.05)
         high = max(values) * 1.05 if not percent else 1.0
-        found.append(charts.lines(title, x, charts.Axis(label, low, high or 1.0, percent), series))
-    return found
+        curves.append(charts.lines(title, x, charts.Axis(label, low, high or 1.0, percent), series))
+    return curves
 
 
 def _percent(share: float, digits: int = 1) -> str:

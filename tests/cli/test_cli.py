@@ -209,7 +209,7 @@ def test_evaluate_prints_a_table_for_people(trained, stripes):
     assert "95 % interval" in done.stdout and "true \\ answered" in done.stdout
 
 
-def test_several_models_are_judged_each_and_together(trained, stripes, tmp_path):
+def test_several_models_are_evaluated_each_and_together(trained, stripes, tmp_path):
     done = command("evaluate", trained[0], trained[0], stripes, "--json", "--out", tmp_path)
     found = json.loads(done.stdout)
     assert [one["model"] for one in found][-1] == "ensemble of 2" and len(found) == 3
@@ -221,7 +221,7 @@ def test_several_models_are_judged_each_and_together(trained, stripes, tmp_path)
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["--crops", "7"], "--crops 7: there are 1, 8, 10, 144"),
+    (["--crops", "7"], "crops are 1, 8, 10, 144, not 7"),
     (["--split", "best"], "has no best split"),
 ])  # fmt: skip
 def test_evaluate_refuses_what_it_cannot_do(trained, stripes, words, said):

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from inceptive.arch import nets
 from inceptive.arch.account import account
 from inceptive.cli import training
-from inceptive.cli.reporting import history
 from inceptive.data.source import Data, PathImages, Samples
 from inceptive.errors import InceptiveError
-from inceptive.evaluation.judge import judge
 from inceptive.metrics import (
     Bin,
+    Measures,
     RiskCoveragePoint,
     calibration_error,
     reliability,
@@ -27,7 +26,8 @@ from inceptive.metrics import (
     threshold_for_accuracy,
 )
 from inceptive.report import charts
-from inceptive.report.page import Told, page
+from inceptive.report.page import ReportData, page
+from inceptive.report.write import history
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -161,7 +161,7 @@ class Read(HTMLParser):
         self.text.append(data)
 
 
-def told(tmp_path, classes=("across", "down"), names=None, **more):
+def report(tmp_path, classes=("across", "down"), names=None, **more):
     names = names or [f"{k}.png" for k in range(12)]
     for k, name in enumerate(names):
         picture("across" if k % 2 == 0 else "down", k).save(tmp_path / name)
@@ -173,16 +173,16 @@ def told(tmp_path, classes=("across", "down"), names=None, **more):
     probs[np.arange(len(names)), labels] = 0.8
     probs[2] = probs[2][::-1]  # one confident error
     probs /= probs.sum(1, keepdims=True)
-    judged = judge(probs, probs, labels, classes)
-    made = [account(nets.NETS["googlenet.bn"](len(classes)), 32)]
-    return Told("runs/m", data, "test", samples, probs, probs, judged, made,
-                "inceptive evaluate runs/m data", **more)  # fmt: skip
+    measures = Measures.of(probs, probs, labels, classes)
+    accounts = [account(nets.NETS["googlenet.bn"](len(classes)), 32)]
+    return ReportData("runs/m", data, "test", samples, classes, probs, probs, measures, accounts,
+                      "inceptive evaluate runs/m data", **more)  # fmt: skip
 
 
 def test_the_page_tells_everything_and_fetches_nothing(tmp_path):
     rows = [{"epoch": k, "lr": 0.1, "loss": 2 / k, "loss_aux_4a": 1.0, "top1": 0.9,
              "val_loss": 0.3, "val_top1": 0.95} for k in (1, 2, 3)]  # fmt: skip
-    html = page(told(tmp_path, history=rows, facts={"seed": "7"}))
+    html = page(report(tmp_path, history=rows, facts={"seed": "7"}))
     found = Read(html)
     assert found.open == [] and found.text and "script" not in found.tags
     assert found.addresses and all(
@@ -202,7 +202,7 @@ def test_the_page_tells_everything_and_fetches_nothing(tmp_path):
 
 def test_names_from_outside_are_text_and_nothing_else(tmp_path):
     evil = "<img src=x onerror=alert(1)>"
-    named = told(
+    named = report(
         tmp_path, classes=(evil, "down"), names=[f"{k}<svg onload=x>'\".png" for k in range(4)]
     )
     html = page(named)
@@ -212,14 +212,14 @@ def test_names_from_outside_are_text_and_nothing_else(tmp_path):
 
 
 def test_pictures_that_have_gone_leave_a_blank(tmp_path):
-    made = told(tmp_path)
+    made = report(tmp_path)
     for path in tmp_path.glob("*.png"):
         path.unlink()
     assert Read(page(made)).addresses == []
 
 
 def test_many_classes_are_told_by_what_is_mixed_up_most(tmp_path):
-    made = told(tmp_path, classes=tuple(f"class {k}" for k in range(40)))
+    made = report(tmp_path, classes=tuple(f"class {k}" for k in range(40)))
     text = " ".join(Read(page(made)).text)
     assert "most often" in text and "Rows are the true classes" not in text
 

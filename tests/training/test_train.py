@@ -12,7 +12,7 @@ from inceptive.data.open import open_data
 from inceptive.data.source import Shares
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.evaluation.judge import judge, probabilities
+from inceptive.evaluation.evaluate import evaluate
 from inceptive.training import recipe as recipes
 from inceptive.training.loop import train
 from inceptive.training.prepare import (
@@ -36,8 +36,7 @@ def test_it_learns_to_tell_stripes_across_from_stripes_down(stripes, tiny, tmp_p
     # Every seed of four had all right after 12 epochs, one of them not yet after 8.
     clf, data, watch = run(stripes, tiny, tmp_path / "m", "epochs=12")
     assert watch.rows[-1]["loss"] < 0.3 < watch.rows[0]["loss"]
-    found = probabilities(clf, data.split("test"))
-    assert judge(*found, data.split("test").labels, data.classes)["top1"] == 1.0
+    assert evaluate(clf, data, "test").top1 == 1.0
 
 
 @pytest.mark.training

@@ -1,4 +1,4 @@
-"""Judging a classifier, against scikit-learn, SciPy and counts done by hand."""
+"""Evaluating a classifier, against scikit-learn, SciPy and counts done by hand."""
 
 import json
 from types import SimpleNamespace
@@ -19,8 +19,9 @@ from inceptive.cli.tables import as_json
 from inceptive.data.source import ArrayImages, PathImages, Samples
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.crops import crops
-from inceptive.evaluation.judge import in_order_of, judge, probabilities
+from inceptive.evaluation.evaluate import columns, label_order, probabilities
 from inceptive.images import Preprocessing
+from inceptive.metrics import Measures
 
 KEYS = {
     "count", "top1", "top1_interval", "top5", "top5_interval", "balanced_accuracy",
@@ -40,35 +41,45 @@ def seven(count=120, true=7):
 # Order of the classes
 
 
-def known(*labels):
-    return SimpleNamespace(labels=labels)
-
-
 def test_columns_follow_the_order_of_the_data():
     probs = np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]])
-    found = in_order_of(known("cat", "dog", "owl"), ("owl", "cat", "dog"), probs)
+    order = label_order(("owl", "cat", "dog"), ("cat", "dog", "owl"))
+    assert order == ("owl", "cat", "dog")
+    found = probs[:, columns(order, ("cat", "dog", "owl"))]
     assert found.tolist() == [[0.7, 0.1, 0.2], [0.2, 0.5, 0.3]]
 
 
 def test_classes_that_the_data_lacks_come_last():
-    found = in_order_of(known("cat", "dog", "owl"), ("owl",), np.array([[0.1, 0.2, 0.7]]))
-    assert found.tolist() == [[0.7, 0.1, 0.2]]
+    order = label_order(("owl",), ("cat", "dog", "owl"))
+    assert order == ("owl", "cat", "dog")
+    assert columns(order, ("dog", "owl", "cat")) == [1, 2, 0]
+
+
+def test_of_two_classes_with_one_name_each_keeps_its_column():
+    labels = ("crane", "owl", "crane", "cat")  # ImageNet has two cranes, too
+    order = label_order(("owl", "crane"), labels)
+    assert order == ("owl", "crane", "crane", "cat")
+    assert columns(order, labels) == [1, 0, 2, 3]
 
 
 def test_classes_that_the_model_does_not_know_are_named():
     with pytest.raises(InceptiveError) as caught:
-        in_order_of(known("cat", "dog"), ("cat", "owl", "ape"), np.ones((1, 2)) / 2)
+        label_order(("cat", "owl", "ape"), ("cat", "dog"))
     assert str(caught.value) == "the model does not know owl, ape; it knows: cat, dog"
 
 
-# The judgement
+# What the probabilities are worth
+
+
+def measures(plain, scaled, targets, labels):
+    return Measures.of(plain, scaled, targets, labels).to_dict()
 
 
 def test_a_small_example_counted_by_hand():
     plain = np.array(
         [[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.2, 0.7, 0.1], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]
     )
-    found = judge(plain, plain[:, [0, 1, 2]], np.array([0, 0, 1, 1, 2]), ("a", "b", "c"))
+    found = measures(plain, plain[:, [0, 1, 2]], np.array([0, 0, 1, 1, 2]), ("a", "b", "c"))
     assert found.keys() == KEYS
     assert found["count"] == 5
     assert found["top1"] == pytest.approx(4 / 5)
@@ -87,10 +98,10 @@ def test_a_small_example_counted_by_hand():
     assert c == {"label": "c", "count": 1, "precision": 1.0, "recall": 1.0, "f1": 1.0}
 
 
-def test_a_judgement_agrees_with_scikit_learn():
+def test_the_measures_agree_with_scikit_learn():
     logits, labels = seven()
     plain, scaled = softmax(logits, axis=1), softmax(logits / 2.5, axis=1)
-    found = judge(plain, scaled, labels, SEVEN)
+    found = measures(plain, scaled, labels, SEVEN)
     answers = plain.argmax(axis=1)
     for key, k in (("top1", 1), ("top5", 5)):
         share = top_k_accuracy_score(labels, plain, k=k, labels=range(7))
@@ -110,7 +121,7 @@ def test_a_judgement_agrees_with_scikit_learn():
 def test_the_calibration_errors_are_of_the_plain_and_of_the_scaled_answers():
     plain = np.array([[0.9, 0.1]] * 4)
     scaled = np.array([[0.75, 0.25]] * 4)
-    found = judge(plain, scaled, np.array([0, 0, 0, 1]), ("a", "b"))
+    found = measures(plain, scaled, np.array([0, 0, 0, 1]), ("a", "b"))
     assert found["calibration_error"] == pytest.approx(0.15)
     assert found["calibration_error_scaled"] == pytest.approx(0.0)
 
@@ -118,9 +129,8 @@ def test_the_calibration_errors_are_of_the_plain_and_of_the_scaled_answers():
 def test_classes_that_only_the_model_knows_can_be_answered_and_count_in_no_mean():
     logits, labels = seven(true=4)
     plain = softmax(logits, axis=1)
-    found = judge(plain, plain, labels, SEVEN[:4])
-    names = [one["label"] for one in found["classes"]]
-    assert names == ["a", "b", "c", "d", "(other 1)", "(other 2)", "(other 3)"]
+    found = measures(plain, plain, labels, SEVEN)
+    assert [one["label"] for one in found["classes"]] == list(SEVEN)
     assert [one["count"] for one in found["classes"][4:]] == [0, 0, 0]
     right = plain.argmax(axis=1) == labels
     recalls = [right[labels == k].mean() for k in range(4)]
@@ -128,10 +138,10 @@ def test_classes_that_only_the_model_knows_can_be_answered_and_count_in_no_mean(
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
 
 
-def test_a_judgement_can_be_printed_as_json():
+def test_the_measures_can_be_printed_as_json():
     logits, labels = seven(true=4)
     plain = softmax(logits, axis=1)
-    found = judge(plain, plain, labels, SEVEN[:4])
+    found = measures(plain, plain, labels, SEVEN)
     again = json.loads(as_json(found))
     assert again.keys() == KEYS
     assert again["classes"][6]["recall"] is None

@@ -1,0 +1,310 @@
+"""How good a classifier, or several together, is on labelled images."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive import metrics
+from inceptive.data.cache import Cache, user_cache
+from inceptive.data.pictures import in_order
+from inceptive.data.prefetch import ahead
+from inceptive.data.source import Data, Samples, places
+from inceptive.engines.early_exit import exit_summary
+from inceptive.engines.protocol import Engine
+from inceptive.errors import InceptiveError
+from inceptive.evaluation.crops import PROTOCOLS, crops
+from inceptive.evaluation.open import Models, default_split, named, open_models_and_data
+from inceptive.images import Preprocessing
+from inceptive.io.atomic import as_csv, write_json, write_text
+from inceptive.io.cores import cores
+from inceptive.io.progress import Progress, Silent
+from inceptive.metrics import Measures
+from inceptive.report.page import ComparisonData, ReportData
+from inceptive.report.write import REPORT, history, provenance, write_report
+
+BATCH = 64
+"""Views that go through the net at once, unless asked otherwise."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Evaluation(Measures):
+    """What `model`, run by `engine`, makes of the N images `samples` of one split of `data`.
+
+    labels name the K columns: the classes of the data in their order, then what only the model
+    knows. probs (N, K) are calibrated, plain (N, K) before temperature scaling; `crops` views of each
+    image are averaged. exit_shares: with early exit, the share of images that each head answered,
+    "" the whole net. members: of an ensemble, each model for itself. Shares are 0-1.
+    """
+
+    plain: np.ndarray
+    probs: np.ndarray
+    labels: tuple[str, ...]
+    model: str
+    engine: str
+    data: str
+    split: str
+    crops: int
+    samples: Samples
+    exit_shares: Mapping[str, float] = field(default_factory=dict)
+    members: "tuple[Evaluation, ...]" = ()
+
+    @classmethod
+    def from_probs(
+        cls,
+        plain: np.ndarray,
+        probs: np.ndarray,
+        labels: tuple[str, ...],
+        samples: Samples,
+        **about: Any,
+    ) -> "Evaluation":
+        """From probabilities (N, K) before and after temperature scaling; `about` are other fields."""
+        more = {"plain": plain, "probs": probs, "labels": labels, "samples": samples} | about
+        return cls.of(plain, probs, samples.labels, labels, **more)
+
+    def __repr__(self) -> str:
+        low, high = self.top1_interval
+        return (
+            f"Evaluation({self.model!r} by {self.engine} on {self.count} {self.split} images of "
+            f"{self.data}: top1 {self.top1:.4f}, 95 % interval {low:.4f} to {high:.4f})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, without the answers to the single images."""
+        about: dict[str, Any] = {
+            key: getattr(self, key) for key in ("model", "data", "split", "crops", "engine")
+        }
+        if self.exit_shares:
+            about["left"] = dict(self.exit_shares)
+        return about | super().to_dict()
+
+    def to_json(self) -> Any:
+        """What evaluation.json holds: `to_dict`, of an ensemble a list with its members before it."""
+        if not self.members:
+            return self.to_dict()
+        return [one.to_dict() for one in (*self.members, self)]
+
+    def predictions(self) -> str:
+        """CSV: each image, its class, the answer and its calibrated probability."""
+        best, targets = self.probs.argmax(axis=1), self.samples.labels
+        rows = [
+            (
+                self.samples.name(i),
+                self.labels[targets[i]],
+                self.labels[k],
+                f"{self.probs[i, k]:.4f}",
+            )
+            for i, k in enumerate(best)
+        ]
+        return as_csv(("image", "class", "label", "prob"), rows) + "\n"
+
+
+def evaluate(
+    models: Models,
+    data: str | Path | Data,
+    split: str = "",
+    *,
+    engine: str = "auto",
+    crops: int = 1,
+    early_exit: bool = False,
+    batch_size: int = BATCH,
+    strict: bool = False,
+    out: str | Path | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a model, or several and their ensemble, on labelled images.
+
+    models: a model or several (see `evaluation.open`); of several the probabilities are averaged too,
+    and what is returned is the ensemble's, with each in `members`. data: a folder, URL or built-in
+    set as `open_data` takes it, divided as the first model's was, or a set opened before. split:
+    train, val, test or all; "": test if there is one, else val. engine: as `open_engine` takes it;
+    auto is what predict and serve use. crops: 1, 8, 10 or 144 views of each image, averaged.
+    batch_size: views at once, at most. strict: an unreadable image is an error, not left out.
+
+    With `out` that folder gets evaluation.json, predictions.csv and report.html; `command` is what
+    the page says to repeat it with. Raises InceptiveError if a model, the data or the engine cannot
+    be had, or a model does not know a class of the data.
+
+        inceptive.evaluate("runs/mine", "photos/").top1
+    """
+    progress = progress or Silent()
+    if crops not in PROTOCOLS:
+        raise InceptiveError(f"crops are {', '.join(map(str, PROTOCOLS))}, not {crops}")
+    if batch_size < 1:
+        raise InceptiveError(f"batch_size is at least 1, not {batch_size}")
+    wanted = named(models, engine)
+    engines, labelled = open_models_and_data(wanted, data, early_exit, strict, progress)
+    if len({tuple(sorted(opened.labels)) for opened in engines}) > 1:
+        raise InceptiveError("models of different classes cannot be averaged")
+    split = split or default_split(labelled)
+    labels = label_order(labelled.classes, engines[0].labels)
+    evaluations = tuple(
+        evaluate_engine(one.name, opened, labelled, split, labels, crops, batch_size, progress)
+        for one, opened in zip(wanted, engines, strict=True)
+    )
+    evaluation = evaluations[0] if len(evaluations) == 1 else _ensemble(evaluations)
+    if out is not None:
+        folder = Path(out)
+        write_json(folder / "evaluation.json", evaluation.to_json())
+        write_text(folder / "predictions.csv", evaluation.predictions())
+        write_report(folder, report_data(evaluation, engines, labelled, command))
+        progress.say(f"written: {out}/evaluation.json, predictions.csv, {REPORT}")
+    return evaluation
+
+
+def evaluate_engine(
+    name: str,
+    engine: Engine,
+    data: Data,
+    split: str,
+    labels: tuple[str, ...],
+    crops: int = 1,
+    batch_size: int = BATCH,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """The evaluation of `engine`, called `name`; labels are its own in the order of `label_order`."""
+    progress = progress or Silent()
+    samples = data.split(split)
+    progress.say(f"evaluating {name} on {len(samples)} {split} images of {data.name}")
+    advance = partial(progress.advance, "evaluating")
+    plain, probs = probabilities(engine, samples, crops, advance, user_cache(), batch_size)
+    exits = engine.exit_shares()
+    if exits:
+        progress.say(exit_summary(exits))
+    order = columns(labels, engine.labels)
+    return Evaluation.from_probs(
+        plain[:, order],
+        probs[:, order],
+        labels,
+        samples,
+        model=name,
+        engine=engine.name,
+        data=data.name,
+        split=split,
+        crops=crops,
+        exit_shares=exits,
+    )
+
+
+def _ensemble(members: tuple[Evaluation, ...]) -> Evaluation:
+    """The mean of the members' probabilities, before and after temperature scaling."""
+    first = members[0]
+    return Evaluation.from_probs(
+        np.mean([member.plain for member in members], axis=0),
+        np.mean([member.probs for member in members], axis=0),
+        first.labels,
+        first.samples,
+        model=f"ensemble of {len(members)}",
+        engine=", ".join(dict.fromkeys(member.engine for member in members)),
+        data=first.data,
+        split=first.split,
+        crops=first.crops,
+        members=members,
+    )
+
+
+def report_data(
+    evaluation: Evaluation,
+    engines: Sequence[Engine],
+    data: Data,
+    command: str = "",
+    comparison: ComparisonData | None = None,
+) -> ReportData:
+    """What `report.html` holds of an evaluation of `engines`; `command` is what repeats it.
+
+    The history of the training is read from the model folder that the evaluation is called after.
+    """
+    facts = {"engine": evaluation.engine, "crops": str(evaluation.crops)}
+    if evaluation.members:
+        facts |= {f"{one.model} alone": f"{one.top1:.2%}" for one in evaluation.members}
+    else:
+        facts |= provenance(engines[0].info)
+    if not command:
+        models = [one.model for one in evaluation.members] or evaluation.model
+        command = f"inceptive.evaluate({models!r}, {evaluation.data!r}, {evaluation.split!r})"
+    return ReportData(
+        model=evaluation.model,
+        data=data,
+        split=evaluation.split,
+        samples=evaluation.samples,
+        labels=evaluation.labels,
+        plain=evaluation.plain,
+        probs=evaluation.probs,
+        measures=evaluation,
+        accounts=[account for engine in engines if (account := engine.account())],
+        command=command,
+        history=history(Path(evaluation.model)),
+        facts=facts,
+        comparison=comparison,
+    )
+
+
+def probabilities(
+    engine: Engine,
+    samples: Samples,
+    count: int = 1,
+    advance: Callable[[int, int], None] | None = None,
+    cache: Cache | None = None,
+    batch_size: int = BATCH,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Softmax of `engine`'s logits, averaged over `count` crops: plain (N, K), and with its temperature.
+
+    Squares of single crops come from the `cache` where they lie in it; advance is told how many
+    images are done, and of how many. Raises InceptiveError, naming the file, for an image that
+    cannot be decoded.
+    """
+    plain: list[np.ndarray] = []
+    scaled: list[np.ndarray] = []
+    done = 0
+    for batch in _views(engine.preprocessing, samples, count, cache, max(1, batch_size // count)):
+        logits = engine.logits(batch)
+        for parts, temperature in ((plain, 1.0), (scaled, engine.temperature)):
+            probs = metrics.softmax(logits, temperature)
+            parts.append(probs.reshape(len(batch) // count, count, -1).mean(axis=1))
+        done += len(batch) // count
+        if advance:
+            advance(done, len(samples))
+    return np.concatenate(plain), np.concatenate(scaled)
+
+
+def _views(
+    preprocessing: Preprocessing,
+    samples: Samples,
+    count: int,
+    cache: Cache | None,
+    images: int,
+) -> Iterator[np.ndarray]:
+    """Batches of views of so many `images`, `count` of each one after another, decoded ahead."""
+    if count == 1:
+        return in_order(samples, preprocessing, images, cache)
+
+    def views(step: int) -> np.ndarray:
+        indices = range(step * images, min((step + 1) * images, len(samples)))
+        return np.concatenate([crops(preprocessing, samples.source(k), count) for k in indices])
+
+    return ahead(views, -(-len(samples) // images), cores())
+
+
+def label_order(classes: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
+    """A set's `classes` in their order, then the model's `labels` that the set does not have.
+
+    Raises InceptiveError, naming them, if the model does not know some of the classes.
+    """
+    known = set(places(classes, labels).tolist())
+    return (*classes, *(label for k, label in enumerate(labels) if k not in known))
+
+
+def columns(order: tuple[str, ...], labels: tuple[str, ...]) -> list[int]:
+    """Where each label of `order` stands among a model's `labels`, the same ones in another order.
+
+    ImageNet has two classes "crane": the first of a name is the first of it in both.
+    """
+    indices: dict[str, deque[int]] = defaultdict(deque)
+    for k, label in enumerate(labels):
+        indices[label].append(k)
+    return [indices[label].popleft() for label in order]

@@ -1,0 +1,88 @@
+"""Models and labelled images, opened together.
+
+A model is what `engines.open.open_engine` takes: an engine (a `Classifier`, say), a model folder, a
+published name, an exported file, a peer's net ("torchvision:resnet18@FILE"), an ONNX file of others.
+Several are a sequence, or a mapping from the names that they shall have.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from inceptive.data.open import open_data_for
+from inceptive.data.source import Data
+from inceptive.engines.open import open_engine, tells_no_classes
+from inceptive.engines.protocol import Engine
+from inceptive.io.progress import Progress, Silent
+
+Model = str | Path | Engine
+Models = Model | Sequence[Model] | Mapping[str, Model]
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model, what to call it, and the engine that is to run it (see `open_engine`)."""
+
+    name: str
+    model: Model
+    engine: str
+
+
+def named(models: Models, engine: str = "auto") -> list[NamedModel]:
+    """Each of `models` with its name; an engine without one is called after its net."""
+    if isinstance(models, Mapping):
+        return [NamedModel(name, model, engine) for name, model in models.items()]
+    several = models if isinstance(models, list | tuple) else [cast(Model, models)]
+    return [NamedModel(_name(model), model, engine) for model in several]
+
+
+def _name(model: Model) -> str:
+    if isinstance(model, str | Path):
+        return str(model)
+    account = model.account()
+    return account.net.name if account else model.name
+
+
+def open_models_and_data(
+    models: Sequence[NamedModel],
+    data: str | Path | Data,
+    early_exit: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> tuple[list[Engine], Data]:
+    """The engine of each of `models`, and the data, divided as the first model's was.
+
+    Nets of others take the classes of the data for their own. Raises InceptiveError if one of them
+    cannot be had.
+    """
+    progress = progress or Silent()
+    engines: dict[int, Engine] = {}
+    for k, named in enumerate(models):
+        if not isinstance(named.model, str | Path) or not tells_no_classes(named.model):
+            engines[k] = open_engine(named.model, named.engine, progress.say, early_exit)
+    record = next((engine.data for engine in engines.values()), {})
+    labelled = open_data_for(data, record, strict, progress)
+    for k, named in enumerate(models):
+        if k in engines:
+            _note_other_split(named.name, engines[k].data, record, progress)
+        else:
+            engines[k] = open_engine(named.model, note=progress.say, classes=labelled.classes)
+    return [engines[k] for k in range(len(models))], labelled
+
+
+def _note_other_split(
+    name: str, record: Mapping[str, Any], first: Mapping[str, Any], progress: Progress
+) -> None:
+    """Say so if `name` may have learned from what it is evaluated on: its set was divided otherwise."""
+    own = record.get("shares")
+    if own and first.get("shares") and own != first["shares"]:
+        progress.say(
+            f"note: {name} was trained with another division of its data ({own}); if that was "
+            "this set, it has learned some of these images"
+        )
+
+
+def default_split(data: Data) -> str:
+    """The split that a set is evaluated on unless another is asked for."""
+    return next((split for split in ("test", "val") if len(data.splits.get(split, ()))), "all")

@@ -1,0 +1,43 @@
+"""`report.html` and what a model folder contributes to it."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inceptive.io.atomic import write_text
+from inceptive.report.page import ReportData, page
+
+REPORT = "report.html"
+
+
+def write_report(folder: Path, report: ReportData) -> None:
+    """Write the page into `folder`. Raises InceptiveError if it cannot be written."""
+    write_text(folder / REPORT, page(report))
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    """The rows of `history.csv` in a model folder; [] without one, or if it is damaged: a page without
+    curves is better than none."""
+    try:
+        with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, csv.Error):
+        return []
+    return rows if all("epoch" in row for row in rows) else []
+
+
+def provenance(info: Mapping[str, Any]) -> dict[str, str]:
+    """How a model came to be, in words, from what is recorded beside its weights."""
+    facts = {}
+    recipe, training = info.get("recipe", {}), info.get("training", {})
+    if recipe:
+        facts["trained"] = (
+            f"{recipe.get('net')} at {recipe.get('image_size')} px, batches of "
+            f"{recipe.get('batch_size')}, seed {recipe.get('seed')}, best epoch "
+            f"{training.get('epoch')}, {training.get('seconds')} s on {training.get('device')} in "
+            f"{training.get('precision')}"
+        )
+    if published := info.get("published"):
+        facts["weights"] = f"{published.get('name')}, licence {published.get('licence')}"
+    return facts
