@@ -17,11 +17,11 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 # What a test needs beyond this process, a core and seconds (pyproject.toml says what each means).
 NEEDS := faults or scale or peers or browser or training or nets
 
-# The quick tier: every room, every net, every command once; three minutes on two cores.
+# The quick tier: every room, every net, every command once; at most four minutes on two cores.
 test: $(VENV)/tested
 	$(PYTEST) -m "not ($(NEEDS) or slow)"
 
-# All that CI runs: the quick tier, then the rest, together about fifteen minutes.
+# All that CI runs: the quick tier, then the rest.
 test-all: test test-rest
 
 test-rest: $(VENV)/tested
