@@ -74,7 +74,7 @@ def as_text(model_trace: "ModelTrace") -> str:
     traced, side = model_trace.trace, model_trace.image_size
     source = "the net's own answer" if traced.answered else "as asked"
     read, out = (" x ".join(map(str, shape)) for shape in (traced.input_shape, traced.shape))
-    chain = f" ({traced.asked} ends in it)" if traced.asked else ""
+    chain = f" ({traced.chain} ends in it)" if traced.chain else ""
     label = ", ".join([str(traced.label), *model_trace.labels[traced.label :][:1]])
     lines = [
         f"{model_trace.net} ({model_trace.weights}) on {model_trace.image}, {side} x {side} pixels",

@@ -43,7 +43,7 @@ from inceptive.reference.net import (
 IMAGES = "images"
 Reads = dict[str, tuple[Node, str]]
 Index = tuple[int, ...]
-SHOWN = {"windows": 2, "numbers": 8}  # channels shown of a sum over many: what a terminal holds
+CHANNELS = {"windows": 2, "numbers": 8}  # channels shown of a sum over many: what a terminal holds
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Trace:
     label: int
     prob: float
     loss: float
-    asked: str = ""  # the name that was asked for, where a chain stands for its last part
+    chain: str = ""  # the group that ends in `layer`, where it was named instead
     answered: bool = False  # whether the label is the net's own answer
 
     @property
@@ -187,8 +187,8 @@ def trace(
         raise InceptiveError(f"{net.name} has classes 0 to {net.num_classes - 1}, not {label}")
     own = int(z[0].argmax()) if label is None else label
     q = layers.targets(np.array([own]), net.num_classes)
-    nothing = {key: np.zeros_like(one) for key, one in logits.items()}
-    run.backward(nothing | {ends: layers.cross_entropy_backward(z, q)})
+    zeros = {key: np.zeros_like(values) for key, values in logits.items()}
+    run.backward(zeros | {ends: layers.cross_entropy_backward(z, q)})
     stages = tuple(_Position(run, name, node, reads, index).stages())
     return Trace(
         name, node, reads, run.values[reads].shape[1:], run.values[name].shape[1:], stages, ends,
@@ -202,50 +202,52 @@ def find(net: Net, layer: str) -> tuple[str, Node, str]:
 
     Raises InceptiveError, naming layers with names like it.
     """
-    known = layers_of(net)
-    if layer not in known:
-        near = get_close_matches(layer, known, n=4, cutoff=0.5)
-        near += [name for name in known if layer in name and name not in near][: 4 - len(near)]
-        told = f"near it: {', '.join(near)}" if near else "`inceptive table` lists them"
-        raise InceptiveError(f"{net.name} has no layer {layer!r}; {told}")
-    node, reads = known[layer]
+    layers_by_name = layers_of(net)
+    if layer not in layers_by_name:
+        near = get_close_matches(layer, layers_by_name, n=4, cutoff=0.5)
+        near += [name for name in layers_by_name if layer in name and name not in near][
+            : 4 - len(near)
+        ]
+        hint = f"near it: {', '.join(near)}" if near else "`inceptive table` lists them"
+        raise InceptiveError(f"{net.name} has no layer {layer!r}; {hint}")
+    node, reads = layers_by_name[layer]
     while isinstance(node, Chain):
         if not node.parts:
             raise InceptiveError(f"{layer} passes its input on: there is nothing to trace")
         layer = f"{layer}.{node.parts[-1][0]}"
-        node, reads = known[layer]
+        node, reads = layers_by_name[layer]
     return layer, node, reads
 
 
 def layers_of(net: Net) -> Reads:
     """Every layer and group by name, with the name of the map it reads (`images` at first)."""
-    found: Reads = {}
+    layers_by_name: Reads = {}
     reads = IMAGES
     for name, part, heads in net.walk():
-        found |= _inside(part, name, reads)
+        layers_by_name |= _inside(part, name, reads)
         reads = name
         for head, chain in heads.items():
-            found |= _inside(chain, head, name)
-    return found
+            layers_by_name |= _inside(chain, head, name)
+    return layers_by_name
 
 
 def _inside(node: Node, name: str, reads: str) -> Reads:
-    found: Reads = {name: (node, reads)}
+    layers_by_name: Reads = {name: (node, reads)}
     match node:
         case Chain():
             for part, child in node:
-                found |= _inside(child, f"{name}.{part}", reads)
+                layers_by_name |= _inside(child, f"{name}.{part}", reads)
                 reads = f"{name}.{part}"
         case Concat() | Multiply():
             for part, child in node:
-                found |= _inside(child, f"{name}.{part}", reads)
+                layers_by_name |= _inside(child, f"{name}.{part}", reads)
         case Add(branch, shortcut):
-            found |= _inside(branch, f"{name}.branch", reads)
+            layers_by_name |= _inside(branch, f"{name}.branch", reads)
             if shortcut is not None:
-                found |= _inside(shortcut, f"{name}.shortcut", reads)
+                layers_by_name |= _inside(shortcut, f"{name}.shortcut", reads)
         case _:
             pass
-    return found
+    return layers_by_name
 
 
 def _chosen_index(name: str, y: Array, channel: int | None, at: tuple[int, int] | None) -> Index:
@@ -261,10 +263,10 @@ def _chosen_index(name: str, y: Array, channel: int | None, at: tuple[int, int] 
         raise InceptiveError(
             f"{name} has rows 0 to {high - 1} and columns 0 to {wide - 1}, not {at[0]},{at[1]}"
         )
-    left = np.full(y.shape, -np.inf)
+    allowed = np.full(y.shape, -np.inf)
     rows, columns = (slice(None), slice(None)) if at is None else at
-    left[slice(None) if channel is None else channel, rows, columns] = 0
-    return tuple(int(k) for k in np.unravel_index((y + left).argmax(), y.shape))
+    allowed[slice(None) if channel is None else channel, rows, columns] = 0
+    return tuple(int(k) for k in np.unravel_index((y + allowed).argmax(), y.shape))
 
 
 @dataclass(frozen=True)
@@ -316,20 +318,20 @@ class _Position:
             case LRN():
                 yield self._lrn(node)
             case BatchNorm():
-                read = self._one(self.reads, self.index)
+                read = self._number(self.reads, self.index)
                 steps, weights, slope = self._norm("y", name, node, "x", read.gives, "")
                 yield self._end([self._with(read, slope)], steps, weights=weights)
             case Activation(kind):
                 x, y = float(self.x[(0, *self.index)]), self.value()
                 slope = y * (1 - y) if kind == "sigmoid" else float(y > 0)
                 formula = "1 / (1 + exp(-{x}))" if kind == "sigmoid" else "max({x}, 0)"
-                read = self._with(self._one(self.reads, self.index), slope)
+                read = self._with(self._number(self.reads, self.index), slope)
                 yield self._end([read], [self._step("y", formula, {"x": x})])
             case Dropout():
-                read = self._with(self._one(self.reads, self.index), 1.0)
+                read = self._with(self._number(self.reads, self.index), 1.0)
                 yield self._end([read], [self._step("y", "{x}", {"x": read.gives})])
             case Concat():
-                read = self._with(self._one(*self._branch(node)), 1.0)
+                read = self._with(self._number(*self._branch(node)), 1.0)
                 yield self._end([read], [self._step("y", "{x}", {"x": read.gives})])
             case Multiply():
                 yield self._product(node)
@@ -361,10 +363,10 @@ class _Position:
         kernel = w[self.f].reshape(read.shape)
         gives = (read * kernel).sum((1, 2))
         order = np.argsort(-np.abs(gives), kind="stable")
-        shown = order[: SHOWN["windows" if kernel[0].size > 1 else "numbers"]]
+        channels = order[: CHANNELS["windows" if kernel[0].size > 1 else "numbers"]]
         dw_all = self.run.weight_gradients[key][self.f].reshape(kernel.shape)
         entries = []
-        for c in map(int, shown):
+        for c in map(int, channels):
             of, first, last = self.reads, row, column
             channel = c
             if window is None and self.x.ndim == 4:  # a map is read channel by channel
@@ -379,8 +381,10 @@ class _Position:
         products = float(gives.sum())
         key = key.removesuffix(".weight")
         steps, weights = self._unit(key, "products", products, norm, relu)
-        others = len(gives) - len(shown)
-        return self._end(entries, steps, weights, others, float(gives[order[len(shown) :]].sum()))
+        others = len(gives) - len(channels)
+        return self._end(
+            entries, steps, weights, others, float(gives[order[len(channels) :]].sum())
+        )
 
     def _unit(
         self, key: str, of: str, products: float, norm: BatchNorm | None, relu: bool
@@ -406,12 +410,14 @@ class _Position:
         self, called: str, key: str, norm: BatchNorm, of: str, x: float, step: str
     ) -> tuple[list[Step], list[Weight], float]:
         """Batch normalisation of the number x, called `of`; and its slope dy/dx."""
-        known = self.run.weights
-        mean, var = (float(known[f"{key}.running_{what}"][self.f]) for what in ("mean", "var"))
+        weights_by_key = self.run.weights
+        mean, var = (
+            float(weights_by_key[f"{key}.running_{what}"][self.f]) for what in ("mean", "var")
+        )
         dy, standard = self.gradient(step), (x - mean) / np.sqrt(var + norm.eps)
         weights, formula, operands = [], f"({{{of}}} - {{mean}}) / sqrt({{var}} + {{eps}})", {of: x}
         gamma = 1.0
-        if f"{key}.weight" in known:
+        if f"{key}.weight" in weights_by_key:
             weights.append(self._own(f"{key}.weight", float(dy * standard)))
             gamma = operands["gamma"] = weights[0].value
             formula = "{gamma} · " + formula
@@ -508,7 +514,7 @@ class _Position:
         dm = -dy * node.beta * own * m ** (-node.beta - 1)
         entries = []
         for c in channels:
-            read = self._one(self.reads, (c, i, j))
+            read = self._number(self.reads, (c, i, j))
             slope = 2 * node.alpha / n * read.gives * dm + (
                 dy * m**-node.beta if c == self.f else 0
             )
@@ -534,24 +540,24 @@ class _Position:
         raise AssertionError("the branches have the channels of the whole")
 
     def _product(self, node: Multiply) -> Stage:
-        read = [self._one(f"{self.name}.{part}", self.index) for part, _ in node]
-        factors = [one.gives for one in read]
+        read = [self._number(f"{self.name}.{part}", self.index) for part, _ in node]
+        factors = [entries.gives for entries in read]
         entries = [
-            self._with(one, float(np.prod(factors[:k] + factors[k + 1 :])))
-            for k, one in enumerate(read)
+            self._with(factor, float(np.prod(factors[:k] + factors[k + 1 :])))
+            for k, factor in enumerate(read)
         ]
         operands = dict(zip((part for part, _ in node), factors, strict=True))
         formula = " · ".join(f"{{{part}}}" for part in operands)
         return self._end(entries, [self._step("y", formula, operands)])
 
     def _added(self, node: Add) -> Stage:
-        kept = self.reads if node.shortcut is None else f"{self.name}.shortcut"
-        read = [self._one(kept, self.index), self._one(f"{self.name}.branch", self.index)]
+        shortcut = self.reads if node.shortcut is None else f"{self.name}.shortcut"
+        read = [self._number(shortcut, self.index), self._number(f"{self.name}.branch", self.index)]
         dsum, scales = self.gradient("/sum"), (1.0, node.scale)
         entries = [
-            replace(one, gives=scale * one.gives, weight=np.full((1, 1), scale),
+            replace(term, gives=scale * term.gives, weight=np.full((1, 1), scale),
                       dx=np.full((1, 1), scale * dsum))
-            for one, scale in zip(read, scales, strict=True)
+            for term, scale in zip(read, scales, strict=True)
         ]  # fmt: skip
         operands = {"shortcut": read[0].gives, "scale": node.scale, "branch": read[1].gives}
         steps = [self._step("sum", "{shortcut} + {scale} · {branch}", operands, "/sum")]
@@ -600,12 +606,12 @@ class _Position:
     def _back(self, of: str, channel: int, row: int, column: int, inside: Array) -> Array:
         """dL/dx of a window in the map `of`, from everything that reads it; nan in the padding."""
         dx = self.run.gradients[of][0, channel]
-        found = np.full(inside.shape, np.nan)
+        gradients = np.full(inside.shape, np.nan)
         for p, q in np.argwhere(inside):
-            found[p, q] = dx[row + p, column + q] if dx.ndim else dx
-        return found
+            gradients[p, q] = dx[row + p, column + q] if dx.ndim else dx
+        return gradients
 
-    def _one(self, of: str, index: Index) -> Entries:
+    def _number(self, of: str, index: Index) -> Entries:
         """One number that is read, its gradient left open."""
         x = float(self.run.values[of][(0, *index)])
         whole = float(self.run.gradients[of][(0, *index)])

@@ -239,7 +239,7 @@ def test_channel_position_and_class_are_those_asked_for():
 def test_a_chain_stands_for_its_last_part():
     net, weights, image = of_googlenet()
     found = trace(net, weights, image, "inception_3a.b3x3")
-    assert (found.layer, found.asked) == ("inception_3a.b3x3.conv", "inception_3a.b3x3")
+    assert (found.layer, found.chain) == ("inception_3a.b3x3.conv", "inception_3a.b3x3")
 
 
 @pytest.mark.parametrize(("words", "said"), [
