@@ -1,14 +1,15 @@
 """What share of an answer comes from 1x1, 3x3, 5x5 and pool: the idea of the paper made visible."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from inceptive.arch.account import out_shape
-from inceptive.arch.spec import Concat
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
+from inceptive.nn.branches import Branches
 
 
 @dataclass(frozen=True)
@@ -26,39 +27,53 @@ class Module:
 
 
 def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Module]:
-    """Every module of branches side by side, for the logit of class `label`.
+    """Every module of branches side by side, wherever it stands, for the logit of class `label`.
 
     Each value times the gradient of the logit: exact where only averaging and a linear layer follow,
     as after the last module, else to first order. square: (C, S, S) of uint8. Raises InceptiveError if
     the net has no such modules.
     """
     model = classifier.model.eval()
-    net = model.net
-    widths: dict[str, dict[str, int]] = {}
-    size = classifier.preprocessing.size
-    shape = (net.channels, size, size)
-    for name, node in net.body:
-        if isinstance(node, Concat):
-            widths[name] = {part: out_shape(child, shape)[0] for part, child in node}
-        shape = out_shape(node, shape)
-    if not widths:
-        raise InceptiveError(f"{net.name} has no modules of branches side by side")
-    device = next(model.parameters()).device
-    x = classifier.normalise(torch.from_numpy(square[None]).to(device))
-    last = net.body.parts[-1][0]
-    with torch.enable_grad():
-        endpoints = model.endpoints(x.requires_grad_(), [*widths, last])
-        maps = [endpoints[name] for name in widths]
-        gradients = torch.autograd.grad(endpoints[last][0, label], maps)
+    heads = model.net.heads()
+    concats = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, Branches) and name.partition(".")[0] not in heads
+    }
+    if not concats:
+        raise InceptiveError(f"{model.net.name} has no modules of branches side by side")
+    outputs: dict[str, Tensor] = {}
+    hooks = []
+    for name, concat in concats.items():
+        for path, module in (
+            (name, concat),
+            *((f"{name}.{part}", concat[part]) for part in concat),
+        ):
+            hook = partial(_keep_output, outputs, path)
+            hooks.append(module.register_forward_hook(hook))
+    x = classifier.normalise(torch.from_numpy(square[None]).to(next(model.parameters()).device))
+    try:
+        with torch.enable_grad():
+            logits = model(x.requires_grad_())
+            maps = [outputs[name] for name in concats]
+            gradients = torch.autograd.grad(logits[0, label], maps)
+    finally:
+        for handle in hooks:
+            handle.remove()
     modules = []
-    for (name, each), values, gradient in zip(widths.items(), maps, gradients, strict=True):
-        products = (values.detach() * gradient)[0].double().flatten(1)
-        parts = torch.split(products, list(each.values()))
-        carried = {part: float(one.sum()) for part, one in zip(each, parts, strict=True)}
-        weight = {
-            part: float(one.sum(1).abs().sum()) for part, one in zip(each, parts, strict=True)
-        }
+    for (name, concat), values, gradient in zip(concats.items(), maps, gradients, strict=True):
+        products = (values.detach() * gradient)[0].double().reshape(values.shape[1], -1)
+        channels = {part: outputs[f"{name}.{part}"].shape[1] for part in concat}
+        parts = dict(zip(channels, torch.split(products, [*channels.values()]), strict=True))
+        carried = {part: float(product.sum()) for part, product in parts.items()}
+        weight = {part: float(product.sum(1).abs().sum()) for part, product in parts.items()}
         total = sum(weight.values()) or 1.0
-        share = {part: one / total for part, one in weight.items()}
-        modules.append(Module(name, each, carried, share))
+        share = {part: part_weight / total for part, part_weight in weight.items()}
+        modules.append(Module(name, channels, carried, share))
     return modules
+
+
+def _keep_output(
+    outputs: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: Tensor
+) -> None:
+    outputs[name] = output

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch.nn import functional as F
 
 import inceptive
+from inceptive.arch.account import account
 from inceptive.data.open import open_data
 from inceptive.data.source import PathImages, Samples, Shares
 from inceptive.engines.classifier import Classifier
@@ -216,6 +217,38 @@ def test_shares_add_up_and_a_silenced_branch_carries_nothing(clf, folder):
         for each in modules.values():
             assert sum(each.share.values()) == pytest.approx(1)
         assert (modules["inception_4c"].share["b5x5"] == 0) == silent
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "count"),
+    [
+        ("googlenet.bn", 64, 9),
+        ("hadamard_inception", 64, 7),
+        ("inception_resnet_v1", 96, 22),
+        ("inception_resnet_v2.slim", 96, 43),
+        ("inception_v3", 96, 15),
+    ],
+)
+def test_every_concat_is_seen_wherever_it_stands(name, size, count):
+    net = inceptive.NETS[name](2)
+    joined = [line.name for line in account(net).body if line.kind == "concat"]
+    model = inceptive.build(net.without_aux()).eval()
+    square = np.random.default_rng(0).integers(256, size=(3, size, size), dtype=np.uint8)
+    modules = branches(Classifier(model, Preprocessing(size), ("a", "b")), square, 1)
+    assert sorted(module.name for module in modules) == sorted(joined) and len(joined) == count
+    for module in modules:
+        assert sum(module.share.values()) == pytest.approx(1)
+        for branch, channels in module.channels.items():
+            assert channels == dict(out_channels(net))[f"{module.name}.{branch}"]
+
+
+def out_channels(net):
+    """Channels that each layer or group gives, by the account: of a chain, those of its end."""
+    for line in account(net).body:
+        name = line.name
+        while name:
+            yield name, line.view.shape[0]
+            name = name.rpartition(".")[0]
 
 
 def test_a_net_without_branches_is_told():

@@ -1,158 +1,84 @@
 """Key tables of pytorchcv 0.0.74: modules counted in stages and units, stage1.unit1 onwards."""
 
-from collections.abc import Iterable, Mapping
-
-from inceptive.weights.names.source import Source, within
+from inceptive.arch.nets import NETS
+from inceptive.arch.spec import Add, Concat, Conv, Node
+from inceptive.weights.names.source import Source, layers, within
 
 INIT = "features.init_block"
 
 
-def stage(number: int, modules: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
-    """`modules`, ours with the names inside each, as the units of a stage in their order."""
-    units: dict[str, str] = {}
-    for k, (ours, inside) in enumerate(modules, start=1):
-        units |= within(ours, f"features.stage{number}.unit{k}", inside)
-    return units
+def inside(node: Node, conv_list: str) -> dict[str, str]:
+    """The convolutions within a module: branches by number, in them conv1 onwards.
+
+    A 1x1 alone, or the only one behind a pooling, is `conv`; a split ends in conv1x3 and conv3x1.
+    """
+    if isinstance(node, Add):
+        mix = dict(node.branch)["mix"]  # type: ignore[arg-type]
+        table = inside(mix, conv_list)
+        return {f"branch.mix.{path}": name for path, name in table.items()} | {"branch.up": ".conv"}
+    assert isinstance(node, Concat)
+    table = {}
+    for number, (part, branch) in enumerate(node, start=1):
+        at = f".branches.branch{number}"
+        convs = {path: conv for path, conv in layers(branch, part) if isinstance(conv, Conv)}
+        for k, (path, conv) in enumerate(convs.items(), start=1):
+            alone = len(convs) == 1 and conv.stride == 1
+            split = f".conv{path[-3:]}" if ".split." in path else ""
+            table[path] = at + (".conv" if alone else split or f"{conv_list}.conv{k}")
+    return table
 
 
-def sequence(branch: int, *ours: str, inside: str = ".conv_list") -> dict[str, str]:
-    """A branch of convolutions one after another, conv1 onwards."""
-    return {name: f".branches.branch{branch}{inside}.conv{k}" for k, name in enumerate(ours, 1)}
-
-
-def one(branch: int, ours: str) -> dict[str, str]:
-    """A branch of one convolution, behind a pooling or not."""
-    return {ours: f".branches.branch{branch}.conv"}
-
-
-def split(branch: int, ours: str, *before: str) -> dict[str, str]:
-    """A branch that ends in a 1x3 beside a 3x1."""
-    at = f".branches.branch{branch}"
-    both = {f"{ours}.split.b1x3": f"{at}.conv1x3", f"{ours}.split.b3x1": f"{at}.conv3x1"}
-    return sequence(branch, *(f"{ours}.{name}" for name in before)) | both
-
-
-DOUBLE = ("b3x3dbl.reduce", "b3x3dbl.conv1", "b3x3dbl.conv2")
-SEVEN = ("b7x7.reduce", "b7x7.conv1", "b7x7.conv2")
-SEVENS = tuple(f"b7x7dbl.{name}" for name in ("reduce", "conv1", "conv2", "conv3", "conv4"))
-STEM = ("conv_1a", "conv_2a", "conv_2b", "conv_3b", "conv_4a")
-FIVE = one(1, "b1x1") | sequence(2, "b5x5.reduce", "b5x5.conv") | one(4, "pool.proj")
-REDUCTION_A = sequence(1, "b3x3") | sequence(2, *DOUBLE)
-REDUCTION_B = sequence(1, "b3x3.reduce", "b3x3.conv") | sequence(2, *SEVEN, "b7x7.conv3")
-
-
-def stem(*ours: str) -> dict[str, str]:
-    return {name: f"{INIT}.conv{k}" for k, name in enumerate(ours, 1)}
+def units(net: str, starts: tuple[str, ...], conv_list: str = ".conv_list") -> dict[str, str]:
+    """The stem's convolutions, and the modules of `net` in stages that begin with `starts`."""
+    table: dict[str, str] = {}
+    stage = number = 0
+    for name, part in NETS[net]().body:
+        if name in starts:
+            stage, number = stage + 1, 0
+        if stage and isinstance(part, Concat | Add):
+            number += 1
+            theirs = f"features.stage{stage}.unit{number}"
+            table |= within(name, theirs, inside(part, conv_list))
+        elif isinstance(part, Conv) and not stage:
+            table[name] = f"{INIT}.conv{len(table) + 1}"
+    return table | {"fc": "output.fc"}
 
 
 def bn_inception() -> dict[str, str]:
     """As Cadene's net: biases below batch normalisation. Its stem's branch is our conv2."""
-    three, dbl = ("b3x3.reduce", "b3x3.conv"), DOUBLE
-    plain = (
-        {"b1x1": ".branches.branch1"}
-        | sequence(2, *three, inside="")
-        | sequence(3, *dbl, inside="")
-        | one(4, "pool.proj")
-    )
-    down = sequence(1, *three, inside="") | sequence(2, *dbl, inside="")
-
-    def modules(*names: str) -> list[tuple[str, Mapping[str, str]]]:
-        return [(f"inception_{name}", down if name in ("3c", "4e") else plain) for name in names]
-
-    return {
-        "conv1": f"{INIT}.conv1",
-        "conv2_reduce": f"{INIT}.conv2.conv1",
-        "conv2": f"{INIT}.conv2.conv2",
-        **stage(1, modules("3a", "3b")),
-        **stage(2, modules("3c", "4a", "4b", "4c", "4d")),
-        **stage(3, modules("4e", "5a", "5b")),
-        "fc": "output",
-    }
-
-
-def inception_v3() -> dict[str, str]:
-    five = FIVE | sequence(3, "b3x3.reduce", "b3x3.conv1", "b3x3.conv2")
-    six = one(1, "b1x1") | sequence(2, *SEVEN) | sequence(3, *SEVENS) | one(4, "pool.proj")
-    seven = (
-        one(1, "b1x1")
-        | split(2, "b3x3", "reduce")
-        | split(3, "b3x3dbl", "reduce", "conv")
-        | one(4, "pool.proj")
-    )
-    return {
-        **stem(*STEM),
-        **stage(1, [(f"mixed_5{letter}", five) for letter in "bcd"]),
-        **stage(2, [("mixed_6a", REDUCTION_A), *((f"mixed_6{letter}", six) for letter in "bcde")]),
-        **stage(3, [("mixed_7a", REDUCTION_B), *((f"mixed_7{letter}", seven) for letter in "bc")]),
-        "fc": "output.fc",
-    }
+    starts = ("inception_3a", "inception_3c", "inception_4e")
+    table = units("bn_inception.cadene", starts, conv_list="")
+    table |= {path: name.removesuffix(".conv") for path, name in table.items() if "b1x1" in path}
+    stem = {"conv2_reduce": f"{INIT}.conv2.conv1", "conv2": f"{INIT}.conv2.conv2"}
+    return table | stem | {"fc": "output"}
 
 
 def inception_v4() -> dict[str, str]:
-    a = (
-        one(1, "b1x1")
-        | sequence(2, "b3x3.reduce", "b3x3.conv")
-        | sequence(3, *DOUBLE)
-        | one(4, "pool.proj")
-    )
-    b = one(1, "b1x1") | sequence(2, *SEVEN) | sequence(3, *SEVENS) | one(4, "pool.proj")
-    c = (
-        one(1, "b1x1")
-        | split(2, "b3x3", "reduce")
-        | split(3, "b3x3dbl", "reduce", "conv1", "conv2")
-        | one(4, "pool.proj")
-    )
+    """Three modules of branches belong to the stem."""
+    body = dict(NETS["inception_v4"]().body)
     return {
-        **stem("conv_1a", "conv_2a", "conv_2b"),
-        **within("mixed_3a", f"{INIT}.block1", one(2, "b3x3")),
-        **within("mixed_4a", f"{INIT}.block2", REDUCTION_B),
-        **within("mixed_5a", f"{INIT}.block3", one(1, "b3x3")),
-        **stage(1, [(f"mixed_5{letter}", a) for letter in "bcde"]),
-        **stage(2, [("mixed_6a", REDUCTION_A), *((f"mixed_6{letter}", b) for letter in "bcdefgh")]),
-        **stage(3, [("mixed_7a", REDUCTION_B), *((f"mixed_7{letter}", c) for letter in "bcd")]),
-        "fc": "output.fc",
+        **units("inception_v4", ("mixed_5b", "mixed_6a", "mixed_7a")),
+        "mixed_3a.b3x3": f"{INIT}.block1.branches.branch2.conv",
+        **within("mixed_4a", f"{INIT}.block2", inside(body["mixed_4a"], ".conv_list")),
+        "mixed_5a.b3x3": f"{INIT}.block3.branches.branch1.conv",
     }
 
 
-def residual(size: int) -> dict[str, str]:
-    """A residual module of either Inception-ResNet, on 35, 17 or 8 squared positions."""
-    mixes = {
-        35: sequence(2, "b3x3.reduce", "b3x3.conv") | sequence(3, *DOUBLE),
-        17: sequence(2, *SEVEN),
-        8: sequence(2, "b3x3.reduce", "b3x3.conv1", "b3x3.conv2"),
-    }
-    mix = one(1, "b1x1") | mixes[size]
-    return {f"branch.mix.{ours}": theirs for ours, theirs in mix.items()} | {"branch.up": ".conv"}
-
-
-def inception_resnet(repeats: tuple[int, int, int]) -> dict[str, str]:
-    """The stages that both Inception-ResNets have; repeats without the last, linear module."""
-
-    def blocks(size: int, count: int) -> list[tuple[str, Mapping[str, str]]]:
-        return [(f"block{size}_{k}", residual(size)) for k in range(1, count + 1)]
-
-    seven_a = (
-        sequence(1, "b3x3.reduce", "b3x3.conv")
-        | sequence(2, "b3x3b.reduce", "b3x3b.conv")
-        | sequence(3, *DOUBLE)
-    )
-    return {
-        **stage(1, blocks(35, repeats[0])),
-        **stage(2, [("mixed_6a", REDUCTION_A), *blocks(17, repeats[1])]),
-        **stage(3, [("mixed_7a", seven_a), *blocks(8, repeats[2] + 1)]),
-    }
+RESIDUAL = ("block35_1", "mixed_6a", "mixed_7a")
 
 
 def inception_resnet_v1() -> dict[str, str]:
     """The layout of facenet, for ImageNet's classes: 512 features before the classifier."""
     top = {"embedding": "output.fc1", "norm": "output.bn", "fc": "output.fc2"}
-    return stem(*STEM, "conv_4b") | inception_resnet((5, 10, 5)) | top
+    return units("inception_resnet_v1.facenet", RESIDUAL) | top
 
 
 def inception_resnet_v2() -> dict[str, str]:
-    first = within("mixed_5b", f"{INIT}.block", FIVE | sequence(3, *DOUBLE))
-    top = {"conv_7b": "features.final_conv", "fc": "output.fc"}
-    return stem(*STEM) | first | inception_resnet((10, 20, 9)) | top
+    net = "inception_resnet_v2"
+    first = within(
+        "mixed_5b", f"{INIT}.block", inside(dict(NETS[net]().body)["mixed_5b"], ".conv_list")
+    )
+    return units(net, RESIDUAL) | first | {"conv_7b": "features.final_conv"}
 
 
 def xception() -> dict[str, str]:
@@ -183,7 +109,7 @@ def xception() -> dict[str, str]:
 
 SOURCES = {
     "pytorchcv_bn": Source(bn_inception()),
-    "pytorchcv_v3": Source(inception_v3()),
+    "pytorchcv_v3": Source(units("inception_v3", ("mixed_5b", "mixed_6a", "mixed_7a"))),
     "pytorchcv_v4": Source(inception_v4()),
     "pytorchcv_resnet_v1": Source(inception_resnet_v1()),
     "pytorchcv_resnet_v2": Source(inception_resnet_v2()),

@@ -4,10 +4,11 @@
 which every tensor of ours has one of theirs, or None where the publisher keeps none.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from inceptive.arch.spec import Add, Chain, Concat, Multiply, Node
 from inceptive.errors import InceptiveError
 
 Layout = Literal["torch", "tensorflow", "caffe"]
@@ -39,6 +40,20 @@ class Source:
     layout: Layout = "torch"
     ignored: tuple[str, ...] = ()
     canonical: Callable[[Iterable[str]], dict[str, str]] = lambda names: {n: n for n in names}
+
+
+def layers(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
+    """Every layer of `node` in its order, with its path; `path` is that of `node` itself."""
+    match node:
+        case Chain() | Concat() | Multiply():
+            parts = list(node)
+        case Add(branch, shortcut):
+            parts = [("branch", branch)] + ([("shortcut", shortcut)] if shortcut else [])
+        case _:
+            yield path, node
+            return
+    for name, part in parts:
+        yield from layers(part, f"{path}.{name}".lstrip("."))
 
 
 def within(ours: str, theirs: str, table: Mapping[str, str]) -> dict[str, str]:
