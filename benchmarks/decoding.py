@@ -6,8 +6,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.peers import Job, transform_of
 from benchmarks.pictures import CAMERA, photographs
@@ -39,9 +37,8 @@ def benchmark(files: list[Path], origin: str) -> Benchmark:
 
     def ours() -> Callable[[], object]:
         names = cycle(map(str, files))
-        scale, shift = shown.scale_and_shift()
         # To float and normalised, as the peers' transforms end; we do that later, a batch at once.
-        return lambda: shown.load(next(names)).astype(np.float32) * scale + shift
+        return lambda: shown.normalise(shown.load(next(names)))
 
     candidates = (
         Candidate("timm's transform", lambda: theirs("timm"), images=1),

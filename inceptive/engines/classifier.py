@@ -155,10 +155,7 @@ class Classifier(EngineBase):
 
     def normalise(self, images: Tensor) -> Tensor:
         """images (N, C, S, S), uint8 or 0-255, as the net takes them: float32, same shape."""
-        scale, shift = self.preprocessing.scale_and_shift()
-        x = images.to(torch.float32)
-        x = x * torch.from_numpy(scale).to(x.device) + torch.from_numpy(shift).to(x.device)
-        return x.contiguous(memory_format=torch.channels_last)
+        return self.preprocessing.normalise(images).contiguous(memory_format=torch.channels_last)
 
     @overload
     def logits(self, images: Tensor) -> Tensor: ...

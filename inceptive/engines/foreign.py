@@ -70,8 +70,7 @@ class ForeignEngine(EngineBase):
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """What the file itself gives for preprocessed images: (N, K) of float32."""
-        scale, shift = self.preprocessing.scale_and_shift()
-        x = (images * scale + shift).astype(np.float32)
+        x = self.preprocessing.normalise(images)
         if self.channels_last:
             x = x.transpose(0, 2, 3, 1)
         name = self.session.get_inputs()[0].name

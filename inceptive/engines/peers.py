@@ -86,9 +86,7 @@ class PeerEngine(EngineBase):
     @torch.inference_mode()
     def logits(self, images: np.ndarray) -> np.ndarray:
         device = next(self.model.parameters()).device
-        scale, shift = map(torch.from_numpy, self.preprocessing.scale_and_shift())
-        x = torch.from_numpy(images).to(device).float() * scale.to(device) + shift.to(device)
-        logits = self.model(x)
+        logits = self.model(self.preprocessing.normalise(torch.from_numpy(images).to(device)))
         if not isinstance(logits, torch.Tensor):
             raise InceptiveError("the peer's net answers with more than logits in evaluation")
         return logits.float().cpu().numpy()

@@ -97,8 +97,7 @@ def trace(
     name, _, _ = reference.find(net, layer)
     number = None if label is None else class_number(str(label), labels, net.num_classes)
     pixels = preprocessing.load(image)
-    scale, shift = preprocessing.scale_and_shift()
-    x = pixels.astype(np.float32) * scale + shift  # as `Classifier.normalise`
+    x = preprocessing.normalise(pixels)
     side = preprocessing.size
     (progress or Silent()).say(
         f"{net.name} forward to the loss and back to {name}, in NumPy, at {side} x {side}"

@@ -5,13 +5,16 @@ Training, evaluation, prediction, serving and every exported file use it.
 
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from PIL import Image
 
 from inceptive.errors import InceptiveError, printable
 from inceptive.images.decoding import MAX_PIXELS, Source, decode, source_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Interpolation = Literal["nearest", "box", "bilinear", "bicubic"]
 FILTERS: dict[Interpolation, Image.Resampling] = {
@@ -102,6 +105,19 @@ class Preprocessing:
         image = resize_shorter(image, self.resize, self.interpolation, name)
         left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
         return as_array(image.crop((left, top, left + self.size, top + self.size)))
+
+    @overload
+    def normalise(self, images: np.ndarray) -> np.ndarray: ...
+    @overload
+    def normalise(self, images: "Tensor") -> "Tensor": ...
+
+    def normalise(self, images: Any) -> Any:
+        """An array or tensor (..., C, H, W) of 0-255 as the net takes it: float32, same shape."""
+        scale, shift = self.scale_and_shift()
+        if isinstance(images, np.ndarray):
+            return images.astype(np.float32) * scale + shift
+        x = images.float()
+        return x * x.new_tensor(scale) + x.new_tensor(shift)  # on its device
 
     def scale_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
         """scale, shift (C, 1, 1) in float32 with net input = uint8 value * scale + shift."""

@@ -149,9 +149,7 @@ class Learner:
 
     def _shown(self, images: Tensor) -> Tensor:
         """Images of 0-255 as the net takes them."""
-        scale, shift = self.preprocessing.scale_and_shift()
-        x = images.float() * torch.from_numpy(scale).to(self.device)
-        x += torch.from_numpy(shift).to(self.device)
+        x = self.preprocessing.normalise(images)
         if self.recipe.speed.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return x

@@ -840,6 +840,20 @@ def test_a_long_thin_picture_is_never_blown_up_beyond_what_is_safe(monkeypatch, 
         assert square[:, 112, 112].tolist() == [255, 0, 0]
 
 
+def test_arrays_and_tensors_are_normalised_alike():
+    import torch
+
+    shown = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 4), dtype=np.uint8)
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in (shown.mean, shown.std))
+    expected = (images / 255 - mean) / std
+    array, tensor = shown.normalise(images), shown.normalise(torch.from_numpy(images))
+    assert array.dtype == np.float32 and tensor.dtype == torch.float32
+    np.testing.assert_allclose(array, expected, atol=2e-6)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+    np.testing.assert_array_equal(shown.normalise(images[0]), array[0])
+
+
 def test_scale_and_shift_show_each_channel_as_the_net_wants_it():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     scale, shift = Preprocessing(mean=mean, std=std).scale_and_shift()
