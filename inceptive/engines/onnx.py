@@ -19,18 +19,24 @@ CALIBRATED = 16
 
 
 def package() -> Any:
-    """The package onnxruntime, kept from reporting to its makers.
+    """The package onnxruntime, kept from reporting to its makers. InceptiveError if it is missing.
 
     Since 1.29 it sends the names and sizes of models from Linux too, and writes an id into the
-    user's cache, unless this is set before it is imported. Raises InceptiveError if it is missing.
+    user's cache, unless this variable is set while it is imported: it is, for that long.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    name = "ORT_DISABLE_TELEMETRY"
+    before = os.environ.get(name)
+    os.environ.setdefault(name, "1")
     try:
         import onnxruntime
     except ImportError:
         raise InceptiveError(
             "the engine onnx needs ONNX Runtime: pip install 'inceptive[export]'"
         ) from None
+    finally:
+        if before is None:
+            del os.environ[name]
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

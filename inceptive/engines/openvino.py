@@ -27,7 +27,8 @@ def package() -> Any:
     """The package openvino, kept from reporting to its makers.
 
     A package of theirs for that, which OpenVINO and NNCF do without where it is missing, would
-    write an id into the home folder on import. Raises InceptiveError if OpenVINO is missing.
+    write an id into the home folder on import. They have no switch for it, and import it late too,
+    so it stays hidden from whoever has not imported it before. InceptiveError without OpenVINO.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
