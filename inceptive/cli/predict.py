@@ -1,15 +1,30 @@
-"""inceptive predict: what is in these images."""
+"""inceptive predict: what is in these images. torch is loaded only if it is the engine."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
+
+from inceptive.cli import tables
+from inceptive.cli.progress import say
+from inceptive.errors import InceptiveError, printable
+from inceptive.io.atomic import atomic_write, write_bytes, write_text
+
+if TYPE_CHECKING:
+    from inceptive.engines.prediction import Prediction
 
 NAME = "predict"
 
 
 def run(
-    model: Annotated[str, Argument(metavar="MODEL", help="a model folder, or an exported file")],
+    model: Annotated[
+        str,
+        Argument(
+            metavar="MODEL",
+            help="a model folder, an exported file, published weights, hf:OWNER/NAME, or a peer's net",
+        ),
+    ],
     paths: Annotated[
         list[Path], Argument(metavar="PATH...", help="image files, and folders of them")
     ],
@@ -34,8 +49,131 @@ def run(
     An image that cannot be read is reported in the answer; the others are done, and the exit status
     is 1.
     """
-    from inceptive.cli.prediction import Request, predict
+    from inceptive.engines.early_exit import exit_summary
+    from inceptive.engines.open import open_engine
+    from inceptive.engines.prediction import predictions
 
-    predict(
-        Request(model, paths, top, "json" if json else format, out, batch_size, engine, early_exit)
+    format = "json" if json else format
+    if format == "parquet" and not out:
+        raise InceptiveError("parquet is not text: name a file with --out")
+    opened = open_engine(model, engine, say, early_exit)
+    images = list(_find(paths))
+    top = min(top, len(opened.labels))
+    if len(images) > batch_size:
+        say(f"{len(images)} images")
+    errors: list[str] = []
+
+    def answers() -> Iterator["Prediction"]:
+        for answer in predictions(opened, images, top, batch_size):
+            if answer.error:
+                errors.append(answer.error)
+            yield answer
+
+    _write(answers(), top, format, out)
+    if shares := opened.exit_shares():
+        say(exit_summary(shares))
+    for error in errors:
+        say(f"inceptive predict: {error}")
+    if errors:
+        raise InceptiveError(
+            f"{len(errors)} of {len(images)} images cannot be read; the rest is done"
+        )
+
+
+def _find(paths: list[Path]) -> Iterator[Path]:
+    """The files among `paths`, and the images in the folders among them; what is not there stays in,
+    so that it is answered with an error. Raises InceptiveError for a folder without images."""
+    from inceptive.data.listing import list_images
+
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        images, others, unread = list_images(path)
+        for note in unread:
+            say(f"note: {note}")
+        if others:
+            first = printable(others[0])
+            say(
+                f"note: {len(others)} files are not named as images and are left out, among them {first}"
+            )
+        if not images:
+            raise InceptiveError(f"{printable(path)}: holds no images")
+        yield from map(Path, images)
+
+
+def _write(answers: Iterable["Prediction"], top: int, format: str, out: Path | None) -> None:
+    """The answers in the format asked for, to the file or to standard output.
+
+    CSV row by row as they come, so that any number of images takes the same memory; the other
+    formats know all answers before they write the first.
+    """
+    if format == "csv":
+        write_csv(answers, top, out)
+    elif format == "parquet":
+        assert out
+        write_parquet(list(answers), top, out)
+    else:
+        text = FORMATS[format](list(answers), top)
+        if out:
+            write_text(out, text + "\n")
+        else:
+            tables.answer(text)
+
+
+def _table(answers: list["Prediction"], top: int) -> str:
+    rows = []
+    for answer in answers:
+        cells = [f"{label} {prob:.1%}" for label, prob in answer.top]
+        blank = [""] * (top - len(cells))
+        rows.append(
+            (answer.image, *cells, *blank)
+            if cells
+            else (answer.image, "cannot be read", *blank[1:])
+        )
+    header = ("image", *(["answer"] + [f"{k}." for k in range(2, top + 1)]))
+    return tables.columns(header, rows, left=top + 1)
+
+
+def write_csv(answers: Iterable["Prediction"], top: int, out: Path | None) -> None:
+    """Row by row; a file appears when its last row is written."""
+    lines = _csv_lines(answers, top)
+    if out is None:
+        for line in lines:
+            tables.answer(line)
+        return
+    with atomic_write(out) as file:
+        for line in lines:
+            file.write(f"{line}\n".encode(errors="backslashreplace"))
+
+
+def _csv_lines(answers: Iterable["Prediction"], top: int) -> Iterator[str]:
+    from inceptive.engines.prediction import header, row
+
+    yield tables.as_csv(header(top), [])
+    for answer in answers:
+        cells = [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row(answer, top)]
+        yield tables.as_csv(cells, [])
+
+
+def _json(answers: list["Prediction"], top: int) -> str:
+    return tables.as_json(
+        [
+            {
+                "image": answer.image,
+                "top": [{"label": label, "prob": prob} for label, prob in answer.top],
+                "error": answer.error or None,
+            }
+            for answer in answers
+        ]
     )
+
+
+def write_parquet(answers: list["Prediction"], top: int, out: Path) -> None:
+    """One row an image, the columns of the CSV."""
+    from inceptive.scale.answers import as_parquet
+
+    write_bytes(out, as_parquet(answers, top))
+
+
+FORMATS = {"table": _table, "json": _json}

@@ -19,7 +19,7 @@ import torch
 from conftest import command, picture
 
 import inceptive
-from inceptive.cli.prediction import write_csv, write_parquet
+from inceptive.cli.predict import write_csv, write_parquet
 from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import open_exported
