@@ -20,7 +20,7 @@ from inceptive.arch.account import minimum_size
 from inceptive.data.cache import Cache
 from inceptive.data.loading import Batches as TrainBatches
 from inceptive.data.loading import RandomCrop
-from inceptive.data.pictures import Pictures
+from inceptive.data.pictures import CachedImages
 from inceptive.data.source import PathImages, Samples
 from inceptive.images import Preprocessing
 from inceptive.training.augment import Augment
@@ -121,7 +121,7 @@ def ours(
     )
     crop = RandomCrop(Preprocessing(side), AREA, ASPECT, ("bilinear", "bicubic"))
     workers = max(1, setting.threads)
-    pictures = Pictures(samples, crop.spec, Cache(cache))
+    pictures = CachedImages(samples, crop.spec, Cache(cache))
     batches = TrainBatches(pictures, crop, batch, 1, workers)
     return batches.epoch
 

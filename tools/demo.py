@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from inceptive.data.open import open_data
-from inceptive.data.source import Shares
+from inceptive.data.source import SplitFractions
 from inceptive.engines.classifier import Classifier
 
 SMALLER = ["image_size=96", "epochs=11"]
@@ -42,7 +42,7 @@ def main() -> None:
     inceptive("train", "solar", "--recipe", "solar", *changes, "--out", out)
     inceptive("evaluate", out, "solar")
     shares = Classifier.load(out).info["data"]["shares"]
-    data = open_data("solar", Shares(**shares))
+    data = open_data("solar", SplitFractions(**shares))
     held_out = data.split("test")
     photograph = out.with_name(f"{out.name}-cell.png")
     chosen = next(

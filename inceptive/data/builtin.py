@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from inceptive.data.folder import arrange
+from inceptive.data.folder import build_splits
 from inceptive.data.scan import Progress, scan_all
-from inceptive.data.source import ArrayImages, Data, Samples, Shares
+from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions
 from inceptive.data.split import digest, divide
 from inceptive.errors import InceptiveError
 from inceptive.io.downloads import download
@@ -48,7 +48,7 @@ SOLAR_GRADES = {"0.0": "functional", "0.3333333333333333": "possibly defective",
                 "0.6666666666666666": "likely defective", "1.0": "defective"}  # fmt: skip
 
 
-def digits(option: str, shares: Shares, progress: Progress | None) -> Data:
+def digits(option: str, shares: SplitFractions, progress: Progress | None) -> Data:
     """1,797 handwritten digits of 8 x 8 pixels, out of scikit-learn (UCI; BSD)."""
     if option:
         raise InceptiveError(f"digits has no option {option!r}")
@@ -62,7 +62,7 @@ def digits(option: str, shares: Shares, progress: Progress | None) -> Data:
     return Data("digits", tuple("0123456789"), _divided(samples, shares), 1, "BSD-3-Clause")
 
 
-def fashion_mnist(option: str, shares: Shares, progress: Progress | None) -> Data:
+def fashion_mnist(option: str, shares: SplitFractions, progress: Progress | None) -> Data:
     """70,000 grey pictures of 28 x 28 pixels of clothes (Zalando; MIT); its test set is the publisher's.
 
     Source: Xiao, Rasul, Vollgraf, arXiv:1708.07747.
@@ -78,11 +78,11 @@ def fashion_mnist(option: str, shares: Shares, progress: Progress | None) -> Dat
             raise InceptiveError(f"{path}: its labels are not those of {name}-images-idx3-ubyte.gz")
         return Samples(ArrayImages(images, f"fashion-mnist/{name}"), labels.astype(np.int64))
 
-    splits = _divided(part("train"), Shares(shares.val, 0.0)) | {"test": part("t10k")}
+    splits = _divided(part("train"), SplitFractions(shares.val, 0.0)) | {"test": part("t10k")}
     return Data("fashion-mnist", FASHION_CLASSES, splits, 1, "MIT")
 
 
-def cifar10(option: str, shares: Shares, progress: Progress | None) -> Data:
+def cifar10(option: str, shares: SplitFractions, progress: Progress | None) -> Data:
     """60,000 colour pictures of 32 x 32 pixels (Krizhevsky 2009); its test set is the publisher's.
 
     option is the path of cifar-10-python.tar.gz; without one the cache is looked in, then the
@@ -109,13 +109,13 @@ def cifar10(option: str, shares: Shares, progress: Progress | None) -> Data:
         return Samples(ArrayImages(pixels, origin), labels)
 
     train = part([f"data_batch_{k}" for k in range(1, 6)], "cifar10/train")
-    splits = _divided(train, Shares(shares.val, 0.0)) | {
+    splits = _divided(train, SplitFractions(shares.val, 0.0)) | {
         "test": part(["test_batch"], "cifar10/test")
     }
     return Data("cifar10", names, splits, 3, "not stated by its authors")
 
 
-def solar(option: str, shares: Shares, progress: Progress | None) -> Data:
+def solar(option: str, shares: SplitFractions, progress: Progress | None) -> Data:
     """2,624 electroluminescence photographs of solar cells, 300 x 300 grey, out of PyPI's elpv-dataset.
 
     Sources: Buerhop-Lutz et al. 2018; Deitsch et al. 2019 and 2021. Licence CC BY-NC-SA 4.0:
@@ -149,7 +149,7 @@ def solar(option: str, shares: Shares, progress: Progress | None) -> Data:
     scanned = scan_all([str(folder / path) for path, _, _ in rows], progress)
     if bad := [one.error for one in scanned if one.error]:
         raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {bad[0]}")
-    splits, notes = arrange(scanned, labels, np.full(len(labels), ""), shares, "solar")
+    splits, notes = build_splits(scanned, labels, np.full(len(labels), ""), shares, "solar")
     title = f"solar:{option}" if option else "solar"
     if not option:
         # The experts' doubt: 0, 1/3, 2/3 or 1 is the probability that a cell is defective.
@@ -165,7 +165,7 @@ def _with_doubt(samples: Samples, doubt: dict[str, float]) -> Samples:
     return replace(samples, soft=np.stack([defective, 1 - defective], axis=1))
 
 
-BUILTIN: dict[str, Callable[[str, Shares, Progress | None], Data]] = {
+BUILTIN: dict[str, Callable[[str, SplitFractions, Progress | None], Data]] = {
     "digits": digits,
     "fashion-mnist": fashion_mnist,
     "cifar10": cifar10,
@@ -173,7 +173,7 @@ BUILTIN: dict[str, Callable[[str, Shares, Progress | None], Data]] = {
 }
 
 
-def _divided(samples: Samples, shares: Shares) -> dict[str, Samples]:
+def _divided(samples: Samples, shares: SplitFractions) -> dict[str, Samples]:
     """An undivided set of arrays by the content of each image; exact copies stay together."""
     assert isinstance(samples.images, ArrayImages)
     digests = [digest(image.tobytes()) for image in samples.images.pixels]

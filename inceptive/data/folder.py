@@ -17,7 +17,7 @@ import numpy as np
 
 from inceptive.data.listing import hidden, identity, list_images
 from inceptive.data.scan import Progress, Scanned, scan_all
-from inceptive.data.source import SPLITS, Data, PathImages, Samples, Shares
+from inceptive.data.source import SPLITS, Data, PathImages, Samples, SplitFractions
 from inceptive.data.split import divide, near_duplicates
 from inceptive.errors import InceptiveError
 from inceptive.images import SUFFIXES, printable
@@ -34,7 +34,7 @@ SPLIT_FOLDERS = {
 
 
 def read_folder(
-    root: Path, shares: Shares, strict: bool = False, progress: Progress | None = None
+    root: Path, shares: SplitFractions, strict: bool = False, progress: Progress | None = None
 ) -> Data:
     """The labelled images under `root`, divided into train, val and test.
 
@@ -70,9 +70,9 @@ def read_folder(
     labels = np.array([classes.index(name) for _, name, _ in kept], dtype=np.int64)
     given = np.array([split for split, _, _ in kept])
     files = [one for _, _, one in kept]
-    splits, more = arrange(files, labels, given, shares, str(root))
+    splits, more = build_splits(files, labels, given, shares, str(root))
     notes += more
-    notes += lacking(classes, splits)
+    notes += missing_classes(classes, splits)
     channels = 1 if all(one.grey for one in files) else 3
     return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
 
@@ -170,22 +170,22 @@ def _classes(
     return tuple(trained)
 
 
-def arrange(
-    files: list[Scanned], labels: np.ndarray, given: np.ndarray, shares: Shares, origin: str
+def build_splits(
+    files: list[Scanned], labels: np.ndarray, given: np.ndarray, shares: SplitFractions, origin: str
 ) -> tuple[dict[str, Samples], list[str]]:
     """The samples of each split, and notes on copies among them.
 
     given (N,) holds the split that the folders say, or "" where they say none.
     """
-    split, notes = sides(files, labels, given, shares)
+    split, notes = assign_splits(files, labels, given, shares)
     samples = Samples(PathImages.of([file.path for file in files], origin), labels)
     return {name: samples.take(split == name) for name in SPLITS}, notes
 
 
-def sides(
-    files: list[Scanned], labels: np.ndarray, given: np.ndarray, shares: Shares
+def assign_splits(
+    files: list[Scanned], labels: np.ndarray, given: np.ndarray, shares: SplitFractions
 ) -> tuple[np.ndarray, list[str]]:
-    """The split of each file, (N,), and notes on copies among them; `given` as for `arrange`."""
+    """The split of each file, (N,), and notes on copies among them; `given` as for `build_splits`."""
     groups = near_duplicates(
         np.stack([one.thumbnail for one in files if one.thumbnail is not None]),
         [one.digest for one in files],
@@ -195,12 +195,16 @@ def sides(
 
 
 def _divide(
-    given: np.ndarray, labels: np.ndarray, files: list[Scanned], groups: np.ndarray, shares: Shares
+    given: np.ndarray,
+    labels: np.ndarray,
+    files: list[Scanned],
+    groups: np.ndarray,
+    shares: SplitFractions,
 ) -> np.ndarray:
     """The split of each file: as the folders say, and what they lack taken out of the rest."""
     split = given.astype("<U5")
     undivided = (given == "") | (given == "train")
-    lacking = Shares(
+    lacking = SplitFractions(
         val=0.0 if "val" in given else shares.val,
         # A folder that has a validation part is used as it is; only an undivided one gives a test part.
         test=shares.test if (given == "").all() else 0.0,
@@ -241,7 +245,7 @@ def _duplicates(
     return notes
 
 
-def lacking(classes: tuple[str, ...], splits: dict[str, Samples]) -> list[str]:
+def missing_classes(classes: tuple[str, ...], splits: dict[str, Samples]) -> list[str]:
     """Notes on classes that a split does not hold."""
     notes = []
     for name, samples in splits.items():

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inceptive.data.cache import Cache
-from inceptive.data.pictures import Pictures, Squares, Wholes
+from inceptive.data.pictures import CachedImages, ModelInputs, Resized
 from inceptive.data.prefetch import ahead
-from inceptive.data.share import Share
+from inceptive.data.rank import Rank
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array
@@ -54,7 +54,7 @@ class RandomCrop:
         return not plain or len(self.interpolations) > 1
 
     @property
-    def spec(self) -> Squares | Wholes:
+    def spec(self) -> ModelInputs | Resized:
         """How the picture is decoded; what memory and the cache keep.
 
         A whole picture's shorter side is as long as the smallest crop needs to have as many pixels as
@@ -63,9 +63,9 @@ class RandomCrop:
         """
         shown = self.preprocessing
         if not self.draws:
-            return Squares(replace(shown, size=shown.resize, crop=1.0))
+            return ModelInputs(replace(shown, size=shown.resize, crop=1.0))
         times = min(min(1.0, self.area[0]) ** -0.5, LARGEST)
-        return Wholes(shown.channels, round(shown.size * times), shown.interpolation)
+        return Resized(shown.channels, round(shown.size * times), shown.interpolation)
 
     def empty(self, count: int) -> np.ndarray:
         """Room for so many squares: (count, C, S, S) of uint8."""
@@ -96,12 +96,12 @@ class RandomCrop:
         return left, top, left + side, top + side
 
 
-def fits_in_memory(pictures: Pictures, share: Share = Share()) -> bool:
+def fits_in_memory(pictures: CachedImages, share: Rank = Rank()) -> bool:
     """Whether `pictures`, decoded, take less than this process's part of MEMORY_LIMIT."""
     return pictures.expected_bytes() <= memory_for(share)
 
 
-def memory_for(share: Share) -> int:
+def memory_for(share: Rank) -> int:
     """Bytes of decoded images that each of the processes that train together keeps in memory."""
     return MEMORY_LIMIT // share.world
 
@@ -113,7 +113,7 @@ def in_memory(
     cache: Cache | None = None,
 ) -> Tensor:
     """Every image through `preprocessing`: (N, C, S, S) of uint8."""
-    pictures = Pictures(samples, Squares(preprocessing), cache)
+    pictures = CachedImages(samples, ModelInputs(preprocessing), cache)
     images = torch.empty(
         (len(samples), preprocessing.channels, preprocessing.size, preprocessing.size),
         dtype=torch.uint8,
@@ -129,7 +129,7 @@ def permutation(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=generator)
 
 
-def batch_of(count: int, batch_size: int, share: Share) -> int:
+def batch_of(count: int, batch_size: int, share: Rank) -> int:
     """Images in a batch, `batch_size` or all that there are: one that can be shared out evenly.
 
     Raises InceptiveError if that cannot be.
@@ -150,12 +150,12 @@ class Batches:
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: CachedImages,
         crop: RandomCrop,
         batch_size: int,
         seed: int,
         workers: int,
-        share: Share = Share(),
+        share: Rank = Rank(),
     ):
         self.pictures, self.crop, self.seed = pictures, crop, seed
         self.workers, self.share = workers, share

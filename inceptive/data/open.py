@@ -10,7 +10,7 @@ from inceptive.data.folder import read_folder
 from inceptive.data.scan import Progress
 from inceptive.data.shards.reading import is_shards, read_shards
 from inceptive.data.shards.remote import read_remote
-from inceptive.data.source import Data, Shares
+from inceptive.data.source import Data, SplitFractions
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import progress as reports
@@ -19,7 +19,10 @@ from inceptive.io.paths import expand
 
 
 def open_data(
-    name: str, shares: Shares = Shares(), strict: bool = False, progress: Progress | None = None
+    name: str,
+    shares: SplitFractions = SplitFractions(),
+    strict: bool = False,
+    progress: Progress | None = None,
 ) -> Data:
     """The set called `name`: a folder, of class folders or of tar shards; shards at a URI; or a
     built-in set with its option ("solar:grades").
@@ -62,7 +65,9 @@ def open_data_for(
     if isinstance(data, Data):
         return data
     progress = progress or reports.Silent()
-    shares = Shares.from_dict(record["shares"]) if record.get("shares") else Shares()
+    shares = (
+        SplitFractions.from_dict(record["shares"]) if record.get("shares") else SplitFractions()
+    )
     opened = open_data(str(data), shares, strict, partial(progress.advance, "reading images"))
     say_notes(opened, progress)
     return opened

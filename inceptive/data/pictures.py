@@ -44,7 +44,7 @@ FLUSH = 32 * 2**20
 Progress = Callable[[int, int], None]
 
 
-class Way(Protocol):
+class DecodeSpec(Protocol):
     """A way to decode: `name` tells everything that the pixels follow from."""
 
     @property
@@ -53,7 +53,7 @@ class Way(Protocol):
 
 
 @dataclass(frozen=True)
-class Squares:
+class ModelInputs:
     """Pictures as a net is shown them: uint8 (C, S, S)."""
 
     preprocessing: Preprocessing
@@ -69,7 +69,7 @@ class Squares:
 
 
 @dataclass(frozen=True)
-class Wholes:
+class Resized:
     """Whole pictures, their shorter side `shorter` pixels at most: uint8 (H, W, C)."""
 
     channels: int
@@ -100,14 +100,14 @@ def decoders() -> str:
     return f"decoding {DECODING} pillow {PIL.__version__} jpeg {jpeg} heif {heif}"
 
 
-class Pictures:
+class CachedImages:
     """Picture k of `samples` in a `way`, kept in the `cache` if there is one. For many threads.
 
     What was decoded is written in the end, or when much of it waits: use it in a `with` block, or
     call `flush`.
     """
 
-    def __init__(self, samples: Samples, way: Way, cache: Cache | None):
+    def __init__(self, samples: Samples, way: DecodeSpec, cache: Cache | None):
         self.samples, self.way = samples, way
         self.images = samples.images
         self.cache = cache if isinstance(self.images, PathImages) else None
@@ -127,7 +127,7 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __enter__(self) -> "Pictures":
+    def __enter__(self) -> "CachedImages":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,7 +135,7 @@ class Pictures:
 
     def expected_bytes(self) -> int:
         """Bytes of all pictures, decoded: as many as some of them, spread over the set, let expect."""
-        if isinstance(self.way, Squares):
+        if isinstance(self.way, ModelInputs):
             return len(self) * self.way.preprocessing.channels * self.way.preprocessing.size**2
         some = np.unique(np.linspace(0, len(self) - 1, min(len(self), PROBES)).astype(int))
         sizes = [self[index].nbytes for index in some.tolist()]
@@ -251,5 +251,5 @@ def in_order(
         some = range(step * batch_size, min((step + 1) * batch_size, len(samples)))
         return np.stack([squares[index] for index in some])
 
-    with Pictures(samples, Squares(preprocessing), cache) as squares:
+    with CachedImages(samples, ModelInputs(preprocessing), cache) as squares:
         yield from ahead(loaded, -(-len(samples) // batch_size), threads)

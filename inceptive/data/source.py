@@ -161,7 +161,7 @@ class Data:
         return np.bincount(self.splits[split].labels, minlength=len(self.classes))
 
 
-def places(classes: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+def class_indices(classes: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     """Where each of a set's `classes` stands among a model's `labels`: (K,) int64.
 
     Raises InceptiveError, naming them, if the model does not know some.
@@ -174,14 +174,14 @@ def places(classes: Sequence[str], labels: Sequence[str]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Shares:
+class SplitFractions:
     """How much of an undivided set becomes validation and test data."""
 
     val: float = 0.15
     test: float = 0.15
 
     @classmethod
-    def from_dict(cls, told: Any) -> "Shares":
+    def from_dict(cls, told: Any) -> "SplitFractions":
         """What a model folder tells of them. InceptiveError if `told` is not what asdict gives."""
         try:
             return cls(float(told.get("val", cls.val)), float(told.get("test", cls.test)))

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from inceptive.data.source import Shares
+from inceptive.data.source import SplitFractions
 
 HASH_SIDE = 16  # the difference hash has 16 x 16 = 256 bits
 NEAR_BITS = 24  # two pictures are near-duplicates if at most so many bits differ ...
@@ -76,7 +76,7 @@ def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def divide(
-    labels: np.ndarray, digests: list[str], groups: np.ndarray, shares: Shares
+    labels: np.ndarray, digests: list[str], groups: np.ndarray, shares: SplitFractions
 ) -> np.ndarray:
     """The split of each of N images: (N,) of "train", "val" or "test".
 

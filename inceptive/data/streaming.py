@@ -22,8 +22,8 @@ from torch import Tensor
 
 from inceptive.data.loading import RandomCrop, batch_of
 from inceptive.data.prefetch import each
+from inceptive.data.rank import Rank
 from inceptive.data.shards.member import Member, Tar, TarImages, member_at, read_at
-from inceptive.data.share import Share
 from inceptive.data.source import Samples
 from inceptive.images import Stored
 
@@ -63,7 +63,7 @@ class StreamBatches:
         batch_size: int,
         seed: int,
         workers: int,
-        share: Share = Share(),
+        share: Rank = Rank(),
     ):
         assert isinstance(samples.images, TarImages)
         self.samples, self.crop, self.seed = samples, crop, seed

@@ -9,7 +9,7 @@ from inceptive.arch.account import account
 from inceptive.data.cache import user_cache
 from inceptive.data.open import open_data_for
 from inceptive.data.pictures import in_order
-from inceptive.data.source import Data, Samples, places
+from inceptive.data.source import Data, Samples, class_indices
 from inceptive.engines.classifier import CONFIG, Classifier
 from inceptive.engines.early_exit import EarlyExit, choose
 from inceptive.errors import InceptiveError
@@ -44,7 +44,7 @@ def choose_early_exit(
             "exits are chosen on labelled images: name a set of them after the model"
         )
     data = open_data_for(data, model.data, progress=progress)
-    samples, index = data.split("val"), places(data.classes, model.labels)
+    samples, index = data.split("val"), class_indices(data.classes, model.labels)
     progress.say(f"every head on {len(samples)} validation images of {data.name}")
     logits = head_logits(model, samples, progress)
     net = account(model.model.net, model.preprocessing.size)

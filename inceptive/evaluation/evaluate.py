@@ -13,7 +13,7 @@ from inceptive import metrics
 from inceptive.data.cache import Cache, user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.prefetch import ahead
-from inceptive.data.source import Data, Samples, places
+from inceptive.data.source import Data, Samples, class_indices
 from inceptive.engines.early_exit import exit_summary
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
@@ -295,7 +295,7 @@ def label_order(classes: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str,
 
     Raises InceptiveError, naming them, if the model does not know some of the classes.
     """
-    known = set(places(classes, labels).tolist())
+    known = set(class_indices(classes, labels).tolist())
     return (*classes, *(label for k, label in enumerate(labels) if k not in known))
 
 

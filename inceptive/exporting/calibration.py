@@ -6,7 +6,7 @@ import numpy as np
 
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
-from inceptive.data.source import Data, Samples, places
+from inceptive.data.source import Data, Samples, class_indices
 from inceptive.engines.protocol import Engine
 from inceptive.images import Preprocessing
 
@@ -32,7 +32,7 @@ def from_data(engine: Engine, data: Data, calibrate: bool) -> ExportData:
     Labels are those of `engine`. Raises InceptiveError if it does not know a class of the data, or
     naming an image that cannot be decoded.
     """
-    class_numbers = places(data.classes, engine.labels)
+    class_numbers = class_indices(data.classes, engine.labels)
     split = next((name for name in ("val", "train") if len(data.splits.get(name, ()))), "all")
     checked = _some(data.split(split), CHECKED)
     images = _squares(checked, engine.preprocessing)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inceptive.data.share import Share
+from inceptive.data.rank import Rank
 from inceptive.training.recipe import AugmentTable
 
 CHUNK = 4
@@ -30,7 +30,7 @@ class Augment:
 
     table: AugmentTable
     size: int
-    share: Share = Share()
+    share: Rank = Rank()
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         draw = _Draw(len(images), images.device, generator, self.share)
@@ -166,7 +166,7 @@ class _Draw:
     """Random numbers, one for each of n pictures, which are a share of a batch. Drawn on the CPU: the
     same on every device."""
 
-    def __init__(self, n: int, device: torch.device, generator: torch.Generator, share: Share):
+    def __init__(self, n: int, device: torch.device, generator: torch.Generator, share: Rank):
         self.n, self.device, self.generator = n, device, generator
         self.whole = n * share.world
         self.part = share.of(self.whole)

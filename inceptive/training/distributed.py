@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from inceptive.data.share import Share
+from inceptive.data.rank import Rank
 from inceptive.errors import InceptiveError
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Team:
         self._job = meet()
         # Left to itself, accelerate takes processes on CPUs for strangers.
         state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
-        self.share = Share(state.process_index, state.num_processes)
+        self.share = Rank(state.process_index, state.num_processes)
         self.device: torch.device = state.device
         self.leads = self.share.rank == 0
 

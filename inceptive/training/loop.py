@@ -29,7 +29,7 @@ from inceptive.training import checkpoint
 from inceptive.training.distributed import Team
 from inceptive.training.history import Progress, Within, as_csv, judged, record
 from inceptive.training.learner import Learner
-from inceptive.training.prepare import feed_for, preprocessing_for
+from inceptive.training.prepare import loaders_for, preprocessing_for
 from inceptive.training.recipe import Recipe
 
 LOOK_STEPS = 10
@@ -86,8 +86,8 @@ class Run:
         self.team = Team()
         self.team.refuse_unless_alike(self._fingerprint(), "data")
         self.preprocessing = preprocessing_for(recipe, data)
-        self.feed = feed_for(recipe, data, self.preprocessing, watch.load, self.team.share)
-        self.learner = Learner(recipe, data, self.preprocessing, self.feed.augment, self.team)
+        self.loaders = loaders_for(recipe, data, self.preprocessing, watch.load, self.team.share)
+        self.learner = Learner(recipe, data, self.preprocessing, self.loaders.augment, self.team)
         self.progress = Progress()
         self.within: Within | None = None
         self.started = self.kept = time.monotonic()
@@ -101,7 +101,7 @@ class Run:
             row = self._epoch(p.epoch)
             p.epoch += 1
             logits = self._validate()
-            row |= judged(logits, self.feed.val.labels)
+            row |= judged(logits, self.loaders.val.labels)
             p.seconds = time.monotonic() - started
             row["seconds"] = round(p.seconds, 2)
             p.history.append(row)
@@ -127,7 +127,7 @@ class Run:
 
     def _epoch(self, number: int) -> dict[str, Any]:
         """One pass over the training images, or what is left of it; the row of history that it gives."""
-        learner, steps, world = self.learner, len(self.feed.train), self.team.share.world
+        learner, steps, world = self.learner, len(self.loaders.train), self.team.share.world
         learner.set_training()
         self.watch.epoch(number, self.recipe.epochs, steps)
         at = self.within = self.within or Within(
@@ -135,7 +135,7 @@ class Run:
             torch.zeros((), device=learner.device),
         )
         draws, before = torch.Generator(), time.monotonic() - at.seconds
-        for batch, labels in self.feed.train.epoch(number, at.done):
+        for batch, labels in self.loaders.train.epoch(number, at.done):
             self._draw_for(number, at.done, draws)
             at.lr = learner.set_lr(number + at.done / steps)
             at.done += 1
@@ -190,7 +190,7 @@ class Run:
         self.progress.seconds = time.monotonic() - self.started
         self._checkpoint()
         if pause:
-            done, steps, epoch = self.within.done, len(self.feed.train), self.progress.epoch + 1
+            done, steps, epoch = self.within.done, len(self.loaders.train), self.progress.epoch + 1
             raise Paused(f"after step {done} of {steps} of epoch {epoch}")
 
     def _refuse_nan(self, losses: list[float], epoch: int) -> None:
@@ -207,22 +207,22 @@ class Run:
 
     def _validate(self) -> np.ndarray:
         """Logits (N, K) of the validation images, in float32; each process answers for its share."""
-        feed, size = self.feed, max(self.recipe.batch_size, 128)
-        mine = self.team.share.of(len(feed.val))
+        loaders, size = self.loaders, max(self.recipe.batch_size, 128)
+        mine = self.team.share.of(len(loaders.val))
         batches: Iterable[Tensor]
-        if feed.val_images is not None:
-            batches = torch.split(feed.val_images[mine], size)
+        if loaders.val_images is not None:
+            batches = torch.split(loaders.val_images[mine], size)
         else:
-            samples = feed.val.take(np.arange(len(feed.val))[mine])
+            samples = loaders.val.take(np.arange(len(loaders.val))[mine])
             workers = self.recipe.data.workers
-            decoded = in_order(samples, self.preprocessing, size, feed.cache, workers)
+            decoded = in_order(samples, self.preprocessing, size, loaders.cache, workers)
             batches = map(torch.from_numpy, decoded)
         return self.team.joined(self.learner.logits(batches))
 
     def _classifier(self, logits: np.ndarray) -> Classifier:
         """The model as it is now, with all that its folder tells, judged on validation `logits`."""
         temperature, info = record(
-            self.recipe, self.data, self.progress, logits, self.feed.val.labels
+            self.recipe, self.data, self.progress, logits, self.loaders.val.labels
         )
         info["training"] |= {
             "device": str(self.learner.device),

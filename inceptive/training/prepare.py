@@ -18,10 +18,10 @@ from inceptive.data.loading import (
     in_memory,
     memory_for,
 )
-from inceptive.data.pictures import Pictures, Squares
+from inceptive.data.pictures import CachedImages, ModelInputs
+from inceptive.data.rank import Rank
 from inceptive.data.shards.member import TarImages
-from inceptive.data.share import Share
-from inceptive.data.source import Data, Samples, Shares
+from inceptive.data.source import Data, Samples, SplitFractions
 from inceptive.data.streaming import StreamBatches
 from inceptive.engines.classifier import Classifier, described
 from inceptive.errors import InceptiveError
@@ -33,7 +33,7 @@ from inceptive.weights.catalogue import catalogue
 
 
 @dataclass(frozen=True)
-class Feed:
+class Loaders:
     """What the loop is fed: batches for training, images for judging, and the change between."""
 
     train: Batches | StreamBatches
@@ -43,8 +43,8 @@ class Feed:
     cache: Cache | None = None  # where decoded images are kept, if the recipe wants it
 
 
-def shares(recipe: Recipe) -> Shares:
-    return Shares(recipe.data.val, recipe.data.test)
+def shares(recipe: Recipe) -> SplitFractions:
+    return SplitFractions(recipe.data.val, recipe.data.test)
 
 
 def preprocessing_for(recipe: Recipe, data: Data) -> Preprocessing:
@@ -68,13 +68,13 @@ def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]
     return (sum(values) / len(values),) * channels
 
 
-def feed_for(
+def loaders_for(
     recipe: Recipe,
     data: Data,
     preprocessing: Preprocessing,
     progress: Progress | None = None,
-    share: Share = Share(),
-) -> Feed:
+    share: Rank = Rank(),
+) -> Loaders:
     """Batches of `data` as the recipe wants them. Raises InceptiveError without a validation split.
 
     Each of several processes takes its `share` of every batch.
@@ -86,7 +86,7 @@ def feed_for(
     table, size, seed = recipe.augment, recipe.batch_size, recipe.seed
     kinds = tuple(FILTERS) if recipe.data.random_interpolation else ()
     crop = RandomCrop(preprocessing, table.area, table.aspect, kinds)
-    pictures = Pictures(samples, crop.spec, cache)
+    pictures = CachedImages(samples, crop.spec, cache)
     train: Batches | StreamBatches
     if small := fits_in_memory(pictures, share):
         pictures.keep_in_memory(memory_for(share), progress)
@@ -95,10 +95,10 @@ def feed_for(
     else:
         train = StreamBatches(samples, crop, size, seed, recipe.data.workers, share)
     val_images = None
-    if fits_in_memory(Pictures(val, Squares(preprocessing), cache), share):
+    if fits_in_memory(CachedImages(val, ModelInputs(preprocessing), cache), share):
         val_images = in_memory(val, preprocessing, progress, cache)
     augment = Augment(table, recipe.image_size, share)
-    return Feed(train, augment, val, val_images, cache)
+    return Loaders(train, augment, val, val_images, cache)
 
 
 def as_weights_expect(recipe: Recipe) -> Recipe:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from inceptive.data.share import Share
+from inceptive.data.rank import Rank
 from inceptive.nn import Norm
 
 aten = torch.ops.aten
 
 
-def join(model: nn.Module, share: Share, batch_norm: bool) -> None:
+def join(model: nn.Module, share: Rank, batch_norm: bool) -> None:
     """Let the layers of `model` that mix or draw over a batch do so over all processes' parts of it.
 
     Parameters, buffers and their names stay; in evaluation nothing changes. `batch_norm`: that too,
@@ -31,7 +31,7 @@ def join(model: nn.Module, share: Share, batch_norm: bool) -> None:
 class SharedDropout(nn.Dropout):
     """Dropout whose mask is a part of the one that a single process would draw for the whole batch."""
 
-    share: Share
+    share: Rank
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.p:

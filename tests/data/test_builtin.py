@@ -23,7 +23,7 @@ from PIL import Image
 
 from inceptive.data import builtin
 from inceptive.data.open import open_data
-from inceptive.data.source import Shares
+from inceptive.data.source import SplitFractions
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.io import downloads
@@ -65,7 +65,7 @@ def test_digits_are_scikit_learns_stretched_to_eight_bits():
     from sklearn.datasets import load_digits
 
     loaded = load_digits()
-    data = open_data("digits", Shares(0.2, 0.1))
+    data = open_data("digits", SplitFractions(0.2, 0.1))
     assert data.classes == tuple("0123456789") and data.channels == 1
     everything = data.split("all")
     assert len(everything) == 1797 and everything.images.pixels.dtype == np.uint8
@@ -87,8 +87,8 @@ def test_digits_are_scikit_learns_stretched_to_eight_bits():
 def test_digits_divide_the_same_way_each_time_and_wholly_for_training_if_wanted():
     first, again = open_data("digits"), open_data("digits")
     assert np.array_equal(first.split("val").images.pixels, again.split("val").images.pixels)
-    assert len(open_data("digits", Shares(0, 0)).split("train")) == 1797
-    message = refusal(open_data("digits", Shares(0, 0)).split, "val")
+    assert len(open_data("digits", SplitFractions(0, 0)).split("train")) == 1797
+    message = refusal(open_data("digits", SplitFractions(0, 0)).split, "val")
     assert message == "digits has no val split; it has: train"
 
 
@@ -149,13 +149,13 @@ def test_fashion_mnist_is_read_from_the_debian_package(tmp_path, monkeypatch):
     files = fashion_files()
     put_fashion(tmp_path / "debian", files)
     monkeypatch.setattr(builtin, "FASHION_DEBIAN", tmp_path / "debian")
-    check_fashion(open_data("fashion-mnist", Shares(0.25, 0.5)), files)
+    check_fashion(open_data("fashion-mnist", SplitFractions(0.25, 0.5)), files)
 
 
 def test_fashion_mnist_is_read_from_the_cache(tmp_path):
     files = fashion_files()
     put_fashion(tmp_path / "cache/fashion-mnist", files)
-    check_fashion(open_data("fashion-mnist", Shares(0.25, 0.5)), files)
+    check_fashion(open_data("fashion-mnist", SplitFractions(0.25, 0.5)), files)
 
 
 def test_pictures_of_fashion_mnist_can_be_shown_to_a_net(tmp_path):
@@ -324,13 +324,13 @@ def test_the_pickles_of_these_tests_are_what_python_2_wrote():
 def test_cifar10_is_read_from_a_given_archive(tmp_path):
     images = cifar_images()
     archive = write(tmp_path / "my cifar.tar.gz", tar(cifar_members(images)))
-    check_cifar(open_data(f"cifar10:{archive}", Shares(0.2, 0.5)), images)
+    check_cifar(open_data(f"cifar10:{archive}", SplitFractions(0.2, 0.5)), images)
 
 
 def test_cifar10_is_read_from_the_cache(tmp_path):
     images = cifar_images()
     write(tmp_path / "cache/cifar-10-python.tar.gz", tar(cifar_members(images)))
-    check_cifar(open_data("cifar10", Shares(0.2, 0.5)), images)
+    check_cifar(open_data("cifar10", SplitFractions(0.2, 0.5)), images)
 
 
 def test_colours_and_places_of_cifar10_are_right(tmp_path):
@@ -349,7 +349,7 @@ def test_a_tilde_in_the_archives_path_stands_for_the_home_folder(tmp_path, monke
     images = cifar_images()
     write(tmp_path / "home/c.tar.gz", tar(cifar_members(images)))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    check_cifar(open_data("cifar10:~/c.tar.gz", Shares(0.2, 0.5)), images)
+    check_cifar(open_data("cifar10:~/c.tar.gz", SplitFractions(0.2, 0.5)), images)
 
 
 def test_an_archive_that_is_not_there_is_refused(tmp_path):
@@ -650,8 +650,8 @@ def test_cifar10_is_downloaded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(builtin, "CIFAR_SHA256", sha256(archive))
     with serving({"/cifar": archive}) as server:
         monkeypatch.setattr(builtin, "CIFAR_URL", f"{server}/cifar")
-        check_cifar(open_data("cifar10", Shares(0.2, 0.5)), images)
-    check_cifar(open_data("cifar10", Shares(0.2, 0.5)), images)
+        check_cifar(open_data("cifar10", SplitFractions(0.2, 0.5)), images)
+    check_cifar(open_data("cifar10", SplitFractions(0.2, 0.5)), images)
     assert left_in(tmp_path) == ["cache/cifar-10-python.tar.gz"]
 
 
@@ -661,8 +661,8 @@ def test_fashion_mnist_is_downloaded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(builtin, "FASHION_SHA256", hashes)
     with serving({f"/{name}": content for name, content in files.items()}) as server:
         monkeypatch.setattr(builtin, "FASHION_URL", f"{server}/")
-        check_fashion(open_data("fashion-mnist", Shares(0.25, 0.5)), files)
-    check_fashion(open_data("fashion-mnist", Shares(0.25, 0.5)), files)
+        check_fashion(open_data("fashion-mnist", SplitFractions(0.25, 0.5)), files)
+    check_fashion(open_data("fashion-mnist", SplitFractions(0.25, 0.5)), files)
     assert left_in(tmp_path) == sorted(f"cache/fashion-mnist/{name}" for name in files)
 
 
@@ -747,7 +747,7 @@ def grade(probability):
     ],
 )
 def test_solar_cells_are_labelled_as_the_option_says(elpv, name, classes, says):
-    data = open_data(name, Shares(0.25, 0.25))
+    data = open_data(name, SplitFractions(0.25, 0.25))
     assert data.classes == classes and data.channels == 1 and data.name == name
     everything = data.split("all")
     assert {

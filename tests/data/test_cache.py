@@ -22,16 +22,16 @@ from inceptive.data.cache import Cache, index, pixels, user_cache
 from inceptive.data.cache import files as known_files
 from inceptive.data.loading import Batches, RandomCrop, in_memory
 from inceptive.data.open import open_data
-from inceptive.data.pictures import Pictures, Squares, Wholes, in_order
+from inceptive.data.pictures import CachedImages, ModelInputs, Resized, in_order
 from inceptive.data.prefetch import ahead
 from inceptive.data.scan import scan, scan_all
-from inceptive.data.source import ArrayImages, PathImages, Samples, Shares
+from inceptive.data.source import ArrayImages, PathImages, Samples, SplitFractions
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.training import recipe as recipes
 from inceptive.training.loop import train
 
-SQUARES = Squares(Preprocessing(16))
+SQUARES = ModelInputs(Preprocessing(16))
 BYTES = 3 * 16 * 16  # of one of them
 
 
@@ -68,7 +68,7 @@ def seen(samples, cache, way=SQUARES):
     """Every picture of `samples` as a new run gets it, and how many of them it decoded."""
     scan_all(samples.images.paths.tolist(), None, cache)
     counted = Counted(way)
-    with Pictures(samples, counted, cache) as pictures:
+    with CachedImages(samples, counted, cache) as pictures:
         found = [pictures[k].copy() for k in range(len(samples))]
     return found, counted.calls
 
@@ -149,7 +149,7 @@ def test_a_file_written_just_now_is_not_trusted(tmp_path, monkeypatch):
     assert len(looked_at(samples.images.paths.tolist(), cache, monkeypatch)) == 2
     assert seen(samples, cache)[1] == seen(samples, cache)[1] == 2
     counted = Counted()
-    with Pictures(samples, counted, cache) as pictures:
+    with CachedImages(samples, counted, cache) as pictures:
         for _ in range(3):
             assert np.array_equal(pictures[0], SQUARES(samples.source(0)))
             pictures.flush()
@@ -159,7 +159,7 @@ def test_a_file_written_just_now_is_not_trusted(tmp_path, monkeypatch):
 def test_a_deleted_file_is_told(tmp_path):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
     seen(samples, cache)
-    with Pictures(samples, SQUARES, cache) as pictures:
+    with CachedImages(samples, SQUARES, cache) as pictures:
         Path(samples.source(1)).unlink()
         with pytest.raises(InceptiveError, match=r"001\.png: cannot be read"):
             pictures[1]
@@ -230,16 +230,16 @@ def test_the_scan_is_kept_by_absolute_path(tmp_path, monkeypatch):
 
 WAYS = [
     SQUARES,
-    Squares(Preprocessing(17)),
-    Squares(Preprocessing(16, crop=0.8)),
-    Squares(Preprocessing(16, crop=0.8, squash=True)),
-    Squares(Preprocessing(16, interpolation="bicubic")),
-    Squares(Preprocessing(16, channels=1, mean=(0.5,), std=(0.5,))),
-    Wholes(3, 16, "bilinear"),
-    Wholes(1, 16, "bilinear"),
-    Wholes(3, 20, "bilinear"),
-    Wholes(3, 20, "bicubic"),
-    Wholes(3, 900, "bilinear"),
+    ModelInputs(Preprocessing(17)),
+    ModelInputs(Preprocessing(16, crop=0.8)),
+    ModelInputs(Preprocessing(16, crop=0.8, squash=True)),
+    ModelInputs(Preprocessing(16, interpolation="bicubic")),
+    ModelInputs(Preprocessing(16, channels=1, mean=(0.5,), std=(0.5,))),
+    Resized(3, 16, "bilinear"),
+    Resized(1, 16, "bilinear"),
+    Resized(3, 20, "bilinear"),
+    Resized(3, 20, "bicubic"),
+    Resized(3, 900, "bilinear"),
 ]
 
 
@@ -256,7 +256,7 @@ def test_every_way_of_decoding_is_kept_apart_and_decodes_once(tmp_path):
 def test_mean_and_std_are_not_part_of_the_pixels(tmp_path):
     samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
     seen(samples, cache)
-    assert not seen(samples, cache, Squares(Preprocessing(16, mean=(0.1,) * 3)))[1]
+    assert not seen(samples, cache, ModelInputs(Preprocessing(16, mean=(0.1,) * 3)))[1]
 
 
 def test_another_version_of_the_decoder_decodes_again(tmp_path, monkeypatch):
@@ -278,7 +278,7 @@ def test_the_same_content_elsewhere_is_not_decoded_again(tmp_path):
 def test_a_file_that_changes_between_two_epochs_is_decoded_again(tmp_path):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
     seen(samples, cache)
-    with Pictures(samples, SQUARES, cache) as pictures:
+    with CachedImages(samples, SQUARES, cache) as pictures:
         assert as_decoded(samples, [pictures[k] for k in range(3)])
         picture(70).save(samples.source(0))
         assert as_decoded(samples, [pictures[k] for k in range(3)])
@@ -293,7 +293,7 @@ def test_without_a_scan_pictures_are_decoded_once_a_run(tmp_path):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
     for _ in range(2):
         counted = Counted()
-        with Pictures(samples, counted, cache) as pictures:
+        with CachedImages(samples, counted, cache) as pictures:
             for _ in range(3):
                 assert as_decoded(samples, [pictures[k] for k in range(3)])
                 pictures.flush()
@@ -304,7 +304,7 @@ def test_without_a_scan_pictures_are_decoded_once_a_run(tmp_path):
 def test_a_set_of_arrays_needs_no_cache(tmp_path):
     arrays = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     cache = Cache(tmp_path / "cache")
-    with Pictures(Samples(ArrayImages(arrays), np.arange(3)), SQUARES, cache) as pictures:
+    with CachedImages(Samples(ArrayImages(arrays), np.arange(3)), SQUARES, cache) as pictures:
         assert np.array_equal(pictures[1], arrays[1].transpose(2, 0, 1))
     assert not cache.folder.exists()
 
@@ -314,7 +314,10 @@ def test_an_image_that_is_none_is_named_as_without_a_cache(tmp_path):
     Path(samples.source(1)).write_bytes(b"")
     said = []
     for used in (None, cache):
-        with pytest.raises(InceptiveError) as caught, Pictures(samples, SQUARES, used) as pictures:
+        with (
+            pytest.raises(InceptiveError) as caught,
+            CachedImages(samples, SQUARES, used) as pictures,
+        ):
             pictures[1]
         said.append(str(caught.value))
     assert said[0] == said[1] and "001.png: is empty" in said[0]
@@ -344,7 +347,7 @@ def test_batches_have_the_same_bits_with_and_without_and_for_any_number_of_threa
 
     def batches(used, workers):
         crop = RandomCrop(shown, (0.08, 1.0), (0.75, 1.33), ("bilinear", "box"))
-        return Batches(Pictures(samples, crop.spec, used), crop, 3, 1, workers)
+        return Batches(CachedImages(samples, crop.spec, used), crop, 3, 1, workers)
 
     plain = [list(batches(None, 0).epoch(number)) for number in range(3)]
     for workers in (0, 1, 3):  # the first fills the cache
@@ -369,7 +372,7 @@ def test_a_training_is_the_same_with_and_without(
     for wanted in ("false", "true"):
         changes = [f"data.cache={wanted}", f"epochs={epochs}", "augment.area=[0.5, 1.0]"]
         recipe, watch = recipes.read(str(tiny), changes), Silent()
-        data = open_data(str(stripes), Shares(recipe.data.val, recipe.data.test))
+        data = open_data(str(stripes), SplitFractions(recipe.data.val, recipe.data.test))
         train(recipe, data, tmp_path / wanted, watch)
         rows.append([{k: v for k, v in row.items() if "second" not in k} for row in watch.rows])
         weights.append((tmp_path / wanted / "model.safetensors").read_bytes())
@@ -478,7 +481,7 @@ def test_pixels_that_are_cut_off_in_the_middle_of_a_run_do_not_end_it(tmp_path):
     """To read beyond the end of a mapped file would kill the process."""
     samples, cache = files(tmp_path / "set", 5), Cache(tmp_path / "cache")
     seen(samples, cache)
-    with Pictures(samples, SQUARES, cache) as pictures:
+    with CachedImages(samples, SQUARES, cache) as pictures:
         assert as_decoded(samples, [pictures[k] for k in range(5)])
         (pack,) = packs(cache)
         os.truncate(pack, 1)
@@ -522,7 +525,7 @@ def test_a_set_that_somebody_trains_on_does_not_make_room(tmp_path):
     busy, other = files(tmp_path / "busy", 3), files(tmp_path / "other", 3, first=20)
     cache = Cache(tmp_path / "cache", limit=4 * BYTES)
     seen(busy, cache)
-    with Pictures(busy, SQUARES, cache) as pictures:
+    with CachedImages(busy, SQUARES, cache) as pictures:
         pictures[0]
         assert seen(other, Cache(tmp_path / "cache", limit=4 * BYTES))[1] == 3
         assert as_decoded(busy, [pictures[k] for k in range(3)])
@@ -631,7 +634,7 @@ import numpy as np
 import inceptive.data.pictures as pictures_module
 from inceptive.data.cache import Cache, files, pixels
 from inceptive.data.scan import scan_all
-from inceptive.data.pictures import Pictures, Squares
+from inceptive.data.pictures import CachedImages, ModelInputs
 from inceptive.data.source import PathImages, Samples
 from inceptive.images import Preprocessing
 
@@ -647,9 +650,9 @@ pixels._write = halting
 paths = sorted(str(path) for path in folder.iterdir())
 samples, cache = Samples(PathImages.of(paths, folder), np.arange(len(paths))), Cache(where)
 scan_all(paths, None, cache)
-way = Squares(Preprocessing(16))
+way = ModelInputs(Preprocessing(16))
 print("ready", flush=True)
-with Pictures(samples, way, cache) as pictures:
+with CachedImages(samples, way, cache) as pictures:
     for _ in range(2):
         for k, path in enumerate(paths):
             assert np.array_equal(pictures[k], way(path)), path
@@ -686,7 +689,7 @@ def test_a_kill_between_pixels_and_index_loses_what_was_not_told_yet(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         missing = Counted()
-        with Pictures(samples, missing, cache) as pictures:
+        with CachedImages(samples, missing, cache) as pictures:
             found = [pictures[k].copy() for k in range(30)]
             pictures._waiting.clear()  # leave the rest to the next
         assert as_decoded(samples, found)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from inceptive.data.folder import read_folder
 from inceptive.data.open import open_data
-from inceptive.data.source import Shares
+from inceptive.data.source import SplitFractions
 from inceptive.errors import InceptiveError
 
 BUILTIN_NAMES = ("digits", "fashion-mnist", "cifar10", "solar")
@@ -49,7 +49,7 @@ def encoded(name, kind):
 
 
 def read(root, val=0.15, test=0.15, **options):
-    return read_folder(root, Shares(val, test), **options)
+    return read_folder(root, SplitFractions(val, test), **options)
 
 
 def files(data, split):
@@ -671,7 +671,7 @@ def test_a_folder_comes_before_a_built_in_set_of_its_name(tmp_path, monkeypatch)
 def test_a_tilde_stands_for_the_home_folder(tmp_path, monkeypatch):
     fill(tmp_path / "photos", cat=3, dog=3)
     monkeypatch.setenv("HOME", str(tmp_path))
-    data = open_data("~/photos", Shares(0, 0))
+    data = open_data("~/photos", SplitFractions(0, 0))
     assert sorted(data.split("all").images.paths.tolist()) == sorted(
         map(str, tmp_path.rglob("*.png"))
     )
@@ -679,7 +679,7 @@ def test_a_tilde_stands_for_the_home_folder(tmp_path, monkeypatch):
 
 def test_open_data_passes_shares_and_strictness_on(tmp_path):
     fill(tmp_path, cat=10, dog=10)
-    data = open_data(str(tmp_path), Shares(0.3, 0.1))
+    data = open_data(str(tmp_path), SplitFractions(0.3, 0.1))
     assert data.counts("val").tolist() == [3, 3] and data.counts("test").tolist() == [1, 1]
     write(tmp_path / "cat/empty.png", b"")
     assert "1 of 21 files" in refusal(open_data, str(tmp_path), strict=True)

@@ -20,8 +20,8 @@ from inceptive.data.loading import (
     in_memory,
     permutation,
 )
-from inceptive.data.pictures import Pictures, Squares, in_order
-from inceptive.data.share import Share
+from inceptive.data.pictures import CachedImages, ModelInputs, in_order
+from inceptive.data.rank import Rank
 from inceptive.data.source import ArrayImages, PathImages, Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Preprocessing, resize_box
@@ -58,7 +58,7 @@ def streamed(samples, batch_size=4, seed=0, workers=0, crop=None, shown=SHOWN, l
     """Batches from files; with a limit, of that many bytes in memory."""
     crop = PART | {"interpolations": ("bilinear", "bicubic")} if crop is None else crop
     crop = RandomCrop(shown, **crop)
-    pictures = Pictures(samples, crop.spec, None)
+    pictures = CachedImages(samples, crop.spec, None)
     if limit:
         pictures.keep_in_memory(limit)
     return Batches(pictures, crop, batch_size, seed, workers)
@@ -118,18 +118,20 @@ def test_a_file_that_cannot_be_read_stops_a_set_in_memory_with_its_name(tmp_path
 def test_a_set_fits_in_memory_up_to_four_gibibytes():
     def pictures(count):
         samples = Samples(PathImages.of([""] * count), np.zeros(count, dtype=np.int64))
-        return Pictures(samples, Squares(Preprocessing(size=1024)), None)  # 3 MiB each
+        return CachedImages(samples, ModelInputs(Preprocessing(size=1024)), None)  # 3 MiB each
 
     assert fits_in_memory(pictures(1365)) and not fits_in_memory(pictures(1366))
-    assert fits_in_memory(pictures(682), Share(1, 2))  # each process keeps as many itself
-    assert not fits_in_memory(pictures(683), Share(1, 2))
+    assert fits_in_memory(pictures(682), Rank(1, 2))  # each process keeps as many itself
+    assert not fits_in_memory(pictures(683), Rank(1, 2))
     assert fits_in_memory(pictures(0))
 
 
 def test_whole_pictures_are_counted_as_large_as_they_are(tmp_path, monkeypatch):
     sizes = [(40, 20), (20, 40), (80, 20), (20, 20)]
     samples = saved(tmp_path, [picture(k, *size) for k, size in enumerate(sizes)], range(4))
-    pictures = Pictures(samples, RandomCrop(SHOWN, (0.64, 1.0)).spec, None)  # 20 pixels are enough
+    pictures = CachedImages(
+        samples, RandomCrop(SHOWN, (0.64, 1.0)).spec, None
+    )  # 20 pixels are enough
     monkeypatch.setattr(loading, "MEMORY_LIMIT", 3 * 20 * (40 + 40 + 80 + 20))
     assert fits_in_memory(pictures)
     monkeypatch.setattr(loading, "MEMORY_LIMIT", loading.MEMORY_LIMIT - 1)
@@ -141,7 +143,7 @@ def test_memory_holds_no_more_than_it_may_and_changes_nothing(tmp_path, images):
     samples = noise(tmp_path, 5)
     limit = images * 3 * 28 * 40
     crop = RandomCrop(SHOWN, **PART)
-    pictures = Pictures(samples, crop.spec, None)
+    pictures = CachedImages(samples, crop.spec, None)
     pictures.keep_in_memory(limit)
     assert sum(pixels.nbytes for pixels in pictures._memory.values()) == limit
     for number in range(2):

@@ -22,7 +22,7 @@ from test_resume import RECIPE, in_a_process, told
 from inceptive.data import streaming
 from inceptive.data.loading import RandomCrop
 from inceptive.data.open import open_data
-from inceptive.data.share import Share
+from inceptive.data.rank import Rank
 from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
@@ -117,7 +117,7 @@ def little_patience(monkeypatch):
     monkeypatch.setattr(parts, "PATIENCE", 3.0)
 
 
-def batches(samples, share=Share(), start=0):
+def batches(samples, share=Rank(), start=0):
     crop = RandomCrop(Preprocessing(32), (0.3, 1.0), (0.8, 1.25))
     made = StreamBatches(samples, crop, 10, 3, 2, share).epoch(1, start)
     return [(images.numpy(), labels.numpy()) for images, labels in made]
@@ -140,7 +140,7 @@ def test_the_set_is_that_of_the_disk_and_streams_the_same_batches(shards, server
         assert np.array_equal(far.labels, samples.labels)
         assert far.source(3).read() == samples.source(3).read()
         assert far.name(3) == samples.name(3).replace(str(shards), f"{server.url}/stripes")
-    for share in (Share(), Share(1, 2)):
+    for share in (Rank(), Rank(1, 2)):
         assert alike(batches(here.split("train"), share), batches(there.split("train"), share))
     assert alike(batches(here.split("train"), start=2), batches(there.split("train"), start=2))
     monkeypatch.setattr(streaming, "AHEAD", 1500)  # in many small parts, at odd borders

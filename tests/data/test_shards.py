@@ -30,18 +30,18 @@ from test_resume import RECIPE, in_a_process, told
 from inceptive.data import loading, streaming
 from inceptive.data.loading import RandomCrop
 from inceptive.data.open import open_data
+from inceptive.data.rank import Rank
 from inceptive.data.shards import scan
 from inceptive.data.shards.member import TarImages, at_path
 from inceptive.data.shards.reading import split_of
 from inceptive.data.shards.writing import Cut, write_shards
-from inceptive.data.share import Share
-from inceptive.data.source import ArrayImages, Data, Samples, Shares
+from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions
 from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, decode
 from inceptive.io.paths import cache_folder
 from inceptive.training import recipe as recipes
-from inceptive.training.prepare import feed_for, preprocessing_for, shares
+from inceptive.training.prepare import loaders_for, preprocessing_for, shares
 
 
 def record(property, table, what, tried, survived, lost="nothing", note=""):
@@ -257,7 +257,7 @@ def numbered(folder, count, per_shard):
 WHOLE = {}
 
 
-def batches(samples, size, share=Share(), workers=0, seed=0, crop=WHOLE):
+def batches(samples, size, share=Rank(), workers=0, seed=0, crop=WHOLE):
     preprocessing = Preprocessing(size=6, channels=1, mean=(0.5,), std=(0.5,))
     crop = RandomCrop(preprocessing, **crop)
     return StreamBatches(samples, crop, size, seed, workers, share)
@@ -294,13 +294,13 @@ def test_over_all_processes_every_image_comes_once(
         size = min(size, count // world * world)
         if not size or size % world:
             with pytest.raises(InceptiveError, match="cannot be divided evenly among"):
-                batches(samples, size or 1, Share(0, world))
+                batches(samples, size or 1, Rank(0, world))
             size = size // world * world
         if not size:
             return
         steps = []
         for rank in range(world):
-            share = Share(rank, world)
+            share = Rank(rank, world)
             feed = batches(samples, size, share)
             assert len(feed) == count // size
             mine = numbers_of(feed.epoch(epoch))
@@ -331,7 +331,7 @@ def test_each_process_reads_its_own_shards_and_those_at_the_border(tmp_path, mon
             lambda self, tar, of=streaming._Opened.of, seen=opened[rank]: (
                 seen.add(tar.path), of(self, tar))[1],
         )  # fmt: skip
-        list(batches(samples, 6, Share(rank, 3)).epoch(0))
+        list(batches(samples, 6, Rank(rank, 3)).epoch(0))
         monkeypatch.undo()
     assert [len(one) for one in opened] == [4, 4, 4] and len(set.union(*opened)) == 12
 
@@ -366,7 +366,7 @@ def test_crops_are_the_same_for_any_number_of_threads_and_after_a_resume(shards)
             assert torch.equal(a, c) and torch.equal(b, d)
     whole, halves = (
         sorted(image.numpy().tobytes() for rank in range(world)
-               for images, _ in batches(samples, 4, Share(rank, world), crop=crop).epoch(0)
+               for images, _ in batches(samples, 4, Rank(rank, world), crop=crop).epoch(0)
                for image in images)
         for world in (1, 2)
     )  # fmt: skip
@@ -400,7 +400,7 @@ def test_a_training_that_streams_ends_with_the_same_bits_when_killed(
     data = open_data(str(shards), shares(read))
     with monkeypatch.context() as patch:
         patch.setattr(loading, "MEMORY_LIMIT", 0)
-        feed = feed_for(read, data, preprocessing_for(read, data))
+        feed = loaders_for(read, data, preprocessing_for(read, data))
         assert isinstance(feed.train, StreamBatches) and feed.val_images is None
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert in_a_process(recipe, shards, whole, True, 1, ("never",)) == 0
@@ -473,7 +473,7 @@ def test_tars_of_others_are_scanned_once(tmp_path, monkeypatch, caplog):
         os.utime(path, (1e9, 1e9))
     monkeypatch.setattr(scan, "settled", lambda known: True)
     with caplog.at_level("WARNING", "inceptive"):
-        data = open_data(str(folder), Shares(0.25, 0.25))
+        data = open_data(str(folder), SplitFractions(0.25, 0.25))
     assert f"{folder}: scanning 4 tars, once" in caplog.text
     assert data.classes == ("0", "1", "2") and data.channels == 3
     assert {split: len(samples) for split, samples in data.splits.items()} == {
@@ -487,7 +487,7 @@ def test_tars_of_others_are_scanned_once(tmp_path, monkeypatch, caplog):
         scan, "read_through",
         lambda *args, was=scan.read_through: (looks.append(args[0].path), was(*args))[1],
     )  # fmt: skip
-    again = open_data(str(folder), Shares(0.25, 0.25))
+    again = open_data(str(folder), SplitFractions(0.25, 0.25))
     places = [each.split("val").images.places for each in (again, data)]
     assert not looks and np.array_equal(*places)
     changed = folder / "set-0001.tar"

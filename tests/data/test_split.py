@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from inceptive.data.scan import scan
-from inceptive.data.source import Shares
+from inceptive.data.source import SplitFractions
 from inceptive.data.split import digest, divide, near_duplicates
 from inceptive.errors import InceptiveError
 
@@ -133,18 +133,18 @@ def test_a_digest_is_the_sha_256_of_the_bytes():
 @pytest.mark.parametrize(
     ("size", "shares", "val", "test"),
     [
-        (100, Shares(0.15, 0.15), 15, 15),
-        (20, Shares(0.2, 0.1), 4, 2),
-        (7, Shares(0.15, 0.3), 1, 2),
-        (3, Shares(0.01, 0.01), 1, 1),
-        (3, Shares(0.15, 0.15), 1, 1),
-        (3, Shares(0.4, 0.4), 1, 1),
-        (2, Shares(0.15, 0.15), 0, 0),
-        (1, Shares(0.4, 0.4), 0, 0),
-        (50, Shares(0.0, 0.1), 0, 5),
-        (50, Shares(0.1, 0.0), 5, 0),
-        (50, Shares(0.0, 0.0), 0, 0),
-        (10, Shares(0.0, 0.9), 0, 9),
+        (100, SplitFractions(0.15, 0.15), 15, 15),
+        (20, SplitFractions(0.2, 0.1), 4, 2),
+        (7, SplitFractions(0.15, 0.3), 1, 2),
+        (3, SplitFractions(0.01, 0.01), 1, 1),
+        (3, SplitFractions(0.15, 0.15), 1, 1),
+        (3, SplitFractions(0.4, 0.4), 1, 1),
+        (2, SplitFractions(0.15, 0.15), 0, 0),
+        (1, SplitFractions(0.4, 0.4), 0, 0),
+        (50, SplitFractions(0.0, 0.1), 0, 5),
+        (50, SplitFractions(0.1, 0.0), 5, 0),
+        (50, SplitFractions(0.0, 0.0), 0, 0),
+        (10, SplitFractions(0.0, 0.9), 0, 9),
     ],
 )
 def test_each_class_gives_its_rounded_share(size, shares, val, test):
@@ -157,7 +157,12 @@ def test_each_class_gives_its_rounded_share(size, shares, val, test):
 
 @pytest.mark.parametrize(
     ("size", "shares"),
-    [(3, Shares(0.2, 0.5)), (3, Shares(0.1, 0.8)), (4, Shares(0.05, 0.9)), (3, Shares(0.8, 0.1))],
+    [
+        (3, SplitFractions(0.2, 0.5)),
+        (3, SplitFractions(0.1, 0.8)),
+        (4, SplitFractions(0.05, 0.9)),
+        (3, SplitFractions(0.8, 0.1)),
+    ],
 )
 def test_three_images_reach_every_wanted_split_however_large_one_share_is(size, shares):
     split = divide(of_classes(size), contents(size), np.arange(size), shares)
@@ -166,13 +171,13 @@ def test_three_images_reach_every_wanted_split_however_large_one_share_is(size, 
 
 def test_a_class_of_pairs_reaches_every_wanted_split():
     groups = np.repeat([0, 1, 2], 2)
-    split = divide(of_classes(6), contents(6), groups, Shares(0.15, 0.15))
+    split = divide(of_classes(6), contents(6), groups, SplitFractions(0.15, 0.15))
     assert Counter(split.tolist()) == {"train": 2, "val": 2, "test": 2}
 
 
 shares_ = st.tuples(
     st.sampled_from([0.0, 0.05, 0.1, 0.15, 0.25, 0.3]), st.sampled_from([0.0, 0.1, 0.15, 0.2, 0.33])
-).map(lambda pair: Shares(*pair))
+).map(lambda pair: SplitFractions(*pair))
 
 
 @fast
@@ -245,7 +250,7 @@ def test_the_side_of_each_content_is_the_same_in_whatever_order_it_comes(data, s
 def test_other_content_divides_in_another_way():
     labels = of_classes(40)
     sides = {
-        tuple(divide(labels, contents(40, start), np.arange(40), Shares()).tolist())
+        tuple(divide(labels, contents(40, start), np.arange(40), SplitFractions()).tolist())
         for start in (0, 1000, 2000)
     }
     assert len(sides) == 3
@@ -267,9 +272,9 @@ def test_other_content_divides_in_another_way():
 )
 def test_shares_that_leave_nothing_to_train_on_are_refused(val, test):
     with pytest.raises(InceptiveError, match="leave some for training"):
-        Shares(val, test)
+        SplitFractions(val, test)
 
 
 @pytest.mark.parametrize(("val", "test"), [(0, 0), (0.15, 0.15), (0.0, 0.99), (0.5, 0.49)])
 def test_shares_that_leave_something_are_taken(val, test):
-    assert (Shares(val, test).val, Shares(val, test).test) == (val, test)
+    assert (SplitFractions(val, test).val, SplitFractions(val, test).test) == (val, test)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import inceptive
 from inceptive.arch.account import account
 from inceptive.data.open import open_data
-from inceptive.data.source import PathImages, Samples, Shares
+from inceptive.data.source import PathImages, Samples, SplitFractions
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.explaining import dream
@@ -77,7 +77,7 @@ def learned(scenes, tmp_path_factory):
     """A classifier that tells discs from crosses, wherever they are: a minute of training."""
     root = tmp_path_factory.mktemp("learned")
     (root / "recipe.toml").write_text(RECIPE)
-    data = open_data(str(scenes), Shares(0.2, 0.2))
+    data = open_data(str(scenes), SplitFractions(0.2, 0.2))
     train(recipes.read(str(root / "recipe.toml"), []), data, root / "model", Silent())
     return Classifier.load(root / "model")
 

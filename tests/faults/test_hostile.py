@@ -25,7 +25,7 @@ from inceptive.cli import main
 from inceptive.cli import tables as output
 from inceptive.data.builtin import plain_pickle
 from inceptive.data.open import open_data
-from inceptive.data.source import Shares
+from inceptive.data.source import SplitFractions
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import decoding
@@ -183,7 +183,7 @@ def test_what_only_looks_like_an_image_file_is_left_out(kind, stripes, trained, 
             odd.mkdir()
     signal.alarm(HUNG)
     try:
-        read = open_data(str(data), Shares())
+        read = open_data(str(data), SplitFractions())
         done = command("predict", trained[0], odd)
     finally:
         signal.alarm(0)
@@ -301,7 +301,7 @@ def test_links_out_of_the_tree_and_loops(stripes, tmp_path, recorded):
     (data / "down" / "up").symlink_to("..")
     (data / "down" / "root").symlink_to(data / "down")
     (data / "across" / "to").symlink_to(data / "down")
-    read = open_data(str(data), Shares())
+    read = open_data(str(data), SplitFractions())
     assert sum(len(one) for one in read.splits.values()) == 60
     assert len(read.unreadable) == 2
     assert not any("root:x" in line for line in (*read.unreadable, *read.notes))

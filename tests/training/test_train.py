@@ -9,7 +9,7 @@ from conftest import Silent
 
 import inceptive
 from inceptive.data.open import open_data
-from inceptive.data.source import Shares
+from inceptive.data.source import SplitFractions
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import evaluate
@@ -26,7 +26,7 @@ from inceptive.training.prepare import (
 
 def run(data, tiny, out, *changes, recipe=None):
     recipe = recipe or recipes.read(str(tiny), list(changes))
-    labelled = open_data(str(data), Shares(recipe.data.val, recipe.data.test))
+    labelled = open_data(str(data), SplitFractions(recipe.data.val, recipe.data.test))
     watch = Silent()
     return train(recipe, labelled, Path(out), watch), labelled, watch
 
@@ -214,10 +214,10 @@ def test_resuming_on_other_data_is_refused(stripes, tiny, tmp_path):
     from inceptive.training.loop import Run
 
     recipe = recipes.read(str(tiny))
-    data = open_data(str(stripes), Shares(0.2, 0.2))
+    data = open_data(str(stripes), SplitFractions(0.2, 0.2))
     one = Run(recipe, data, tmp_path / "m", Silent())
     one._checkpoint()
-    other = open_data(str(stripes), Shares(0.3, 0.2))
+    other = open_data(str(stripes), SplitFractions(0.3, 0.2))
     with pytest.raises(InceptiveError, match="checkpoint is of other data"):
         train(recipe, other, tmp_path / "m", Silent(), resume=True)
     assert (tmp_path / "m" / checkpoint.CHECKPOINT).exists()

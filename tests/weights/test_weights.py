@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from inceptive.arch import nets
 from inceptive.arch.account import minimum_size
 from inceptive.data.open import open_data
-from inceptive.data.source import ArrayImages, Samples, Shares
+from inceptive.data.source import ArrayImages, Samples, SplitFractions
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
@@ -32,7 +32,7 @@ from inceptive.nn import build
 from inceptive.training import recipe as recipes
 from inceptive.training.loop import train
 from inceptive.training.objective import Objective
-from inceptive.training.prepare import feed_for, start_from
+from inceptive.training.prepare import loaders_for, start_from
 from inceptive.weights import layouts
 from inceptive.weights.catalogue import catalogue, find, published_labels
 from inceptive.weights.load import by_hand, fetch, fill, load
@@ -623,7 +623,7 @@ def test_soft_labels_go_where_their_images_go():
 def test_a_recipe_says_whether_soft_labels_are_trained_on(stripes, tiny, monkeypatch, memory):
     if not memory:
         monkeypatch.setattr("inceptive.data.loading.MEMORY_LIMIT", 0)
-    data = open_data(str(stripes), Shares(0.2, 0.2))
+    data = open_data(str(stripes), SplitFractions(0.2, 0.2))
     given = data.split("train")
     soft = np.eye(2)[given.labels] * 0.8 + 0.1
     splits = {**data.splits, "train": replace(given, soft=soft)}
@@ -631,7 +631,7 @@ def test_a_recipe_says_whether_soft_labels_are_trained_on(stripes, tiny, monkeyp
     shown = Preprocessing(size=32, channels=1, mean=(0.5,), std=(0.5,))
     for wanted, shape in (("true", (12, 2)), ("false", (12,))):
         recipe = recipes.read(str(tiny), [f"data.soft={wanted}", "data.workers=0"])
-        _, targets = next(iter(feed_for(recipe, data, shown).train.epoch(0)))
+        _, targets = next(iter(loaders_for(recipe, data, shown).train.epoch(0)))
         assert targets.shape == shape
         if wanted == "true":
             torch.testing.assert_close(targets.sum(1), torch.ones(12))
@@ -647,7 +647,7 @@ class Silent:
 @pytest.mark.parametrize(("how", "still"), [("frozen", True), ("train", False)])
 def test_frozen_batch_norm_keeps_its_statistics(stripes, tiny, tmp_path, how, still):
     changes = ["epochs=1", "ema.decay=0", f"finetune.batch_norm={how}"]
-    data = open_data(str(stripes), Shares(0.2, 0.2))
+    data = open_data(str(stripes), SplitFractions(0.2, 0.2))
     made = train(recipes.read(str(tiny), changes), data, tmp_path / "m", Silent()).model
     fresh = build(made.net)
     before, after = fresh.state_dict(), made.state_dict()

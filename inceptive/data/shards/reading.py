@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from inceptive.data.cache.index import tell
-from inceptive.data.folder import SPLIT_FOLDERS, lacking, sides
+from inceptive.data.folder import SPLIT_FOLDERS, assign_splits, missing_classes
 from inceptive.data.listing import hidden
 from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
 from inceptive.data.shards.scan import Found, find, recall
-from inceptive.data.source import SPLITS, Data, Samples, Shares
+from inceptive.data.source import SPLITS, Data, Samples, SplitFractions
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io.cores import cores
@@ -42,7 +42,7 @@ def is_shards(root: Path) -> bool:
 
 
 def read_shards(
-    root: Path, shares: Shares, strict: bool = False, progress: Progress | None = None
+    root: Path, shares: SplitFractions, strict: bool = False, progress: Progress | None = None
 ) -> Data:
     """The labelled images in the shards in `root`, divided as their index or their names say.
 
@@ -64,7 +64,7 @@ def _indexed(root: Path, index: Index, progress: Progress | None) -> Data:
     places, labels = together([one.places for one in found], [one.labels for one in found])
     split = np.repeat([split for split, _ in listed], [len(one.labels) for one in found])
     splits = by_split(tars, places, labels, split)
-    notes = tuple(lacking(tuple(index.classes), splits))
+    notes = tuple(missing_classes(tuple(index.classes), splits))
     return Data(str(root), tuple(index.classes), splits, index.channels, index.licence, notes)
 
 
@@ -98,7 +98,7 @@ def _difference(shard: Shard, found: Found) -> str:
     return "" if counts == shard.counts else f"its classes are not counted as in {INDEX}"
 
 
-def _scanned(root: Path, shares: Shares, strict: bool, progress: Progress | None) -> Data:
+def _scanned(root: Path, shares: SplitFractions, strict: bool, progress: Progress | None) -> Data:
     paths = sorted(path for path in root.glob("*.tar") if not hidden(path.name))
     try:
         tars = [at_path(str(path)) for path in paths]
@@ -119,10 +119,10 @@ def _scanned(root: Path, shares: Shares, strict: bool, progress: Progress | None
     classes = _classes(root, labels)
     files = [image for tar, one in zip(tars, found, strict=True) for image in one.scanned(tar)]
     given = np.repeat([split_of(path.name) for path in paths], [len(one.labels) for one in found])
-    split, notes = sides(files, labels, given, shares)
+    split, notes = assign_splits(files, labels, given, shares)
     splits = by_split(tars, places, labels, split)
     grey = all(bool(one.grey.all()) for one in found)
-    told = _unmixed(found) + notes + lacking(classes, splits)
+    told = _unmixed(found) + notes + missing_classes(classes, splits)
     return Data(str(root), classes, splits, 1 if grey else 3, "", tuple(told), unreadable)
 
 

@@ -13,7 +13,7 @@ from typing import IO, cast
 import numpy as np
 
 from inceptive.data.cache.index import tell
-from inceptive.data.folder import lacking
+from inceptive.data.folder import missing_classes
 from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Shard, as_index
 from inceptive.data.shards.member import Tar
@@ -71,7 +71,12 @@ def read_remote(uri: str, progress: Progress | None = None) -> Data:
     classes = tuple(index.classes)
     splits = by_split(tars, *together(places, labels), split)
     return Data(
-        name, classes, splits, index.channels, index.licence, tuple(lacking(classes, splits))
+        name,
+        classes,
+        splits,
+        index.channels,
+        index.licence,
+        tuple(missing_classes(classes, splits)),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Share:
+class Rank:
     """Process `rank` of `world`: of every batch, it takes its part, one after the other."""
 
     rank: int = 0
