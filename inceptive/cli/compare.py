@@ -1,7 +1,7 @@
 """inceptive compare: several models on the same images, and what each costs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, BadParameter, Option
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from inceptive.comparison.compare import ComparedModel, Comparison
 
 NAME = "compare"
+COST = ("params", "MACs", "MB", "ms", "times", "images/s", "times")
 
 
 def run(
@@ -18,7 +19,8 @@ def run(
             metavar="MODEL... DATA",
             help="two models or more: model folders, exported files, published names, or nets of a "
             "peer (torchvision:resnet18, timm:resnet50; @FILE for weights at hand); then "
-            "a folder of class folders or of tar shards, a URL of shards, or a built-in set",
+            "a folder of class folders or of tar shards, a URL of shards, a built-in set, or "
+            "images without labels: a folder of them, or one file",
         ),
     ],
     split: Annotated[
@@ -28,25 +30,31 @@ def run(
         str,
         Option(
             help="auto (the fastest export that passed its check, as in predict and serve), torch, "
-            "openvino or onnx; openvino:int8 names a precision"
+            "openvino or onnx; openvino:int8 names a precision; all: each engine of each MODEL, "
+            "which then may be one"
         ),
     ] = "auto",
     seconds: Annotated[
         float, Option(min=0, help="about how long each model's turn takes, of three; 0: one call")
     ] = 0.5,
-    json: Annotated[bool, Option("--json", help="as JSON")] = False,
+    format: Annotated[
+        Literal["table", "json", "csv"],
+        Option("--format", help="csv: each image and what each model says of it"),
+    ] = "table",
+    json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     out: Annotated[
-        Path | None, Option(help="a folder for compare.json, disagreements.csv and report.html")
+        Path | None,
+        Option(help="a folder for compare.json, disagreements.csv (answers.csv) and report.html"),
     ] = None,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:
-    """Set models side by side on the labelled images of DATA: right answers, and what they cost.
+    """Set models side by side on the images of DATA: right answers, and what they cost.
 
     Every model answers for the same images, each with its own preprocessing. Of each two, the images
     that only one gets right decide whether the difference is more than luck (McNemar's exact test).
-    Times are taken in turns.
+    Of images without labels it shows what each model says. Times are taken in turns.
     """
-    if len(models_and_data) < 3:
+    if len(models_and_data) < (2 if engine == "all" else 3):
         raise BadParameter("name at least two models, and the data to evaluate them on")
     from contextlib import closing
 
@@ -67,22 +75,26 @@ def run(
             command=tables.command_line(),
             progress=display,
         )
-    tables.answer(tables.as_json(comparison.to_dict()) if json else as_text(comparison))
+    if json or format == "json":
+        tables.answer(tables.as_json(comparison.to_dict()))
+    elif format == "csv":
+        tables.answer(comparison.answers_csv().removesuffix("\n"))
+    else:
+        tables.answer(as_text(comparison))
 
 
 def as_text(comparison: "Comparison") -> str:
     """The comparison for a person to read."""
     from inceptive.cli import tables
-    from inceptive.comparison.cost import BATCH
 
-    first = comparison.models[0].model
-    header = ("model", "top-1", "95 % interval", "balanced", "params", "MACs", "MB", "ms", "times",
-              "images/s", "times")  # fmt: skip
+    if not comparison.targets:
+        return _answers_text(comparison)
+    header = ("model", "top-1", "95 % interval", "balanced", *COST)
     lines = [
-        f"{len(comparison.images)} {comparison.split} images of {comparison.data}; ms for one image, "
-        f"images/s in batches of {BATCH}, times as fast as {first}",
+        f"{len(comparison.images)} {comparison.split} images of {comparison.data}; "
+        + _units(comparison),
         "",
-        tables.columns(header, [_row(row) for row in comparison.models]),
+        tables.columns(header, [(r.model, *_accuracy(r), *_cost(r)) for r in comparison.models]),
     ]
     if comparison.pairs:
         columns = ("pair", "only first right", "only second", "difference, points", "95 % interval",
@@ -108,18 +120,49 @@ def as_text(comparison: "Comparison") -> str:
     return "\n".join(lines)
 
 
-def _row(row: "ComparedModel") -> tuple[str, ...]:
-    accuracy = ("-", "-", "-")
-    if row.evaluation:
-        low, high = row.evaluation.top1_interval
-        accuracy = (
-            f"{row.evaluation.top1:.2%}",
-            f"{low:.1%} to {high:.1%}",
-            f"{row.evaluation.balanced_accuracy:.2%}",
-        )
+def _answers_text(comparison: "Comparison") -> str:
+    """What each model says of each image without a label."""
+    from inceptive.cli import tables
+
+    answering = comparison.answering
+    rows = [
+        (name, *(f"{r.answers[k].label} {r.answers[k].prob:.1%}" for r in answering))
+        for k, name in enumerate(comparison.images)
+    ]
+    costs = [(r.model, *_cost(r)) for r in comparison.models]
+    count = len(comparison.images)
+    return "\n".join(
+        [
+            f"{count} images of {comparison.data}, and what each model says",
+            "",
+            tables.columns(("image", *(r.model for r in answering)), rows, left=len(answering) + 1),
+            "",
+            f"they answer differently on {len(comparison.different)} of {count} images",
+            "",
+            tables.columns(("model", *COST), costs),
+            "",
+            _units(comparison),
+        ]
+    )
+
+
+def _units(comparison: "Comparison") -> str:
+    from inceptive.comparison.cost import BATCH
+
+    first = comparison.models[0].model
+    return f"ms for one image, images/s in batches of {BATCH}, times as fast as {first}"
+
+
+def _accuracy(row: "ComparedModel") -> tuple[str, str, str]:
+    if row.evaluation is None:
+        return "-", "-", "-"
+    low, high = row.evaluation.top1_interval
+    balanced = row.evaluation.balanced_accuracy
+    return f"{row.evaluation.top1:.2%}", f"{low:.1%} to {high:.1%}", f"{balanced:.2%}"
+
+
+def _cost(row: "ComparedModel") -> tuple[str, ...]:
     return (
-        row.model,
-        *accuracy,
         f"{row.size.params:,}",
         f"{row.size.macs / 1e6:,.0f} M",
         f"{row.size.bytes / 1e6:.1f}" if row.size.bytes else "-",

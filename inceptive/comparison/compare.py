@@ -1,23 +1,34 @@
 """Several models on the same images: who is right, what each says, and what each costs."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from inceptive.comparison.cost import BATCH, Speed, speeds
 from inceptive.comparison.pairs import Pair, pair
+from inceptive.data.listing import hidden
 from inceptive.data.source import Data
+from inceptive.engines import records
+from inceptive.engines.open import open_engine
+from inceptive.engines.prediction import Prediction, predictions
 from inceptive.engines.protocol import Engine, Size
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import Evaluation, evaluate_engine, label_order, report_data
-from inceptive.evaluation.open import Models, default_split, named, open_models_and_data
+from inceptive.evaluation.open import (
+    Models,
+    NamedModel,
+    default_split,
+    named,
+    open_models_and_data,
+)
+from inceptive.images import SUFFIXES, Source
 from inceptive.io.atomic import as_csv, write_json, write_text
 from inceptive.io.progress import Progress, Silent
-from inceptive.report.page import ComparisonData
+from inceptive.report.page import AnswersData, ComparisonData, answers_page
 from inceptive.report.write import REPORT, write_report
 
 ROUNDS = 3
@@ -34,8 +45,11 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """What one model says, and what it costs; answers and evaluation are () and None if it does not
-    know the classes of the data."""
+    """What one model says of each image, and what it costs.
+
+    answers are () if it does not know the classes of the data, and evaluation then is None, as it is
+    for images without labels.
+    """
 
     model: str
     engine: str
@@ -56,7 +70,7 @@ class Comparison:
     """Models on the same images of one split of `data`, in the order in which they were named.
 
     pairs: of each two that know the classes, by their names. images and targets: the name and the
-    class of each image.
+    class of each image; images without labels have no targets, no pairs and no split.
     """
 
     data: str
@@ -78,8 +92,8 @@ class Comparison:
         return [k for k, answers in enumerate(labels) if len(set(answers)) > 1]
 
     def to_dict(self) -> dict[str, Any]:
-        """As `compare.json` has it."""
-        return {
+        """As `compare.json` has it; for images without labels with what each model says of each."""
+        values = {
             "data": self.data,
             "split": self.split,
             "count": len(self.images),
@@ -90,15 +104,23 @@ class Comparison:
             ],
             "disagreements": len(self.different),
         }
+        if self.targets:
+            return values
+        images = [
+            {"image": name, "answers": {r.model: r.answers[k]._asdict() for r in self.answering}}
+            for k, name in enumerate(self.images)
+        ]
+        return values | {"images": images}
 
     def answers_csv(self, indices: Iterable[int] | None = None) -> str:
-        """CSV: each image (or those at `indices`), its class, and each answer with its probability."""
-        header = ["image", "class"]
+        """CSV: each image (or those at `indices`), its class if it is labelled, and each answer with its
+        probability."""
+        header = ["image", "class"] if self.targets else ["image"]
         for row in self.answering:
             header += [row.model, f"prob of {row.model}"]
         rows = []
         for k in range(len(self.images)) if indices is None else indices:
-            cells = [self.images[k], self.targets[k]]
+            cells = [self.images[k], *self.targets[k : k + 1]]
             for row in self.answering:
                 cells += [row.answers[k].label, f"{row.answers[k].prob:.4f}"]
             rows.append(cells)
@@ -107,7 +129,7 @@ class Comparison:
 
 def compare(
     models: Models,
-    data: str | Path | Data,
+    data: str | Path | Data | Sequence[Source],
     split: str = "",
     *,
     engine: str = "auto",
@@ -117,57 +139,49 @@ def compare(
     command: str = "",
     progress: Progress | None = None,
 ) -> Comparison:
-    """Set models side by side on the same labelled images, each with its own preprocessing.
+    """Set models side by side on the same images, each with its own preprocessing.
 
-    models, data, split, engine and strict are as in `evaluate`. A model that does not know the
-    classes of the data is measured for its cost only. seconds: about how long each model's turn of
-    timing takes, of ROUNDS; 0: one call.
+    models, data, split and strict are as in `evaluate`; data may also be images without labels: a
+    sequence of what `Classifier.predict` takes, an image file, or a folder with images and no folders
+    inside. engine: as in `evaluate`, or "all": each model folder is run by torch and by each of its
+    exports that passed its check. A model that does not know the classes of the data is measured for
+    its cost only. seconds: about how long each model's turn of timing takes, of ROUNDS; 0: one call.
 
     With `out` that folder gets compare.json, disagreements.csv and, if one of the models is ours,
-    report.html on it with the others beside it. Raises InceptiveError if a model or the data cannot
-    be had, or two have one name.
+    report.html on it with the others beside it; for images without labels compare.json, answers.csv
+    and report.html. Raises InceptiveError if a model or the data cannot be had, or two have one name.
 
         inceptive.compare(["runs/mine", "torchvision:resnet18@mine.pth"], "photos/")
     """
     progress = progress or Silent()
     wanted = named(models, engine)
+    if engine == "all":
+        wanted = [one for model in wanted for one in _each_engine(model, progress)]
     names = [one.name for one in wanted]
     if len(set(names)) < len(names):
         raise InceptiveError("a model is named twice; compare different ones")
-    opened, labelled = open_models_and_data(wanted, data, strict=strict, progress=progress)
+    pictures = unlabelled(data)
+    if pictures is not None:
+        engines = {one.name: open_engine(one.model, one.engine, progress.say) for one in wanted}
+        title = str(data) if isinstance(data, str | Path) else "a list"
+        return _unlabelled(engines, pictures, title, seconds, strict, out, command, progress)
+    opened, labelled = open_models_and_data(
+        wanted, cast(str | Path | Data, data), strict=strict, progress=progress
+    )
     engines = dict(zip(names, opened, strict=True))
     split = split or default_split(labelled)
     samples = labelled.split(split)
     evaluations = {
-        name: evaluated
+        name: evaluation
         for name, one in engines.items()
-        if (evaluated := _evaluate(name, one, labelled, split, progress))
+        if (evaluation := _evaluate(name, one, labelled, split, progress))
     }
-    few = samples.take(np.arange(min(BATCH, len(samples))))
-    progress.say("timing, in turns")
-    fast = speeds(
-        engines,
-        {
-            name: np.stack([one.preprocessing.load(few.source(k)) for k in range(len(few))])
-            for name, one in engines.items()
-        },
-        ROUNDS,
-        seconds,
-    )
+    answers = {name: _answers(evaluation) for name, evaluation in evaluations.items()}
+    few = [samples.source(k) for k in range(min(BATCH, len(samples)))]
     comparison = Comparison(
         labelled.name,
         split,
-        tuple(
-            ComparedModel(
-                name,
-                one.name,
-                one.size(),
-                fast[name],
-                _answers(evaluations.get(name)),
-                evaluations.get(name),
-            )
-            for name, one in engines.items()
-        ),
+        _models(engines, answers, evaluations, few, seconds, progress),
         {
             (a, b): pair(*(one.probs.argmax(1) == samples.labels for one in (first, second)))
             for (a, first), (b, second) in combinations(evaluations.items(), 2)
@@ -183,6 +197,115 @@ def compare(
         if _write_page(folder, comparison, engines, labelled, command):
             written.append(REPORT)
         progress.say(f"written: {out}/{', '.join(written)}")
+    return comparison
+
+
+def unlabelled(data: str | Path | Data | Sequence[Source]) -> list[Source] | None:
+    """The images of `data` if they have no labels; None if it is a labelled set, or might be one."""
+    if isinstance(data, Data):
+        return None
+    if not isinstance(data, str | Path):
+        return list(data)
+    path = Path(data).expanduser()
+    if path.is_file():
+        return [path]
+    try:
+        inside = [entry for entry in path.iterdir() if not hidden(entry.name)]
+    except OSError:  # a built-in set, a URL, or nothing: who opens it says so
+        return None
+    images = sorted(entry for entry in inside if entry.suffix.lower() in SUFFIXES)
+    return None if any(entry.is_dir() for entry in inside) else list(images) or None
+
+
+def _each_engine(named: NamedModel, progress: Progress) -> list[NamedModel]:
+    """`named` once for torch and once for each export in its folder; itself, if it is no folder."""
+    if not isinstance(named.model, str | Path) or not Path(named.model).expanduser().is_dir():
+        return [replace(named, engine="auto")]
+    folder = Path(named.model).expanduser()
+    engines = ["torch"] if (folder / records.WEIGHTS).is_file() else []
+    engines += [record.name for record in records.usable(folder, progress.say)]
+    return [NamedModel(f"{named.name} {engine}", named.model, engine) for engine in engines]
+
+
+def _models(
+    engines: Mapping[str, Engine],
+    answers: Mapping[str, tuple[Answer, ...]],
+    evaluations: Mapping[str, Evaluation],
+    images: Sequence[Source],
+    seconds: float,
+    progress: Progress,
+) -> tuple[ComparedModel, ...]:
+    """Each model with its answers and its cost, timed on `images`."""
+    progress.say("timing, in turns")
+    squares = {
+        name: np.stack([engine.preprocessing.load(image) for image in images])
+        for name, engine in engines.items()
+    }
+    fast = speeds(engines, squares, ROUNDS, seconds)
+    return tuple(
+        ComparedModel(
+            name,
+            engine.name,
+            engine.size(),
+            fast[name],
+            answers.get(name, ()),
+            evaluations.get(name),
+        )
+        for name, engine in engines.items()
+    )
+
+
+def _unlabelled(
+    engines: Mapping[str, Engine],
+    images: Sequence[Source],
+    data: str,
+    seconds: float,
+    strict: bool,
+    out: str | Path | None,
+    command: str,
+    progress: Progress,
+) -> Comparison:
+    """What each of `engines` says of each image that can be read."""
+    said: dict[str, list[Prediction]] = {}
+    for name, engine in engines.items():
+        progress.say(f"asking {name} on {len(images)} images of {data}")
+        said[name] = []
+        for prediction in predictions(engine, images, top=1):
+            said[name].append(prediction)
+            progress.advance("answering", len(said[name]), len(images))
+    first = next(iter(said.values()))
+    errors = [one.error for one in first if one.error]
+    if errors and (strict or len(errors) == len(images)):
+        raise InceptiveError(
+            f"{len(errors)} of {len(images)} images cannot be read, the first: {errors[0]}"
+        )
+    for error in errors:
+        progress.say(f"left out: {error}")
+    readable = [k for k, one in enumerate(first) if not one.error]
+    answers = {name: tuple(Answer(*one[k].top[0]) for k in readable) for name, one in said.items()}
+    few = [images[k] for k in readable[:BATCH]]
+    comparison = Comparison(
+        data,
+        "",
+        _models(engines, answers, {}, few, seconds, progress),
+        {},
+        tuple(first[k].image for k in readable),
+        (),
+    )
+    if out is not None:
+        folder, values = Path(out), comparison.to_dict()
+        different = comparison.different
+        order = [*different, *sorted(set(range(len(readable))).difference(different))]
+        rows = [
+            (first[readable[k]].image, images[readable[k]], [one[k] for one in answers.values()])
+            for k in order
+        ]
+        command = command or f"inceptive.compare({list(engines)!r}, ...)"
+        page = AnswersData(data, len(rows), len(different), values["models"], rows, command)
+        write_json(folder / "compare.json", values)
+        write_text(folder / "answers.csv", comparison.answers_csv())
+        write_text(folder / REPORT, answers_page(page))
+        progress.say(f"written: {out}/compare.json, answers.csv, {REPORT}")
     return comparison
 
 

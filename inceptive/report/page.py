@@ -18,12 +18,14 @@ from inceptive.arch.account import Account
 from inceptive.arch.draw import draw_net
 from inceptive.data.source import Data, Samples
 from inceptive.errors import without_controls
+from inceptive.images import Source
 from inceptive.metrics import Measures, RiskCoveragePoint
 from inceptive.report import charts
 from inceptive.report.pictures import thumbnail
 
-WORST, UNSURE, EXAMPLES, DIFFERENT = 12, 12, 4, 12
-"""Pictures of confident errors, of doubt, of each class, and of what models answer differently."""
+WORST, UNSURE, EXAMPLES, DIFFERENT, UNLABELLED = 12, 12, 4, 12, 200
+"""Pictures of confident errors, of doubt, of each class, of what models answer differently, and of
+images without labels."""
 SHOWN_CLASSES, SHOWN_FILES = 20, 100
 """Classes with pictures and a row in the matrix; files that are listed by name."""
 
@@ -64,16 +66,58 @@ class ReportData:
     comparison: ComparisonData | None = None
 
 
+@dataclass(frozen=True)
+class AnswersData:
+    """What a page on `count` images without labels is made of: models as compare.json has them, and
+    of each image (those answered differently first) its name, where it lies, and the answers."""
+
+    data: str
+    count: int
+    different: int
+    models: Sequence[Mapping[str, Any]]
+    images: Sequence[tuple[str, Source, Sequence[tuple[str, float]]]]
+    command: str
+
+
+def answers_page(report: AnswersData) -> str:
+    """The page on images without labels as HTML: what each model says of each."""
+    pictures = [
+        {
+            "picture": thumbnail(source, 3),
+            "file": name,
+            "short": _short(name),
+            "answers": answers,
+        }
+        for name, source, answers in report.images[:UNLABELLED]
+    ]
+    return _render(
+        "answers.html", {"report": report, "models": report.models, "pictures": pictures}
+    )
+
+
 def page(report: ReportData) -> str:
     """The page as HTML. Raises nothing for pictures that can no longer be read."""
-    from jinja2 import Environment, StrictUndefined
+    return _render("template.html", _values(report))
+
+
+def _render(template: str, values: Mapping[str, Any]) -> str:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(
+            lambda name: files("inceptive.report").joinpath(name).read_text(encoding="utf-8")
+        ),
     )
     environment.filters |= {"percent": _percent, "number": lambda n: f"{n:,}"}
-    source = files("inceptive.report").joinpath("template.html").read_text(encoding="utf-8")
-    html = environment.from_string(source).render(**_values(report))
+    about = {
+        "version": inceptive.__version__,
+        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+    html = environment.get_template(template).render(**about, **values)
     return without_controls(html)  # a terminal may show the file, too
 
 
@@ -88,8 +132,6 @@ def _values(report: ReportData) -> dict[str, Any]:
     return {
         "report": report,
         "measures": report.measures,
-        "version": inceptive.__version__,
-        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "wrong": len(wrong),
         "worst": [_answer(report, int(k)) for k in worst],
         "unsure": [_answer(report, int(k)) for k in unsure],
@@ -157,7 +199,7 @@ def _picture(report: ReportData, index: int) -> dict[str, Any]:
     """One picture, its file, and its class."""
     name = report.samples.name(index)
     return {
-        "picture": thumbnail(report.samples, index, report.data.channels),
+        "picture": thumbnail(report.samples.source(index), report.data.channels),
         "file": name,
         "short": _short(name),
         "target": report.data.classes[report.samples.labels[index]],
@@ -209,7 +251,7 @@ def _examples(report: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
     rows = []
     for k, name in enumerate(data.classes):
         indices = np.flatnonzero(samples.labels == k)[:EXAMPLES].tolist()
-        pictures = [(thumbnail(samples, i, data.channels), samples.name(i)) for i in indices]
+        pictures = [(thumbnail(samples.source(i), data.channels), samples.name(i)) for i in indices]
         rows.append((name, pictures))
     return rows
 

@@ -5,20 +5,19 @@ import io
 
 from PIL import Image
 
-from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
-from inceptive.images import decode
+from inceptive.images import Source, decode
 
 SIDE = 144
 
 
-def thumbnail(samples: Samples, index: int, channels: int) -> str:
-    """Picture `index`, whole, its longer side at most SIDE pixels, as a data: address of a JPEG.
+def thumbnail(source: Source, channels: int) -> str:
+    """The whole picture in `source`, its longer side at most SIDE pixels, as a data: address of a JPEG.
 
     "" if it can no longer be read: a page is no place to fail for a picture.
     """
     try:
-        image = decode(samples.source(index), channels, SIDE)
+        image = decode(source, channels, SIDE)
     except InceptiveError:
         return ""
     if max(image.size) > SIDE:

@@ -10,13 +10,14 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from conftest import command
+from conftest import command, picture
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from inceptive.arch import nets
 from inceptive.arch.account import account
+from inceptive.comparison.compare import compare
 from inceptive.comparison.pairs import mcnemar, pair, paired_interval
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.peers import open_peer
@@ -395,3 +396,65 @@ def test_what_is_wrong_with_a_peer_is_said_in_one_line(resnet, tmp_path, monkeyp
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     with pytest.raises(InceptiveError, match=r"no network.*weights at hand: .*resnet18@FILE"):
         open_peer("torchvision:resnet18", ("a", "b"))
+
+
+# Images without labels
+
+
+@pytest.fixture
+def loose(tmp_path):
+    """A folder with three pictures, and one file that is none."""
+    folder = tmp_path / "loose"
+    folder.mkdir()
+    for k, kind in enumerate(("across", "down", "across")):
+        picture(kind, 700 + k).save(folder / f"{k}.png")
+    (folder / "bad.jpg").write_text("no picture")
+    return folder
+
+
+def test_of_images_without_labels_it_says_what_each_model_says(trained, worse, loose, tmp_path):
+    out = tmp_path / "out"
+    found, said = compared(trained[0], worse, loose, "--out", out)
+    assert "left out" in said and "bad.jpg" in said
+    assert (found["count"], found["disagreements"], found["pairs"]) == (3, 3, [])
+    expected = Classifier.load(trained[0]).predict([loose / f"{k}.png" for k in range(3)])
+    for row, prediction in zip(found["images"], expected, strict=True):
+        label, prob = prediction.top[0]
+        mine, theirs = row["answers"][str(trained[0])], row["answers"][str(worse)]
+        assert row["image"] == prediction.image
+        assert mine == {"label": label, "prob": pytest.approx(prob, abs=1e-6)}
+        assert {mine["label"], theirs["label"]} == {"across", "down"}
+    assert found == json.loads((out / "compare.json").read_text())
+    rows = list(csv.DictReader(io.StringIO((out / "answers.csv").read_text())))
+    assert [row["image"] for row in rows] == [row["image"] for row in found["images"]]
+    page = (out / "report.html").read_text()
+    assert page.count("<img src=") == 3 and "answer differently on 3 of them" in page
+    assert "parameters" in page and "<script" not in page
+
+
+def test_images_without_labels_as_a_table_and_as_csv(trained, worse, loose):
+    done = command("compare", trained[0], worse, loose, "--seconds", 0)
+    assert done.returncode == 0 and "they answer differently on 3 of 3 images" in done.stdout
+    done = command("compare", trained[0], worse, loose / "0.png", "--seconds", 0, "--format", "csv")
+    [row] = csv.DictReader(io.StringIO(done.stdout))
+    assert row["image"] == str(loose / "0.png") and row[str(trained[0])] != row[str(worse)]
+
+
+def test_a_list_of_images_is_compared_in_python(trained, worse, loose):
+    models = {"mine": Classifier.load(trained[0]), "theirs": worse}
+    comparison = compare(models, [picture("down", 701), loose / "0.png"], seconds=0)
+    assert [row.model for row in comparison.models] == ["mine", "theirs"]
+    assert comparison.images == ("image 0", str(loose / "0.png")) and comparison.targets == ()
+    assert len(comparison.answering[0].answers) == 2 and len(repr(comparison)) < 2000
+    with pytest.raises(InceptiveError, match="1 of 1 images cannot be read"):
+        compare(models, [loose / "bad.jpg"], seconds=0)
+
+
+@with_onnx
+def test_all_engines_of_one_model_stand_side_by_side(trained, stripes, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "model")
+    assert command("export", folder, "--to", "onnx").returncode == 0
+    found, _ = compared(folder, stripes, "--engine", "all")
+    assert [row["model"] for row in found["models"]] == [f"{folder} torch", f"{folder} onnx:f32"]
+    assert [row["engine"] for row in found["models"]] == ["torch", "onnx:f32"]
+    assert found["disagreements"] == 0
