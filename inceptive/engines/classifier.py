@@ -43,6 +43,7 @@ from inceptive.weights.load import load as load_published
 
 if TYPE_CHECKING:
     from inceptive.data.source import Data
+    from inceptive.evaluation.evaluate import Evaluation
     from inceptive.explaining.explain import Explanation
     from inceptive.exporting.export import Export
 
@@ -266,6 +267,12 @@ class Classifier(EngineBase):
     ) -> Iterator[Prediction]:
         """As `predict` of many, one by one as they are done, never more than two batches in memory."""
         return predictions(self, images, top, batch_size)
+
+    def evaluate(self, data: "str | Path | Data", split: str = "", **options: Any) -> "Evaluation":
+        """How good it is on labelled images: `inceptive.evaluate` of this model, with its options."""
+        from inceptive.evaluation.evaluate import evaluate
+
+        return evaluate(self, data, split, **options)
 
     def export(
         self,

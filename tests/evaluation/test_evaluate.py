@@ -16,10 +16,12 @@ from sklearn.metrics import (
 )
 
 from inceptive.cli.tables import as_json
-from inceptive.data.source import ArrayImages, PathImages, Samples
+from inceptive.data.source import ArrayImages, Data, PathImages, Samples
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.protocol import EngineBase
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.crops import crops
-from inceptive.evaluation.evaluate import columns, label_order, probabilities
+from inceptive.evaluation.evaluate import columns, evaluate, label_order, probabilities
 from inceptive.images import Preprocessing
 from inceptive.metrics import Measures
 
@@ -210,3 +212,84 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
     samples = Samples(PathImages.of([tmp_path / "bad.jpg"]), np.zeros(1, dtype=np.int64))
     with pytest.raises(InceptiveError, match=r"bad\.jpg"):
         probabilities(stub(), samples)
+
+
+# The library call
+
+
+SCORES = {"dark": -4.0, "light": 4.0, "owl": 0.5, "red": -1.0}
+
+
+class Brightness(EngineBase):
+    """An engine that is the surer of "dark", the darker a picture is; the labels in any order."""
+
+    name = "torch"
+    preprocessing = Preprocessing(size=8, channels=1, mean=(0.5,), std=(0.5,))
+
+    def __init__(self, *labels):
+        self.labels = labels
+
+    def logits(self, images):
+        x = images.astype(np.float32).mean((1, 2, 3))[:, None] / 255 - 0.5
+        return x * np.array([SCORES[label] for label in self.labels], np.float32)
+
+
+def shades(count=40):
+    levels = np.linspace(0, 255, count).astype(np.uint8)
+    pixels = np.broadcast_to(levels[:, None, None], (count, 8, 8)).copy()
+    labels = (levels > 90).astype(np.int64)
+    samples = Samples(ArrayImages(pixels, "shades"), labels)
+    return Data("shades", ("dark", "light"), {"test": samples}, 1)
+
+
+def test_an_ensemble_averages_columns_of_the_same_class():
+    """Both know the same classes, in another order, and two of them are not in the data (B14)."""
+    one, other = (
+        Brightness("owl", "dark", "red", "light"),
+        Brightness("light", "red", "dark", "owl"),
+    )
+    alone = evaluate(one, shades())
+    both = evaluate({"one": one, "other": other}, shades())
+    assert both.labels == alone.labels == ("dark", "light", "owl", "red")
+    assert [member.model for member in both.members] == ["one", "other"]
+    np.testing.assert_allclose(both.probs, alone.probs, atol=1e-7)
+    for member in both.members:
+        np.testing.assert_allclose(member.plain, alone.plain, atol=1e-7)
+    with pytest.raises(InceptiveError, match="models of different classes cannot be averaged"):
+        evaluate([one, Brightness("dark", "light")], shades())
+
+
+def test_an_evaluation_is_a_value_with_a_short_repr(tmp_path):
+    evaluation = evaluate(Brightness("light", "dark"), shades(), out=tmp_path / "out")
+    data = shades().split("test")
+    assert evaluation.count == 40 and evaluation.split == "test" and evaluation.engine == "torch"
+    assert evaluation.top1 == (evaluation.probs.argmax(1) == data.labels).mean() < 1
+    assert len(repr(evaluation)) < 200 and "top1" in repr(evaluation)
+    found = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert found.keys() == KEYS | {"model", "data", "split", "crops", "engine"}
+    assert found == json.loads(as_json(evaluation.to_dict()))
+    predictions = (tmp_path / "out/predictions.csv").read_text().splitlines()
+    assert len(predictions) == 41 and predictions[1].startswith("shades/0,dark,dark,0.9")
+    page = (tmp_path / "out/report.html").read_text()
+    assert "inceptive.evaluate(" in page
+
+
+def test_progress_is_said_and_what_cannot_be_done_is_refused():
+    lines = []
+    progress = SimpleNamespace(say=lines.append, advance=lambda *_: None)
+    evaluate({"mine": Brightness("light", "dark")}, shades(), progress=progress)
+    assert lines == ["evaluating mine on 40 test images of shades"]
+    for options, message in (
+        ({"crops": 7}, "crops are 1, 8, 10, 144, not 7"),
+        ({"batch_size": 0}, "batch_size is at least 1, not 0"),
+        ({"split": "val"}, "shades has no val split; it has: test"),
+    ):
+        with pytest.raises(InceptiveError, match=message):
+            evaluate(Brightness("light", "dark"), shades(), **options)
+
+
+def test_a_classifier_evaluates_itself(trained, stripes):
+    clf = Classifier.load(trained[0])
+    mine, same = clf.evaluate(stripes), evaluate(str(trained[0]), stripes, engine="torch")
+    assert mine.to_dict() | {"model": ""} == same.to_dict() | {"model": ""}
+    assert mine.model == "googlenet.bn" and same.model == str(trained[0])
