@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from inceptive.arch.spec import Multiply as Multiply
     from inceptive.arch.spec import Net as Net
     from inceptive.arch.spec import Separable as Separable
+    from inceptive.comparison.compare import Comparison as Comparison
     from inceptive.comparison.compare import compare as compare
     from inceptive.data.open import open_data as open_data
     from inceptive.engines.classifier import Classifier as Classifier
     from inceptive.engines.prediction import Prediction as Prediction
     from inceptive.errors import InceptiveError as InceptiveError
+    from inceptive.evaluation.evaluate import Evaluation as Evaluation
     from inceptive.evaluation.evaluate import evaluate as evaluate
     from inceptive.explaining.explain import Explanation as Explanation
     from inceptive.explaining.explain import explain as explain
@@ -51,12 +53,12 @@ _NAMES = {
     "inceptive.arch.nets": "NETS",
     "inceptive.arch.spec": "Activation Add AvgPool BatchNorm Chain Concat Conv Dropout Linear LRN "
     "MaxPool Multiply Net Separable",
-    "inceptive.comparison.compare": "compare",
+    "inceptive.comparison.compare": "Comparison compare",
     "inceptive.data.open": "open_data",
     "inceptive.engines.classifier": "Classifier",
     "inceptive.engines.prediction": "Prediction",
     "inceptive.errors": "InceptiveError",
-    "inceptive.evaluation.evaluate": "evaluate",
+    "inceptive.evaluation.evaluate": "Evaluation evaluate",
     "inceptive.explaining.explain": "Explanation explain",
     "inceptive.explaining.trace": "trace",
     "inceptive.exporting.export": "Export export export_all",
