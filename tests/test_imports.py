@@ -22,7 +22,8 @@ ROWS = [
 ]
 THIN = {"engines/classifier.py": {"evaluation", "explaining", "exporting"}}
 """Methods that only call a function of a room below: imported inside them."""
-WITHOUT_TORCH = {"errors", "io", "arch", "images", "metrics", "reference"}
+WITHOUT_TORCH = {"errors", "io", "arch", "images", "metrics", "reference", "cli"}
+"""At the top of their modules; functions of `cli` import what they need."""
 PLAIN = {"errors", "arch"}
 """Rooms that need nothing but the standard library."""
 OPTIONAL = {
