@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from inceptive.comparison.compare import Comparison as Comparison
     from inceptive.comparison.compare import compare as compare
     from inceptive.data.open import open_data as open_data
+    from inceptive.data.source import Data as Data
+    from inceptive.data.source import SplitFractions as SplitFractions
     from inceptive.engines.classifier import Classifier as Classifier
     from inceptive.engines.prediction import Prediction as Prediction
     from inceptive.errors import InceptiveError as InceptiveError
@@ -55,6 +57,7 @@ _NAMES = {
     "MaxPool Multiply Net Separable",
     "inceptive.comparison.compare": "Comparison compare",
     "inceptive.data.open": "open_data",
+    "inceptive.data.source": "Data SplitFractions",
     "inceptive.engines.classifier": "Classifier",
     "inceptive.engines.prediction": "Prediction",
     "inceptive.errors": "InceptiveError",

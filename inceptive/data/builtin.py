@@ -59,7 +59,7 @@ def digits(option: str, shares: SplitFractions, progress: Progress | None) -> Da
     loaded = load_digits()
     images = np.rint(loaded.images * (255 / 16)).astype(np.uint8)
     samples = Samples(ArrayImages(images, "digits"), loaded.target.astype(np.int64))
-    return Data("digits", tuple("0123456789"), _divided(samples, shares), 1, "BSD-3-Clause")
+    return Data("digits", tuple("0123456789"), divided(samples, shares), 1, "BSD-3-Clause")
 
 
 def fashion_mnist(option: str, shares: SplitFractions, progress: Progress | None) -> Data:
@@ -78,7 +78,7 @@ def fashion_mnist(option: str, shares: SplitFractions, progress: Progress | None
             raise InceptiveError(f"{path}: its labels are not those of {name}-images-idx3-ubyte.gz")
         return Samples(ArrayImages(images, f"fashion-mnist/{name}"), labels.astype(np.int64))
 
-    splits = _divided(part("train"), SplitFractions(shares.val, 0.0)) | {"test": part("t10k")}
+    splits = divided(part("train"), SplitFractions(shares.val, 0.0)) | {"test": part("t10k")}
     return Data("fashion-mnist", FASHION_CLASSES, splits, 1, "MIT")
 
 
@@ -109,7 +109,7 @@ def cifar10(option: str, shares: SplitFractions, progress: Progress | None) -> D
         return Samples(ArrayImages(pixels, origin), labels)
 
     train = part([f"data_batch_{k}" for k in range(1, 6)], "cifar10/train")
-    splits = _divided(train, SplitFractions(shares.val, 0.0)) | {
+    splits = divided(train, SplitFractions(shares.val, 0.0)) | {
         "test": part(["test_batch"], "cifar10/test")
     }
     return Data("cifar10", names, splits, 3, "not stated by its authors")
@@ -173,7 +173,7 @@ BUILTIN: dict[str, Callable[[str, SplitFractions, Progress | None], Data]] = {
 }
 
 
-def _divided(samples: Samples, shares: SplitFractions) -> dict[str, Samples]:
+def divided(samples: Samples, shares: SplitFractions) -> dict[str, Samples]:
     """An undivided set of arrays by the content of each image; exact copies stay together."""
     assert isinstance(samples.images, ArrayImages)
     digests = [digest(image.tobytes()) for image in samples.images.pixels]

@@ -1,35 +1,58 @@
 """From what a person writes as DATA to labelled images."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inceptive.data.builtin import BUILTIN
-from inceptive.data.folder import read_folder
-from inceptive.data.scan import Progress
+import numpy as np
+
+from inceptive.data.builtin import BUILTIN, divided
+from inceptive.data.folder import build_splits, read_folder
+from inceptive.data.scan import Progress, scan_all
 from inceptive.data.shards.reading import is_shards, read_shards
 from inceptive.data.shards.remote import read_remote
-from inceptive.data.source import Data, SplitFractions
+from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import progress as reports
 from inceptive.io import store as storage
 from inceptive.io.paths import expand
 
+Arrays = tuple[
+    np.ndarray | Sequence[str | os.PathLike[str]], np.ndarray | Sequence[int], Sequence[str]
+]
+"""Images, the number of each one's class, and the classes' names."""
+
 
 def open_data(
-    name: str,
+    data: str | os.PathLike[str] | Arrays | Data,
     shares: SplitFractions = SplitFractions(),
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Data:
-    """The set called `name`: a folder, of class folders or of tar shards; shards at a URI; or a
-    built-in set with its option ("solar:grades").
+    """A labelled set with its splits, out of one of these:
 
-    A folder of that name comes before a built-in set. Raises InceptiveError if there is neither.
+    - the path of a folder, of class folders or of tar shards; shards at a URI; or the name of a
+      built-in set, with its option ("solar:grades"). A folder of that name comes first.
+    - (images, labels, classes): uint8 arrays (N, H, W) or (N, H, W, 3), or N paths of image files;
+      N numbers of classes from 0 on; and the names of the classes.
+    - a Data, which is given back.
+
+    What is not divided yet is: `shares` of it are for validation and test, by the content of each
+    image. With `strict` a file that cannot be read is an error. progress(done, total) is told how far
+    reading is. Raises InceptiveError, naming what is wrong, if there is no such set.
+
+    >>> pixels, labels = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
+    >>> inceptive.open_data((pixels, labels, ("even", "odd"))).classes
+    ('even', 'odd')
     """
-    name = storage.local(name)
+    if isinstance(data, Data):
+        return data
+    if isinstance(data, tuple):
+        return _from_arrays(data, shares, progress)
+    name = storage.local(os.fspath(data))
     if storage.is_uri(name):
         return read_remote(name, progress)
     shown = printable(name)
@@ -51,6 +74,40 @@ def open_data(
     raise InceptiveError(f"{shown}: there is no such folder, nor a built-in set; those are {known}")
 
 
+def _from_arrays(data: Arrays, shares: SplitFractions, progress: Progress | None) -> Data:
+    """The set of (images, labels, classes), divided."""
+    if len(data) != 3:
+        raise InceptiveError(f"data is (images, labels, classes), not {len(data)} values")
+    images, labels, classes = data[0], np.asarray(data[1]), tuple(map(str, data[2]))
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise InceptiveError("classes are two names or more, each once")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or not len(labels):
+        raise InceptiveError(
+            f"labels are one whole number for each of {len(images)} images, "
+            f"not {labels.dtype} {labels.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise InceptiveError(
+            f"labels are 0 to {len(classes) - 1}, one for each of {len(classes)} classes; "
+            f"found {labels.min()} to {labels.max()}"
+        )
+    labels = labels.astype(np.int64)
+    if isinstance(images, np.ndarray) and images.dtype.kind != "U":
+        rgb = images.ndim == 4 and images.shape[3] == 3
+        if images.dtype != np.uint8 or not (images.ndim == 3 or rgb) or not images.size:
+            raise InceptiveError(
+                f"images are uint8 (N, H, W) or (N, H, W, 3), not {images.dtype} {images.shape}"
+            )
+        splits = divided(Samples(ArrayImages(images, "arrays"), labels), shares)
+        return Data("arrays", classes, splits, 3 if rgb else 1)
+    scanned = scan_all([os.fspath(path) for path in images], progress)
+    if errors := [file.error for file in scanned if file.error]:
+        raise InceptiveError(f"{len(errors)} files cannot be read, the first: {errors[0]}")
+    splits, notes = build_splits(scanned, labels, np.full(len(labels), ""), shares, "paths")
+    channels = 1 if all(file.grey for file in scanned) else 3
+    return Data("paths", classes, splits, channels, notes=tuple(notes))
+
+
 def open_data_for(
     data: str | Path | Data,
     record: Mapping[str, Any],
@@ -68,7 +125,7 @@ def open_data_for(
     shares = (
         SplitFractions.from_dict(record["shares"]) if record.get("shares") else SplitFractions()
     )
-    opened = open_data(str(data), shares, strict, partial(progress.advance, "reading images"))
+    opened = open_data(data, shares, strict, partial(progress.advance, "reading images"))
     say_notes(opened, progress)
     return opened
 
