@@ -22,7 +22,7 @@ from inceptive.data.folder import build_splits
 from inceptive.data.scan import Progress, scan_all
 from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions
 from inceptive.data.split import digest, divide
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.io.downloads import download
 from inceptive.io.paths import cache_folder, expand
 
@@ -232,8 +232,9 @@ def _cifar_archive(
             while archive.fileobj and archive.fileobj.read(2**20):
                 pass  # what compresses the archive checks its sum at the end
     except Exception as error:  # a damaged archive may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InceptiveError(f"{path}: is not CIFAR-10's python archive ({reason})") from None
+        raise InceptiveError(
+            f"{path}: is not CIFAR-10's python archive ({reason(error)})"
+        ) from None
     if not names:
         raise InceptiveError(f"{path}: lacks batches.meta; is it cifar-10-python.tar.gz?")
     return batches, names
@@ -253,8 +254,7 @@ def plain_pickle(content: bytes) -> Any:
     except InceptiveError:
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InceptiveError(f"a damaged pickle ({reason})") from None
+        raise InceptiveError(f"a damaged pickle ({reason(error)})") from None
 
 
 class _Plain(pickle.Unpickler):

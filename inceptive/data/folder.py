@@ -19,7 +19,7 @@ from inceptive.data.listing import hidden, identity, list_images
 from inceptive.data.scan import Progress, Scanned, scan_all
 from inceptive.data.source import SPLITS, Data, PathImages, Samples, SplitFractions
 from inceptive.data.split import divide, near_duplicates
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.images import SUFFIXES, printable
 
 SPLIT_FOLDERS = {
@@ -81,8 +81,7 @@ def _folders(root: Path) -> list[Path]:
     try:
         inside = sorted(root.iterdir())
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InceptiveError(f"{printable(root)}: cannot be read ({reason})") from None
+        raise InceptiveError(f"{printable(root)}: cannot be read ({reason(error)})") from None
     return [path for path in inside if path.is_dir() and not hidden(path.name)]
 
 

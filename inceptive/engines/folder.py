@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from inceptive.arch.spec import Net
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import as_json, write_bytes, write_text
 from inceptive.nn import Model, build
 
@@ -170,15 +170,14 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:
         raise InceptiveError(f"{path}: there is no such file") from None
     except OSError as error:
-        raise InceptiveError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InceptiveError(f"{path}: cannot be read ({reason(error)})") from None
 
 
 def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
     except Exception as error:  # of a damaged header it raises many kinds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InceptiveError(f"{path}: is damaged ({reason})") from None
+        raise InceptiveError(f"{path}: is damaged ({reason(error)})") from None
 
 
 def _some(keys: set[str]) -> str:

@@ -31,7 +31,7 @@ from inceptive.arch.spec import (
     Node,
     Separable,
 )
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, requires
 from inceptive.images import Preprocessing
 
 OPSET, IR_VERSION = 17, 8  # of 2022: every operator used here is older, every runtime reads them
@@ -106,10 +106,8 @@ def with_metadata(file: bytes, metadata: Mapping[str, str]) -> bytes:
 
 def package() -> Any:
     """The package onnx, which writes and reads the files. Raises InceptiveError if it is missing."""
-    try:
+    with requires("ONNX files need onnx", "export"):
         import onnx
-    except ImportError:
-        raise InceptiveError("ONNX files need onnx: pip install 'inceptive[export]'") from None
     return onnx
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from inceptive.engines.exported import ExportedEngine, Run
 from inceptive.engines.graph import INPUT, NORMALISE, OUTPUT
 from inceptive.engines.metadata import KEY, Metadata
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason, requires
 
 CALIBRATED = 16
 """Calibration images that go through the net at once."""
@@ -28,11 +28,8 @@ def package() -> Any:
     before = os.environ.get(name)
     os.environ.setdefault(name, "1")
     try:
-        import onnxruntime
-    except ImportError:
-        raise InceptiveError(
-            "the engine onnx needs ONNX Runtime: pip install 'inceptive[export]'"
-        ) from None
+        with requires("the engine onnx needs ONNX Runtime", "export"):
+            import onnxruntime
     finally:
         if before is None:
             del os.environ[name]
@@ -91,7 +88,7 @@ def session(file: Path | bytes, threads: int = 0) -> Any:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return reason(error)
 
 
 def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> bytes:

@@ -17,7 +17,7 @@ from inceptive.engines.exported import ExportedEngine, Run
 from inceptive.engines.graph import NORMALISE, OUTPUT, maps_of
 from inceptive.engines.metadata import KEY, Metadata
 from inceptive.engines.protocol import Stage
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason, requires
 
 RESTORED, RANKED = 30, 100
 """Layers given back to float32 at most before int8 is given up; images that tell which cost most."""
@@ -31,12 +31,8 @@ def package() -> Any:
     so it stays hidden from whoever has not imported it before. InceptiveError without OpenVINO.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
+    with requires("the engine openvino needs OpenVINO", "export"):
         import openvino
-    except ImportError:
-        raise InceptiveError(
-            "the engine openvino needs OpenVINO: pip install 'inceptive[export]'"
-        ) from None
     return openvino
 
 
@@ -180,7 +176,7 @@ def _hint(text: str | None, path: Path) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return reason(error)
 
 
 def quantised(
@@ -198,12 +194,8 @@ def quantised(
     at most RESTORED of them; say is told when that begins. Raises InceptiveError without NNCF.
     """
     package()
-    try:
+    with requires("int8 for OpenVINO needs NNCF", "export"):
         import nncf
-    except ImportError:
-        raise InceptiveError(
-            "int8 for OpenVINO needs NNCF: pip install 'inceptive[export]'"
-        ) from None
 
     judged: list[float] = []  # top-1 in f32, in int8, and then with layers given back
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from inceptive.engines.protocol import EngineBase, Size
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.images import Interpolation, Preprocessing
 from inceptive.io.paths import expand
 from inceptive.weights.catalogue import imagenet_labels, numbered_labels
@@ -111,14 +111,14 @@ def open_peer(model: str, classes: tuple[str, ...] = ()) -> PeerEngine:
     except InceptiveError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, StopIteration) as error:
-        line = " ".join(str(error).split())[:200]  # each peer has exceptions of its own
+        line = reason(error)  # each peer has exceptions of its own
         hint = "" if file else f"; weights at hand: {model}@FILE"
         raise InceptiveError(f"{model}: cannot be opened ({line}){hint}") from None
     if tensors is not None:
         try:
             module.load_state_dict(tensors)
         except RuntimeError as error:
-            line = " ".join(str(error).split())[:300]
+            line = reason(error, 300)
             raise InceptiveError(
                 f"{path}: does not fit a net of {len(classes)} classes ({line})"
             ) from None
@@ -191,7 +191,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of a damaged file anything may come
-        line = " ".join(str(error).split())[:120]
+        line = reason(error, 120)
         raise InceptiveError(f"{file}: cannot be read as weights ({line})") from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]  # as training scripts save it

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import write_json
 
 EXPORTS = "exports.json"
@@ -104,4 +104,4 @@ def fingerprint(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InceptiveError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InceptiveError(f"{path}: cannot be read ({reason(error)})") from None

@@ -8,17 +8,13 @@ from torch.nn import functional as F
 
 from inceptive.arch.account import parts_with_maps
 from inceptive.engines.classifier import Classifier
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, requires
 
 
 def package() -> Any:
     """captum.attr. Raises InceptiveError without it."""
-    try:
+    with requires("gradcam and occlusion need captum", "explain"):
         import captum.attr
-    except ImportError:
-        raise InceptiveError(
-            "gradcam and occlusion need captum: pip install 'inceptive[explain]'"
-        ) from None
     return captum.attr
 
 

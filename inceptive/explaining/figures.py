@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import requires
 from inceptive.explaining.branches import Module
 from inceptive.explaining.maps import Channel
 
@@ -120,12 +120,8 @@ def _figure(wide: float, high: float, title: str) -> Any:
 
 
 def _matplotlib(name: str) -> Any:
-    try:
+    with requires("pictures of explanations need matplotlib", "explain"):
         return import_module(name)
-    except ImportError:
-        raise InceptiveError(
-            "pictures of explanations need matplotlib: pip install 'inceptive[explain]'"
-        ) from None
 
 
 def _png(figure: Any) -> bytes:

@@ -16,7 +16,7 @@ from inceptive.engines.metadata import KEY, Metadata
 from inceptive.engines.onnx import OnnxEngine
 from inceptive.engines.open import PRECISIONS, file_name, open_exported
 from inceptive.engines.records import ENGINES, Record
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.exporting.calibration import ExportData
 from inceptive.exporting.check import compare_outputs, speed
 from inceptive.io.atomic import write_bytes
@@ -119,7 +119,7 @@ def _write_pair(path: Path, xml: bytes, binary: bytes) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise InceptiveError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise InceptiveError(f"{path}: cannot be written ({reason(error)})") from None
     write_bytes(path.with_suffix(".bin"), binary)
     write_bytes(path, xml)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError, _imaging
 
-from inceptive.errors import InceptiveError, printable
+from inceptive.errors import InceptiveError, printable, reason
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
 """Pillow's readers that are used: no reader that runs another program is among them."""
@@ -111,8 +111,7 @@ def read_image(path: str | os.PathLike[str]) -> bytes:
             )
         return Path(path).read_bytes()
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InceptiveError(f"{printable(path)}: cannot be read ({reason})") from None
+        raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
     except ValueError:
         raise InceptiveError(
             f"{printable(path)}: cannot be read (no file can have that name)"
@@ -142,8 +141,9 @@ def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
             f"{name}: is too large to decode safely (over {MAX_PIXELS / 1e6:.0f} million pixels)"
         ) from None
     except Exception as error:  # a damaged file may raise anything inside a decoder
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InceptiveError(f"{name}: is truncated or damaged ({printable(reason)})") from None
+        raise InceptiveError(
+            f"{name}: is truncated or damaged ({printable(reason(error))})"
+        ) from None
 
 
 def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:

@@ -26,7 +26,7 @@ def network_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
     Those of aiohttp and httpx are of a kind of their own, a proxy that wants a password among them.
     """
     classes = [("aiohttp", "ClientError"), ("httpx", "HTTPError"), ("httpx2", "HTTPError")]
-    loaded = [(sys.modules[name], error) for name, error in classes if name in sys.modules]
+    loaded = [(sys.modules[name], error) for name, error in classes if sys.modules.get(name)]
     others = [getattr(module, error) for module, error in loaded]
     return (OSError, http.client.HTTPException, *others, *more)
 

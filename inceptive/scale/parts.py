@@ -14,6 +14,7 @@ from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
 from inceptive.io.atomic import as_json
+from inceptive.io.downloads import network_errors
 from inceptive.io.locks import Locked, lock
 from inceptive.scale.answers import as_parquet
 from inceptive.scale.plan import KEY
@@ -103,7 +104,7 @@ def read_summary(folder: str) -> Summary | None:
         summary = Summary(**{field.name: values[field.name] for field in fields(Summary)})
         str(summary)
         return summary
-    except storage.failures(KeyError, TypeError, ValueError, AttributeError):
+    except network_errors(KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

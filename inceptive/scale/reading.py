@@ -8,9 +8,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from inceptive.engines.prediction import Decoded
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.images import MAX_BYTES, SUFFIXES, Preprocessing, printable
 from inceptive.io import store as storage
+from inceptive.io.downloads import network_errors
 from inceptive.scale import inputs
 from inceptive.scale.inputs import WorkItem
 
@@ -68,7 +69,7 @@ def _tar(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
                 yield partial(_loaded, name, held.read(), preprocessing)
             if any(end.last):  # tarfile takes a file that stops between two members for a whole one
                 raise tarfile.ReadError("it ends without the mark that ends a tar")
-    except storage.failures(tarfile.TarError, InceptiveError) as error:
+    except network_errors(tarfile.TarError, InceptiveError) as error:
         yield partial(_refused, shown, error)
 
 
@@ -94,7 +95,7 @@ def _parquet(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
                 name = path or f"{shown}/{row}"
                 yield partial(_loaded, name, name if content is None else content, preprocessing)
                 done += 1
-    except storage.failures(pyarrow.ArrowException, InceptiveError) as error:
+    except network_errors(pyarrow.ArrowException, InceptiveError) as error:
         for row in range(piece.first + done, piece.first + piece.count):
             yield partial(_refused, f"{shown}/{row}", error)
 
@@ -133,5 +134,5 @@ def _value(row: dict[str, Any], name: str | None) -> Any:
 
 def _refused(path: str, error: Exception) -> Decoded:
     name = printable(path)
-    why = " ".join(str(error).split())[:200]
+    why = reason(error)
     return name, why if name in why else f"{name}: is truncated or damaged ({printable(why)})"

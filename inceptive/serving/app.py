@@ -7,18 +7,16 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import inceptive
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, requires
 from inceptive.serving.inference import InferenceService
 from inceptive.serving.limits import Guard, Limits
 from inceptive.serving.metrics import Metrics
 from inceptive.serving.model import ServedModel
 
-try:
+with requires("serve needs FastAPI", "serve"):
     from fastapi import APIRouter, FastAPI, Query, Request
     from fastapi.responses import HTMLResponse, JSONResponse, Response
     from starlette.exceptions import HTTPException
-except ImportError:
-    raise InceptiveError("serve needs FastAPI: pip install 'inceptive[serve]'") from None
 
 CSP = (
     "default-src 'none'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "

@@ -7,19 +7,17 @@ from typing import Any, cast
 
 import numpy as np
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, requires
 from inceptive.serving.batching import Batcher, Closed, Full
 from inceptive.serving.explainer import Explainer
 from inceptive.serving.limits import Limits
 from inceptive.serving.model import ServedModel
 
-try:
+with requires("serve needs FastAPI", "serve"):
     from starlette.concurrency import run_in_threadpool
     from starlette.datastructures import UploadFile
     from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect, Request
-except ImportError:
-    raise InceptiveError("serve needs FastAPI: pip install 'inceptive[serve]'") from None
 
 BUSY = "too many images wait; try again"
 

@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, requires
 
-try:
+with requires("serve needs uvicorn", "serve"):
     import uvicorn
-except ImportError:
-    raise InceptiveError("serve needs uvicorn: pip install 'inceptive[serve]'") from None
 
 
 class _Server(uvicorn.Server):

@@ -3,14 +3,12 @@
 import time
 from collections.abc import Awaitable, Callable
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import requires
 
-try:
+with requires("serve needs FastAPI", "serve"):
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
     from starlette.requests import Request
     from starlette.responses import Response
-except ImportError:
-    raise InceptiveError("serve needs FastAPI: pip install 'inceptive[serve]'") from None
 
 
 class Metrics:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from inceptive.arch import nets
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.io.downloads import Received, download, matches, network_errors
 from inceptive.io.paths import cache_folder, expand
 from inceptive.nn import Model, build
@@ -86,9 +86,8 @@ def _from_hub(hub: str, name: str, by_hand: str = "") -> Path:
                 socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
             return Path(hf_hub_download(hub, name))
     except network_errors(HFValidationError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InceptiveError(
-            f"{hub}: its {name} cannot be had from the Hugging Face hub ({reason}){by_hand}"
+            f"{hub}: its {name} cannot be had from the Hugging Face hub ({reason(error)}){by_hand}"
         ) from None
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inceptive.data.source import SPLITS
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.images import printable
 
 INDEX = "index.json"
@@ -48,8 +48,7 @@ def read_index(path: Path) -> Index:
     try:
         content = path.read_bytes()
     except OSError as error:
-        reason = error.strerror or error
-        raise InceptiveError(f"{printable(path)}: cannot be read ({reason})") from None
+        raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
     return as_index(content, printable(path))
 
 

@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.images import Stored, printable
 
 PLACE = [("tar", np.int32), ("offset", np.int64), ("length", np.int64)]
@@ -37,7 +37,7 @@ class Tar:
         try:
             file = open(self.path, "rb", buffering=ahead or -1)  # noqa: SIM115
         except OSError as error:
-            raise InceptiveError(f"{shown}: cannot be read ({error.strerror or error})") from None
+            raise InceptiveError(f"{shown}: cannot be read ({reason(error)})") from None
         if (found := at_path(self.path, file.fileno())) != self:
             file.close()
             raise InceptiveError(
@@ -84,8 +84,9 @@ def read_at(file: IO[bytes], member: Member) -> bytes:
         file.seek(member.offset)
         content = file.read(member.length)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InceptiveError(f"{printable(member.name)}: cannot be read ({reason})") from None
+        raise InceptiveError(
+            f"{printable(member.name)}: cannot be read ({reason(error)})"
+        ) from None
     if len(content) < member.length:
         raise InceptiveError(f"{printable(member.name)}: its tar ends before it does")
     return content

@@ -23,7 +23,7 @@ from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
 from inceptive.data.shards.scan import Found, find, recall
 from inceptive.data.source import SPLITS, Data, Samples, SplitFractions
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.images import printable
 from inceptive.io.cores import cores
 
@@ -77,9 +77,8 @@ def _as_told(root: Path, shard: Shard) -> Tar:
     try:
         tar = at_path(str(path))
     except OSError as error:
-        reason = error.strerror or str(error)
         raise InceptiveError(
-            f"{printable(path)}: is in {INDEX} and cannot be read ({reason})"
+            f"{printable(path)}: is in {INDEX} and cannot be read ({reason(error)})"
         ) from None
     if tar.size != shard.bytes:
         raise InceptiveError(

@@ -27,7 +27,7 @@ from inceptive.data.shards.member import at_path
 from inceptive.data.shards.scan import parts, read_through
 from inceptive.data.shards.table import as_table, table_name
 from inceptive.data.source import SPLITS, ArrayImages, Data, Samples
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason, requires
 from inceptive.images import Stored, printable
 from inceptive.io.atomic import as_json, atomic_write, write_bytes, write_json
 
@@ -160,12 +160,8 @@ def _sha256(path: Path) -> str:
 
 def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut) -> dict[str, Any]:
     """One shard, of the first images of `order` that fit; what the index says of it."""
-    try:
+    with requires("shards are written by webdataset", "scale"):
         from webdataset import TarWriter
-    except ImportError:
-        raise InceptiveError(
-            "shards are written by webdataset: pip install 'inceptive[scale]'"
-        ) from None
     counts = [0] * len(data.classes)
     with atomic_write(path) as file:
         hashed = _Hashed(file)
@@ -221,9 +217,8 @@ def _content(samples: Samples, index: int) -> bytes:
     try:
         return Path(str(source)).read_bytes()
     except OSError as error:
-        reason = error.strerror or str(error)
         raise InceptiveError(
-            f"{printable(samples.name(index))}: cannot be read ({reason})"
+            f"{printable(samples.name(index))}: cannot be read ({reason(error)})"
         ) from None
 
 

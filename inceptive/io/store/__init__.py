@@ -9,7 +9,6 @@ from inceptive.io.store.parts import Reader as Reader
 from inceptive.io.store.parts import fetch as fetch
 from inceptive.io.store.parts import stop_retrying as stop_retrying
 from inceptive.io.store.systems import arrow as arrow
-from inceptive.io.store.systems import failures as failures
 from inceptive.io.store.whole import FileInfo as FileInfo
 from inceptive.io.store.whole import listing as listing
 from inceptive.io.store.whole import names as names

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from inceptive.errors import InceptiveError, printable
+from inceptive.io.downloads import network_errors
 from inceptive.io.store.address import redact
-from inceptive.io.store.systems import OWN, failures, fsspec_of, line, scheme, system_of
+from inceptive.io.store.systems import OWN, fsspec_of, line, scheme, system_of
 
 AGAIN = (408, 425, 429)
 """What a web server answers that is asked too early or too often."""
@@ -32,7 +33,7 @@ def fetch(path: str, offset: int, length: int, told: Callable[[str], None]) -> b
         try:
             content = _part(path, offset, length)
             break
-        except failures() as error:
+        except network_errors() as error:
             late = _hurried.is_set() or time.monotonic() + wait > until
             if _refused(error) or late:
                 raise InceptiveError(

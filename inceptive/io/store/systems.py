@@ -1,12 +1,12 @@
 """The file systems that URIs lie in, pyarrow's or fsspec's, and how they fail."""
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from inceptive.errors import InceptiveError, printable
+from inceptive.errors import InceptiveError, printable, reason, requires
+from inceptive.io.downloads import network_errors
 from inceptive.io.store.address import redact
 
 OWN = ("s3", "gs", "gcs", "hdfs", "file", "abfs", "abfss")
@@ -17,14 +17,10 @@ SILENCE = 60.0
 
 def arrow() -> Any:
     """The package pyarrow with its modules fs and parquet. InceptiveError if it is missing."""
-    try:
+    with requires("Parquet and object stores need pyarrow", "scale"):
         import pyarrow
         import pyarrow.fs
         import pyarrow.parquet
-    except ImportError:
-        raise InceptiveError(
-            "Parquet and object stores need pyarrow: pip install 'inceptive[scale]'"
-        ) from None
     return pyarrow
 
 
@@ -62,13 +58,9 @@ def fsspec_of(uri: str) -> tuple[Any, str]:
 
 @cache
 def _opened(scheme: str, web: bool) -> Any:
-    try:
+    with requires("object stores and web servers need fsspec and aiohttp", "scale"):
         import fsspec
         from aiohttp import ClientTimeout
-    except ImportError:
-        raise InceptiveError(
-            "object stores and web servers need fsspec and aiohttp: pip install 'inceptive[scale]'"
-        ) from None
     if not web:
         return fsspec.filesystem(scheme)
     timeout = ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
@@ -84,20 +76,13 @@ def named(path: str, done: str) -> Iterator[None]:
     """Turn what a store says against the block into an InceptiveError that names `path`."""
     try:
         yield
-    except failures() as error:
+    except network_errors() as error:
         name = printable(redact(path))
         raise InceptiveError(f"{name}: cannot be {done} ({line(error)})") from None
-
-
-def failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
-    """How stores and the way to them fail, and `more`; aiohttp's errors are of a kind of their own."""
-    web = sys.modules.get("aiohttp")
-    return (OSError, *more, *([web.ClientError] if web else []))
 
 
 def line(error: BaseException) -> str:
     """Why, in one line. fsspec says no more than the name of what it did not find."""
     if isinstance(error, FileNotFoundError) and not error.strerror:
         return line(error.__cause__) if error.__cause__ else "there is no such file"
-    told = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(told).split())[:200]
+    return reason(error)

@@ -9,11 +9,11 @@ from typing import Any
 
 from inceptive.errors import InceptiveError, printable
 from inceptive.io.atomic import write_bytes
+from inceptive.io.downloads import network_errors
 from inceptive.io.store.address import is_uri, join, redact
 from inceptive.io.store.systems import (
     OWN,
     arrow,
-    failures,
     fsspec_of,
     line,
     named,
@@ -47,7 +47,7 @@ def read(path: str, most: int) -> bytes:
 
 
 def stream(path: str) -> Any:
-    """The file at `path`, open for reading from start to end. Raises one of `failures`."""
+    """The file at `path`, open for reading from start to end. Raises one of `network_errors`."""
     if is_uri(path) and scheme(path) in OWN:
         system, inner = system_of(path)
         return system.open_input_stream(inner)
@@ -62,7 +62,7 @@ def parquet(path: str) -> Iterator[Any]:
         try:
             file = left.enter_context(_seekable(path))
             opened = left.enter_context(pyarrow.parquet.ParquetFile(file))
-        except failures(pyarrow.ArrowException) as error:
+        except network_errors(pyarrow.ArrowException) as error:
             name = printable(redact(path))
             raise InceptiveError(f"{name}: cannot be read as Parquet ({line(error)})") from None
         yield opened

@@ -7,7 +7,7 @@ import numpy as np
 
 from inceptive.errors import InceptiveError
 from inceptive.weights.readers import marks
-from inceptive.weights.readers.guard import reading, untar
+from inceptive.weights.readers.safe_read import reading, untar
 
 FORMATS = (
     "PyTorch .pth/.pt or a .zip of one, .safetensors, Keras .h5, .caffemodel, "

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from inceptive.weights.readers.guard import array, collect, content, reading
-from inceptive.weights.readers.wire import fields, octets, text, whole, wholes
+from inceptive.weights.readers.safe_read import array, collect, content, reading
+from inceptive.weights.readers.wire import as_bytes, as_int, as_ints, fields, text
 
 # Fields of NetParameter that hold layers: the number of a layer's name, and of its blobs.
 LAYERS = {100: (1, 7), 2: (4, 6)}  # LayerParameter, and V1LayerParameter of 2014
@@ -28,7 +28,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def _net(message: memoryview) -> Iterator[tuple[str, np.ndarray]]:
     for number, value in fields(message):
         if number in LAYERS:
-            yield from _layer(octets(value), *LAYERS[number])
+            yield from _layer(as_bytes(value), *LAYERS[number])
 
 
 def _layer(
@@ -39,7 +39,7 @@ def _layer(
         if number == name_field:
             name = text(value)
         elif number == blob_field:
-            blobs.append(_blob(octets(value)))
+            blobs.append(_blob(as_bytes(value)))
     for index, blob in enumerate(blobs):
         yield f"{name}/{index}", blob
 
@@ -51,16 +51,16 @@ def _blob(message: memoryview) -> np.ndarray:
     for number, value in fields(message):
         match number:
             case 1 | 2 | 3 | 4:
-                legacy[number - 1] = whole(value)
+                legacy[number - 1] = as_int(value)
             case 5:
-                single += octets(value)  # packed or one by one: the same bytes in the same order
+                single += as_bytes(value)  # packed or one by one: the same bytes in the same order
             case 7:
-                shape = _shape(octets(value))
+                shape = _shape(as_bytes(value))
             case 8:
-                double += octets(value)
+                double += as_bytes(value)
     data, dtype = (double, "<f8") if double else (single, "<f4")
     return array(data, np.dtype(dtype), legacy if shape is None else shape)
 
 
 def _shape(message: memoryview) -> list[int]:
-    return [size for number, value in fields(message) if number == 1 for size in wholes(value)]
+    return [size for number, value in fields(message) if number == 1 for size in as_ints(value)]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from inceptive.errors import InceptiveError
-from inceptive.weights.readers.guard import collect, reading
+from inceptive.errors import InceptiveError, requires
+from inceptive.weights.readers.safe_read import collect, reading
 
 KIND = "Keras HDF5 weights"
 PATIENCE = 30  # seconds, beside those that the size of the file asks for
@@ -76,10 +76,8 @@ def _send(path: Path) -> None:
 
 
 def _h5py() -> Any:
-    try:
+    with requires("reading .h5 needs h5py", "weights"):
         import h5py
-    except ImportError:
-        raise InceptiveError("reading .h5 needs h5py: pip install 'inceptive[weights]'") from None
     return h5py
 
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inceptive.weights.readers.guard import array, collect, content, reading, untar
 from inceptive.weights.readers.marks import GZIP, TABLE_END
+from inceptive.weights.readers.safe_read import array, collect, content, reading, untar
 from inceptive.weights.readers.table import entries
-from inceptive.weights.readers.wire import fields, octets, text, whole, wholes
+from inceptive.weights.readers.wire import as_bytes, as_int, as_ints, fields, text
 
 # TensorFlow's DataType: what NumPy calls it, and the field of TensorProto that holds its values.
 TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 4: ("u1", 7), 5: ("<i2", 7), 6: ("i1", 7),
@@ -91,7 +91,7 @@ def _header(message: memoryview) -> int:
     header = {number: value for number, value in fields(message) if number in (1, 2)}
     if header.get(2, 0) != 0:
         raise ValueError("its numbers are big-endian")
-    return whole(header.get(1, 0))
+    return as_int(header.get(1, 0))
 
 
 def _entry(message: memoryview) -> Entry:
@@ -101,9 +101,9 @@ def _entry(message: memoryview) -> Entry:
         if number == 7:
             raise ValueError("a tensor is stored in slices")
         if number == 2:
-            shape = _shape(octets(value))
+            shape = _shape(as_bytes(value))
         elif number in numbers:
-            numbers[number] = whole(value)
+            numbers[number] = as_int(value)
     return Entry(numbers[1], shape, numbers[3], numbers[4], numbers[5])
 
 
@@ -112,9 +112,9 @@ def _slices(table: memoryview) -> Iterator[tuple[str, np.ndarray]]:
     for _, record in entries(table):
         for number, value in fields(record):
             if number == 1:  # SavedTensorSliceMeta, in the first record
-                listed |= dict(_meta(octets(one)) for k, one in fields(octets(value)) if k == 1)
+                listed |= dict(_meta(as_bytes(one)) for k, one in fields(as_bytes(value)) if k == 1)
             elif number == 2:
-                yield from _slice(octets(value), listed)
+                yield from _slice(as_bytes(value), listed)
     if missing := [name for name, (code, _) in listed.items() if code != STRING]:
         raise ValueError(f"it lists {missing[0]!r} but does not hold it")
 
@@ -127,9 +127,9 @@ def _meta(message: memoryview) -> tuple[str, tuple[int, list[int]]]:
             case 1:
                 name = text(value)
             case 2:
-                shape = _shape(octets(value))
+                shape = _shape(as_bytes(value))
             case 3:
-                code = whole(value)
+                code = as_int(value)
     return name, (code, shape)
 
 
@@ -143,10 +143,10 @@ def _slice(
             case 1:
                 name = text(value)
             case 2:  # a TensorSliceProto; a whole tensor's has neither starts nor lengths
-                if any(len(octets(extent)) for _, extent in fields(octets(value))):
+                if any(len(as_bytes(extent)) for _, extent in fields(as_bytes(value))):
                     raise ValueError(f"{name!r} is stored in slices")
             case 3:
-                tensor = octets(value)
+                tensor = as_bytes(value)
     if name not in listed:
         raise ValueError(f"it holds {name!r} twice, or does not list it")
     code, shape = listed.pop(name)
@@ -161,9 +161,9 @@ def _values(message: memoryview, dtype: np.dtype, field: int) -> bytearray:
     bits = np.dtype("<u2") if dtype.kind == "f" and dtype.itemsize == 2 else dtype
     for number, value in fields(message):
         if number == 4 or (number == field and field in (5, 6)):
-            data += octets(value)
+            data += as_bytes(value)
         elif number == field:
-            data += np.fromiter(wholes(value), np.int64).astype(bits).tobytes()
+            data += np.fromiter(as_ints(value), np.int64).astype(bits).tobytes()
     return data
 
 
@@ -188,6 +188,6 @@ def _shape(message: memoryview) -> list[int]:
     sizes = []
     for number, dimension in fields(message):
         if number == 2:
-            found = [whole(value) for k, value in fields(octets(dimension)) if k == 1]
+            found = [as_int(value) for k, value in fields(as_bytes(dimension)) if k == 1]
             sizes.append(found[-1] if found else 0)
     return sizes

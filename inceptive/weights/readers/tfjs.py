@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from inceptive.weights.readers.guard import (
+from inceptive.weights.readers.marks import GZIP
+from inceptive.weights.readers.safe_read import (
     Buffer,
     array,
     collect,
@@ -23,7 +24,6 @@ from inceptive.weights.readers.guard import (
     reading,
     untar,
 )
-from inceptive.weights.readers.marks import GZIP
 
 TYPES = {"float32": "<f4", "int32": "<i4", "bool": "?", "uint8": "u1",
          "uint16": "<u2", "float16": "<f2"}  # fmt: skip

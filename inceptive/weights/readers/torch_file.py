@@ -10,8 +10,8 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from inceptive.weights.readers.guard import collect, content, reading, room
 from inceptive.weights.readers.marks import ZIP, is_safetensors
+from inceptive.weights.readers.safe_read import collect, content, max_unpacked, reading
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -42,7 +42,7 @@ def _unzip(data: bytes) -> bytes:
         weights = [info for info in files if info.filename.endswith(SUFFIXES)]
         if len(weights) != 1:
             raise ValueError(f"a zip of {len(weights)} weights files, where one is needed")
-        if weights[0].file_size > room(len(data)):
+        if weights[0].file_size > max_unpacked(len(data)):
             raise ValueError("unpacks to far more than its size")
         return archive.read(weights[0])
 

@@ -49,14 +49,14 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
     raise ValueError("a number of more than 64 bits")
 
 
-def whole(value: Value) -> int:
+def as_int(value: Value) -> int:
     """A varint field as the signed number that int32 and int64 fields mean by it."""
     if not isinstance(value, int):
         raise ValueError("bytes where a number belongs")
     return value - (1 << 64) if value >> 63 else value
 
 
-def octets(value: Value) -> memoryview:
+def as_bytes(value: Value) -> memoryview:
     """The bytes of a field that holds bytes, a string, a message or packed numbers."""
     if isinstance(value, int):
         raise ValueError("a number where bytes belong")
@@ -64,15 +64,15 @@ def octets(value: Value) -> memoryview:
 
 
 def text(value: Value) -> str:
-    return str(octets(value), "utf-8")
+    return str(as_bytes(value), "utf-8")
 
 
-def wholes(value: Value) -> Iterator[int]:
+def as_ints(value: Value) -> Iterator[int]:
     """The numbers of a repeated varint field, packed or not."""
     if isinstance(value, int):
-        yield whole(value)
+        yield as_int(value)
         return
     at = 0
     while at < len(value):
         number, at = varint(value, at)
-        yield whole(number)
+        yield as_int(number)

@@ -66,7 +66,7 @@ def collect(tensors: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return found
 
 
-def room(packed: int) -> int:
+def max_unpacked(packed: int) -> int:
     """To how many bytes an archive of `packed` bytes may unpack."""
     return EXPANSION * packed + SMALL
 
@@ -77,7 +77,7 @@ def untar(path: Path) -> dict[str, memoryview]:
     Links, devices and sparse files are passed over; no name is ever used as a path of this machine.
     """
     packed = content(path)
-    limit = room(len(packed))
+    limit = max_unpacked(len(packed))
     with gzip.open(io.BytesIO(packed)) as stream:
         data = memoryview(stream.read(limit + 1))
     if len(data) > limit:
