@@ -17,9 +17,9 @@ from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
 from inceptive.data.source import ArrayImages, Data, Samples
 from inceptive.training.augment import Augment
-from inceptive.training.distributed import Team
+from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
-from inceptive.training.prepare import preprocessing_for, wants_bf16
+from inceptive.training.prepare import model_for, preprocessing_for, wants_bf16
 from inceptive.training.recipe import AuxTable, OptimizerTable, Recipe
 
 SECTION = "train"
@@ -119,7 +119,8 @@ def learner_of(net: str, size: int, batch: int, classes: int, heads: bool) -> Le
     none = Samples(ArrayImages(np.empty((0, size, size, 3), np.uint8)), np.empty(0, np.int64))
     data = Data("none", tuple(f"class {k}" for k in range(classes)), {"train": none}, channels=3)
     augment = Augment(recipe.augment, size)
-    learner = Learner(recipe, data, preprocessing_for(recipe, data), augment, Team())
+    model = model_for(recipe, data, 3)
+    learner = Learner(recipe, data, model, preprocessing_for(recipe, data), augment, World())
     learner.set_training()
     return learner
 

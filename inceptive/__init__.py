@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from inceptive.nn import build as build
     from inceptive.serving.serve import serve as serve
     from inceptive.training.recipe import Recipe as Recipe
+    from inceptive.training.train import train as train
 
 __version__ = "0.1.0"
 
@@ -69,6 +70,7 @@ _NAMES = {
     "inceptive.nn": "build",
     "inceptive.serving.serve": "serve",
     "inceptive.training.recipe": "Recipe",
+    "inceptive.training.train": "train",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOME)

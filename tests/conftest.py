@@ -16,6 +16,7 @@ from PIL import Image
 
 from inceptive.cli import main
 from inceptive.io.paths import cache_folder
+from inceptive.training.callbacks import Callback
 
 TINY = """
 net = "googlenet.bn"
@@ -55,8 +56,8 @@ def write_stripes(root: Path, count: int = 30) -> Path:
     return root
 
 
-class Silent:
-    """A Watch that remembers the history."""
+class Recorder(Callback):
+    """Remembers the history, and what is said."""
 
     def __init__(self):
         self.rows, self.said = [], []
@@ -64,11 +65,9 @@ class Silent:
     def say(self, text):
         self.said.append(text)
 
-    def load(self, done, total): ...
-    def epoch(self, number, epochs, steps): ...
-    def step(self, done, images, losses, top1): ...
+    def advance(self, what, done, total, detail=""): ...
 
-    def row(self, row, better):
+    def on_epoch_end(self, row, better):
         self.rows.append(row)
 
 
@@ -130,6 +129,7 @@ def trained(tmp_path_factory, stripes, tiny):
 SERVER = """
 import signal
 from inceptive.cli import main
+from inceptive.training.callbacks import Callback
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
 main()
 """

@@ -104,7 +104,7 @@ def test_torch_and_others_stay_out_of_the_light_rooms():
     for path in modules():
         outside = {name.split(".")[0] for name, at_top in imports(path) if at_top} - {"inceptive"}
         if room(path) in WITHOUT_TORCH:
-            assert not outside & {"torch", "accelerate", "safetensors"}, path
+            assert not outside & {"torch", "safetensors"}, path
         if room(path) in PLAIN:
             import sys
 

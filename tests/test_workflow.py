@@ -17,7 +17,7 @@ def jobs():
     ]
 
 
-def test_it_tests_three_systems_with_the_oldest_python_and_torch_that_are_claimed(jobs):
+def test_it_tests_three_systems_with_the_oldest_python_and_torch_that_are_training_lock(jobs):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     matrix = jobs["test"]["strategy"]["matrix"]
     assert {name.split("-")[0] for name in matrix["os"]} == {"ubuntu", "windows", "macos"}

@@ -42,7 +42,8 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     from inceptive.images import Preprocessing, decode, decoding
     from inceptive.io.atomic import as_json
     from inceptive.nn import build
-    from inceptive.training import checkpoint, recipe
+    from inceptive.training import checkpoint
+    from inceptive.training.recipe import Recipe
     from inceptive.weights import readers
     from inceptive.weights.readers import caffe, table, tensorflow_ckpt, tfjs, torch_file, wire
 
@@ -78,7 +79,7 @@ def one_checkpoint(data: bytes) -> None:
 def one_recipe(data: bytes) -> None:
     path = SCRATCH / "recipe.toml"
     path.write_bytes(data)
-    recipe.read(str(path), [])
+    Recipe.read(path)
 
 
 def _weights() -> list[bytes]:

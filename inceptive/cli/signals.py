@@ -11,24 +11,26 @@ from inceptive.io import store as storage
 ASKING = (signal.SIGINT, signal.SIGTERM)
 
 
-class Pause:
-    """While the block runs, the first SIGINT or SIGTERM only sets `asked`; calling this says whether one
-    came. A second, or one before the first call, does what it ever did: until then nothing is lost.
+class StopRequest:
+    """While the block runs, the first SIGINT or SIGTERM only sets `received`.
+
+    Calling this says whether one came. A second, or one before the first call, does what it ever did:
+    until then nothing is lost.
     """
 
     def __init__(self) -> None:
-        self.asked: signal.Signals | None = None
+        self.received: signal.Signals | None = None
         self._begun = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
         self._begun = True
-        return self.asked is not None
+        return self.received is not None
 
-    def __enter__(self) -> "Pause":
+    def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            for one in ASKING:
-                self._before[one] = signal.signal(one, self._asked)
+            for number in ASKING:
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -37,15 +39,15 @@ class Pause:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for one, before in self._before.items():
+        for number, before in self._before.items():
             if before is not None:  # None: set by other than Python, who alone can set it again
-                signal.signal(one, before)
+                signal.signal(number, before)
 
-    def _asked(self, number: int, frame: FrameType | None) -> None:
-        if self._begun and self.asked is None:
-            self.asked = signal.Signals(number)
-            told = f"\n{self.asked.name}: stopping after this step; once more stops at once\n"
-            os.write(2, told.encode())  # a stream may be in the middle of a line of its own
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._begun and self.received is None:
+            self.received = signal.Signals(number)
+            message = f"\n{self.received.name}: stopping after this step; once more stops at once\n"
+            os.write(2, message.encode())  # a stream may be in the middle of a line of its own
             return
         storage.stop_retrying()  # a thread may be waiting for a store, and is waited for
         before = self._before[signal.Signals(number)]

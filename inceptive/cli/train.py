@@ -28,7 +28,9 @@ def run(
         ),
     ] = "",
     out: Annotated[Path | None, Option(help="the folder to write [default: runs/DATA]")] = None,
-    resume: Annotated[bool, Option("--resume", help="go on with the training in --out")] = False,
+    resume: Annotated[
+        bool, Option("--resume", help="go on with the training in --out, with what is given here")
+    ] = False,
     changes: Annotated[
         list[str] | None,
         Option(
@@ -43,6 +45,38 @@ def run(
     ] = False,
 ) -> None:
     """Train a classifier on DATA and write it as a model folder."""
-    from inceptive.cli.training import Request, train_from
+    import shlex
+    import signal
 
-    train_from(Request(data, recipe, net, weights, out, resume, changes or [], strict, tensorboard))
+    from inceptive.cli.progress import Display
+    from inceptive.cli.signals import StopRequest
+    from inceptive.cli.tables import command_line
+    from inceptive.training.callbacks import TensorBoard
+    from inceptive.training.distributed import launched
+    from inceptive.training.train import Paused, default_out, has_checkpoint, train
+
+    out = out or default_out(data)
+    rank, world = launched()
+    words = shlex.join(["inceptive", "train", data, "--out", str(out), "--resume"])
+    go_on = f"; go on with: {words}" + (", started as before" if world > 1 else "")
+    display = Display(silent=rank > 0)
+    callbacks = [TensorBoard(out / "tensorboard")] if tensorboard and not rank else []
+    try:
+        with StopRequest() as stop:
+            train(
+                data, out, recipe or None, net or None, weights or None, changes=changes or (),
+                resume=resume, strict=strict, progress=display, callbacks=callbacks,
+                should_stop=stop, command=command_line(),
+            )  # fmt: skip
+    except Paused as where:
+        display.close()
+        if stop.received == signal.SIGTERM:  # whoever sends it is going to start us again
+            display.say(f"stopped {where}{go_on}")
+            return
+        raise KeyboardInterrupt(f"stopped {where}{go_on}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped{go_on if has_checkpoint(out) else ''}") from None
+    finally:
+        display.close()
+    if not rank:
+        print(out)

@@ -44,3 +44,13 @@ class Silent:
 
     def say(self, text: str) -> None: ...
     def advance(self, what: str, done: int, total: int, detail: str = "") -> None: ...
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 42 s, 3:05, 1:02:03."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    minutes, rest = divmod(rounded, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

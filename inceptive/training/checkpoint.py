@@ -10,12 +10,12 @@ from inceptive.errors import InceptiveError
 from inceptive.io.atomic import write_bytes
 
 CHECKPOINT = "checkpoint.pt"
-FORMAT = 2
+FORMAT = 3
 """To be raised when what a checkpoint holds changes its meaning."""
 HOLDS = {
-    "epoch": int,
-    "progress": dict,
+    "run": dict,
     "recipe": dict,
+    "net": dict,
     "data": dict,
     "model": dict,
     "optimizer": dict,
@@ -33,18 +33,26 @@ def load(folder: Path) -> dict[str, Any]:
     """The state that `save` wrote. Raises InceptiveError if there is none or it is damaged."""
     path = folder / CHECKPOINT
     if not path.exists():
-        raise InceptiveError(f"{folder}: holds no checkpoint to resume from")
+        ended = (folder / "config.json").exists()
+        raise InceptiveError(
+            f"{folder}: holds no checkpoint to resume from"
+            + (
+                f"; that training has ended: train on from it with --weights {folder}"
+                if ended
+                else ""
+            )
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InceptiveError(f"{path}: is damaged ({reason})") from None
-    if not isinstance(state, dict) or "epoch" not in state:
+    if not isinstance(state, dict) or "format" not in state:
         raise InceptiveError(f"{path}: is not a checkpoint of inceptive")
-    if lacking := [name for name, kind in HOLDS.items() if not isinstance(state.get(name), kind)]:
-        raise InceptiveError(f"{path}: is damaged (missing or invalid: {', '.join(lacking)})")
-    if state.get("format") != FORMAT:
+    if state["format"] != FORMAT:
         raise InceptiveError(
             f"{path}: is of another version of inceptive; end that training with it, or begin anew"
         )
+    if invalid := [name for name, kind in HOLDS.items() if not isinstance(state.get(name), kind)]:
+        raise InceptiveError(f"{path}: is damaged (missing or invalid: {', '.join(invalid)})")
     return state

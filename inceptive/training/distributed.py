@@ -5,6 +5,7 @@ batch (crops, changes, dropout) is drawn for the whole of it, and batch normalis
 whole of it, so a training is the same, to rounding, however many processes share it.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from uuid import uuid4
 import numpy as np
 import torch
 import torch.distributed as dist
-from accelerate import PartialState
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
@@ -29,49 +29,48 @@ PATIENCE = timedelta(minutes=30)
 """How long a process waits for one that does not answer: a cut link may come back."""
 
 
-class Team:
-    """The processes that torchrun started, or this one alone. Process 0 leads: it writes and it speaks.
+class World:
+    """The processes that torchrun started, or this one alone. Process 0 writes, and it speaks.
 
     Every process has to make the same calls in the same order.
     """
 
     def __init__(self) -> None:
-        self._job = meet()
-        # Left to itself, accelerate takes processes on CPUs for strangers.
-        state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
-        self.share = Rank(state.process_index, state.num_processes)
-        self.device: torch.device = state.device
-        self.leads = self.share.rank == 0
+        self._job = join_torchrun()
+        several = dist.is_initialized()
+        self.share = Rank(dist.get_rank(), dist.get_world_size()) if several else Rank()
+        self.device = device()
+        self.is_main = self.share.rank == 0
 
     @property
-    def alone(self) -> bool:
+    def is_single(self) -> bool:
         return self.share.world == 1
 
-    def any(self, *wishes: bool) -> list[bool]:
-        """Each wish, if any process has it."""
-        if self.alone:
-            return list(wishes)
-        found = torch.tensor(wishes, dtype=torch.uint8, device=self.device)
-        dist.all_reduce(found, dist.ReduceOp.MAX)
-        return [bool(one) for one in found.tolist()]
+    def any(self, *flags: bool) -> list[bool]:
+        """Each flag, if any process has it."""
+        if self.is_single:
+            return list(flags)
+        values = torch.tensor(flags, dtype=torch.uint8, device=self.device)
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+        return [bool(value) for value in values.tolist()]
 
-    def summed(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """The sum over all processes, of the shape of `values`."""
-        found = values.clone()
-        if not self.alone:
-            dist.all_reduce(found)
-        return found
+        total = values.clone()
+        if not self.is_single:
+            dist.all_reduce(total)
+        return total
 
-    def joined(self, rows: np.ndarray) -> np.ndarray:
+    def all_gather(self, rows: np.ndarray) -> np.ndarray:
         """The rows (n, ...) of all processes, one after the other, however many each has."""
-        return rows if self.alone else np.concatenate(self._everyones(rows))
+        return rows if self.is_single else np.concatenate(self._gather_objects(rows))
 
-    def told(self, make: Callable[[], T]) -> T:
-        """What `make` gives in the process that leads; the InceptiveError that it raises there."""
-        if self.alone:
+    def broadcast(self, make: Callable[[], T]) -> T:
+        """What `make` gives in process 0, in every process; so is the InceptiveError that it raises."""
+        if self.is_single:
             return make()
         box: list[Any] = [None, None]
-        if self.leads:
+        if self.is_main:
             try:
                 box[0] = make()
             except InceptiveError as error:
@@ -79,16 +78,16 @@ class Team:
         dist.broadcast_object_list(box)
         if box[1] is not None:
             raise InceptiveError(box[1])
-        found: T = box[0]
-        return found
+        value: T = box[0]
+        return value
 
     def refuse_unless_alike(self, value: object, what: str) -> None:
         """Raises InceptiveError if `value` is not the same everywhere; `what` says what that is."""
-        found = [value] if self.alone else self._everyones(value)
-        other = next((rank for rank, one in enumerate(found) if one != found[0]), None)
+        values = [value] if self.is_single else self._gather_objects(value)
+        other = next((rank for rank, theirs in enumerate(values) if theirs != values[0]), None)
         if other is not None:
             raise InceptiveError(
-                f"process {other} has other {what} than process 0: {found[other]}, not {found[0]}"
+                f"process {other} has other {what} than process 0: {values[other]}, not {values[0]}"
             )
 
     def begin(self, what: str) -> None:
@@ -106,32 +105,48 @@ class Team:
 
     def wait(self) -> None:
         """Until every process is here."""
-        if not self.alone:
+        if not self.is_single:
             dist.barrier()
 
     def leave(self) -> None:
         """End the talk with the others; a process that just ends may abort with words of its own."""
-        if dist.is_initialized():
+        if self._job is not None and dist.is_initialized():
             dist.destroy_process_group()
+            join_torchrun.cache_clear()
 
-    def _everyones(self, value: Any) -> list[Any]:
-        found = [None] * self.share.world
-        dist.all_gather_object(found, value)
-        return found
+    def _gather_objects(self, value: Any) -> list[Any]:
+        values = [None] * self.share.world
+        dist.all_gather_object(values, value)
+        return values
+
+
+def launched() -> tuple[int, int]:
+    """This process's rank among those that torchrun started, and their number; (0, 1) alone."""
+    if not dist.is_torchelastic_launched():
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
+def device() -> torch.device:
+    """Where to train: this process's accelerator, else the CPU."""
+    if not torch.accelerator.is_available():
+        return torch.device("cpu")
+    kind = torch.accelerator.current_accelerator()
+    assert kind is not None
+    return torch.device(kind.type, torch.accelerator.current_device_index())
 
 
 def lost(error: RuntimeError) -> str:
     """Why another process did not answer, in a line, if `error` tells that; else ""."""
     if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
         return ""
-    reason = re.sub(r"^\[[^]]*\] ", "", str(error)).partition(". ")[
-        0
-    ]  # without the line of its source
+    # without the line of its source
+    reason = re.sub(r"^\[[^]]*\] ", "", str(error)).partition(". ")[0]
     return " ".join(reason.split())[:200]
 
 
 @cache
-def meet() -> Store | None:
+def join_torchrun() -> Store | None:
     """Begin torch.distributed with the processes of this start; gives torchrun's store, which stays.
 
     A process alone has none, and nothing to begin. The store may still hold what processes of an
@@ -143,9 +158,10 @@ def meet() -> Store | None:
     store: Store
     store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
     name = _name_round(store, world) if rank == 0 else _ask_round(store, rank)
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    if torch.accelerator.is_available():
+        torch.accelerator.set_device_index(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(
-        dist.get_default_backend_for_device(device),
+        dist.get_default_backend_for_device(device()),
         store=PrefixStore(name, store), rank=rank, world_size=world, timeout=PATIENCE,
     )  # fmt: skip
     return store

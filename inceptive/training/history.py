@@ -21,7 +21,7 @@ from inceptive.training.recipe import Recipe
 
 
 @dataclass
-class Progress:
+class RunState:
     """How far a run is: what `resume` needs beside tensors."""
 
     epoch: int = 0
@@ -37,19 +37,19 @@ class Progress:
 
 
 @dataclass
-class Within:
-    """How far an epoch is: `done` of its steps, the images in them, and what this process has to add to
-    the sums over them."""
+class EpochState:
+    """How far an epoch is: its steps that are done, the images in them, and what this process has to
+    add to the sums over them."""
 
     losses: Tensor
     hits: Tensor
-    done: int = 0
+    step: int = 0
     images: int = 0
     seconds: float = 0.0
     lr: float = 0.0
 
 
-def judged(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def validation_row(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """What a row of history says of validation, from logits (N, K) and labels (N,)."""
     probs = softmax(logits)
     chosen = np.maximum(probs[np.arange(len(labels)), labels], 1e-12)
@@ -60,7 +60,7 @@ def judged(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def record(
-    recipe: Recipe, data: Data, progress: Progress, logits: np.ndarray, labels: np.ndarray
+    recipe: Recipe, data: Data, run: RunState, logits: np.ndarray, labels: np.ndarray
 ) -> tuple[float, dict[str, Any]]:
     """The temperature that fits validation's logits (N, K) and labels (N,), and what the model folder
     tells of the training."""
@@ -85,8 +85,8 @@ def record(
             "abstain": [asdict(one) for one in thresholds(scaled, labels)],
         },
         "training": {
-            "epoch": progress.epoch,
-            "seconds": round(progress.history[-1]["seconds"], 1),
+            "epoch": run.epoch,
+            "seconds": round(run.history[-1]["seconds"], 1),
         },
     }
 

@@ -1,23 +1,24 @@
 """What learns: the net with its objective and optimizer, and one step of it."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from inceptive.data.source import Data
+from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.nn import Model, Norm
 from inceptive.training.augment import Augment
-from inceptive.training.distributed import Team
+from inceptive.training.distributed import World
 from inceptive.training.objective import Objective, class_weights
 from inceptive.training.prepare import (
     frozen_parts,
-    model_for,
     optimizer_for,
     parameter_groups,
     wants_bf16,
@@ -28,56 +29,54 @@ from inceptive.training.shared_layers import join
 
 
 class Learner:
-    """The net of a recipe for the classes of `data`, on the device that trains, ready for its steps.
-
-    Weights are drawn from torch's global generator.
-    """
+    """A model and what it learns with, on the device that trains, ready for the recipe's steps."""
 
     def __init__(
         self,
         recipe: Recipe,
         data: Data,
+        model: Model,
         preprocessing: Preprocessing,
         augment: Augment,
-        team: Team,
+        world: World,
     ):
         self.recipe, self.preprocessing, self.augment = recipe, preprocessing, augment
-        self.accelerator = Accelerator(
-            gradient_accumulation_steps=recipe.speed.accumulate, cpu=team.device.type == "cpu"
-        )
-        self.device = self.accelerator.device
+        self.model, self.device = model, world.device
         self.bf16 = wants_bf16(recipe.speed.precision, self.device)
-        self.model = model_for(recipe, data, preprocessing.channels)
         if recipe.speed.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         groups = parameter_groups(self.model, recipe)
         self.model.to(self.device)
-        if not team.alone:
-            join(self.model, team.share, recipe.speed.sync_batch_norm)
+        if not world.is_single:
+            join(self.model, world.share, recipe.speed.sync_batch_norm)
         counts = torch.from_numpy(data.counts("train"))
         weights = class_weights(counts, recipe.data.balance)
         objective = Objective(self.model, recipe.aux.weight, recipe.loss.label_smoothing, weights)
         self.heads = objective.heads
-        self.objective, self.optimizer = self.accelerator.prepare(
-            objective, optimizer_for(recipe, groups)
-        )
+        self.objective: nn.Module = objective.to(self.device)
+        if not world.is_single:
+            devices = None if self.device.type == "cpu" else [self.device]
+            self.objective = DistributedDataParallel(self.objective, device_ids=devices)
+        self.optimizer = optimizer_for(recipe, groups)
         self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self.gathered = 0
+        """Batches since the last step, whose gradients are added up."""
         self.average: AveragedModel | None = None
         if recipe.ema.decay:
             average = get_ema_multi_avg_fn(recipe.ema.decay)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
 
     @property
-    def judged(self) -> Model:
+    def eval_model(self) -> Model:
         """The model that is validated and kept: the averaged one, if the recipe averages."""
         averaged = self.average.module if self.average else self.model
         assert isinstance(averaged, Model)
         return averaged
 
     @property
-    def stepped(self) -> bool:
+    def did_step(self) -> bool:
         """Whether the last batch made a step, or will make one with those that follow it."""
-        return bool(self.accelerator.sync_gradients)
+        return self.gathered == 0
 
     def set_training(self) -> None:
         """Everything learns but what the recipe freezes."""
@@ -97,40 +96,60 @@ class Learner:
         return self.recipe.optimizer.lr * factor
 
     def step(self, batch: Tensor, labels: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Forward, backward, and where a whole batch is gathered a step: losses, right answers."""
-        images = self._shown(self.augment(batch.to(self.device), draws))
-        with self.accelerator.accumulate(self.objective):
+        """Forward, backward, and where a whole batch is gathered a step: losses, right answers.
+
+        Raises InceptiveError if so few images cannot be normalised.
+        """
+        images = self._normalise(self.augment(batch.to(self.device), draws))
+        self.gathered = (self.gathered + 1) % self.recipe.speed.accumulate
+        with self._unsent() if self.gathered else nullcontext():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                total, each, logits = self.objective(images, labels)
-            self.accelerator.backward(total)
-            if self.recipe.optimizer.clip and self.accelerator.sync_gradients:
-                self.accelerator.clip_grad_norm_(
-                    self.model.parameters(), self.recipe.optimizer.clip
-                )
+                total, losses, logits = self._forward(images, labels)
+            (total / self.recipe.speed.accumulate).backward()  # type: ignore[no-untyped-call]
+        if self.did_step:
+            if self.recipe.optimizer.clip:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.clip)
             self.optimizer.step()
             self.optimizer.zero_grad()
-        if self.average and self.accelerator.sync_gradients:
-            self.average.update_parameters(self.model)
+            if self.average:
+                self.average.update_parameters(self.model)
         hard = labels if labels.ndim == 1 else labels.argmax(1)
-        return each, (logits.argmax(1) == hard).sum()
+        return losses, (logits.argmax(1) == hard).sum()
 
-    def leave_rest(self) -> None:
+    def _unsent(self) -> AbstractContextManager[None]:
+        """In this block gradients stay in this process."""
+        if isinstance(self.objective, DistributedDataParallel):
+            return self.objective.no_sync()
+        return nullcontext()
+
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        try:
+            outputs: tuple[Tensor, Tensor, Tensor] = self.objective(images, labels)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InceptiveError(
+                f"{self.model.net.name} cannot learn from a batch of {len(images)} image at "
+                f"{images.shape[-1]} pixels: batch normalisation of 1 x 1 maps needs two values or "
+                "more; set batch_size = 2 or more, or finetune.batch_norm = 'frozen'"
+            ) from None
+        return outputs
+
+    def drop_partial_batch(self) -> None:
         """Forget what is gathered for a batch that will not be full, as any smaller one is left out."""
         self.model.zero_grad()
-        self.accelerator.step = 0
+        self.gathered = 0
 
     @torch.inference_mode()
     def logits(self, batches: Iterable[Tensor]) -> np.ndarray:
-        """Logits (N, K) in float32 of the judged model, for images of 0-255 as they are judged."""
-        self.judged.eval()
-        found = [np.empty((0, self.judged.net.num_classes), np.float32)]
+        """Logits (N, K) of `eval_model` for images of 0-255: in float32, as it is deployed."""
+        self.eval_model.eval()
+        rows = [np.empty((0, self.eval_model.net.num_classes), np.float32)]
         for batch in batches:
-            if not len(batch):
-                continue  # the share of one process of more than there are images
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                logits = self.judged(self._shown(batch.to(self.device)))
-            found.append(logits.float().cpu().numpy())
-        return np.concatenate(found)
+            if len(batch):  # else the share of one process of more than there are images
+                logits = self.eval_model(self._normalise(batch.to(self.device)))
+                rows.append(logits.cpu().numpy())
+        return np.concatenate(rows)
 
     def state(self) -> dict[str, Any]:
         """All tensors that a step changes."""
@@ -141,13 +160,19 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Be as `state` told."""
+        """Go on from `state`; the optimizer's rates and decays stay those of the recipe."""
         self.model.load_state_dict(state["model"])
+        settings = [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in self.optimizer.param_groups
+        ]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
 
-    def _shown(self, images: Tensor) -> Tensor:
+    def _normalise(self, images: Tensor) -> Tensor:
         """Images of 0-255 as the net takes them."""
         x = self.preprocessing.normalise(images)
         if self.recipe.speed.channels_last:

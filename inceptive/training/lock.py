@@ -11,7 +11,7 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def training_lock(folder: Path) -> Iterator[None]:
     """Keep `folder` for the training in this block; it is made, and goes again if it stays empty.
 
     Raises InceptiveError if a training is in there already, or the folder cannot be had. A disk that

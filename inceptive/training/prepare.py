@@ -8,7 +8,7 @@ from torch import Tensor
 
 from inceptive.arch import nets
 from inceptive.arch.account import account
-from inceptive.arch.spec import AvgPool
+from inceptive.arch.spec import AvgPool, Net
 from inceptive.data.cache import Cache, user_cache
 from inceptive.data.loading import (
     Batches,
@@ -34,7 +34,7 @@ from inceptive.weights.catalogue import catalogue
 
 @dataclass(frozen=True)
 class Loaders:
-    """What the loop is fed: batches for training, images for judging, and the change between."""
+    """Batches for training, images for validation, and the change between."""
 
     train: Batches | StreamBatches
     augment: Augment
@@ -133,20 +133,33 @@ def as_weights_expect(recipe: Recipe) -> Recipe:
     )
 
 
-def model_for(recipe: Recipe, data: Data, channels: int) -> Model:
+def net_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -> Net:
+    """The net that the recipe trains for the classes of `data`: `net`, else the one that it names.
+
+    Raises InceptiveError if it does not fit the data, or the recipe's pictures are too small for it.
+    """
+    count = len(data.classes)
+    net = net or nets.open_net(recipe.net, count, channels)
+    if (net.num_classes, net.channels) != (count, channels):
+        raise InceptiveError(
+            f"{net.name}: is for {net.num_classes} classes and {net.channels} channels; {data.name} "
+            f"has {count} classes and the recipe {channels} channels"
+        )
+    if recipe.aux.at:
+        net = net.with_heads(recipe.aux.at)
+    account(net, recipe.image_size)  # too small a picture is refused here, in words
+    return net if recipe.aux.weight else net.without_aux()
+
+
+def model_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -> Model:
     """The net of the recipe with fresh weights, or with those that `weights` names.
 
     Of a model folder or published weights every layer is taken but the last of each head, which are
     new for new classes. Raises InceptiveError if they are of another net.
     """
-    net = nets.open_net(recipe.net, len(data.classes), channels)
-    if recipe.aux.at:
-        net = net.with_heads(recipe.aux.at)
-    account(net, recipe.image_size)  # too small a picture is refused here, in words
-    model = build(net if recipe.aux.weight else net.without_aux())
-    if not recipe.weights:
-        return model
-    start_from(model, Classifier.load(recipe.weights), recipe.weights)
+    model = build(net_for(recipe, data, channels, net))
+    if recipe.weights:
+        start_from(model, Classifier.load(recipe.weights), recipe.weights)
     return model
 
 

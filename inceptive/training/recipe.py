@@ -5,17 +5,20 @@ the recipe as it ran is written into the model folder.
 """
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from inceptive.errors import InceptiveError
-from inceptive.images import Interpolation, printable
+from inceptive.errors import InceptiveError, printable, reason
+from inceptive.images import Interpolation
 
-Share = float
+Fraction = float
+Changes = Mapping[str, Any] | Sequence[str]
+"""{"optimizer.lr": 0.1} or ["optimizer.lr=0.1"]."""
 
 
 class Table(BaseModel):
@@ -31,8 +34,8 @@ def _as_tuple(value: Any) -> Any:
 class DataTable(Table):
     """How the images are divided, shown and weighed."""
 
-    val: Share = Field(0.15, ge=0, lt=1, description="share for validation if there is none")
-    test: Share = Field(0.15, ge=0, lt=1, description="share for testing of an undivided set")
+    val: Fraction = Field(0.15, ge=0, lt=1, description="share for validation if there is none")
+    test: Fraction = Field(0.15, ge=0, lt=1, description="share for testing of an undivided set")
     channels: Literal[0, 1, 3] = Field(0, description="0: 1 if every image is grey, else 3")
     crop: float = Field(1.0, gt=0, le=1, description="share of the shorter side that is seen")
     interpolation: Interpolation = "bilinear"
@@ -74,11 +77,20 @@ class DataTable(Table):
 
 class OptimizerTable(Table):
     kind: Literal["sgd", "adamw"] = "sgd"
-    lr: float = Field(0.05, gt=0, description="the highest learning rate of the schedule")
+    lr: float = Field(0.05, gt=0, le=1e6, description="the highest learning rate of the schedule")
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
-    weight_decay: float = Field(0.0, ge=0, description="on weights; never on biases or batch norm")
+    weight_decay: float = Field(
+        0.0, ge=0, le=1e6, description="on weights; never on biases or batch norm"
+    )
     clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: no limit")
+
+    @field_validator("nesterov")
+    @classmethod
+    def _with_momentum(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("momentum", 1.0):
+            raise ValueError("needs a momentum above 0")
+        return value
 
 
 class ScheduleTable(Table):
@@ -114,7 +126,7 @@ class AugmentTable(Table):
     contrast: float = Field(0.0, ge=0, le=1)
     saturation: float = Field(0.0, ge=0, le=1)
     hue: float = Field(0.0, ge=0, le=0.5, description="as a share of the colour circle")
-    erase: Share = Field(0.0, ge=0, le=1, description="how often a rectangle is erased")
+    erase: Fraction = Field(0.0, ge=0, le=1, description="how often a rectangle is erased")
 
     _pairs = field_validator("area", "aspect", mode="before")(_as_tuple)
 
@@ -170,6 +182,44 @@ class Recipe(Table):
     finetune: FinetuneTable = FinetuneTable()
     speed: SpeedTable = SpeedTable()
 
+    @classmethod
+    def read(cls, name: "str | Path | Recipe", changes: Changes = ()) -> "Recipe":
+        """The shipped recipe called `name`, that of a TOML file or a value, with `changes` made.
+
+        changes are {"optimizer.lr": 0.1} or ["optimizer.lr=0.1"]. Raises InceptiveError, naming the
+        key and what was expected, for anything a recipe cannot hold.
+
+            Recipe.read("photos", {"epochs": 5})
+        """
+        return cls.from_dict(apply_changes(_read(name), changes), _called(name))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], name: str = "recipe") -> "Recipe":
+        """`values` as a Recipe. Raises InceptiveError with one line for the first thing wrong."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InceptiveError(f"{name}: {_first(error)}") from None
+
+    def changed(
+        self,
+        changes: Changes = (),
+        recipe: "str | Path | Recipe | None" = None,
+        name: str = "recipe",
+    ) -> "Recipe":
+        """This recipe with what the other, `recipe`, says in its place, then with `changes` made."""
+        values = self.model_dump(mode="json")
+        if recipe is not None:
+            values = apply_changes(values, flat(_read(recipe)))
+        return self.from_dict(apply_changes(values, changes), name)
+
+    def __repr__(self) -> str:
+        """What differs from the defaults."""
+        said = flat(self.model_dump(exclude_defaults=True))
+        return f"Recipe({', '.join(f'{key}={value!r}' for key, value in said.items())})"
+
+    __str__ = __repr__
+
 
 LONGEST = 1 << 14
 """Bytes of a recipe at most: TOML may be written so that reading it takes hours."""
@@ -181,26 +231,28 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def read(name: str, changes: list[str] | None = None) -> Recipe:
-    """The recipe called `name`, or in the TOML file `name`, with `changes` ("key=value") made.
+def _called(name: str | Path | Recipe) -> str:
+    if isinstance(name, Recipe):
+        return "recipe"
+    return f"recipe {name}" if name in shipped() else str(name)
 
-    Raises InceptiveError, naming the key and what was expected, for anything a recipe cannot hold.
-    """
-    known = shipped()
-    path = known.get(name, Path(name))
-    if name not in known and path.suffix != ".toml":
+
+def _read(name: str | Path | Recipe) -> dict[str, Any]:
+    """What the recipe sets."""
+    if isinstance(name, Recipe):
+        return name.model_dump(mode="json", exclude_unset=True)
+    recipes = shipped()
+    path = recipes.get(str(name), Path(name))
+    if str(name) not in recipes and path.suffix != ".toml":
         raise InceptiveError(
-            f"no recipe is called {name!r}; there are: {', '.join(known)}; or give a .toml file"
+            f"no recipe is called {str(name)!r}; there are: {', '.join(recipes)}; or give a .toml file"
         )
     try:
-        values = tomllib.loads(_text(path))
+        return tomllib.loads(_text(path))
     except OSError as error:
-        raise InceptiveError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InceptiveError(f"{path}: cannot be read ({reason(error)})") from None
     except (ValueError, RecursionError) as error:  # bad syntax or UTF-8, absurd numbers, nesting
         raise InceptiveError(f"{path}: is not valid TOML ({printable(str(error))})") from None
-    for change in changes or []:
-        _apply(values, change)
-    return check(values, str(path) if name not in known else f"recipe {name}")
 
 
 def _text(path: Path) -> str:
@@ -211,29 +263,53 @@ def _text(path: Path) -> str:
     return content.decode().replace("\r\n", "\n")
 
 
-def check(values: dict[str, Any], name: str) -> Recipe:
-    """`values` as a Recipe. Raises InceptiveError with one line for the first thing wrong."""
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise InceptiveError(f"{name}: {_first(error)}") from None
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"epochs": 3, "optimizer.lr": 0.1} of {"epochs": 3, "optimizer": {"lr": 0.1}}."""
+    pairs: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        pairs |= inner
+    return pairs
 
 
 def _first(error: ValidationError) -> str:
     """One line for the first thing that is wrong, with the key and what it may be."""
-    one = error.errors()[0]
-    key = printable(".".join(str(part) for part in one["loc"] if not isinstance(part, int)))
-    if one["type"] == "extra_forbidden":
+    first = error.errors()[0]
+    key = printable(".".join(str(part) for part in first["loc"] if not isinstance(part, int)))
+    if first["type"] == "extra_forbidden":
         table: Any = Recipe
-        for part in one["loc"][:-1]:
+        for part in first["loc"][:-1]:
             table = table.model_fields[part].annotation
         return f"unknown key {key}; there are: {', '.join(table.model_fields)}"
-    said = one["msg"].removeprefix("Value error, ")
-    return f"{key} = {one['input']!r}: {said[0].lower()}{said[1:]}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _apply(values: dict[str, Any], change: str) -> None:
-    """Put "table.key=value" into `values`; the value is TOML, or a bare word taken as a string."""
+def apply_changes(values: dict[str, Any], changes: Changes) -> dict[str, Any]:
+    """`values` of a recipe with `changes` made, each "table.key=value" or a pair of key and value."""
+    values = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in values.items()
+    }
+    for key, value in as_pairs(changes).items():
+        *tables, last = key.strip().split(".")
+        table = values
+        for name in tables:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise InceptiveError(f"--set {printable(key)}: {name} is a value, not a table")
+        table[last] = value
+    return values
+
+
+def as_pairs(changes: Changes) -> dict[str, Any]:
+    """`changes` as keys and values."""
+    if isinstance(changes, str):
+        changes = [changes]
+    return dict(changes if isinstance(changes, Mapping) else map(_parse, changes))
+
+
+def _parse(change: str) -> tuple[str, Any]:
+    """The key and the value of "table.key=value": TOML, or a bare word taken as a string."""
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
         raise InceptiveError(f"--set {change}: expected key=value, as in optimizer.lr=0.1")
@@ -243,10 +319,40 @@ def _apply(values: dict[str, Any], change: str) -> None:
         parsed = {"value": text}
     if len(parsed) > 1:
         raise InceptiveError(f"--set {printable(change)}: expected one key=value")
-    value = parsed["value"]
-    *tables, last = key.strip().split(".")
-    for table in tables:
-        values = values.setdefault(table, {})
-        if not isinstance(values, dict):
-            raise InceptiveError(f"--set {change}: {table} is a value, not a table")
-    values[last] = value
+    return key.strip(), parsed["value"]
+
+
+RESUMABLE = (
+    "epochs", "optimizer.lr", "optimizer.momentum", "optimizer.nesterov", "optimizer.weight_decay",
+    "optimizer.clip", "schedule", "loss", "augment", "ema.decay", "stop", "finetune.lr_scale",
+    "data.balance", "data.workers", "data.cache", "speed.precision", "speed.channels_last",
+    "speed.sync_batch_norm",
+)  # fmt: skip
+"""What may change on the way, a key or a table."""
+WHY_FIXED = {
+    "net": "the checkpoint holds its weights",
+    "weights": "the checkpoint has replaced them",
+    "image_size": "it decides what the net has learned to see",
+    "batch_size": "the steps of an epoch are counted in it",
+    "seed": "the division of the data and all that is drawn follow from it",
+    "data": "the net has learned from images that are divided and shown so",
+    "optimizer.kind": "the checkpoint holds the state of the other",
+    "aux": "the heads are part of the checkpoint",
+    "ema.decay": "the checkpoint holds averaged weights, or none",
+    "finetune": "the optimizer's state is of the layers that learn",
+    "speed.accumulate": "the steps of an epoch are counted in it",
+}
+
+
+def refuse_unresumable(before: Recipe, now: Recipe) -> None:
+    """Raises InceptiveError, naming the key, if a training of `before` cannot go on with `now`."""
+    old, new = (flat(recipe.model_dump(mode="json")) for recipe in (before, now))
+    for key in old:
+        table = key.partition(".")[0]
+        switched = key == "ema.decay" and (old[key] == 0) != (new[key] == 0)
+        if old[key] == new[key] or ({key, table} & set(RESUMABLE) and not switched):
+            continue
+        raise InceptiveError(
+            f"{key} cannot change from {old[key]!r} to {new[key]!r} with --resume: "
+            f"{WHY_FIXED.get(key, WHY_FIXED.get(table))}; leave it out, or begin anew in another --out"
+        )

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Silent
+from conftest import Recorder
 from PIL import Image
 
 import inceptive.data.scan as scan_module
@@ -28,8 +28,8 @@ from inceptive.data.scan import scan, scan_all
 from inceptive.data.source import ArrayImages, PathImages, Samples, SplitFractions
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
-from inceptive.training import recipe as recipes
-from inceptive.training.loop import train
+from inceptive.training.loop import Run
+from inceptive.training.recipe import Recipe
 
 SQUARES = ModelInputs(Preprocessing(16))
 BYTES = 3 * 16 * 16  # of one of them
@@ -371,9 +371,9 @@ def test_a_training_is_the_same_with_and_without(
     rows, weights = [], []
     for wanted in ("false", "true"):
         changes = [f"data.cache={wanted}", f"epochs={epochs}", "augment.area=[0.5, 1.0]"]
-        recipe, watch = recipes.read(str(tiny), changes), Silent()
+        recipe, watch = Recipe.read(str(tiny), changes), Recorder()
         data = open_data(str(stripes), SplitFractions(recipe.data.val, recipe.data.test))
-        train(recipe, data, tmp_path / wanted, watch)
+        Run(recipe, data, tmp_path / wanted, callbacks=[watch]).run()
         rows.append([{k: v for k, v in row.items() if "second" not in k} for row in watch.rows])
         weights.append((tmp_path / wanted / "model.safetensors").read_bytes())
     assert rows[0] == rows[1] and weights[0] == weights[1]

@@ -40,8 +40,8 @@ from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing, decode
 from inceptive.io.paths import cache_folder
-from inceptive.training import recipe as recipes
 from inceptive.training.prepare import loaders_for, preprocessing_for, shares
+from inceptive.training.recipe import Recipe
 
 
 def record(property, table, what, tried, survived, lost="nothing", note=""):
@@ -396,7 +396,7 @@ def recipe(tmp_path_factory):
 def test_a_training_that_streams_ends_with_the_same_bits_when_killed(
     recipe, shards, tmp_path, monkeypatch, record_property
 ):
-    read = recipes.read(recipe)
+    read = Recipe.read(recipe)
     data = open_data(str(shards), shares(read))
     with monkeypatch.context() as patch:
         patch.setattr(loading, "MEMORY_LIMIT", 0)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import Silent, command
+from conftest import command
 from PIL import Image, ImageDraw
 from torch.nn import functional as F
 
@@ -22,8 +22,8 @@ from inceptive.explaining.attribution import gradcam, last_maps, occlusion
 from inceptive.explaining.branches import branches
 from inceptive.explaining.maps import maps_of, top_activating, top_channels
 from inceptive.images import Preprocessing
-from inceptive.training import recipe as recipes
-from inceptive.training.loop import train
+from inceptive.training.loop import Run
+from inceptive.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("captum") is None, reason="the extra `explain` is not installed"
@@ -78,7 +78,7 @@ def learned(scenes, tmp_path_factory):
     root = tmp_path_factory.mktemp("learned")
     (root / "recipe.toml").write_text(RECIPE)
     data = open_data(str(scenes), SplitFractions(0.2, 0.2))
-    train(recipes.read(str(root / "recipe.toml"), []), data, root / "model", Silent())
+    Run(Recipe.read(root / "recipe.toml"), data, root / "model").run()
     return Classifier.load(root / "model")
 
 

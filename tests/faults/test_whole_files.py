@@ -30,7 +30,7 @@ from inceptive.exporting.calibration import synthetic
 from inceptive.images import Preprocessing
 from inceptive.io.atomic import atomic_write, write_bytes, write_json, write_text
 from inceptive.training import checkpoint
-from inceptive.training.lock import claimed
+from inceptive.training.lock import training_lock
 
 pytestmark = pytest.mark.faults
 
@@ -493,8 +493,8 @@ def test_a_folder_without_permission_is_refused(tmp_path):
 HOLDS = """
 import sys, time
 from pathlib import Path
-from inceptive.training.lock import claimed
-with claimed(Path(sys.argv[1])):
+from inceptive.training.lock import training_lock
+with training_lock(Path(sys.argv[1])):
     print("in", flush=True)
     time.sleep(60)
 """
@@ -514,7 +514,7 @@ def test_the_second_training_in_a_folder_is_refused_until_the_first_is_dead(
     first = holder(out)
     try:
         for _ in range(2):  # being refused takes nothing away from who is in
-            with pytest.raises(InceptiveError) as caught, claimed(out):
+            with pytest.raises(InceptiveError) as caught, training_lock(out):
                 raise AssertionError("two at once")
             assert one_line(caught.value) == (
                 f"{out}: another training is writing there now; wait for its end, or give another "
@@ -524,9 +524,9 @@ def test_the_second_training_in_a_folder_is_refused_until_the_first_is_dead(
     finally:
         first.kill()
         first.communicate()
-    with claimed(out):
+    with training_lock(out):
         (out / "kept").touch()
-    with claimed(out):
+    with training_lock(out):
         assert {path.name for path in out.iterdir()} == {"kept", ".lock"}
     assert [path.name for path in out.iterdir()] == ["kept"]
     record_property("reliability", json.dumps({
@@ -536,10 +536,10 @@ def test_the_second_training_in_a_folder_is_refused_until_the_first_is_dead(
 
 
 def test_a_claim_leaves_no_file_and_no_empty_folder(tmp_path):
-    with claimed(tmp_path / "a" / "run"):
+    with training_lock(tmp_path / "a" / "run"):
         assert (tmp_path / "a" / "run").is_dir()
     assert not (tmp_path / "a" / "run").exists()
-    with pytest.raises(InceptiveError), claimed(tmp_path / "b"):
+    with pytest.raises(InceptiveError), training_lock(tmp_path / "b"):
         raise InceptiveError("no data")
     assert not (tmp_path / "b").exists()
 
@@ -547,5 +547,5 @@ def test_a_claim_leaves_no_file_and_no_empty_folder(tmp_path):
 def test_a_claim_on_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(InceptiveError, match="cannot be written"), claimed(Path(path)):
+        with pytest.raises(InceptiveError, match="cannot be written"), training_lock(Path(path)):
             pass

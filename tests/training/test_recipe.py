@@ -13,11 +13,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LinearLR,
 
 from inceptive.arch import nets
 from inceptive.errors import InceptiveError
-from inceptive.training import recipe
-from inceptive.training.recipe import Recipe, ScheduleTable
+from inceptive.training.recipe import Recipe, ScheduleTable, shipped
 from inceptive.training.schedule import lr_factor
 
-SHIPPED = sorted(recipe.shipped())
+SHIPPED = sorted(shipped())
 TABLES = (
     "data", "optimizer", "schedule", "loss", "aux", "augment", "ema", "stop", "finetune", "speed",
 )  # fmt: skip
@@ -29,10 +28,10 @@ def written(folder, text):
     return str(path)
 
 
-def refused(name, changes=None):
+def refused(name, changes=()):
     """The one line with which a recipe is refused."""
     with pytest.raises(InceptiveError) as caught:
-        recipe.read(name, changes)
+        Recipe.read(name, changes)
     line = str(caught.value)
     assert "\n" not in line
     assert "pydantic" not in line.lower()
@@ -40,7 +39,7 @@ def refused(name, changes=None):
 
 
 def changed(*changes, name="digits"):
-    return recipe.read(name, list(changes))
+    return Recipe.read(name, list(changes))
 
 
 # What a recipe says
@@ -48,13 +47,13 @@ def changed(*changes, name="digits"):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_reads_and_names_a_net_there_is(name):
-    assert recipe.read(name).net in nets.NETS
+    assert Recipe.read(name).net in nets.NETS
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_says_what_its_file_says(name):
-    values = tomllib.loads(recipe.shipped()[name].read_text(encoding="utf-8"))
-    found = recipe.read(name).model_dump(mode="json")
+    values = tomllib.loads(shipped()[name].read_text(encoding="utf-8"))
+    found = Recipe.read(name).model_dump(mode="json")
     for key, value in values.items():
         for inner, one in value.items() if isinstance(value, dict) else [("", value)]:
             said = found[key][inner] if inner else found[key]
@@ -62,7 +61,7 @@ def test_a_shipped_recipe_says_what_its_file_says(name):
 
 
 def test_the_paper_s_recipe_holds_the_paper_s_numbers():
-    paper = recipe.read("imagenet_2014")
+    paper = Recipe.read("imagenet_2014")
     assert (paper.optimizer.kind, paper.optimizer.momentum) == ("sgd", 0.9)
     assert (paper.schedule.factor, paper.schedule.step_epochs) == (0.96, 8)
     assert (paper.aux.weight, paper.image_size) == (0.3, 224)
@@ -71,11 +70,11 @@ def test_the_paper_s_recipe_holds_the_paper_s_numbers():
 
 
 def test_an_empty_file_is_a_recipe_of_defaults(tmp_path):
-    assert recipe.read(written(tmp_path, "")) == Recipe()
+    assert Recipe.read(written(tmp_path, "")) == Recipe()
 
 
 def test_what_a_file_says_is_in_the_recipe(tmp_path):
-    found = recipe.read(written(tmp_path, "epochs = 7\n[optimizer]\nlr = 1\nnesterov = true\n"))
+    found = Recipe.read(written(tmp_path, "epochs = 7\n[optimizer]\nlr = 1\nnesterov = true\n"))
     assert (found.epochs, found.optimizer.lr, found.optimizer.nesterov) == (7, 1.0, True)
     assert isinstance(found.optimizer.lr, float)
 
@@ -85,7 +84,7 @@ def test_what_a_file_says_is_in_the_recipe(tmp_path):
     [("0.25", (0.25,)), ("1", (1.0,)), ("[0.25]", (0.25,)), ("[0.1, 0.2, 0.3]", (0.1, 0.2, 0.3))],
 )
 def test_mean_is_one_number_or_three(tmp_path, said, mean):
-    assert recipe.read(written(tmp_path, f"[data]\nmean = {said}")).data.mean == mean
+    assert Recipe.read(written(tmp_path, f"[data]\nmean = {said}")).data.mean == mean
 
 
 # What it refuses
@@ -265,7 +264,7 @@ def test_set_changes_one_value_and_no_other(change, table, key, value):
 
 def test_set_makes_a_table_that_the_file_lacks(tmp_path):
     path = written(tmp_path, "epochs = 2\n")
-    assert recipe.read(path, ["stop.patience=4"]).stop.patience == 4
+    assert Recipe.read(path, ["stop.patience=4"]).stop.patience == 4
 
 
 def test_of_two_changes_the_last_one_stays():
@@ -304,7 +303,7 @@ def test_a_bad_change_is_refused(change, hint):
 
 
 def test_a_recipe_and_its_tables_cannot_be_changed():
-    found = recipe.read("digits")
+    found = Recipe.read("digits")
     for table, key in ((found, "epochs"), (found.optimizer, "lr"), (found.data, "val")):
         with pytest.raises(ValidationError):
             setattr(table, key, 1)
@@ -317,7 +316,7 @@ def test_a_recipe_comes_back_from_its_values(name, mode):
     values = before.model_dump(mode=mode)
     if mode == "json":
         values = json.loads(json.dumps(values))
-    assert recipe.check(values, "again") == before
+    assert Recipe.from_dict(values, "again") == before
 
 
 # The learning rate

@@ -11,15 +11,17 @@ import threading
 import numpy as np
 import pytest
 import torch
-from conftest import Silent
+from conftest import command
 
 from inceptive.data import loading
 from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
+from inceptive.errors import InceptiveError
 from inceptive.training import loop
-from inceptive.training import recipe as recipes
-from inceptive.training.loop import Paused, train
+from inceptive.training.loop import Paused, Run
 from inceptive.training.prepare import shares
+from inceptive.training.recipe import Recipe
+from inceptive.training.train import train
 
 pytestmark = pytest.mark.faults
 
@@ -98,10 +100,11 @@ def one_training(recipe, data, out, streamed, workers, dies):
         os.fsync, os.replace = counted(os.fsync), counted(os.replace)
     if how == "time":
         threading.Timer(when[0], die).start()
-    loop.KEEP_SECONDS = 0.0 if how in ("call", "time") else 600.0
-    read = recipes.read(recipe, [f"data.workers={workers}"])
+    loop.SAVE_SECONDS = 0.0 if how in ("call", "time") else 600.0
+    read = Recipe.read(recipe, [f"data.workers={workers}"])
     resume = (out / "checkpoint.pt").exists()
-    train(read, open_data(str(data), shares(read)), out, Silent(), resume, pause)
+    labelled = open_data(str(data), shares(read))
+    Run(read, labelled, out, resume=resume, should_stop=pause).run()
 
 
 def in_a_process(*args):
@@ -169,14 +172,14 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(
 def test_paused_after_every_step_it_ends_with_the_same_bits(
     recipe, stripes, tmp_path, record_property
 ):
-    read = recipes.read(recipe, ["epochs=2"])
+    read = Recipe.read(recipe, ["epochs=2"])
     data = open_data(str(stripes), shares(read))
-    train(read, data, tmp_path / "whole", Silent())
+    Run(read, data, tmp_path / "whole").run()
     places = []
     for _ in range(20):
         resume = (tmp_path / "cut" / "checkpoint.pt").exists()
         try:
-            train(read, data, tmp_path / "cut", Silent(), resume, lambda: True)
+            Run(read, data, tmp_path / "cut", resume=resume, should_stop=lambda: True).run()
             break
         except Paused as where:
             places.append(str(where))
@@ -191,3 +194,79 @@ def test_paused_after_every_step_it_ends_with_the_same_bits(
         "table": "faults", "what": "training paused after each step", "tried": len(places),
         "survived": len(places), "lost": "nothing", "note": "ends with the same bits",
     }))  # fmt: skip
+
+
+def paused(data, out, recipe, changes=()):
+    """A training that was stopped after its first step, and the data."""
+    read = Recipe.read(recipe, changes)
+    labelled = open_data(str(data), shares(read))
+    with pytest.raises(Paused):
+        Run(read, labelled, out, should_stop=lambda: True).run()
+    return labelled
+
+
+def test_the_advice_after_a_divergence_works(tiny, stripes, tmp_path):
+    out = tmp_path / "m"
+    recipe = tiny.with_name("plain.toml")
+    recipe.write_text('net = "googlenet"\nimage_size = 32\nepochs = 2\nbatch_size = 12\n'
+                      '[data]\nval = 0.2\ntest = 0.2\n[optimizer]\nlr = 0.001\n')  # fmt: skip
+    paused(stripes, out, recipe)
+    words = ["train", stripes, "--out", out, "--resume", "--set"]
+    done = command(*words, "optimizer.lr=10.0")
+    assert done.returncode == 1 and "training diverged in epoch 1: " in done.stderr
+    advice = "go on from it with --resume and a smaller rate, --set optimizer.lr=3.33 (if it "
+    assert advice in done.stderr
+    done = command(*words, "optimizer.lr=0.01")
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch 0 of 2 and 1 steps" in done.stderr
+    config = json.loads((out / "config.json").read_text())
+    assert config["recipe"]["optimizer"]["lr"] == 0.01
+
+
+def test_what_can_change_on_the_way_does(tiny, stripes, tmp_path):
+    out = tmp_path / "m"
+    paused(stripes, out, tiny, ["epochs=1", "optimizer.weight_decay=0.1"])
+    clf = train(stripes, out, resume=True, epochs=2, progress=None, changes={
+        "optimizer.lr": 0.02, "optimizer.weight_decay": 0.3, "stop.patience": 9})  # fmt: skip
+    recipe = clf.info["recipe"]
+    assert (recipe["epochs"], recipe["optimizer"]["lr"], recipe["stop"]["patience"]) == (2, 0.02, 9)
+    with (out / "history.csv").open(newline="") as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    assert len(rates) == 2 and rates[0] > 0.01
+    with pytest.raises(InceptiveError, match=f"has ended: train on from it with --weights {out}"):
+        train(stripes, out, resume=True, progress=None)
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"net": "inception_v3"}, "net cannot change from 'googlenet.bn' to 'inception_v3'"),
+    ({"image_size": 48}, "image_size cannot change"),
+    ({"batch_size": 6}, "the steps of an epoch are counted in it"),
+    ({"seed": 9}, "seed cannot change"),
+    ({"data.val": 0.3}, "data.val cannot change"),
+    ({"weights": "xception.timm"}, "weights cannot change"),
+    ({"optimizer.kind": "adamw"}, "optimizer.kind cannot change"),
+    ({"ema.decay": 0.9}, "ema.decay cannot change"),
+    ({"aux.weight": 0.0}, "aux.weight cannot change"),
+])  # fmt: skip
+def test_what_cannot_change_on_the_way_is_refused_by_name(
+    tiny, stripes, tmp_path_factory, changes, said, cut
+):
+    before = (cut / "checkpoint.pt").read_bytes()
+    with pytest.raises(InceptiveError, match=said):
+        train(stripes, cut, resume=True, changes=changes, progress=None)
+    assert (cut / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def cut(tiny, stripes, tmp_path_factory):
+    out = tmp_path_factory.mktemp("cut") / "m"
+    paused(stripes, out, tiny, ["epochs=1"])
+    return out
+
+
+def test_the_weights_it_began_with_are_not_needed_again(tiny, stripes, trained, tmp_path):
+    start, out = tmp_path / "start", tmp_path / "m"
+    shutil.copytree(trained[0], start)
+    paused(stripes, out, tiny, [f"weights={start}", "epochs=1"])
+    shutil.rmtree(start)
+    assert train(stripes, out, resume=True, progress=None).info["recipe"]["weights"] == str(start)

@@ -54,13 +54,11 @@ def in_double():
 
 def one_process(job):
     """What torchrun starts: a training that may lose this process, or be asked to pause."""
-    from conftest import Silent
-
     from inceptive.data import loading
     from inceptive.data.open import open_data
-    from inceptive.training import recipe as recipes
     from inceptive.training.loop import Paused, Run
     from inceptive.training.prepare import shares
+    from inceptive.training.recipe import Recipe
 
     rank, first = (
         int(os.environ.get("RANK", 0)),
@@ -70,7 +68,7 @@ def one_process(job):
         in_double()
     if job.get("streamed"):
         loading.MEMORY_LIMIT = 0
-    recipe = recipes.read(job["recipe"], job.get("changes", []))
+    recipe = Recipe.read(job["recipe"], job.get("changes", []))
     steps = 0
 
     def pause():
@@ -82,7 +80,8 @@ def one_process(job):
 
     out = Path(job["out"])
     data = open_data(job["data"] + ("/other" if rank == job.get("lost") else ""), shares(recipe))
-    run = Run(recipe, data, out, Silent(), pause)
+    resume = job.get("resume", False) or (out / "checkpoint.pt").exists()
+    run = Run(recipe, data, out, resume=resume, should_stop=pause)
     if job.get("counts"):  # the messages that carry gradients
         from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
@@ -94,7 +93,7 @@ def one_process(job):
 
         run.learner.objective.register_comm_hook(None, counted)
     try:
-        run.run(job.get("resume", False) or (out / "checkpoint.pt").exists())
+        run.run()
     except Paused as where:
         print(f"process {rank} paused {where}")
     if job.get("counts") and rank == 0:

@@ -1,11 +1,12 @@
 """Training: it learns, it repeats, and every table of a recipe does what it says."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import Silent
+from conftest import Recorder
 
 import inceptive
 from inceptive.data.open import open_data
@@ -13,8 +14,9 @@ from inceptive.data.source import SplitFractions
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import evaluate
-from inceptive.training import recipe as recipes
-from inceptive.training.loop import train
+from inceptive.io.progress import Silent
+from inceptive.training.callbacks import Callback
+from inceptive.training.loop import Run
 from inceptive.training.prepare import (
     as_weights_expect,
     frozen_parts,
@@ -22,13 +24,16 @@ from inceptive.training.prepare import (
     model_for,
     parameter_groups,
 )
+from inceptive.training.recipe import Recipe
+from inceptive.training.train import choose_recipe
 
 
 def run(data, tiny, out, *changes, recipe=None):
-    recipe = recipe or recipes.read(str(tiny), list(changes))
+    recipe = recipe or Recipe.read(str(tiny), list(changes))
     labelled = open_data(str(data), SplitFractions(recipe.data.val, recipe.data.test))
-    watch = Silent()
-    return train(recipe, labelled, Path(out), watch), labelled, watch
+    watch = Recorder()
+    trained = Run(recipe, labelled, Path(out), progress=watch, callbacks=[watch]).run()
+    return trained, labelled, watch
 
 
 @pytest.mark.training
@@ -60,7 +65,7 @@ def test_what_a_folder_tells_of_its_training_repeats_it(stripes, tiny, tmp_path)
     told = Classifier.load(tmp_path / "a").info
     assert told["training"]["versions"]["torch"] == torch.__version__
     assert {"cpu", "device", "precision", "processes", "threads"} <= told["training"].keys()
-    run(stripes, tiny, tmp_path / "b", recipe=recipes.check(told["recipe"], "config.json"))
+    run(stripes, tiny, tmp_path / "b", recipe=Recipe.from_dict(told["recipe"], "config.json"))
     for name in ("model.safetensors", "README.md"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -132,7 +137,7 @@ def test_a_time_limit_ends_within_an_epoch(stripes, tiny, tmp_path):
 
 
 def test_fine_tuning_starts_from_the_weights_with_new_last_layers(stripes, tiny, tmp_path, trained):
-    recipe = recipes.read(str(tiny), [f"weights={trained[0]}"])
+    recipe = Recipe.read(str(tiny), [f"weights={trained[0]}"])
     data = open_data(str(stripes))
     model, given = model_for(recipe, data, 1), Classifier.load(trained[0]).model
     ours, theirs = model.state_dict(), given.state_dict()
@@ -144,26 +149,26 @@ def test_fine_tuning_starts_from_the_weights_with_new_last_layers(stripes, tiny,
 
 
 def test_what_a_recipe_leaves_open_is_as_its_weights_expect(trained):
-    published = as_weights_expect(recipes.read("finetune", ["weights='inception_v3.gluon_in1k'"]))
+    published = as_weights_expect(Recipe.read("finetune", ["weights='inception_v3.gluon_in1k'"]))
     assert published.net == "inception_v3.torchvision" and published.data.channels == 3
     assert published.data.mean == (0.485, 0.456, 0.406)
-    own = as_weights_expect(recipes.read("finetune", [f"weights='{trained[0]}'"]))
+    own = as_weights_expect(Recipe.read("finetune", [f"weights='{trained[0]}'"]))
     assert own.net == "googlenet.bn" and own.data.channels == 1
     said = ["weights='inception_v4.timm'", "net=inception_v4.slim", "data.mean=0.3"]
-    kept = as_weights_expect(recipes.read("finetune", said))
+    kept = as_weights_expect(Recipe.read("finetune", said))
     assert kept.net == "inception_v4.slim" and kept.data.mean == (0.3,)
-    assert as_weights_expect(recipes.read("digits")) == recipes.read("digits")
+    assert as_weights_expect(Recipe.read("digits")) == Recipe.read("digits")
 
 
 def test_published_weights_are_found_for_a_net_or_refused():
-    found = as_weights_expect(recipes.read("finetune", ["weights=published", "net=xception"]))
+    found = as_weights_expect(Recipe.read("finetune", ["weights=published", "net=xception"]))
     assert found.weights == "xception.timm"
     with pytest.raises(InceptiveError, match=r"no weights are published for inception_resnet_v2.p"):
         as_weights_expect(
-            recipes.read("finetune", ["weights=published", "net=inception_resnet_v2.paper"])
+            Recipe.read("finetune", ["weights=published", "net=inception_resnet_v2.paper"])
         )
     with pytest.raises(InceptiveError, match="does not exist"):
-        as_weights_expect(recipes.read("finetune", ["weights=no/folder"]))
+        as_weights_expect(Recipe.read("finetune", ["weights=no/folder"]))
 
 
 def test_frozen_parts_keep_their_weights_and_statistics(stripes, tiny, tmp_path, trained):
@@ -178,7 +183,7 @@ def test_frozen_parts_keep_their_weights_and_statistics(stripes, tiny, tmp_path,
 
 def test_old_layers_learn_slower_than_new_ones():
     model = inceptive.build(inceptive.NETS["googlenet.bn"](num_classes=2))
-    recipe = recipes.check({"optimizer": {"lr": 0.5, "weight_decay": 0.1},
+    recipe = Recipe.from_dict({"optimizer": {"lr": 0.5, "weight_decay": 0.1},
                             "finetune": {"lr_scale": 0.1}}, "test")  # fmt: skip
     by_id = {id(p): group for group in parameter_groups(model, recipe) for p in group["params"]}
     named = dict(model.named_parameters())
@@ -211,13 +216,94 @@ def test_no_validation_split_is_refused_rather_than_taken_from_training(stripes,
 
 def test_resuming_on_other_data_is_refused(stripes, tiny, tmp_path):
     from inceptive.training import checkpoint
-    from inceptive.training.loop import Run
 
-    recipe = recipes.read(str(tiny))
+    recipe = Recipe.read(str(tiny))
     data = open_data(str(stripes), SplitFractions(0.2, 0.2))
-    one = Run(recipe, data, tmp_path / "m", Silent())
-    one._checkpoint()
+    Run(recipe, data, tmp_path / "m")._write_checkpoint()
     other = open_data(str(stripes), SplitFractions(0.3, 0.2))
     with pytest.raises(InceptiveError, match="checkpoint is of other data"):
-        train(recipe, other, tmp_path / "m", Silent(), resume=True)
+        Run(recipe, other, tmp_path / "m", resume=True)
     assert (tmp_path / "m" / checkpoint.CHECKPOINT).exists()
+
+
+def test_the_library_trains_in_one_call_and_prints_on_standard_error(
+    stripes, tiny, tmp_path, capsys
+):
+    clf = inceptive.train(stripes, tmp_path / "m", tiny, epochs=1, changes={"ema.decay": 0.5})
+    printed, said = capsys.readouterr()
+    assert printed == "" and "stripes: 2 classes, images: 36 train, 12 val, 12 test" in said
+    assert "epoch 1/1" in said and "best epoch 1: " in said
+    assert (clf.info["recipe"]["epochs"], clf.info["recipe"]["ema"]["decay"]) == (1, 0.5)
+    saved = Classifier.load(tmp_path / "m")
+    images = torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
+    np.testing.assert_array_equal(saved.probs(images), clf.probs(images))
+    with pytest.raises(InceptiveError, match="is not empty"):
+        inceptive.train(stripes, tmp_path / "m", tiny, progress=None)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", [r"runs\mine", 'it\'s "x"', "a\u200bb", " spaced "])
+def test_weights_are_a_value_and_never_read_as_toml(tiny, trained, tmp_path, name):
+    shutil.copytree(trained[0], tmp_path / name)
+    weights = str(tmp_path / name)
+    assert choose_recipe("photos", tiny, {"weights": weights}, Silent()).weights == weights
+
+
+def test_a_batch_too_small_to_normalise_is_refused_in_words(stripes, tiny, tmp_path):
+    with pytest.raises(InceptiveError, match=r"batch of 1 image at 32 pixels.*batch_size = 2"):
+        run(stripes, tiny, tmp_path / "m", "batch_size=1")
+    clf, _, _ = run(stripes, tiny, tmp_path / "n", "batch_size=1", "epochs=1",
+                    "finetune.batch_norm=frozen")  # fmt: skip
+    assert clf.info["training"]["epoch"] == 1
+
+
+class Poison(Callback):
+    """Makes running statistics NaN: training does not read them, validation does."""
+
+    def __init__(self, epoch):
+        self.epoch, self.run, self.now = epoch, None, False
+
+    def on_epoch_start(self, epoch, epochs, steps):
+        self.now = epoch == self.epoch
+
+    def on_step(self, step, images, losses, top1):
+        if self.now:
+            self.run.learner.model.conv1.bn.running_mean.fill_(float("nan"))
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_nan_in_validation_alone_ends_like_nan_in_training(stripes, tiny, tmp_path, epoch):
+    recipe = Recipe.read(tiny, {"ema.decay": 0, "epochs": 2})
+    poison = Poison(epoch)
+    poison.run = Run(recipe, open_data(str(stripes)), tmp_path / "m", callbacks=[poison])
+    with pytest.raises(
+        InceptiveError, match=f"diverged in epoch {epoch + 1}.*optimizer.lr="
+    ) as caught:
+        poison.run.run()
+    assert ("go on from it with --resume" in str(caught.value)) == (epoch == 1)
+
+
+def test_what_is_reported_is_measured_as_it_is_deployed(stripes, tiny, tmp_path):
+    """Trained in bfloat16, validated in float32: the numbers are those of the model in the folder."""
+    clf, data, watch = run(stripes, tiny, tmp_path / "m", "epochs=1", "speed.precision=bf16")
+    val = data.split("val")
+    logits = clf.logits(np.stack([clf.preprocessing.load(val.source(k)) for k in range(len(val))]))
+    expected = torch.nn.functional.cross_entropy(
+        torch.from_numpy(logits), torch.from_numpy(val.labels)
+    )
+    assert watch.rows[0]["val_loss"] == pytest.approx(float(expected), abs=2e-5)
+
+
+def test_a_recipe_shows_what_it_sets():
+    recipe = Recipe.from_dict({"epochs": 3, "optimizer": {"lr": 0.5}})
+    assert repr(recipe) == str(recipe) == "Recipe(epochs=3, optimizer.lr=0.5)"
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    (["optimizer.nesterov=true", "optimizer.momentum=0"], "nesterov.*needs a momentum above 0"),
+    (["optimizer.lr=1e300"], "less than or equal to 1000000"),
+    (["optimizer.lr=nan"], "finite number"),
+])  # fmt: skip
+def test_numbers_that_cannot_be_end_in_a_line(changes, said):
+    with pytest.raises(InceptiveError, match=said):
+        Recipe.read("digits", changes)

@@ -29,10 +29,10 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.nn import build
-from inceptive.training import recipe as recipes
-from inceptive.training.loop import train
+from inceptive.training.loop import Run
 from inceptive.training.objective import Objective
 from inceptive.training.prepare import loaders_for, start_from
+from inceptive.training.recipe import Recipe
 from inceptive.weights import layouts
 from inceptive.weights.catalogue import catalogue, find, published_labels
 from inceptive.weights.load import by_hand, fetch, fill, load
@@ -630,25 +630,18 @@ def test_a_recipe_says_whether_soft_labels_are_trained_on(stripes, tiny, monkeyp
     data = replace(data, splits=splits)
     shown = Preprocessing(size=32, channels=1, mean=(0.5,), std=(0.5,))
     for wanted, shape in (("true", (12, 2)), ("false", (12,))):
-        recipe = recipes.read(str(tiny), [f"data.soft={wanted}", "data.workers=0"])
+        recipe = Recipe.read(str(tiny), [f"data.soft={wanted}", "data.workers=0"])
         _, targets = next(iter(loaders_for(recipe, data, shown).train.epoch(0)))
         assert targets.shape == shape
         if wanted == "true":
             torch.testing.assert_close(targets.sum(1), torch.ones(12))
 
 
-class Silent:
-    """A Watch that says nothing."""
-
-    def __getattr__(self, name):
-        return lambda *_: None
-
-
 @pytest.mark.parametrize(("how", "still"), [("frozen", True), ("train", False)])
 def test_frozen_batch_norm_keeps_its_statistics(stripes, tiny, tmp_path, how, still):
     changes = ["epochs=1", "ema.decay=0", f"finetune.batch_norm={how}"]
     data = open_data(str(stripes), SplitFractions(0.2, 0.2))
-    made = train(recipes.read(str(tiny), changes), data, tmp_path / "m", Silent()).model
+    made = Run(Recipe.read(tiny, changes), data, tmp_path / "m").run().model
     fresh = build(made.net)
     before, after = fresh.state_dict(), made.state_dict()
     kept = [torch.equal(after[key], before[key]) for key in before if "running" in key]

@@ -1,0 +1,79 @@
+"""Who is told of a training as it goes: progress for a person, events for TensorBoard."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from inceptive.errors import requires
+from inceptive.io.progress import Progress, duration
+
+
+class Callback:
+    """Told of a training as it goes. A method that is not overridden does nothing."""
+
+    def on_epoch_start(self, epoch: int, epochs: int, steps: int) -> None:
+        """Epoch `epoch` of `epochs`, counted from 0, begins; it has `steps` steps."""
+
+    def on_step(self, step: int, images: int, losses: list[float], top1: float) -> None:
+        """`step` steps of the epoch are done, every tenth time: `images` seen, means over them.
+
+        losses: of the logits, then of each auxiliary head.
+        """
+
+    def on_epoch_end(self, row: dict[str, Any], better: bool) -> None:
+        """`row` is the epoch's row of history.csv; better: its model is the best so far."""
+
+
+class ProgressCallback(Callback):
+    """Says each epoch's row to a `Progress`, and advances it: by the whole run, so time left is too."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+        self.epoch, self.epochs, self.steps, self.began = 0, 1, 1, 0.0
+
+    def on_epoch_start(self, epoch: int, epochs: int, steps: int) -> None:
+        self.epoch, self.epochs, self.steps = epoch, epochs, steps
+        self.began = time.monotonic()
+        self._advance(0)
+
+    def on_step(self, step: int, images: int, losses: list[float], top1: float) -> None:
+        speed = images / max(time.monotonic() - self.began, 1e-9)
+        self._advance(step, f"{speed:6.1f} images/s  loss {_losses(losses)}  top1 {top1:.1%}")
+
+    def on_epoch_end(self, row: dict[str, Any], better: bool) -> None:
+        losses = [row[key] for key in row if key == "loss" or key.startswith("loss_")]
+        seconds_left = row["seconds"] / row["epoch"] * (self.epochs - row["epoch"])
+        self.progress.say(
+            f"epoch {row['epoch']}/{self.epochs}  loss {_losses(losses)}"
+            f"  top1 {row['top1']:.1%}  val top1 {row['val_top1']:.2%} loss {row['val_loss']:.3f}"
+            f"  {row['images_per_second']:.0f} images/s  {duration(row['seconds'])} gone, "
+            f"{duration(seconds_left)} left" + ("  * best" if better else "")
+        )
+
+    def _advance(self, step: int, detail: str = "") -> None:
+        done, total = self.epoch * self.steps + step, self.epochs * self.steps
+        self.progress.advance(f"epoch {self.epoch + 1}/{self.epochs}", done, total, detail)
+
+
+class TensorBoard(Callback):
+    """Writes each epoch's numbers as TensorBoard events into `folder`."""
+
+    def __init__(self, folder: str | Path):
+        with requires("events for TensorBoard need tensorboard", "tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+        self._folder, self._open = str(folder), SummaryWriter
+        self._writer: Any = None
+
+    def on_epoch_end(self, row: dict[str, Any], better: bool) -> None:
+        if self._writer is None:  # the folder is made when there is something to write
+            self._writer = self._open(self._folder)
+        for name, value in row.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, value, row["epoch"])
+        self._writer.flush()
+
+
+def _losses(losses: list[float]) -> str:
+    """The main loss, and the heads' in brackets."""
+    main, *heads = (f"{loss:.3f}" for loss in losses)
+    return f"{main} ({' '.join(heads)})" if heads else main

@@ -1,0 +1,224 @@
+"""`train`: a labelled set of images becomes a model folder, and the classifier in it."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from inceptive.arch.spec import Net
+from inceptive.data.open import open_data, say_notes
+from inceptive.data.source import Data
+from inceptive.engines.classifier import Classifier
+from inceptive.errors import InceptiveError
+from inceptive.evaluation.evaluate import evaluate, report_data
+from inceptive.io import store
+from inceptive.io.progress import Lines, Progress, Silent, duration
+from inceptive.report.write import REPORT, write_report
+from inceptive.training import checkpoint
+from inceptive.training.callbacks import Callback
+from inceptive.training.distributed import World, lost
+from inceptive.training.lock import LOCK, training_lock
+from inceptive.training.loop import Paused as Paused
+from inceptive.training.loop import Run
+from inceptive.training.prepare import as_weights_expect, shares
+from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
+
+FITTING = {
+    "fashion-mnist": "fashion_mnist",
+    "cifar10": "cifar10",
+    "solar": "solar",
+    "digits": "digits",
+}
+"""The recipe for each built-in set; a folder takes `finetune` with weights, else `photos`."""
+ON_STANDARD_ERROR = Lines()
+
+
+def train(
+    data: str | Path | Data,
+    out: str | Path | None = None,
+    recipe: str | Path | Recipe | None = None,
+    net: str | Net | None = None,
+    weights: str | Path | None = None,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    changes: Changes = (),
+    resume: bool = False,
+    seed: int | None = None,
+    *,
+    strict: bool = False,
+    progress: Progress | None = ON_STANDARD_ERROR,
+    callbacks: Sequence[Callback] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+    command: str = "",
+) -> Classifier:
+    """The best classifier of a training on `data`, which lies in the model folder `out` as well.
+
+    data: a folder, URL or built-in set as `open_data` takes it, or a set opened before. out: a folder
+    that is new or empty, else "runs/" and the name of the data. recipe: a shipped recipe's name, a
+    TOML file or a value, else the one that fits the data. net: a net's name, "mynet.py:mynet" or a
+    value, instead of the recipe's. weights: a model folder or published name to start from. minutes
+    and epochs: how long at most. changes: {"optimizer.lr": 0.1}, after the recipe. strict: an
+    unreadable image is an error.
+
+    resume: go on from the checkpoint in `out`, with the recipe in it and what is given here; what
+    cannot change on the way is refused. should_stop is asked after each step; once it says so, the
+    checkpoint is written and Paused raised. progress None is silent. command: what report.html, which
+    is written on the validation images, says to repeat it with. In processes that torchrun
+    started, all call it alike; one writes and speaks.
+
+    Raises InceptiveError if the data, recipe, net or weights cannot be had or do not fit each other,
+    if `out` is not free, and if the training diverges.
+
+        inceptive.train("photos/", out="runs/mine", minutes=10)
+    """
+    out = Path(out) if out is not None else default_out(data)
+    arguments = {
+        "net": net.name if isinstance(net, Net) else net,
+        "weights": None if weights is None else str(weights),
+        "stop.minutes": minutes,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    pairs = as_pairs(changes)
+    pairs |= {key: value for key, value in arguments.items() if value is not None}
+    world = World()
+    try:
+        progress = progress if progress and world.is_main else Silent()
+        # Another try of torchrun, after a process was lost, is the same training; one that found a
+        # folder taken at its first try finds it taken at the next.
+        again = world.broadcast(lambda: world.begun(str(out)))
+        resume = world.broadcast(lambda: resume or (again and has_checkpoint(out)))
+        if resume:
+            values = world.broadcast(lambda: checkpoint.load(out)["recipe"])
+            chosen = _resumed(values, recipe, pairs, out)
+        else:
+            if not again:
+                world.broadcast(lambda: refuse_to_overwrite(out))
+            chosen = choose_recipe(data, recipe, pairs, progress)
+        if not isinstance(data, Data):
+            advance = partial(progress.advance, "reading images")
+            data = open_data(str(data), shares(chosen), strict, advance)
+        describe(data, progress)
+        # Not before the data is read: the folder may lie within, and is made here.
+        with training_lock(out) if world.is_main else nullcontext():
+            if not (resume or again):  # who had it until now may have left a model
+                world.broadcast(lambda: refuse_to_overwrite(out))
+            world.broadcast(lambda: world.begin(str(out)))
+            value = net if isinstance(net, Net) else None
+            run = Run(chosen, data, out, value, resume, progress, callbacks, should_stop)
+            classifier = run.run()
+            if world.is_main:
+                _report(classifier, data, out, command, progress)
+            progress.say(summary(classifier))
+            return classifier
+    except InceptiveError as error:
+        if world.is_single:
+            raise
+        raise InceptiveError(f"{world.share}: {error}") from None
+    except RuntimeError as error:
+        if world.is_single or not (reason := lost(error)):
+            raise
+        raise InceptiveError(f"{world.share}: another process does not answer ({reason})") from None
+    finally:
+        world.leave()
+
+
+def choose_recipe(
+    data: str | Path | Data,
+    recipe: str | Path | Recipe | None,
+    changes: dict[str, Any],
+    progress: Progress,
+) -> Recipe:
+    """The recipe that was asked for, or one that fits the data, with the changes made."""
+    if recipe is None:
+        recipe = "photos"
+        if isinstance(data, Data) or not Path(data).is_dir():
+            name = data.name if isinstance(data, Data) else str(data)
+            recipe = FITTING.get(name.partition(":")[0], recipe)
+        if "weights" in changes:
+            recipe = "finetune"
+        progress.say(f"recipe: {recipe} (another with --recipe; one value with --set)")
+    return as_weights_expect(Recipe.read(recipe, changes))
+
+
+def _resumed(
+    values: dict[str, Any], recipe: str | Path | Recipe | None, changes: dict[str, Any], out: Path
+) -> Recipe:
+    """The recipe of a checkpoint with what is asked for now, if that can change on the way."""
+    before = Recipe.from_dict(values, f"{out}: its recipe")
+    now = before.changed(changes, recipe)
+    if now.weights == "published":  # which ones was decided when the training began
+        now = now.model_copy(update={"weights": before.weights})
+    refuse_unresumable(before, now)  # before the data is read, and divided as `now` says
+    return now
+
+
+def has_checkpoint(out: Path) -> bool:
+    """Whether a training left a checkpoint in `out`."""
+    return (out / checkpoint.CHECKPOINT).exists()
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    """Raises InceptiveError if anything lies in `out`."""
+    if has_checkpoint(out):
+        raise InceptiveError(
+            f"{out}: holds a training that did not end; go on with --resume, or give another --out"
+        )
+    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {LOCK}):
+        raise InceptiveError(f"{out}: is not empty; give another --out")
+
+
+def default_out(data: str | Path | Data) -> Path:
+    """runs/photos for sets/photos/ and https://host/photos?v=1, runs/solar for solar:grades."""
+    name = data.name if isinstance(data, Data) else str(data)
+    if store.is_uri(name):
+        word = store.redact(name).rstrip("/").rpartition("/")[2]
+    else:
+        word = Path(name.partition(":")[0]).name
+    return Path("runs") / (word or "model")
+
+
+def describe(data: Data, progress: Progress) -> None:
+    """Say what will be trained on, and everything that is wrong with it."""
+    counts = ", ".join(f"{len(samples)} {split}" for split, samples in data.splits.items())
+    progress.say(
+        f"{data.name}: {len(data.classes)} classes, images: {counts}"
+        + (f"; licence {data.licence}" if data.licence else "")
+    )
+    per_class = data.counts("train")
+    if len(data.classes) <= 20:
+        listed = ", ".join(f"{n} {c}" for n, c in zip(per_class, data.classes, strict=True))
+        progress.say(f"to train on: {listed}")
+    least, most = int(per_class.min()), int(per_class.max())
+    if most > 1.5 * least:
+        progress.say(
+            f"unbalanced: the largest class has {most / max(least, 1):.1f} times the images of the "
+            "smallest; data.balance weighs the loss"
+        )
+    say_notes(data, progress)
+
+
+def _report(
+    classifier: Classifier, data: Data, out: Path, command: str, progress: Progress
+) -> None:
+    """`report.html` in the model folder, on the validation images.
+
+    The model is written by then: where the page cannot be had, it says why and the training stands.
+    """
+    try:
+        evaluation = evaluate({str(out): classifier}, data, "val", progress=progress)
+        write_report(out, report_data(evaluation, [classifier], data, command))
+        progress.say(f"written: {out / REPORT}")
+    except InceptiveError as error:
+        progress.say(f"note: no {REPORT}: {error}")
+
+
+def summary(classifier: Classifier) -> str:
+    """How well the model does that a training gave, in a line."""
+    metrics, training = classifier.info["metrics"], classifier.info["training"]
+    low, high = metrics["top1_interval"]
+    return (
+        f"best epoch {training['epoch']}: {metrics['top1']:.2%} of {metrics['count']} validation "
+        f"images right (95 % interval {low:.1%} to {high:.1%}), after {duration(training['seconds'])}"
+    )
