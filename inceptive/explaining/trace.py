@@ -151,7 +151,8 @@ def _is_net(name: str) -> bool:
 def _fresh(net: Net, size: int | None, seed: int | None) -> _Subject:
     side = account(net, size).image_size  # too small an image is refused here
     torch.manual_seed(seed or 0)
-    preprocessing = Preprocessing(side, net.channels)
+    grey = (0.5,) * net.channels
+    preprocessing = Preprocessing(side, net.channels, mean=grey, std=grey)
     return _Subject(net, _arrays(build(net)), preprocessing, (), f"fresh, seed {seed or 0}")
 
 
