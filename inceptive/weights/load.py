@@ -1,7 +1,6 @@
 """Published weights, fetched, checked and filled into the net that they were trained in."""
 
 import logging
-import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from inceptive.weights.catalogue import Published
 from inceptive.weights.names import SOURCES, Source, key_table
 from inceptive.weights.readers import read
 
+NO_TELEMETRY = {"user-agent": "inceptive"}
+"""In place of what huggingface_hub tells of this machine unless HF_HUB_DISABLE_TELEMETRY is set."""
 log = logging.getLogger("inceptive")
 
 
@@ -74,7 +75,6 @@ def hub_folder(hub: str) -> Path:
 
 
 def _from_hub(hub: str, name: str, by_hand: str = "") -> Path:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when it is imported
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -84,7 +84,7 @@ def _from_hub(hub: str, name: str, by_hand: str = "") -> Path:
         except LocalEntryNotFoundError:
             if not getproxies():  # without a network it would try for half a minute
                 socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
-            return Path(hf_hub_download(hub, name))
+            return Path(hf_hub_download(hub, name, headers=NO_TELEMETRY))
     except network_errors(HFValidationError) as error:
         raise InceptiveError(
             f"{hub}: its {name} cannot be had from the Hugging Face hub ({reason(error)}){by_hand}"

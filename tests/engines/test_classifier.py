@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import picture
-from inceptive.exporting.check_set import made_up as synthetic
 from safetensors.torch import load_file, save_file
 
 import inceptive
@@ -26,6 +25,7 @@ from inceptive.arch.spec import (
 from inceptive.engines.classifier import Classifier, load_weights
 from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
+from inceptive.exporting.calibration import synthetic
 from inceptive.exporting.export import export
 from inceptive.images import Preprocessing
 
@@ -243,5 +243,20 @@ def test_a_config_that_asks_for_much_takes_nothing(tmp_path):
 
 
 def test_an_empty_repository_of_the_hub_is_no_published_name():
-    with pytest.raises(InceptiveError, match="hub"):
+    with pytest.raises(InceptiveError, match="cannot be had from the Hugging Face hub"):
         Classifier.load("hf:")
+
+
+def test_the_hub_is_told_nothing_of_this_machine_and_the_environment_stays():
+    import os
+
+    from huggingface_hub.utils import build_hf_headers
+
+    from inceptive.weights.load import NO_TELEMETRY
+
+    before = dict(os.environ)
+    with pytest.raises(InceptiveError):
+        Classifier.load("hf:no id")
+    assert dict(os.environ) == before
+    assert "torch" in build_hf_headers()["user-agent"] or os.environ.get("HF_HUB_DISABLE_TELEMETRY")
+    assert build_hf_headers(headers=NO_TELEMETRY)["user-agent"] == "inceptive"

@@ -109,7 +109,7 @@ def test_it_works_where_there_is_no_network_at_all(trained, tmp_path):
 def test_every_package_that_would_report_is_told_not_to():
     """Where a run-time package that has such a switch is imported, the switch is in the same file."""
     switches = {"onnxruntime": "ORT_DISABLE_TELEMETRY", "openvino": "openvino_telemetry",
-                "huggingface_hub": "HF_HUB_DISABLE_TELEMETRY"}  # fmt: skip
+                "huggingface_hub": "NO_TELEMETRY"}  # fmt: skip
     found = set()
     for path in Path(inceptive.__file__).parent.rglob("*.py"):
         text = path.read_text()
