@@ -26,7 +26,7 @@ from inceptive.metrics import (
     threshold_for_accuracy,
 )
 from inceptive.report import charts
-from inceptive.report.page import ReportData, page
+from inceptive.report.page import AnswersData, ReportData, answers_page, page
 from inceptive.report.write import history
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -261,3 +261,19 @@ def test_a_training_stands_where_its_page_cannot_be_had(stripes, tiny, tmp_path,
     done = command("train", stripes, "--recipe", tiny, "--out", out, "--set", "epochs=1")
     assert done.returncode == 0 and done.stdout == f"{out}\n"
     assert "note: no report.html" in done.stderr and (out / "model.safetensors").exists()
+
+
+def test_the_page_of_images_without_labels_escapes_names_and_leaves_blanks(tmp_path):
+    evil = "<img src=x onerror=alert(1)>"
+    picture("across", 1).save(tmp_path / "one.png")
+    costs = {"params": 1, "macs": 0, "bytes": None, "ms_per_image": 1.0, "latency_ratio": 1.0,
+             "images_per_second": 1.0, "throughput_ratio": 1.0}  # fmt: skip
+    rows = [
+        (evil, tmp_path / "one.png", [(evil, 0.9)]),
+        ("gone", tmp_path / "gone.png", [("b", 1)]),
+    ]
+    html = answers_page(AnswersData(evil, 2, 0, [{"model": evil} | costs], rows, f"x {evil}"))
+    found = Read(html)  # asserts that no attribute is a handler
+    assert found.open == [] and html.startswith("<!doctype html>")
+    assert [one[:23] for one in found.addresses] == ["data:image/jpeg;base64,"]
+    assert evil in "".join(found.text)
