@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import CachedImages, ModelInputs, Resized
-from inceptive.data.prefetch import ahead
+from inceptive.data.prefetch import prefetch
 from inceptive.data.rank import Rank
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
@@ -178,7 +178,7 @@ class Batches:
             return torch.from_numpy(images), torch.from_numpy(targets[indices])
 
         with self.pictures:
-            yield from ahead(cropped, len(self) - start, self.workers)
+            yield from prefetch(cropped, range(len(self) - start), self.workers)
 
 
 def cut(pixels: np.ndarray, box: Box, size: int, interpolation: Interpolation) -> np.ndarray:

@@ -18,7 +18,7 @@ from PIL import features
 from inceptive.data.cache import Cache
 from inceptive.data.cache.files import settled, signature
 from inceptive.data.cache.pixels import Place
-from inceptive.data.prefetch import ahead
+from inceptive.data.prefetch import prefetch
 from inceptive.data.source import PathImages, Samples
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
@@ -144,7 +144,7 @@ class CachedImages:
     def decoded(self, progress: Progress | None = None) -> Iterator[np.ndarray]:
         """Every picture in order, decoded on all cores. Raises InceptiveError as an index does."""
         with self:
-            for done, pixels in enumerate(ahead(self.__getitem__, len(self), cores()), 1):
+            for done, pixels in enumerate(prefetch(self.__getitem__, range(len(self)), cores()), 1):
                 yield pixels
                 if progress and done % 64 == 0:
                     progress(done, len(self))
@@ -252,4 +252,4 @@ def in_order(
         return np.stack([squares[index] for index in some])
 
     with CachedImages(samples, ModelInputs(preprocessing), cache) as squares:
-        yield from ahead(loaded, -(-len(samples) // batch_size), threads)
+        yield from prefetch(loaded, range(-(-len(samples) // batch_size)), threads)

@@ -9,29 +9,25 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def ahead(make: Callable[[int], T], count: int, workers: int) -> Generator[T, None, None]:
-    """make(0) to make(count - 1), in order, made by so many threads before they are asked for.
+def prefetch(make: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T, None, None]:
+    """make(item) for each of `items`, in order, made by so many threads before they are asked for.
 
-    One more than there are threads wait at most. Without threads each is made when asked for.
+    One more than there are threads wait at most. Without threads each is made when asked for. Items are
+    asked for by the caller's thread.
     """
-    return each(make, range(count), workers)
-
-
-def each(make: Callable[[S], T], things: Iterable[S], workers: int) -> Generator[T, None, None]:
-    """The same with make(thing) for each of `things`, which are asked for in order, by the caller."""
     if not workers:
-        yield from map(make, things)
+        yield from map(make, items)
         return
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[T]] = deque()
         try:
-            for thing in things:
+            for item in items:
                 if len(waiting) <= workers:
-                    waiting.append(pool.submit(make, thing))
+                    waiting.append(pool.submit(make, item))
                     continue
-                made = waiting.popleft().result()
-                waiting.append(pool.submit(make, thing))
-                yield made
+                result = waiting.popleft().result()
+                waiting.append(pool.submit(make, item))
+                yield result
             while waiting:
                 yield waiting.popleft().result()
         finally:

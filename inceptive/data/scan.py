@@ -4,7 +4,7 @@ What was told of a file is remembered until it changes (`cache`).
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image
 from inceptive.data.cache import Cache, user_cache
 from inceptive.data.cache.files import Seen, Signature, signature
 from inceptive.data.pictures import decoders
+from inceptive.data.prefetch import prefetch
 from inceptive.data.split import HASH_SIDE, digest
 from inceptive.errors import InceptiveError
 from inceptive.images import decode, read_image
@@ -77,8 +78,8 @@ def scan_all(
     def look(k: int) -> tuple[Signature | None, Scanned]:
         return signature(paths[k]), scan(paths[k])
 
-    with ThreadPoolExecutor(cores()) as pool:
-        for done, (k, (known, scanned)) in enumerate(zip(new, pool.map(look, new), strict=True), 1):
+    with closing(prefetch(look, new, cores())) as scans:
+        for done, (k, (known, scanned)) in enumerate(zip(new, scans, strict=True), 1):
             found[k] = scanned
             if known and scanned.thumbnail is not None:
                 seen = Seen(

@@ -47,9 +47,15 @@ def near_duplicates(thumbnails: np.ndarray, digests: list[str]) -> np.ndarray:
     first: dict[str, int] = {}
     for i, content in enumerate(digests):
         join(first.setdefault(content, i), i)
-    if n <= NEAR_LIMIT:
-        for i, j in _near_pairs(thumbnails):
-            join(int(i), int(j))
+    if 0 < n <= NEAR_LIMIT:
+        # Of equal thumbnails one stands for all: n blank pictures would be n * n pairs.
+        _, firsts, same = np.unique(
+            thumbnails.reshape(n, -1), axis=0, return_index=True, return_inverse=True
+        )
+        for i, k in enumerate(same.reshape(-1)):
+            join(int(firsts[k]), i)
+        for i, j in _near_pairs(thumbnails[firsts]):
+            join(int(firsts[i]), int(firsts[j]))
     return np.array([root(i) for i in range(n)], dtype=np.int64)
 
 

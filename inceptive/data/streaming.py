@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from inceptive.data.loading import RandomCrop, batch_of
-from inceptive.data.prefetch import each
+from inceptive.data.prefetch import prefetch
 from inceptive.data.rank import Rank
 from inceptive.data.shards.member import Member, Tar, TarImages, member_at, read_at
 from inceptive.data.source import Samples
@@ -93,8 +93,8 @@ class StreamBatches:
         with closing(reading):
             # The reader is asked for one batch after another, so one thread of its own is enough.
             asked = (None for _ in range(len(self) - start))
-            batches = each(lambda _: next(reading), asked, min(self.workers, 1))
-            with closing(batches), closing(each(decoded, batches, self.workers)) as made:
+            batches = prefetch(lambda _: next(reading), asked, min(self.workers, 1))
+            with closing(batches), closing(prefetch(decoded, batches, self.workers)) as made:
                 yield from made
 
     def line(self, epoch: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from inceptive import metrics
 from inceptive.data.cache import Cache, user_cache
 from inceptive.data.pictures import in_order
-from inceptive.data.prefetch import ahead
+from inceptive.data.prefetch import prefetch
 from inceptive.data.source import Data, Samples, class_indices
 from inceptive.engines.early_exit import exit_summary
 from inceptive.engines.protocol import Engine
@@ -287,7 +287,7 @@ def _views(
         indices = range(step * images, min((step + 1) * images, len(samples)))
         return np.concatenate([crops(preprocessing, samples.source(k), count) for k in indices])
 
-    return ahead(views, -(-len(samples) // images), cores())
+    return prefetch(views, range(-(-len(samples) // images)), cores())
 
 
 def label_order(classes: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:

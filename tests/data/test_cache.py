@@ -23,7 +23,7 @@ from inceptive.data.cache import files as known_files
 from inceptive.data.loading import Batches, RandomCrop, in_memory
 from inceptive.data.open import open_data
 from inceptive.data.pictures import CachedImages, ModelInputs, Resized, in_order
-from inceptive.data.prefetch import ahead
+from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import scan, scan_all
 from inceptive.data.source import ArrayImages, PathImages, Samples, SplitFractions
 from inceptive.errors import InceptiveError
@@ -713,7 +713,7 @@ def test_what_is_made_ahead_comes_in_order_and_not_too_early(workers, count):
             made.append(k)
         return k
 
-    for taken, k in enumerate(ahead(make, count, workers)):
+    for taken, k in enumerate(prefetch(make, range(count), workers)):
         assert k == taken
         time.sleep(0.001)
         assert len(made) <= taken + 1 + (workers + 1 if workers else 0)
@@ -722,7 +722,7 @@ def test_what_is_made_ahead_comes_in_order_and_not_too_early(workers, count):
 
 def test_what_is_made_ahead_ends_with_who_takes_it():
     before = threading.active_count()
-    taken = ahead(lambda k: k, 1000, 2)
+    taken = prefetch(lambda k: k, range(1000), 2)
     assert next(taken) == 0
     taken.close()
     assert threading.active_count() == before
@@ -732,7 +732,7 @@ def test_what_is_made_ahead_ends_with_who_takes_it():
             raise InceptiveError("no fourth")
         return k
 
-    taken = ahead(failing, 1000, 2)
+    taken = prefetch(failing, range(1000), 2)
     with pytest.raises(InceptiveError, match="no fourth"):
         list(taken)
     assert threading.active_count() == before

@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+import inceptive.data.split as split_module
 from inceptive.data.scan import scan
 from inceptive.data.source import SplitFractions
 from inceptive.data.split import digest, divide, near_duplicates
@@ -278,3 +279,19 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(val, test):
 @pytest.mark.parametrize(("val", "test"), [(0, 0), (0.15, 0.15), (0.0, 0.99), (0.5, 0.49)])
 def test_shares_that_leave_something_are_taken(val, test):
     assert (SplitFractions(val, test).val, SplitFractions(val, test).test) == (val, test)
+
+
+def test_blank_pictures_are_not_paired_one_with_each_other(monkeypatch):
+    """2,000 white pictures were two million pairs; groups are those of the pairs, found slowly."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 256, (5, 16, 17), dtype=np.uint8)
+    near = np.clip(kinds[0].astype(int) + 2, 0, 255).astype(np.uint8)
+    thumbnails = np.concatenate([np.full((2000, 16, 17), 255, np.uint8), kinds, kinds, near[None]])
+    digests = [str(k) for k in range(len(thumbnails))]
+    counted = []
+    pairs = split_module._near_pairs
+    monkeypatch.setattr(split_module, "_near_pairs", lambda t: counted.append(len(t)) or pairs(t))
+    groups = near_duplicates(thumbnails, digests)
+    assert counted == [7]
+    assert groups[:2000].tolist() == [0] * 2000
+    assert groups[2000:].tolist() == [2000, 2001, 2002, 2003, 2004] * 2 + [2000]

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from inceptive.data.cache.index import tell
 from inceptive.data.folder import SPLIT_FOLDERS, assign_splits, missing_classes
 from inceptive.data.listing import hidden
+from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
@@ -179,13 +180,8 @@ def _find_all(tars: Sequence[Tar], look: bool, progress: Progress | None) -> lis
             if progress and count:
                 progress(min(done, total - 1), total)
 
-    with ThreadPoolExecutor(cores()) as pool:
-        waiting = [pool.submit(find, tar, look, told) for tar in new]
-        try:
-            read = iter([one.result() for one in waiting])
-        finally:
-            for one in waiting:
-                one.cancel()
+    with closing(prefetch(lambda tar: find(tar, look, told), new, cores())) as results:
+        read = iter(list(results))
     if progress:
         progress(total, total)
     return [one or next(read) for one in kept]

@@ -5,8 +5,6 @@ cache) and how large each tar is. The parts of the tars where images lie are ask
 """
 
 import contextlib
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, cast
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from inceptive.data.cache.index import tell
 from inceptive.data.folder import missing_classes
+from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Shard, as_index
 from inceptive.data.shards.member import Tar
@@ -59,7 +58,7 @@ def read_remote(uri: str, progress: Progress | None = None) -> Data:
             "them to a disk"
         )
     tars, places, labels = [], [], []
-    with contextlib.closing(_asked(uri, [shard for _, shard in listed])) as found:
+    with contextlib.closing(prefetch(lambda each: _one(uri, each[1]), listed, ASKED)) as found:
         for tar, where, label in found:
             tars.append(tar)
             places.append(where)
@@ -78,17 +77,6 @@ def read_remote(uri: str, progress: Progress | None = None) -> Data:
         index.licence,
         tuple(missing_classes(classes, splits)),
     )
-
-
-def _asked(uri: str, shards: list[Shard]) -> Generator[One, None, None]:
-    with ThreadPoolExecutor(ASKED) as pool:
-        waiting = [pool.submit(_one, uri, shard) for shard in shards]
-        try:
-            for one in waiting:
-                yield one.result()
-        finally:
-            for one in waiting:
-                one.cancel()
 
 
 def _one(uri: str, shard: Shard) -> One:
