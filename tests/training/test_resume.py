@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import command
 
+import inceptive
 from inceptive.data import loading
 from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
@@ -270,3 +272,20 @@ def test_the_weights_it_began_with_are_not_needed_again(tiny, stripes, trained, 
     paused(stripes, out, tiny, [f"weights={start}", "epochs=1"])
     shutil.rmtree(start)
     assert train(stripes, out, resume=True, progress=None).info["recipe"]["weights"] == str(start)
+
+
+def test_a_net_of_one_s_own_goes_on_without_its_name_or_file(tiny, stripes, tmp_path):
+    """It is built from the tree in the checkpoint: neither name nor file is looked for again."""
+    file, changes = tmp_path / "mynet.py", {"epochs": 1, "aux.weight": 0.0}
+    file.write_text(
+        "import inceptive\nfrom dataclasses import replace\n\ndef mynet(num_classes, channels):\n"
+        "    return replace(inceptive.NETS['googlenet.bn'](num_classes, channels), name='mine')\n"
+    )
+    out = tmp_path / "m"
+    with pytest.raises(Paused):
+        train(stripes, out, tiny, net=f"{file}:mynet", changes=changes, progress=None,
+              should_stop=lambda: True)  # fmt: skip
+    file.unlink()
+    clf = train(stripes, out, resume=True, progress=None)
+    expected = replace(inceptive.NETS["googlenet.bn"](2, 1), name="mine").without_aux()
+    assert clf.model.net == Classifier.load(out).model.net == expected
