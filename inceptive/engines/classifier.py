@@ -122,10 +122,10 @@ class Classifier(EngineBase):
             if not 0 < temperature < inf:
                 raise ValueError(f"'temperature' ({temperature} is no number above 0)")
             info = _info(config)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InceptiveError(f"{folder / CONFIG}: missing or invalid {error}") from None
         except InceptiveError as error:
             raise InceptiveError(f"{folder / CONFIG}: {error}") from None
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InceptiveError(f"{folder / CONFIG}: missing or invalid {error}") from None
         model = model_folder.filled(net, tensors, folder / WEIGHTS)
         return cls(model.eval(), preprocessing, labels, temperature, info, folder / WEIGHTS)
 
@@ -362,6 +362,6 @@ def model_card(classifier: Classifier) -> str:
         )
     lines += [
         "", "```python", "import inceptive", 'clf = inceptive.Classifier.load("this/folder")',
-        'clf.predict(["photo.jpg"], top=5)', "```", "",
+        'clf.predict("photo.jpg").label', "```", "",
     ]  # fmt: skip
     return "\n".join(lines)

@@ -80,6 +80,8 @@ class Metadata:
                 EarlyExit.from_dict(values["early_exit"]) if values.get("early_exit") else None,
                 tuple(map(Threshold.from_dict, thresholds)),
             )
+        except InceptiveError as error:
+            raise InceptiveError(f"{where}: {error}") from None
         except (
             AttributeError,
             KeyError,
@@ -89,8 +91,6 @@ class Metadata:
             RecursionError,
         ) as error:
             raise InceptiveError(f"{where}: missing or invalid {error}") from None
-        except InceptiveError as error:
-            raise InceptiveError(f"{where}: {error}") from None
 
 
 def read_net(values: Any, classes: int, preprocessing: Preprocessing) -> Net:

@@ -54,7 +54,7 @@ def read(folder: Path) -> list[Record]:
         if not all(_sound(one) for one in found):
             raise ValueError("a value of the wrong kind")
         return found
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, TypeError, RecursionError):
         raise InceptiveError(f"{path}: is damaged; remove it and export again") from None

@@ -20,6 +20,7 @@ from inceptive.arch.account import account
 from inceptive.comparison.compare import compare
 from inceptive.comparison.pairs import mcnemar, pair, paired_interval
 from inceptive.engines.classifier import Classifier
+from inceptive.engines.open import open_engine
 from inceptive.engines.peers import open_peer
 from inceptive.errors import InceptiveError
 
@@ -241,6 +242,26 @@ def test_a_file_that_others_wrote_is_run_as_it_is(tmp_path, how):
     side = (size - 3) // 2 + 1
     assert engine.size().params == 4 * 27 + 4 + 4 * 2 + 2
     assert engine.size().macs == side * side * 4 * 27 + 4 * 2
+
+
+@with_onnx
+@pytest.mark.parametrize(("names", "labels"), [
+    ("{1: 'across', 0: 'down'}", ("down", "across")), ("['b', 'a']", ("b", "a")),
+    ('{"0": "x", "1": "y"}', ("x", "y")), ("{0: 'only one'}", None), ("__import__('os')", None),
+    ("[1, 2]", None), ("{'a': 'b', 'c': 'd'}", None),
+])  # fmt: skip
+def test_the_classes_that_a_file_names_are_its_classes(tmp_path, names, labels):
+    import onnx
+
+    foreign(tmp_path / "theirs.onnx")
+    model = onnx.load(tmp_path / "theirs.onnx")
+    onnx.helper.set_model_props(model, {"names": names})
+    onnx.save(model, tmp_path / "theirs.onnx")
+    engine = open_engine(tmp_path / "theirs.onnx", classes=("across", "down"))
+    assert engine.labels == (labels or ("across", "down"))
+    assert open_engine(tmp_path / "theirs.onnx").labels == (labels or ("class 0", "class 1"))
+    done = command("predict", tmp_path / "theirs.onnx", tmp_path / "none.png")
+    assert "answered by onnx" in done.stderr and "Traceback" not in done.stderr
 
 
 @with_onnx

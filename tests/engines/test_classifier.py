@@ -25,8 +25,6 @@ from inceptive.arch.spec import (
 from inceptive.engines.classifier import Classifier, load_weights
 from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
-from inceptive.exporting.calibration import synthetic
-from inceptive.exporting.export import export
 from inceptive.images import Preprocessing
 
 
@@ -194,7 +192,7 @@ def test_a_net_of_ones_own_is_saved_loaded_and_exported_as_it_is(net, tmp_path):
     for kind in ("onnx", "openvino"):
         if not importlib.util.find_spec("nncf"):
             continue
-        export(clf, tmp_path, kind, "f32", synthetic(clf.preprocessing), say=lambda _: None)
+        clf.export(kind, out=tmp_path, progress=None)
         engine = open_engine(tmp_path, f"{kind}:f32")
         np.testing.assert_allclose(engine.logits(images), clf.logits(images), atol=1e-4)
         assert engine.account().net == net.without_aux()
@@ -260,3 +258,28 @@ def test_the_hub_is_told_nothing_of_this_machine_and_the_environment_stays():
     assert dict(os.environ) == before
     assert "torch" in build_hf_headers()["user-agent"] or os.environ.get("HF_HUB_DISABLE_TELEMETRY")
     assert build_hf_headers(headers=NO_TELEMETRY)["user-agent"] == "inceptive"
+
+
+def test_a_file_of_a_model_folder_is_no_model(tmp_path):
+    classifier_of(own()).save(tmp_path)
+    for name in ("model.safetensors", "config.json"):
+        for open_model in (Classifier.load, open_engine):
+            with pytest.raises(InceptiveError, match=f"{name}: is a file; name the model folder"):
+                open_model(tmp_path / name)
+
+
+def test_what_is_an_engine_already_is_taken_as_it_is(clf):
+    assert open_engine(clf) is clf and clf.name == "torch" and clf.exit_shares() == {}
+
+
+def test_the_fingerprint_follows_all_that_decides_answers():
+    prints = {classifier_of(net).fingerprint for net in (own(), own("other"), departed("mine"))}
+    clf = classifier_of(own())
+    prints.add(clf.fingerprint)
+    shown = dataclasses.replace(clf.preprocessing, size=48)
+    for change in ({"temperature": 2.0}, {"labels": ("a", "c", "b")}, {"preprocessing": shown}):
+        prints.add(dataclasses.replace(clf, **change).fingerprint)
+    assert len(prints) == 6
+    with torch.no_grad():
+        clf.model.fc.bias[0] += 1
+    assert clf.fingerprint not in prints
