@@ -217,7 +217,7 @@ def test_the_licence_of_the_images_goes_along(trained, quick, tmp_path):
     done = command("export", tmp_path / "m", "--to", "onnx", "--json")
     assert done.returncode == 0, done.stderr
     assert "no/longer/there: there is no such folder" in done.stderr
-    assert json.loads(done.stdout)["check"]["images"] == "64 random pictures"
+    assert json.loads(done.stdout)["images"] == "64 random pictures"
     assert open_exported(tmp_path / "m/model.f32.onnx").metadata.licence == "CC BY 4.0"
 
 
