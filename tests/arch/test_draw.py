@@ -12,7 +12,7 @@ from PIL import ImageFont
 from inceptive.arch.account import Account, account
 from inceptive.arch.draw import DARK, LIGHT, draw_net, draw_part
 from inceptive.arch.nets import NETS
-from inceptive.arch.spec import Add, Chain, Concat, Conv, MaxPool, Net
+from inceptive.arch.spec import Add, Chain, Concat, Conv, Linear, MaxPool, Net
 from inceptive.errors import InceptiveError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -156,7 +156,9 @@ def test_the_estimate_of_widths_is_not_too_small():
 
 
 def test_text_is_escaped_and_the_drawing_is_named_for_those_who_cannot_see_it():
-    body = Chain(mixed=Concat(a=Conv(8, 1), b=MaxPool(3)), last=Add(branch=Conv(11, 3)))
+    body = Chain(
+        mixed=Concat(a=Conv(8, 1), b=MaxPool(3)), last=Add(branch=Conv(11, 3)), fc=Linear(11)
+    )
     made = account(Net("a<b>&\"c'", body, 11, "R&D <draft>"), 32)
     for drawing in (draw_net(made), draw_part(made, "mixed")):
         root = ElementTree.fromstring(drawing)
