@@ -27,6 +27,7 @@ from inceptive.data.source import SplitFractions
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.io import downloads
+from inceptive.io.paths import cache_folder
 
 
 @pytest.fixture(autouse=True)
@@ -672,13 +673,13 @@ def test_a_set_that_cannot_be_downloaded_says_where_to_put_it(tmp_path):
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
-    assert downloads.cache_folder() == tmp_path / "cache"
+    assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("INCEPTIVE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert downloads.cache_folder() == tmp_path / "xdg/inceptive"
+    assert cache_folder() == tmp_path / "xdg/inceptive"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert downloads.cache_folder() == tmp_path / "home/.cache/inceptive"
+    assert cache_folder() == tmp_path / "home/.cache/inceptive"
 
 
 # -- solar --------------------------------------------------------------------------------------

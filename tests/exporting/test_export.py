@@ -186,7 +186,7 @@ def test_a_file_moved_away_alone_is_enough(exported, tmp_path, kind):
     for path in (folder / file_of(kind), (folder / file_of(kind)).with_suffix(".bin")):
         if path.exists():
             shutil.copy(path, tmp_path)
-    picture("across", 950, 70).save(tmp_path / "photo.png")
+    picture("across", 950, 50).save(tmp_path / "photo.png")
     asked = [tmp_path / "photo.png", "--json"]
     alone = json.loads(command("predict", tmp_path / file_of(kind), *asked).stdout)
     beside = json.loads(command("predict", folder, *asked, "--engine", kind).stdout)

@@ -4,6 +4,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 
 from inceptive.arch import nets
 from inceptive.arch.account import account
-from inceptive.cli import training
 from inceptive.data.source import Data, PathImages, Samples
 from inceptive.errors import InceptiveError
 from inceptive.metrics import (
@@ -256,7 +256,7 @@ def test_a_training_stands_where_its_page_cannot_be_had(stripes, tiny, tmp_path,
     def full(*_):
         raise InceptiveError("report.html: cannot be written (No space left on device)")
 
-    monkeypatch.setattr(training, "write_report", full)
+    monkeypatch.setattr(import_module("inceptive.training.train"), "write_report", full)
     out = tmp_path / "m"
     done = command("train", stripes, "--recipe", tiny, "--out", out, "--set", "epochs=1")
     assert done.returncode == 0 and done.stdout == f"{out}\n"
