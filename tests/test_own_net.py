@@ -72,6 +72,19 @@ def photo(tmp_path_factory):
     return path
 
 
+def test_a_value_is_trained_and_its_folder_is_trained_on(net, stripes, tmp_path):
+    recipe = tmp_path / "plain.toml"
+    recipe.write_text(RECIPE.replace('net = "mynet.py:mynet"', ""))
+    options = {"recipe": recipe, "epochs": 1, "progress": None}
+    first = inceptive.train(stripes, tmp_path / "first", net=net, **options)
+    assert first.model.net == net
+    second = inceptive.train(stripes, tmp_path / "second", weights=tmp_path / "first", **options)
+    assert second.model.net == net  # from the folder: no name of NETS, and no file
+    assert net.with_classes(5).with_classes(2) == net
+    with pytest.raises(inceptive.InceptiveError, match="no net is called 'mynet'"):
+        inceptive.train(stripes, tmp_path / "third", changes={"net": "mynet"}, **options)
+
+
 def test_the_folder_holds_the_value(place, net):
     classifier = inceptive.Classifier.load(place / "model")
     assert classifier.model.net == net

@@ -386,6 +386,17 @@ class Net(Word):
         """The same net with its auxiliary heads thrown away, as at inference."""
         return replace(self, aux=())
 
+    def with_classes(self, num_classes: int) -> "Net":
+        """The same net for another number of classes: its last layer and that of each head differ."""
+
+        def ending(chain: Chain) -> Chain:
+            *before, (name, last) = chain.parts
+            assert isinstance(last, Linear)
+            return Chain.of((*before, (name, replace(last, out=num_classes))))
+
+        aux = tuple((at, ending(head)) for at, head in self.aux)
+        return replace(self, body=ending(self.body), aux=aux, num_classes=num_classes)
+
     def with_heads(self, at: Iterable[str], head: Chain | None = None) -> "Net":
         """The same net with an auxiliary head after each part named in `at`, and none elsewhere.
 

@@ -20,6 +20,7 @@ import inceptive
 from inceptive.arch.account import Account, account
 from inceptive.arch.codec import net_to_dict
 from inceptive.arch.nets import refuse_imitation
+from inceptive.arch.spec import Net
 from inceptive.engines import folder as model_folder
 from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.folder import CARD as CARD
@@ -329,12 +330,15 @@ def _info(config: dict[str, Any]) -> dict[str, Any]:
     return info
 
 
-def described(folder: Path) -> tuple[str, Preprocessing]:
-    """The name of the net in a model folder, and its preprocessing; no weights are read."""
+def described(folder: Path) -> tuple[Net, Preprocessing]:
+    """The net in a model folder and its preprocessing; no weights are read."""
     config = model_folder.read_config(folder)
     try:
-        return str(config["net"]["name"]), Preprocessing.from_dict(config["preprocessing"])
-    except (KeyError, TypeError) as error:
+        preprocessing = Preprocessing.from_dict(config["preprocessing"])
+        return read_net(config["net"], len(_labels(config)), preprocessing), preprocessing
+    except InceptiveError as error:
+        raise InceptiveError(f"{folder / CONFIG}: {error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InceptiveError(f"{folder / CONFIG}: missing or invalid {error}") from None
 
 

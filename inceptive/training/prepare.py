@@ -118,7 +118,8 @@ def as_weights_expect(recipe: Recipe) -> Recipe:
     if name in catalogue():
         net, shown = catalogue()[name].net, catalogue()[name].preprocessing
     else:
-        net, shown = described(Path(name))
+        value, shown = described(Path(name))
+        net = value.name
     table, given = recipe.data, recipe.data.model_fields_set
     left_open = {"channels": shown.channels, "mean": shown.mean, "std": shown.std}
     if table.channels:
@@ -139,6 +140,11 @@ def net_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -
     Raises InceptiveError if it does not fit the data, or the recipe's pictures are too small for it.
     """
     count = len(data.classes)
+    if net is None and recipe.weights and recipe.net not in nets.NETS:
+        own, _ = described(
+            Path(recipe.weights)
+        )  # a net of one's own is had from where it was trained
+        net = own.with_classes(count) if own.name == recipe.net else None
     net = net or nets.open_net(recipe.net, count, channels)
     if (net.num_classes, net.channels) != (count, channels):
         raise InceptiveError(
