@@ -116,7 +116,7 @@ KINDS = {
         lambda folder, t: checkpoint.save(
             folder,
             {"epoch": int(t), "model": {"weight": torch.full((9999,), t)}, "optimizer": {}, "recipe": {},
-             "data": {}, "progress": {}},
+             "data": {}, "net": {}, "run": {}},
         ),
         lambda folder: checkpoint.load(folder)["epoch"],
     ),

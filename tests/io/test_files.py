@@ -26,7 +26,8 @@ STATE = {
     "model": {"conv.weight": torch.arange(12.0).view(3, 4), "bn.steps": torch.tensor(7)},
     "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]},
     "average": None,
-    "progress": {"history": [{"loss": 1.25}], "best": float("inf")},
+    "run": {"history": [{"loss": 1.25}], "best": float("inf")},
+    "net": {"type": "Net"},
 }
 
 
@@ -235,7 +236,7 @@ def test_a_checkpoint_comes_back(tmp_path):
     checkpoint.save(tmp_path, STATE)
     found = checkpoint.load(tmp_path)
     assert found.keys() == STATE.keys() | {"format"}
-    for key in ("epoch", "recipe", "average", "progress"):
+    for key in ("epoch", "recipe", "average", "run", "net"):
         assert found[key] == STATE[key]
     for key, tensor in STATE["model"].items():
         assert torch.equal(found["model"][key], tensor)
