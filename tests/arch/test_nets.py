@@ -12,6 +12,24 @@ from inceptive.arch.spec import Chain, Concat, Conv, Linear, MaxPool
 from inceptive.errors import InceptiveError
 
 EVERY_NET = pytest.mark.parametrize("name", NETS)
+LARGE = (
+    "inception_v3.",
+    "inception_v4",
+    "inception_resnet_v2",
+    "xception.",
+    "inception_resnet_v1.",
+)
+"""How the names of those begin that cost the most to compute and are much like another one."""
+
+
+def costly_apart(names):
+    """Parameters of a test, those of LARGE in the second tier."""
+    return [
+        pytest.param(name, marks=pytest.mark.nets) if name.startswith(LARGE) else name
+        for name in names
+    ]
+
+
 # name: parameters for 1000 classes, with heads, multiply-adds at the net's own size, depth
 COUNTS = {
     "googlenet": (6_998_552, 13_378_280, 1.5827, 22),
@@ -68,20 +86,9 @@ def small(net):
     return 96 if minimum_size(net) > 64 else 64
 
 
-LARGE = (
-    "inception_v3.",
-    "inception_v4",
-    "inception_resnet_v2",
-    "xception.",
-    "inception_resnet_v1.",
+@pytest.fixture(
+    scope="module", params=costly_apart(n for n in NETS if n not in ("alexnet", "vgg16"))
 )
-"""How the names of those begin that cost the most to compute and are much like another one."""
-
-
-@pytest.fixture(scope="module", params=[
-    pytest.param(name, marks=pytest.mark.nets) if name.startswith(LARGE) else name
-    for name in NETS if name not in ("alexnet", "vgg16")
-])  # fmt: skip
 def alive(request):
     """A net of the family with fresh weights, 5 classes: one for all tests that compute."""
     torch.manual_seed(0)
@@ -143,7 +150,7 @@ def test_the_account_has_the_parameters_of_the_torch_modules(name, classes, chan
             assert own == line.params == eval(line.formula.replace("·", "*")), line.name
 
 
-@EVERY_NET
+@pytest.mark.parametrize("name", costly_apart(NETS))
 def test_multiply_adds_are_half_of_the_flops_that_torch_counts(name):
     from torch.utils.flop_counter import FlopCounterMode
 

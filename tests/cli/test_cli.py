@@ -374,10 +374,10 @@ def test_a_training_that_diverges_stops_with_a_line_and_keeps_what_was_good(
     stripes, tiny, tmp_path
 ):
     out = tmp_path / "out"
-    done = command("train", stripes, "--recipe", tiny, "--out", out, "--set", "optimizer.lr=1e18",
+    done = command("train", stripes, "--recipe", tiny, "--out", out, "--set", "optimizer.lr=1e6",
                    "--set", "schedule.warmup_epochs=0", "--net", "googlenet")  # fmt: skip
     assert done.returncode == 1 and "training diverged in epoch 1" in done.stderr
-    assert "--set optimizer.lr=3.33e+17" in done.stderr and "Traceback" not in done.stderr
+    assert "--set optimizer.lr=3.33e+05" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_output_into_a_closed_pipe_is_quiet():

@@ -124,6 +124,7 @@ def kept(record_property, table="faults", **values):
     record_property("reliability", json.dumps({"table": table} | values))
 
 
+@pytest.mark.scale
 def test_a_folder_is_scored_as_predict_does_and_once(trained, many, predicted, tmp_path):
     out = tmp_path / "answers"
     asked = (trained[0], many, "--out", out, "--part", 200)
