@@ -278,7 +278,7 @@ def test_the_command_is_paused_by_torchrun_and_goes_on(recipe, stripes, tmp_path
     said = cut.communicate(timeout=60)[1]
     assert "stopped after" in said and "--resume, started as before" in said, said
     assert (tmp_path / "cut" / "checkpoint.pt").exists()
-    rest = started(tmp_path / "cut", "--resume")
+    rest = started(tmp_path / "cut", "--resume", "--set", "epochs=5")
     said = rest.communicate(timeout=240)
     assert rest.returncode == 0 and "going on after epoch" in said[1], said
     a, b = told(tmp_path / "whole"), told(tmp_path / "cut")
