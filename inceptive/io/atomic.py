@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from inceptive.errors import InceptiveError, reason
-from inceptive.io.locks import try_lock
+from inceptive.io.locks import lock_file
 
 WINDOWS = os.name == "nt"
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOSYS)
@@ -53,7 +53,8 @@ def _create(part: Path) -> IO[bytes]:
     """A new file, locked to show that its writer lives: the lock goes when the process does."""
     while True:
         file = open(part, "xb")  # noqa: SIM115
-        try_lock(file)  # a disk without locks: nobody sweeps there either
+        # Who sweeps may have it for a moment. On a disk without locks nobody sweeps.
+        lock_file(file, wait=True)
         if part.exists():
             return file
         file.close()  # swept away before it was locked
@@ -63,8 +64,8 @@ def _sweep(path: Path) -> None:
     """Remove what writers of `path` left who are dead."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with contextlib.suppress(OSError):
-            with open(part, "ab") as file:
-                dead = try_lock(file)
+            with open(part, "r+b") as file:  # never makes it again
+                dead = lock_file(file, wait=False)
                 if dead and not WINDOWS:
                     part.unlink()
             if dead and WINDOWS:

@@ -52,9 +52,9 @@ def lock(path: Path, wait: bool = True) -> Iterator[None]:
             held.release()
 
 
-def try_lock(file: IO[bytes]) -> bool:
+def lock_file(file: IO[bytes], wait: bool) -> bool:
     """Lock an open file for as long as it is open; false if another has it, or the disk no locks."""
     try:
-        return filelock.lock_descriptor(file.fileno(), blocking=False)
+        return filelock.lock_descriptor(file.fileno(), blocking=wait)
     except OSError:
         return False

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -317,11 +317,8 @@ def test_what_a_living_writer_has_begun_is_left_alone(tmp_path):
 
 def test_two_threads_that_write_one_file_write_one_or_the_other(tmp_path):
     texts = [str(k) * 200_000 for k in range(4)]
-    threads = [threading.Thread(target=write_text, args=(tmp_path / "t", one)) for one in texts * 5]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    with ThreadPoolExecutor(20) as pool:  # raises what a writer raised
+        list(pool.map(lambda text: write_text(tmp_path / "t", text), texts * 100))
     assert (tmp_path / "t").read_text() in texts and left_over(tmp_path) == []
 
 
