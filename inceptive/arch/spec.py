@@ -378,6 +378,15 @@ class Net(Word):
         for name, part in self.body:
             yield name, part, {_head_name(at): head for at, head in self.aux if at == name}
 
+    def nodes(self) -> Iterator[tuple[str, "Node", str]]:
+        """Every part, group and layer, heads too: its name, itself, and the name of what it reads."""
+        reads = "images"
+        for name, part, heads in self.walk():
+            yield from nodes(part, name, reads)
+            for head, chain in heads.items():
+                yield from nodes(chain, head, name)
+            reads = name
+
     def heads(self) -> dict[str, tuple[str, Chain]]:
         """Name of each auxiliary head -> (the part it reads, the head)."""
         return {_head_name(at): (at, head) for at, head in self.aux}
@@ -417,6 +426,27 @@ class Net(Word):
 
 RESERVED = ("images", "logits", "normalise")
 """What a net reads and gives, and what stands before its first part in an exported graph."""
+
+
+def children(node: Node) -> tuple[tuple[str, Node], ...]:
+    """The parts of a group or an Add with their names; none of a layer."""
+    match node:
+        case Group():
+            return node.parts
+        case Add(branch, shortcut):
+            return ("branch", branch), *([("shortcut", shortcut)] if shortcut else ())
+        case _:
+            return ()
+
+
+def nodes(node: Node, name: str = "", reads: str = "") -> Iterator[tuple[str, Node, str]]:
+    """`node`, called `name`, and all nodes in it in their order: see `Net.nodes`."""
+    yield name, node, reads
+    for part, child in children(node):
+        path = f"{name}.{part}".lstrip(".")
+        yield from nodes(child, path, reads)
+        if isinstance(node, Chain):
+            reads = path
 
 
 def gives_vector(node: Node, vector: bool = False, name: str = "") -> bool:

@@ -94,7 +94,7 @@ def trace(
     """
     subject = _open(model, size, seed, classes, published)
     net, preprocessing, labels = subject.net, subject.preprocessing, subject.labels
-    name, _, _ = reference.find(net, layer)
+    name, _ = reference.find(net, layer)
     number = None if label is None else class_number(str(label), labels, net.num_classes)
     pixels = preprocessing.load(image)
     x = preprocessing.normalise(pixels)

@@ -122,29 +122,6 @@ def _kernels(w: Array, groups: int) -> Array:
     return w.reshape(groups, len(w) // groups, -1).transpose(0, 2, 1)
 
 
-def separable(
-    x: Array, depthwise: Array, pointwise: Array, b: Array | None, stride: int, pads: Pads
-) -> tuple[Array, Array]:
-    """Separable convolution (arXiv:1610.02357): y, and the maps m that stand between its halves.
-
-        m[n, c k + r] = depthwise[c k + r] over x̃[n, c]        k maps for each of C channels
-        y[n, f, i, j] = b[f] + sum over c of pointwise[f, c] m[n, c, i, j]
-
-    x (N, C, H, W), depthwise (C k, 1, P, Q), pointwise (F, C k, 1, 1).
-    """
-    m = conv(x, depthwise, None, stride, pads, groups=x.shape[1])
-    return conv(m, pointwise, b), m
-
-
-def separable_backward(
-    dy: Array, x: Array, m: Array, depthwise: Array, pointwise: Array, stride: int, pads: Pads
-) -> tuple[Array, Array, Array, Array, Array]:
-    """dx, d(depthwise), d(pointwise), db and dm of `separable`: its convolutions, last one first."""
-    dm, dpointwise, db = conv_backward(dy, m, pointwise)
-    dx, ddepthwise, _ = conv_backward(dm, x, depthwise, stride, pads, groups=x.shape[1])
-    return dx, ddepthwise, dpointwise, db, dm
-
-
 # Pooling
 
 
@@ -259,7 +236,7 @@ def lrn(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     c' runs from c - floor(n / 2) to c + floor((n - 1) / 2), where there are channels. Source:
     Krizhevsky et al. 2012, section 3.3, with alpha divided by n as in Caffe and torch.
     """
-    scaled: Array = x * _energy(x, size, alpha, k) ** -beta
+    scaled: Array = x * energy(x, size, alpha, k) ** -beta
     return scaled
 
 
@@ -271,13 +248,14 @@ def lrn_backward(dy: Array, x: Array, size: int, alpha: float, beta: float, k: f
 
     c' are the channels whose window holds c: from c - floor((n - 1) / 2) to c + floor(n / 2).
     """
-    m = _energy(x, size, alpha, k)
+    m = energy(x, size, alpha, k)
     others = _across(dy * x * m ** (-beta - 1), (size - 1) // 2, size // 2)
     dx: Array = dy * m**-beta - 2 * alpha * beta / size * x * others
     return dx
 
 
-def _energy(x: Array, size: int, alpha: float, k: float) -> Array:
+def energy(x: Array, size: int, alpha: float, k: float) -> Array:
+    """m of `lrn`, of the shape of x."""
     m: Array = k + alpha / size * _across(x**2, size // 2, (size - 1) // 2)
     return m
 

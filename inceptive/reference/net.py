@@ -2,13 +2,14 @@
 
 Names are those of the value, joined with dots, as everywhere: `inception_3a.b5x5.conv` is the output
 of that unit, `inception_3a` what the module gives. Inside a unit the steps have names of their own:
-`/sum` (the convolution with its bias), `/norm` (after batch normalisation), `/depthwise` (the first
-half of a separable one). The weights are named as in `Model.state_dict()`.
+`/sum` (the convolution with its bias), `/norm` (after batch normalisation), `/m` (the denominator of
+local response normalisation). A separable convolution has two halves, `.depthwise` and `.pointwise`,
+and an Add always a `.shortcut`. The weights are named as in `Model.state_dict()`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import numpy as np
 
@@ -37,13 +38,35 @@ from inceptive.reference.layers import Array, Pads
 Named = dict[str, Array]
 
 
+class Window(NamedTuple):
+    """The windows of a layer: that of position i, j begins `stride` i - above, `stride` j - left."""
+
+    kernel: tuple[int, int]
+    stride: int
+    pads: Pads
+
+
+class Formula(NamedTuple):
+    """One step inside a layer: name = formula, which gives the value called `of`, entry by entry.
+
+    Each {operand} of the formula is a number, or the name of a value or a weight that holds it; None
+    stands for what the layer's windows add up to.
+    """
+
+    name: str
+    formula: str
+    operands: dict[str, str | float | None]
+    of: str
+
+
 @dataclass
 class Pass:
     """One batch through `net`, forward and then backward.
 
     values: the images and the output of every part, layer and step. gradients: of the loss, for each
     of `values`. weights and weight_gradients: by state-dict key. statistics: the running
-    statistics after the batch, where `training`.
+    statistics after the batch, where `training`. Of each layer by name, reads: the value it reads,
+    windows: where it reads it, steps: how its output comes of that.
     """
 
     net: Net
@@ -55,7 +78,9 @@ class Pass:
     gradients: Named = field(default_factory=dict)
     weight_gradients: Named = field(default_factory=dict)
     statistics: Named = field(default_factory=dict)
-    _inputs: Named = field(default_factory=dict, repr=False)
+    reads: dict[str, str] = field(default_factory=dict, repr=False)
+    windows: dict[str, Window] = field(default_factory=dict, repr=False)
+    steps: dict[str, list[Formula]] = field(default_factory=dict, repr=False)
     _chosen: Named = field(default_factory=dict, repr=False)
 
     def forward(self, images: Array, heads: bool = True) -> Named:
@@ -70,12 +95,14 @@ class Pass:
                 f"{self.net.name} takes images (N, {self.net.channels}, H, W), not {images.shape}"
             )
         self.values["images"] = images
-        x, logits = images, {}
+        self.windows.clear()
+        reads, logits = "images", {}
         for name, part, readers in self.net.walk():
-            x = self._forward(part, name, x)
+            self._forward(part, name, reads)
             for head, chain in readers.items() if heads else ():
-                logits[head] = self._forward(chain, head, x)
-        return {self.net.last: x} | logits
+                logits[head] = self._forward(chain, head, name)
+            reads = name
+        return {reads: self.values[reads]} | logits
 
     def backward(self, dlogits: Named) -> Array:
         """d(images), from the gradient of the loss for the logits that `forward` gave.
@@ -92,126 +119,174 @@ class Pass:
         self.gradients["images"] = dy
         return dy
 
-    # One node forward, called `name`, on x
+    def through(self, node: Node | None, name: str, index: tuple[int, ...]) -> "Pass":
+        """The gradients that come back through one value of `name` alone, in the first image.
 
-    def _forward(self, node: Node, name: str, x: Array) -> Array:
-        self._inputs[name] = x
-        y = self.values[name] = self._value(node, name, x)
+        index is (f,) or (f, i, j). node None: of the depthwise half of a separable convolution.
+        """
+        alone = replace(self, gradients={}, weight_gradients={})
+        dy = np.zeros_like(self.values[name])
+        dy[0, *index] = self.gradients[name][0, *index]
+        back = alone._backward(node, name, dy) if node else alone._depthwise_backward(name, dy)
+        alone.gradients[self.reads[name]] = back
+        return alone
+
+    # One node forward, called `name`, on the value called `reads`
+
+    def _forward(self, node: Node, name: str, reads: str) -> Array:
+        self.reads[name], self.steps[name] = reads, []
+        y = self.values[name] = self._value(node, name, reads)
         return y
 
-    def _value(self, node: Node, name: str, x: Array) -> Array:
-        w = self.weights
+    def _value(self, node: Node, name: str, reads: str) -> Array:
+        x, w = self.values[reads], self.weights
         match node:
-            case Conv(stride=stride, norm=norm, relu=relu):
-                pads = conv_pads(node, x)
+            case Conv():
+                _, stride, pads = self._window(name, node, x)
                 y = layers.conv(x, w[f"{name}.weight"], w.get(f"{name}.bias"), stride, pads)
-                return self._end_of_unit(name, name, y, norm, relu)
-            case Separable(stride=stride, norm=norm, relu=relu):
-                key = f"{name}.pointwise"
-                first, last = w[f"{name}.depthwise.weight"], w[f"{key}.weight"]
-                bias, pads = w.get(f"{key}.bias"), conv_pads(node, x)
-                y, between = layers.separable(x, first, last, bias, stride, pads)
-                self.values[f"{name}/depthwise"] = between
-                return self._end_of_unit(name, key, y, norm, relu)
-            case MaxPool(kernel, stride, pad):
-                pads = window_pads(pad, (kernel, kernel), stride, x)
-                y, self._chosen[name] = layers.max_pool(x, (kernel, kernel), stride, pads)
-                return y
-            case AvgPool(kernel, stride, grid, count_pad=count):
+                return self._end_of_unit(name, y, node.norm, node.relu)
+            case Separable():
+                # arXiv:1610.02357: a kernel for each channel by itself, then 1x1 across them
+                first, last = f"{name}.depthwise", f"{name}.pointwise"
+                _, stride, pads = self._window(first, node, x)
+                m = layers.conv(x, w[f"{first}.weight"], None, stride, pads, groups=x.shape[1])
+                self.reads[first], self.values[first] = reads, m
+                self.steps[first] = [Formula("m", "{products}", {"products": None}, first)]
+                return self._forward(pointwise(node), last, first)
+            case MaxPool():
+                y, self._chosen[name] = layers.max_pool(x, *self._window(name, node, x))
+                return self._step(name, "y", y, "{maximum}", maximum=name)
+            case AvgPool(kernel, grid=grid, count_pad=count):
                 if kernel is None or not windows_give_the_grid(node, x):
-                    return layers.grid_pool(x, grid or 1)
-                pads = window_pads(node.pad, (kernel, kernel), stride, x)
-                return layers.avg_pool(x, (kernel, kernel), stride, pads, count)
+                    y = layers.grid_pool(x, grid or 1)
+                else:
+                    y = layers.avg_pool(x, *self._window(name, node, x), count)
+                return self._step(name, "y", y, "{total} / {count}", total=None, count=None)
             case LRN(size, alpha, beta, k):
-                return layers.lrn(x, size, alpha, beta, k)
+                formula = "{k} + {alpha} / {n} · {squares}"
+                m = layers.energy(x, size, alpha, k)
+                self._step(name, "m", m, formula, k=k, alpha=alpha, n=size, squares=None)
+                y = layers.lrn(x, size, alpha, beta, k)
+                return self._step(
+                    name, "y", y, "{x} · {m}^-{beta}", x=reads, m=f"{name}/m", beta=beta
+                )
             case BatchNorm():
-                return self._norm(name, node, x)
+                return self._norm(name, "y", name, node, x=reads)
             case Linear(relu=relu):
                 y = layers.linear(x, w[f"{name}.weight"], w.get(f"{name}.bias"))
-                return self._end_of_unit(name, name, y, None, relu)
-            case Activation(kind):
-                return layers.sigmoid(x) if kind == "sigmoid" else layers.relu(x)
+                return self._end_of_unit(name, y, None, relu)
+            case Activation("sigmoid"):
+                return self._step(name, "y", layers.sigmoid(x), "1 / (1 + exp(-{x}))", x=reads)
+            case Activation():
+                return self._step(name, "y", layers.relu(x), "max({x}, 0)", x=reads)
             case Dropout(drop):
-                return layers.dropout(x, self._mask(name, x, drop), drop) if self.training else x
+                y = layers.dropout(x, self._mask(name, x, drop), drop) if self.training else x
+                return self._step(name, "y", y, "{x}", x=reads)
             case Chain():
                 for part, child in node:
-                    x = self._forward(child, f"{name}.{part}", x)
+                    x = self._forward(child, f"{name}.{part}", reads)
+                    reads = f"{name}.{part}"
                 return x
             case Concat():
-                return layers.concat(self._side_by_side(node, name, x))
+                y = layers.concat(self._side_by_side(node, name, reads))
+                return self._step(name, "y", y, "{x}", x=name)
             case Multiply():
-                return layers.multiply(self._side_by_side(node, name, x))
+                y = layers.multiply(self._side_by_side(node, name, reads))
+                factors = {part: f"{name}.{part}" for part, _ in node}
+                return self._step(
+                    name, "y", y, " · ".join(f"{{{part}}}" for part in factors), **factors
+                )
             case Add(branch, shortcut, scale, relu):
-                added = self._forward(branch, f"{name}.branch", x)
-                kept = x if shortcut is None else self._forward(shortcut, f"{name}.shortcut", x)
-                y = layers.add(kept, added, scale)
-                return self._end_of_unit(name, name, y, None, relu)
+                first, last = f"{name}.shortcut", f"{name}.branch"
+                added = self._forward(branch, last, reads)
+                y = layers.add(self._forward(shortcut or Chain(), first, reads), added, scale)
+                formula = "{shortcut} + {scale} · {branch}"
+                self._step(name, "sum", y, formula, shortcut=first, scale=scale, branch=last)
+                return self._relu(name, "sum", y) if relu else y
             case _:
                 assert_never(node)
 
-    def _side_by_side(self, node: Concat | Multiply, name: str, x: Array) -> list[Array]:
-        return [self._forward(child, f"{name}.{part}", x) for part, child in node]
+    def _side_by_side(self, node: Concat | Multiply, name: str, reads: str) -> list[Array]:
+        return [self._forward(child, f"{name}.{part}", reads) for part, child in node]
 
-    def _end_of_unit(
-        self, name: str, key: str, y: Array, norm: BatchNorm | None, relu: bool
+    def _window(self, name: str, node: Conv | Separable | MaxPool | AvgPool, x: Array) -> Window:
+        kernel = node.kernel or 1
+        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+        pads = window_pads(node.pad, sides, node.stride, x)
+        return self.windows.setdefault(name, Window(sides, node.stride, pads))
+
+    def _step(
+        self, layer: str, step: str, y: Array, formula: str, /, **operands: str | float | None
     ) -> Array:
-        """What follows the sum of a unit; `key` is where its normalisation's weights are."""
-        self.values[f"{name}/sum"] = y
-        if norm is not None:
-            y = self.values[f"{name}/norm"] = self._norm(f"{key}.bn", norm, y)
-        return layers.relu(y) if relu else y
+        """Keep y, the value of a step of `layer`, and how it comes about; its last step is "y"."""
+        of = layer if step == "y" else f"{layer}/{step}"
+        self.steps[layer].append(Formula(step, formula, operands, of))
+        self.values[of] = y
+        return y
 
-    def _norm(self, key: str, norm: BatchNorm, x: Array) -> Array:
+    def _end_of_unit(self, name: str, y: Array, norm: BatchNorm | None, relu: bool) -> Array:
+        """What follows y, the products and their bias."""
+        bias = {"b": f"{name}.bias"} if f"{name}.bias" in self.weights else {}
+        self._step(name, "sum", y, "{products}" + " + {b}" * len(bias), products=None, **bias)
+        before = "sum"
+        if norm is not None:
+            y, before = self._norm(name, "norm", f"{name}.bn", norm, sum=f"{name}/sum"), "norm"
+        return self._relu(name, before, y) if relu else y
+
+    def _relu(self, name: str, before: str, y: Array) -> Array:
+        formula, of = f"max({{{before}}}, 0)", {before: f"{name}/{before}"}
+        return self._step(name, "y", layers.relu(y), formula, **of)
+
+    def _norm(self, layer: str, step: str, key: str, norm: BatchNorm, **reads: str) -> Array:
+        """A step of `layer` that normalises a value; reads: its name in the formula, and its own."""
+        [(called, of)] = reads.items()
+        x = self.values[of]
         gamma, beta = self.weights.get(f"{key}.weight"), self.weights[f"{key}.bias"]
         mean, var = self.weights[f"{key}.running_mean"], self.weights[f"{key}.running_var"]
         if self.training:
-            kept, (mean, var) = (mean, var), layers.batch_statistics(x)
+            before, (mean, var) = (mean, var), layers.batch_statistics(x)
             # The running variance is that of all images: its estimate divides by M - 1.
             count = x.size // x.shape[1]
             moved = {"running_mean": mean, "running_var": var * count / max(count - 1, 1)}
-            for (what, new), old in zip(moved.items(), kept, strict=True):
+            for (what, new), old in zip(moved.items(), before, strict=True):
                 self.statistics[f"{key}.{what}"] = old + norm.momentum * (new - old)
-        return layers.batch_norm(x, gamma, beta, mean, var, norm.eps)
+        y = layers.batch_norm(x, gamma, beta, mean, var, norm.eps)
+        scale = {} if gamma is None else {"gamma": f"{key}.weight"}
+        formula = f"({{{called}}} - {{mean}}) / sqrt({{var}} + {{eps}}) + {{beta}}"
+        return self._step(
+            layer, step, y, "{gamma} · " * len(scale) + formula, **reads, **scale,
+            mean=f"{key}.running_mean", var=f"{key}.running_var", eps=norm.eps, beta=f"{key}.bias",
+        )  # fmt: skip
 
     # One node backward: dy is the gradient of its output, and that of its input is returned
 
     def _backward(self, node: Node, name: str, dy: Array) -> Array:
         self.gradients[name] = dy
-        w, x, y = self.weights, self._inputs[name], self.values[name]
+        w, x, y = self.weights, self.values[self.reads[name]], self.values[name]
         match node:
-            case Conv(stride=stride, norm=norm, relu=relu):
-                dy = self._back_to_sum(name, name, dy, norm, relu)
-                pads = conv_pads(node, x)
+            case Conv(norm=norm, relu=relu):
+                dy = self._back_to_sum(name, dy, norm, relu)
+                _, stride, pads = self.windows[name]
                 dx, dw, db = layers.conv_backward(dy, x, w[f"{name}.weight"], stride, pads)
                 self._note(name, weight=dw, bias=db)
                 return dx
-            case Separable(stride=stride, norm=norm, relu=relu):
-                key = f"{name}.pointwise"
-                dy = self._back_to_sum(name, key, dy, norm, relu)
-                first, last = w[f"{name}.depthwise.weight"], w[f"{key}.weight"]
-                between, pads = self.values[f"{name}/depthwise"], conv_pads(node, x)
-                dx, dfirst, dlast, db, dbetween = layers.separable_backward(
-                    dy, x, between, first, last, stride, pads
-                )
-                self.gradients[f"{name}/depthwise"] = dbetween
-                self._note(f"{name}.depthwise", weight=dfirst)
-                self._note(key, weight=dlast, bias=db)
-                return dx
-            case MaxPool(kernel, stride, pad):
-                pads = window_pads(pad, (kernel, kernel), stride, x)
-                chosen = self._chosen[name]
-                return layers.max_pool_backward(dy, x, chosen, (kernel, kernel), stride, pads)
-            case AvgPool(kernel, stride, count_pad=count):
-                if kernel is None or not windows_give_the_grid(node, x):
+            case Separable():
+                dm = self._backward(pointwise(node), f"{name}.pointwise", dy)
+                return self._depthwise_backward(f"{name}.depthwise", dm)
+            case MaxPool():
+                return layers.max_pool_backward(dy, x, self._chosen[name], *self.windows[name])
+            case AvgPool(count_pad=count):
+                if name not in self.windows:
                     return layers.grid_pool_backward(dy, x)
-                pads = window_pads(node.pad, (kernel, kernel), stride, x)
-                return layers.avg_pool_backward(dy, x, (kernel, kernel), stride, pads, count)
+                return layers.avg_pool_backward(dy, x, *self.windows[name], count)
             case LRN(size, alpha, beta, k):
+                m = self.values[f"{name}/m"]
+                self.gradients[f"{name}/m"] = -dy * beta * x * m ** (-beta - 1)
                 return layers.lrn_backward(dy, x, size, alpha, beta, k)
             case BatchNorm():
                 return self._norm_backward(name, node, dy, x)
             case Linear(relu=relu):
-                dy = self._back_to_sum(name, name, dy, None, relu)
+                dy = self._back_to_sum(name, dy, None, relu)
                 dx, dw, db = layers.linear_backward(dy, x, w[f"{name}.weight"])
                 self._note(name, weight=dw, bias=db)
                 return dx
@@ -232,12 +307,10 @@ class Pass:
                 factors = [self.values[f"{name}.{part}"] for part, _ in node]
                 return self._sum_of_branches(node, name, layers.multiply_backward(dy, factors))
             case Add(branch, shortcut, scale, relu):
-                dy = self._back_to_sum(name, name, dy, None, relu)
-                dkept, dadded = layers.add_backward(dy, scale)
-                dx = self._backward(branch, f"{name}.branch", dadded)
-                if shortcut is None:
-                    return dx + dkept
-                return dx + self._backward(shortcut, f"{name}.shortcut", dkept)
+                dy = self._back_to_sum(name, dy, None, relu)
+                dshortcut, dbranch = layers.add_backward(dy, scale)
+                dx = self._backward(branch, f"{name}.branch", dbranch)
+                return dx + self._backward(shortcut or Chain(), f"{name}.shortcut", dshortcut)
             case _:
                 assert_never(node)
 
@@ -247,14 +320,20 @@ class Pass:
                 for (part, child), dy in zip(node, dys, strict=True)]  # fmt: skip
         return reduce(np.add, each)
 
-    def _back_to_sum(
-        self, name: str, key: str, dy: Array, norm: BatchNorm | None, relu: bool
-    ) -> Array:
+    def _depthwise_backward(self, name: str, dm: Array) -> Array:
+        self.gradients[name] = dm
+        x, (_, stride, pads) = self.values[self.reads[name]], self.windows[name]
+        w = self.weights[f"{name}.weight"]
+        dx, dw, _ = layers.conv_backward(dm, x, w, stride, pads, groups=x.shape[1])
+        self._note(name, weight=dw)
+        return dx
+
+    def _back_to_sum(self, name: str, dy: Array, norm: BatchNorm | None, relu: bool) -> Array:
         if relu:
             dy = layers.relu_backward(dy, self.values[name])
         if norm is not None:
             self.gradients[f"{name}/norm"] = dy
-            dy = self._norm_backward(f"{key}.bn", norm, dy, self.values[f"{name}/sum"])
+            dy = self._norm_backward(f"{name}.bn", norm, dy, self.values[f"{name}/sum"])
         self.gradients[f"{name}/sum"] = dy
         return dy
 
@@ -304,11 +383,9 @@ def loss_and_gradients(
     return total, logits
 
 
-def conv_pads(node: Conv | Separable, x: Array) -> Pads:
-    kernel = node.kernel
-    return window_pads(
-        node.pad, (kernel, kernel) if isinstance(kernel, int) else kernel, node.stride, x
-    )
+def pointwise(node: Separable) -> Conv:
+    """The second half of a separable convolution, which has its bias, normalisation and ReLU."""
+    return Conv(node.out, 1, norm=node.norm, relu=node.relu)
 
 
 def window_pads(pad: Pad, kernel: tuple[int, int], stride: int, x: Array) -> Pads:

@@ -31,17 +31,9 @@ from inceptive.arch.spec import (
 )
 from inceptive.errors import InceptiveError
 from inceptive.reference import layers
-from inceptive.reference.layers import Array, Pads
-from inceptive.reference.net import (
-    Named,
-    Pass,
-    conv_pads,
-    window_pads,
-    windows_give_the_grid,
-)
+from inceptive.reference.layers import Array
+from inceptive.reference.net import Named, Pass, pointwise
 
-IMAGES = "images"
-Reads = dict[str, tuple[Node, str]]
 Index = tuple[int, ...]
 CHANNELS = {"windows": 2, "numbers": 8}  # channels shown of a sum over many: what a terminal holds
 
@@ -176,7 +168,7 @@ def trace(
     taken, of what is left open; without `label` the class that the logits answer.
     Raises InceptiveError for a layer, channel, position or class that there is not.
     """
-    name, node, reads = find(net, layer)
+    name, node = find(net, layer)
     head = name.split(".")[0]
     ends = head if head in net.heads() else net.last
     run = Pass(net, weights)
@@ -189,7 +181,7 @@ def trace(
     q = layers.targets(np.array([own]), net.num_classes)
     zeros = {key: np.zeros_like(values) for key, values in logits.items()}
     run.backward(zeros | {ends: layers.cross_entropy_backward(z, q)})
-    stages = tuple(_Position(run, name, node, reads, index).stages())
+    stages, reads = tuple(_stages(run, node, name, index)), run.reads[name]
     return Trace(
         name, node, reads, run.values[reads].shape[1:], run.values[name].shape[1:], stages, ends,
         own, float(layers.softmax(z)[0, own]), layers.cross_entropy(z, q),
@@ -197,57 +189,23 @@ def trace(
     )  # fmt: skip
 
 
-def find(net: Net, layer: str) -> tuple[str, Node, str]:
-    """The name, the node and what it reads of `layer`; of a chain, those of its last part.
+def find(net: Net, layer: str) -> tuple[str, Node]:
+    """The name and the node of `layer`; of a chain, those of its last part.
 
     Raises InceptiveError, naming layers with names like it.
     """
-    layers_by_name = layers_of(net)
-    if layer not in layers_by_name:
-        near = get_close_matches(layer, layers_by_name, n=4, cutoff=0.5)
-        near += [name for name in layers_by_name if layer in name and name not in near][
-            : 4 - len(near)
-        ]
+    nodes = {name: node for name, node, _ in net.nodes()}
+    if layer not in nodes:
+        near = get_close_matches(layer, nodes, n=4, cutoff=0.5)
+        near += [name for name in nodes if layer in name and name not in near][: 4 - len(near)]
         hint = f"near it: {', '.join(near)}" if near else "`inceptive table` lists them"
         raise InceptiveError(f"{net.name} has no layer {layer!r}; {hint}")
-    node, reads = layers_by_name[layer]
-    while isinstance(node, Chain):
+    name = layer
+    while isinstance(node := nodes[name], Chain):
         if not node.parts:
-            raise InceptiveError(f"{layer} passes its input on: there is nothing to trace")
-        layer = f"{layer}.{node.parts[-1][0]}"
-        node, reads = layers_by_name[layer]
-    return layer, node, reads
-
-
-def layers_of(net: Net) -> Reads:
-    """Every layer and group by name, with the name of the map it reads (`images` at first)."""
-    layers_by_name: Reads = {}
-    reads = IMAGES
-    for name, part, heads in net.walk():
-        layers_by_name |= _inside(part, name, reads)
-        reads = name
-        for head, chain in heads.items():
-            layers_by_name |= _inside(chain, head, name)
-    return layers_by_name
-
-
-def _inside(node: Node, name: str, reads: str) -> Reads:
-    layers_by_name: Reads = {name: (node, reads)}
-    match node:
-        case Chain():
-            for part, child in node:
-                layers_by_name |= _inside(child, f"{name}.{part}", reads)
-                reads = f"{name}.{part}"
-        case Concat() | Multiply():
-            for part, child in node:
-                layers_by_name |= _inside(child, f"{name}.{part}", reads)
-        case Add(branch, shortcut):
-            layers_by_name |= _inside(branch, f"{name}.branch", reads)
-            if shortcut is not None:
-                layers_by_name |= _inside(shortcut, f"{name}.shortcut", reads)
-        case _:
-            pass
-    return layers_by_name
+            raise InceptiveError(f"{name} passes its input on: there is nothing to trace")
+        name = f"{name}.{node.parts[-1][0]}"
+    return name, node
 
 
 def _chosen_index(name: str, y: Array, channel: int | None, at: tuple[int, int] | None) -> Index:
@@ -269,358 +227,174 @@ def _chosen_index(name: str, y: Array, channel: int | None, at: tuple[int, int] 
     return tuple(int(k) for k in np.unravel_index((y + allowed).argmax(), y.shape))
 
 
+def _stages(run: Pass, node: Node, name: str, index: Index) -> Iterator[Stage]:
+    """The value of the layer `name` at `index`, in a batch of one that went forward and backward."""
+    if not isinstance(node, Separable):
+        yield _Value(run, run.through(node, name, index), name, index).stage(node)
+        return
+    # The map that gives most, as the depthwise half makes it; then the 1x1 over all maps.
+    first, last = f"{name}.depthwise", f"{name}.pointwise"
+    across, maps = run.weights[f"{last}.weight"][index[0], :, 0, 0], run.values[first][0]
+    strongest = int(np.abs(across * maps[:, *index[1:]]).argmax())
+    at = strongest, *index[1:]
+    yield _Value(run, run.through(None, first, at), first, at).products(
+        strongest // node.multiplier
+    )
+    yield _Value(run, run.through(pointwise(node), last, index), last, index).products()
+
+
 @dataclass(frozen=True)
-class _Position:
-    """One value of one layer in a batch of one, forward and backward done."""
+class _Value:
+    """One value of the layer `name`. alone: the gradients that come back through it only."""
 
     run: Pass
+    alone: Pass
     name: str
-    node: Node
-    reads: str
     index: Index
 
     @property
-    def x(self) -> Array:
-        return self.run.values[self.reads]
+    def reads(self) -> str:
+        return self.run.reads[self.name]
 
-    @property
-    def f(self) -> int:
-        return self.index[0]
-
-    @property
-    def at(self) -> tuple[int, int]:
-        """Row and column; 0, 0 of a vector."""
-        return (self.index[1], self.index[2]) if len(self.index) == 3 else (0, 0)
-
-    def value(self, step: str = "") -> float:
-        return float(self.run.values[self.name + step][(0, *self.index)])
-
-    def gradient(self, step: str = "") -> float:
-        return float(self.run.gradients[self.name + step][(0, *self.index)])
-
-    def stages(self) -> Iterator[Stage]:
-        node, name = self.node, self.name
+    def stage(self, node: Node) -> Stage:
+        name, (f, *at) = self.name, self.index
         match node:
-            case Conv(stride=stride, norm=norm, relu=relu):
-                w, pads = self._weight(f"{name}.weight"), conv_pads(node, self.x)
-                placed = self._window(self.x, w.shape[1:], stride, pads)
-                yield self._sum(placed, w, f"{name}.weight", norm, relu)
-            case Linear(relu=relu):
-                w = self._weight(f"{name}.weight")
-                yield self._sum(None, w, f"{name}.weight", None, relu)
-            case Separable():
-                yield from self._separable(node)
-            case MaxPool(kernel, stride, pad):
-                pads = window_pads(pad, (kernel, kernel), stride, self.x)
-                yield self._maximum(*self._window(self.x, (0, kernel, kernel), stride, pads))
-            case AvgPool():
-                yield self._average(node)
-            case LRN():
-                yield self._lrn(node)
-            case BatchNorm():
-                read = self._number(self.reads, self.index)
-                steps, weights, slope = self._norm("y", name, node, "x", read.gives, "")
-                yield self._end([self._with(read, slope)], steps, weights=weights)
-            case Activation(kind):
-                x, y = float(self.x[(0, *self.index)]), self.value()
-                slope = y * (1 - y) if kind == "sigmoid" else float(y > 0)
-                formula = "1 / (1 + exp(-{x}))" if kind == "sigmoid" else "max({x}, 0)"
-                read = self._with(self._number(self.reads, self.index), slope)
-                yield self._end([read], [self._step("y", formula, {"x": x})])
-            case Dropout():
-                read = self._with(self._number(self.reads, self.index), 1.0)
-                yield self._end([read], [self._step("y", "{x}", {"x": read.gives})])
+            case Conv() | Linear():
+                return self.products()
+            case MaxPool():
+                row, column, size = self._place()
+                entries = self._entries(self.reads, f, row, column, size=size, outside=-np.inf)
+                p, q = map(int, np.unravel_index(entries.x.argmax(), entries.x.shape))
+                chosen = entries.row + p, entries.column + q
+                return self._stage([replace(entries, gives=float(entries.x[p, q]), chosen=chosen)])
+            case AvgPool(grid=grid, count_pad=count_pad):
+                row, column, size = self._place(grid or 1)
+                entries = self._entries(self.reads, f, row, column, size=size)
+                area = entries.x.size if count_pad else int(entries.inside.sum())
+                share = entries.inside / area
+                entries = replace(entries, weight=share, gives=float((entries.x * share).sum()))
+                return self._stage([entries], total=float(entries.x.sum()), count=area)
+            case LRN(size=n):
+                last = min(f + (n - 1) // 2, self.run.values[self.reads].shape[1] - 1)
+                read = [
+                    self._entries(self.reads, c, *at) for c in range(max(f - n // 2, 0), last + 1)
+                ]
+                squares = [replace(number, gives=number.gives**2) for number in read]
+                return self._stage(squares, squares=sum(number.gives for number in squares))
+            case BatchNorm() | Activation() | Dropout():
+                return self._stage([self._entries(self.reads, *self.index)])
             case Concat():
-                read = self._with(self._number(*self._branch(node)), 1.0)
-                yield self._end([read], [self._step("y", "{x}", {"x": read.gives})])
+                for part, _ in node:
+                    of = f"{name}.{part}"
+                    if f < (channels := self.run.values[of].shape[1]):
+                        break
+                    f -= channels
+                return self._stage([self._entries(of, f, *at)])
             case Multiply():
-                yield self._product(node)
-            case Add():
-                yield self._added(node)
-            case Chain():
+                return self._stage(
+                    [self._entries(f"{name}.{part}", *self.index) for part, _ in node]
+                )
+            case Add(shortcut=shortcut, scale=scale):
+                terms = []
+                for part, weight in ("shortcut", 1.0), ("branch", scale):
+                    term = self._entries(f"{name}.{part}", *self.index)
+                    weights = np.full((1, 1), weight)
+                    terms.append(replace(term, gives=weight * term.gives, weight=weights))
+                if shortcut is None:  # x itself, whose gradient comes by the branch too
+                    itself = self._entries(self.reads, *self.index)
+                    terms[0] = replace(terms[0], of=self.reads, dx_all=itself.dx_all)
+                return self._stage(terms)
+            case Chain() | Separable():
                 raise AssertionError("a chain is traced by its last part")
             case _:
                 assert_never(node)
 
-    # Layers that sum over channels
-
-    def _sum(
-        self,
-        window: tuple[Array, Array, int, int] | None,
-        w: Array,
-        key: str,
-        norm: BatchNorm | None,
-        relu: bool,
-    ) -> Stage:
-        """sum = b + w · x over the window in every channel (of a linear layer: over all it reads)."""
-        dsum = self.gradient("/sum")
-        if window is None:
-            flat = self.x[0].reshape(-1)
-            read, inside = flat[:, None, None], np.ones((len(flat), 1, 1), bool)
-            row = column = 0
-        else:
-            read, inside, row, column = window
-        kernel = w[self.f].reshape(read.shape)
-        gives = (read * kernel).sum((1, 2))
+    def products(self, channel: int | None = None) -> Stage:
+        """Weights times all that is read, or times `channel` of it; those of most channels summed."""
+        run, f, key = self.run, self.index[0], f"{self.name}.weight"
+        x = _as_map(run.values[self.reads][0])
+        if self.name in run.windows:
+            row, column, size = self._place()
+            channels = [*range(len(x))] if channel is None else [channel]
+            read = _cut(x[channels], row, column, size)
+            places = [(c, row, column) for c in channels]
+        else:  # a linear layer reads a map number by number, channel by channel
+            read, places, size = x.reshape(-1, 1, 1), [*np.ndindex(x.shape)], (1, 1)
+        weight, dw, dw_all = (
+            weights[key][f].reshape(read.shape)
+            for weights in (run.weights, self.alone.weight_gradients, run.weight_gradients)
+        )
+        gives = (read * weight).sum((1, 2))
         order = np.argsort(-np.abs(gives), kind="stable")
-        channels = order[: CHANNELS["windows" if kernel[0].size > 1 else "numbers"]]
-        dw_all = self.run.weight_gradients[key][self.f].reshape(kernel.shape)
-        entries = []
-        for c in map(int, channels):
-            of, first, last = self.reads, row, column
-            channel = c
-            if window is None and self.x.ndim == 4:  # a map is read channel by channel
-                channel, first, last = (int(k) for k in np.unravel_index(c, self.x.shape[1:]))
-            dx_all = self._back(of, channel, first, last, inside[c])
-            entries.append(
-                Entries(
-                    of, channel, first, last, read[c], inside[c], float(gives[c]),
-                    dsum * kernel[c] * inside[c], dx_all, kernel[c], key, dsum * read[c], dw_all[c],
-                )
-            )  # fmt: skip
-        products = float(gives.sum())
-        key = key.removesuffix(".weight")
-        steps, weights = self._unit(key, "products", products, norm, relu)
-        others = len(gives) - len(channels)
-        return self._end(
-            entries, steps, weights, others, float(gives[order[len(channels) :]].sum())
-        )
-
-    def _unit(
-        self, key: str, of: str, products: float, norm: BatchNorm | None, relu: bool
-    ) -> tuple[list[Step], list[Weight]]:
-        """From the products to y: the bias, batch normalisation and ReLU where there are any."""
-        weights = []
-        operands, formula = {of: products}, f"{{{of}}}"
-        if f"{key}.bias" in self.run.weights:
-            weights.append(self._own(f"{key}.bias", self.gradient("/sum")))
-            operands["b"], formula = weights[0].value, formula + " + {b}"
-        steps = [self._step("sum", formula, operands, "/sum")]
-        if norm is not None:
-            normed, more, _ = self._norm(
-                "norm", f"{key}.bn", norm, "sum", self.value("/sum"), "/norm"
-            )
-            steps, weights = steps + normed, weights + more
-        if relu:
-            before = steps[-1]
-            steps.append(self._step("y", f"max({{{before.name}}}, 0)", {before.name: before.value}))
-        return steps, weights
-
-    def _norm(
-        self, called: str, key: str, norm: BatchNorm, of: str, x: float, step: str
-    ) -> tuple[list[Step], list[Weight], float]:
-        """Batch normalisation of the number x, called `of`; and its slope dy/dx."""
-        weights_by_key = self.run.weights
-        mean, var = (
-            float(weights_by_key[f"{key}.running_{what}"][self.f]) for what in ("mean", "var")
-        )
-        dy, standard = self.gradient(step), (x - mean) / np.sqrt(var + norm.eps)
-        weights, formula, operands = [], f"({{{of}}} - {{mean}}) / sqrt({{var}} + {{eps}})", {of: x}
-        gamma = 1.0
-        if f"{key}.weight" in weights_by_key:
-            weights.append(self._own(f"{key}.weight", float(dy * standard)))
-            gamma = operands["gamma"] = weights[0].value
-            formula = "{gamma} · " + formula
-        weights.append(self._own(f"{key}.bias", dy))
-        operands |= {"mean": mean, "var": var, "eps": norm.eps, "beta": weights[-1].value}
-        slope = float(gamma / np.sqrt(var + norm.eps))
-        return [self._step(called, formula + " + {beta}", operands, step)], weights, slope
-
-    def _separable(self, node: Separable) -> Iterator[Stage]:
-        """The map that gives most, as the depthwise half makes it; then the 1x1 over all maps."""
-        run, (i, j) = self.run, self.at
-        between = run.values[f"{self.name}/depthwise"]
-        first, key = f"{self.name}.depthwise", f"{self.name}.pointwise"
-        across = self._weight(f"{key}.weight")[:, :, 0, 0]
-        dmaps = run.gradients[f"{self.name}/depthwise"]
-        halves = Pass(run.net, run.weights, values=dict(run.values), gradients=dict(run.gradients))
-        halves.weight_gradients = run.weight_gradients
-        halves.values[first], halves.gradients[first] = between, dmaps
-        halves.values[f"{first}/sum"], halves.gradients[f"{first}/sum"] = between, dmaps
-        strongest = int(np.abs(across[self.f] * between[0, :, i, j]).argmax())
-        yield _Position(halves, first, node, self.reads, (strongest, i, j))._depthwise(node)
-        for step in ("", "/sum", "/norm"):
-            if f"{self.name}{step}" in run.values:
-                halves.values[key + step] = run.values[self.name + step]
-                halves.gradients[key + step] = run.gradients[self.name + step]
-        last = _Position(halves, key, node, first, self.index)
-        w = last._weight(f"{key}.weight")
-        placed = last._window(between, w.shape[1:], 1, layers.NO_PADS)
-        yield last._sum(placed, w, f"{key}.weight", node.norm, node.relu)
-
-    def _depthwise(self, node: Separable) -> Stage:
-        """One map: its own kernel over one channel of the input."""
-        key, c = f"{self.name}.weight", self.f // node.multiplier
-        w, pads = self._weight(key)[self.f, 0], conv_pads(node, self.x)
-        read, inside, row, column = self._window(self.x, (0, *w.shape), node.stride, pads)
-        dm, gives = self.gradient(), float((read[c] * w).sum())
-        dx_all = self._back(self.reads, c, row, column, inside[c])
-        entries = Entries(
-            self.reads, c, row, column, read[c], inside[c], gives, dm * w * inside[c], dx_all, w, key,
-            dm * read[c], self.run.weight_gradients[key][self.f, 0],
-        )  # fmt: skip
-        return self._end([entries], [self._step("m", "{products}", {"products": gives})])
-
-    # Pooling, normalisation across channels
-
-    def _maximum(self, read: Array, inside: Array, row: int, column: int) -> Stage:
-        window, inside = read[self.f], inside[self.f]
-        window = np.where(inside, window, -np.inf)
-        p, q = (int(k) for k in np.unravel_index(window.argmax(), window.shape))
-        dx = np.zeros_like(window)
-        dx[p, q] = self.gradient()
-        dx_all = self._back(self.reads, self.f, row, column, inside)
-        gives = float(window[p, q])
-        entries = Entries(
-            self.reads, self.f, row, column, window, inside, gives, dx, dx_all,
-            chosen=(row + p, column + q),
-        )  # fmt: skip
-        return self._end([entries], [self._step("y", "{maximum}", {"maximum": gives})])
-
-    def _average(self, node: AvgPool) -> Stage:
-        if node.kernel is None or not windows_give_the_grid(node, self.x):
-            grid = node.grid or 1
-            spans = [layers.spans(side, grid)[k]
-                     for side, k in zip(self.x.shape[2:], self.at, strict=True)]  # fmt: skip
-            window = self.x[0, self.f, spans[0], spans[1]]
-            inside, row, column = np.ones(window.shape, bool), spans[0].start, spans[1].start
-            area = window.size
-        else:
-            size, stride = (node.kernel, node.kernel), node.stride
-            pads = window_pads(node.pad, size, stride, self.x)
-            read, within, row, column = self._window(self.x, (0, *size), stride, pads)
-            window, inside = read[self.f], within[self.f]
-            area = window.size if node.count_pad else int(inside.sum())
-        share = inside / area
-        gives = float((window * share).sum())
-        dx_all = self._back(self.reads, self.f, row, column, inside)
-        entries = Entries(
-            self.reads, self.f, row, column, window, inside, gives, self.gradient() * share, dx_all,
-            share,
-        )  # fmt: skip
-        total = float(window.sum())
-        return self._end(
-            [entries], [self._step("y", "{total} / {count}", {"total": total, "count": area})]
-        )
-
-    def _lrn(self, node: LRN) -> Stage:
-        """y = x m^-beta: x stands in its numerator, it and its neighbours in its denominator."""
-        (i, j), dy, n = self.at, self.gradient(), node.size
-        first, last = self.f - n // 2, self.f + (n - 1) // 2
-        own = float(self.x[0, self.f, i, j])
-        channels = range(max(first, 0), min(last, self.x.shape[1] - 1) + 1)
-        squares = float(sum(self.x[0, c, i, j] ** 2 for c in channels))
-        m = node.k + node.alpha / n * squares
-        dm = -dy * node.beta * own * m ** (-node.beta - 1)
-        entries = []
-        for c in channels:
-            read = self._number(self.reads, (c, i, j))
-            slope = 2 * node.alpha / n * read.gives * dm + (
-                dy * m**-node.beta if c == self.f else 0
-            )
-            dx = np.full((1, 1), slope)
-            entries.append(replace(read, gives=read.gives**2, dx=dx))
-        energy = Step(
-            "m", "{k} + {alpha} / {n} · {squares}",
-            {"k": node.k, "alpha": node.alpha, "n": n, "squares": squares}, m, dm,
-        )  # fmt: skip
-        scaled = self._step("y", "{x} · {m}^-{beta}", {"x": own, "m": m, "beta": node.beta})
-        return self._end(entries, [energy, scaled])
-
-    # Where branches meet
-
-    def _branch(self, node: Concat) -> tuple[str, Index]:
-        """The branch that holds this channel, and the index in it."""
-        f = self.f
-        for part, _ in node:
-            count = self.run.values[f"{self.name}.{part}"].shape[1]
-            if f < count:
-                return f"{self.name}.{part}", (f, *self.index[1:])
-            f -= count
-        raise AssertionError("the branches have the channels of the whole")
-
-    def _product(self, node: Multiply) -> Stage:
-        read = [self._number(f"{self.name}.{part}", self.index) for part, _ in node]
-        factors = [entries.gives for entries in read]
+        count = CHANNELS["windows" if weight[0].size > 1 else "numbers"]
         entries = [
-            self._with(factor, float(np.prod(factors[:k] + factors[k + 1 :])))
-            for k, factor in enumerate(read)
-        ]
-        operands = dict(zip((part for part, _ in node), factors, strict=True))
-        formula = " · ".join(f"{{{part}}}" for part in operands)
-        return self._end(entries, [self._step("y", formula, operands)])
-
-    def _added(self, node: Add) -> Stage:
-        shortcut = self.reads if node.shortcut is None else f"{self.name}.shortcut"
-        read = [self._number(shortcut, self.index), self._number(f"{self.name}.branch", self.index)]
-        dsum, scales = self.gradient("/sum"), (1.0, node.scale)
-        entries = [
-            replace(term, gives=scale * term.gives, weight=np.full((1, 1), scale),
-                      dx=np.full((1, 1), scale * dsum))
-            for term, scale in zip(read, scales, strict=True)
+            replace(self._entries(self.reads, *places[c], size=size), weight=weight[c],
+                    gives=float(gives[c]), key=key, dw=dw[c], dw_all=dw_all[c])
+            for c in map(int, order[:count])
         ]  # fmt: skip
-        operands = {"shortcut": read[0].gives, "scale": node.scale, "branch": read[1].gives}
-        steps = [self._step("sum", "{shortcut} + {scale} · {branch}", operands, "/sum")]
-        if node.relu:
-            steps.append(self._step("y", "max({sum}, 0)", {"sum": steps[0].value}))
-        return self._end(entries, steps)
+        stage, others = self._stage(entries, products=float(gives.sum())), gives[order[count:]]
+        return replace(stage, others=len(others), others_give=float(others.sum()))
 
-    # What all of them are made of
+    def _place(self, grid: int = 1) -> tuple[int, int, tuple[int, int]]:
+        """First row, first column and size of the window; of an adaptive one on a grid."""
+        _, i, j = self.index
+        if self.name in self.run.windows:
+            size, stride, ((above, _), (left, _)) = self.run.windows[self.name]
+            return stride * i - above, stride * j - left, size
+        high, wide = self.run.values[self.reads].shape[2:]
+        rows, columns = layers.spans(high, grid)[i], layers.spans(wide, grid)[j]
+        return rows.start, columns.start, (rows.stop - rows.start, columns.stop - columns.start)
 
-    def _weight(self, key: str) -> Array:
-        return self.run.weights[key]
-
-    def _own(self, key: str, gradient: float) -> Weight:
-        """A weight of this channel."""
-        value, whole = self.run.weights[key][self.f], self.run.weight_gradients[key][self.f]
-        return Weight(key, self.f, float(value), gradient, float(whole))
-
-    def _step(self, name: str, formula: str, operands: dict[str, float], of: str = "") -> Step:
-        return Step(name, formula, operands, self.value(of), self.gradient(of))
-
-    def _end(
+    def _entries(
         self,
-        entries: list[Entries],
-        steps: list[Step],
-        weights: list[Weight] | None = None,
-        others: int = 0,
-        others_give: float = 0.0,
-    ) -> Stage:
-        at = self.at if len(self.index) == 3 else None
-        return Stage(
-            self.name, self.f, at, tuple(entries), tuple(steps), tuple(weights or ()), others,
-            others_give,
+        of: str,
+        channel: int,
+        *at: int,
+        size: tuple[int, int] = (1, 1),
+        outside: float = 0.0,
+    ) -> Entries:
+        """What is read of the map `of`; x is `outside` in the padding."""
+        row, column = at or (0, 0)
+        x, dx, dx_all = (
+            _cut(_as_map(values[of][0])[channel], row, column, size, padding)
+            for values, padding in ((self.run.values, outside), (self.alone.gradients, 0.0),
+                                    (self.run.gradients, np.nan))
         )  # fmt: skip
+        high, wide = _as_map(self.run.values[of][0]).shape[1:]
+        inside = _cut(np.ones((high, wide), bool), row, column, size, False)
+        return Entries(of, channel, row, column, x, inside, float(x[0, 0]), dx, dx_all)
 
-    def _window(
-        self, x: Array, kernel: tuple[int, ...], stride: int, pads: Pads
-    ) -> tuple[Array, Array, int, int]:
-        """What this position reads in each channel of x (C, P, Q) with zeros in the padding, which
-        entries are not padding, and the first row and column in x."""
-        (i, j), (high, wide) = self.at, kernel[-2:]
-        top, left = stride * i, stride * j
-        read = layers.padded(x, pads)[0, :, top : top + high, left : left + wide]
-        inside = layers.padded(np.ones_like(x), pads)[0, :, top : top + high, left : left + wide]
-        return read, inside > 0, top - pads[0][0], left - pads[1][0]
+    def _stage(self, entries: list[Entries], **sums: float) -> Stage:
+        """The recorded steps at this index; `sums` are those over the entries."""
+        run, (f, *at) = self.run, self.index
+        steps, weights = [], []
+        for name, formula, holders, of in run.steps[self.name]:
+            operands: dict[str, float] = {}
+            for operand, holder in holders.items():
+                if not isinstance(holder, str):
+                    operands[operand] = sums[operand] if holder is None else holder
+                elif holder not in run.weights:
+                    operands[operand] = float(run.values[holder][0, *self.index])
+                else:
+                    operands[operand] = float(run.weights[holder][f])
+                    if holder in run.weight_gradients:
+                        own, whole = (float(gradients.weight_gradients[holder][f])
+                                      for gradients in (self.alone, run))  # fmt: skip
+                        weights.append(Weight(holder, f, operands[operand], own, whole))
+            y, dy = (float(values[of][0, *self.index]) for values in (run.values, run.gradients))
+            steps.append(Step(name, formula, operands, y, dy))
+        where = (at[0], at[1]) if at else None
+        return Stage(self.name, f, where, tuple(entries), tuple(steps), tuple(weights))
 
-    def _back(self, of: str, channel: int, row: int, column: int, inside: Array) -> Array:
-        """dL/dx of a window in the map `of`, from everything that reads it; nan in the padding."""
-        dx = self.run.gradients[of][0, channel]
-        gradients = np.full(inside.shape, np.nan)
-        for p, q in np.argwhere(inside):
-            gradients[p, q] = dx[row + p, column + q] if dx.ndim else dx
-        return gradients
 
-    def _number(self, of: str, index: Index) -> Entries:
-        """One number that is read, its gradient left open."""
-        x = float(self.run.values[of][(0, *index)])
-        whole = float(self.run.gradients[of][(0, *index)])
-        row, column = index[1:] if len(index) == 3 else (0, 0)
-        return Entries(
-            of, index[0], row, column, np.full((1, 1), x), np.ones((1, 1), bool), x,
-            np.zeros((1, 1)), np.full((1, 1), whole),
-        )  # fmt: skip
+def _as_map(values: Array) -> Array:
+    """(C, H, W) as it is, (C,) as (C, 1, 1)."""
+    return values.reshape(len(values), *(values.shape[1:] or (1, 1)))
 
-    def _with(self, read: Entries, slope: float) -> Entries:
-        """`read` with its gradient: dy/dx is `slope`."""
-        return replace(read, dx=np.full((1, 1), slope * self.gradient()))
+
+def _cut(x: Array, row: int, column: int, size: tuple[int, int], outside: float = 0.0) -> Array:
+    """The window (..., P, Q) of x (..., H, W) from row and column on; `outside` in the padding."""
+    high, wide = x.shape[-2:]
+    rows, columns = row + np.arange(size[0])[:, None], column + np.arange(size[1])
+    inside = (rows >= 0) & (rows < high) & (columns >= 0) & (columns < wide)
+    return np.where(inside, x[..., rows.clip(0, high - 1), columns.clip(0, wide - 1)], outside)

@@ -97,10 +97,13 @@ def test_separable(given_window, multiplier, out):
     x, kernel, stride, pads, rng = given_window
     first = rng.normal(size=(x.shape[1] * multiplier, 1, *kernel))
     last, b = rng.normal(size=(out, len(first), 1, 1)), rng.normal(size=out)
-    y, between = layers.separable(x, first, last, b, stride, pads)
+    groups = x.shape[1]
+    between = layers.conv(x, first, None, stride, pads, groups)
+    y = layers.conv(between, last, b)
     dy = rng.normal(size=y.shape)
-    *gradients, dbetween = layers.separable_backward(dy, x, between, first, last, stride, pads)
-    found = y, *gradients
+    dbetween, dlast, db = layers.conv_backward(dy, between, last)
+    dx, dfirst, _ = layers.conv_backward(dbetween, x, first, stride, pads, groups)
+    found = y, dx, dfirst, dlast, db
 
     def theirs(x, first, last, b):
         maps = F.conv2d(torch_padded(x, pads), first, None, stride, groups=x.shape[1])
@@ -404,7 +407,7 @@ PLANTED = {
     ),
     "neighbours left out": (
         "lrn_backward",
-        lambda dy, x, size, alpha, beta, k: dy * layers._energy(x, size, alpha, k) ** -beta,
+        lambda dy, x, size, alpha, beta, k: dy * layers.energy(x, size, alpha, k) ** -beta,
         test_lrn,
     ),
     "padding always counted": (

@@ -19,7 +19,7 @@ from inceptive.arch.spec import (
     Separable,
 )
 from inceptive.errors import InceptiveError
-from inceptive.reference.trace import find, layers_of, trace
+from inceptive.reference.trace import find, trace
 
 EXACT = 1e-9
 COSTLY = ("inception_v3", "inception_resnet_v1.facenet", "xception.keras", "alexnet")
@@ -56,8 +56,9 @@ def watched(name, size):
 
         return hook
 
+    known = {name for name, _, _ in net.nodes()}
     for layer, module in model.named_modules():
-        if (layer and not isinstance(module, torch.nn.ModuleDict)) or layer in layers_of(net):
+        if (layer and not isinstance(module, torch.nn.ModuleDict)) or layer in known:
             module.register_forward_hook(keep(layer))
     image = np.random.default_rng(1).normal(size=(net.channels, size, size))
     return net, model, kept, image
@@ -66,7 +67,7 @@ def watched(name, size):
 def one_of_each_kind(net):
     """The first layer of every kind in the net, and the last."""
     first = {}
-    for layer, (node, _) in layers_of(net).items():
+    for layer, node, _ in net.nodes():
         if not isinstance(node, Chain):
             first.setdefault((type(node), getattr(node, "relu", None)), layer)
     return list(first.values())
@@ -264,10 +265,10 @@ def test_an_empty_chain_has_nothing_to_trace():
 def test_every_layer_that_has_weights_can_be_named():
     for make in NETS.values():
         net = make(num_classes=5)
-        known = layers_of(net)
+        known = {name: (node, reads) for name, node, reads in net.nodes()}
         assert set(net.heads()) <= set(known)
         for node, reads in known.values():
             assert reads == "images" or reads in known
             assert node is not None
-    kinds = {type(node) for make in NETS.values() for node, _ in layers_of(make()).values()}
+    kinds = {type(node) for make in NETS.values() for _, node, _ in make().nodes()}
     assert {Conv, Linear, Separable, MaxPool, AvgPool, Concat, Add, Multiply} <= kinds

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from inceptive.arch.spec import Add, Chain, Concat, Multiply, Node
+from inceptive.arch.spec import Add, Group, Node, nodes
 from inceptive.errors import InceptiveError
 
 Layout = Literal["torch", "tensorflow", "caffe"]
@@ -44,16 +44,7 @@ class Source:
 
 def layers(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
     """Every layer of `node` in its order, with its path; `path` is that of `node` itself."""
-    match node:
-        case Chain() | Concat() | Multiply():
-            parts = list(node)
-        case Add(branch, shortcut):
-            parts = [("branch", branch)] + ([("shortcut", shortcut)] if shortcut else [])
-        case _:
-            yield path, node
-            return
-    for name, part in parts:
-        yield from layers(part, f"{path}.{name}".lstrip("."))
+    return ((name, n) for name, n, _ in nodes(node, path) if not isinstance(n, Group | Add))
 
 
 def within(ours: str, theirs: str, table: Mapping[str, str]) -> dict[str, str]:
