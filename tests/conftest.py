@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from inceptive.cli import main
+from inceptive.io.locks import lock
 from inceptive.io.paths import cache_folder
 from inceptive.training.callbacks import Callback
 
@@ -121,9 +124,20 @@ def command(*words: object, cwd: Path | None = None) -> Done:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, stripes, tiny):
-    """A model folder that `inceptive train` wrote, and what the command printed."""
+    """A model folder that `inceptive train` wrote, and what the command printed.
+
+    The first of the suite's processes that asks for it trains it; each has a copy of its own.
+    """
+    own = tmp_path_factory.getbasetemp()
+    suite = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    original, printed = suite / "trained" / "stripes", suite / "trained.json"
+    with lock(suite / "trained.lock"):
+        if not printed.exists():
+            done = command("train", stripes, "--recipe", tiny, "--out", original)
+            printed.write_text(json.dumps(done))
     out = tmp_path_factory.mktemp("model") / "stripes"
-    return out, command("train", stripes, "--recipe", tiny, "--out", out)
+    shutil.copytree(original, out)
+    return out, Done(*json.loads(printed.read_text().replace(str(original), str(out))))
 
 
 SERVER = """

@@ -1,12 +1,13 @@
 """What a person sees on standard error while a command works."""
 
 import sys
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from inceptive.errors import printable_lines
 from inceptive.io.progress import duration as duration
+
+if TYPE_CHECKING:  # rich takes longer to import than `inceptive --help` may take in all
+    from rich.progress import Progress, TaskID
 
 
 def say(text: str) -> None:
@@ -21,10 +22,12 @@ class Display:
     """
 
     def __init__(self, silent: bool = False) -> None:
+        from rich.console import Console
+
         self.console = Console(stderr=True, highlight=False, quiet=silent)
         self.live = self.console.is_terminal
         self.progress: Progress | None = None
-        self.task = TaskID(0)
+        self.task: TaskID | None = None
 
     def say(self, text: str) -> None:
         self.console.print(printable_lines(text), markup=False, soft_wrap=True)
@@ -43,7 +46,9 @@ class Display:
     def _show(self, text: str, done: int, total: int, detail: str = "") -> None:
         if not self.live:
             return
-        if self.progress is None:
+        if self.progress is None or self.task is None:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
             self.progress = Progress(
                 TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[detail]}"),
                 TimeRemainingColumn(), console=self.console, transient=True,
