@@ -62,7 +62,7 @@ def test_hypothesis_makes_every_word():
             for item in value:
                 collect(item)
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=100, deadline=None, database=None, derandomize=True)
     @given(nets())
     def run(net):
         collect(net)

@@ -11,7 +11,6 @@ from inceptive.arch.nets import NETS, open_net
 from inceptive.arch.spec import Chain, Concat, Conv, Linear, MaxPool
 from inceptive.errors import InceptiveError
 
-EVERY_NET = pytest.mark.parametrize("name", NETS)
 LARGE = (
     "inception_v3.",
     "inception_v4",
@@ -30,6 +29,8 @@ def costly_apart(names):
     ]
 
 
+EVERY_NET = pytest.mark.parametrize("name", NETS)
+EVERY_FAMILY = pytest.mark.parametrize("name", costly_apart(NETS))
 # name: parameters for 1000 classes, with heads, multiply-adds at the net's own size, depth
 COUNTS = {
     "googlenet": (6_998_552, 13_378_280, 1.5827, 22),
@@ -111,7 +112,9 @@ def test_no_net_is_without_a_source_for_its_counts():
 
 
 @EVERY_NET
-@pytest.mark.parametrize(("more", "channels"), [(0, 3), (-32, 1)])
+@pytest.mark.parametrize(
+    ("more", "channels"), [(0, 3), pytest.param(-32, 1, marks=pytest.mark.nets)]
+)
 def test_the_account_has_the_shapes_of_the_torch_modules(name, more, channels):
     net = NETS[name](num_classes=7, channels=channels)
     model, blank = shapes_only(net)
@@ -136,7 +139,7 @@ def test_the_account_has_the_shapes_of_the_torch_modules(name, more, channels):
         assert seen[line.name] in (shape, shape[:1]), line.name
 
 
-@EVERY_NET
+@EVERY_FAMILY
 @pytest.mark.parametrize(("classes", "channels"), [(1000, 3), (7, 1)])
 def test_the_account_has_the_parameters_of_the_torch_modules(name, classes, channels):
     net = NETS[name](num_classes=classes, channels=channels)
@@ -150,7 +153,7 @@ def test_the_account_has_the_parameters_of_the_torch_modules(name, classes, chan
             assert own == line.params == eval(line.formula.replace("·", "*")), line.name
 
 
-@pytest.mark.parametrize("name", costly_apart(NETS))
+@EVERY_FAMILY
 def test_multiply_adds_are_half_of_the_flops_that_torch_counts(name):
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -210,7 +213,7 @@ def test_every_parameter_gets_a_gradient(alive):
     model.zero_grad()
 
 
-@EVERY_NET
+@EVERY_FAMILY
 def test_forward_gives_one_tensor_of_logits_in_every_mode(name):
     net = NETS[name](num_classes=7, channels=1)
     model, blank = shapes_only(net)
@@ -238,7 +241,7 @@ def test_logits_hang_on_neither_batch_nor_memory_order_nor_precision(alive):
         assert (single[key].double() - exact).abs().max().item() < 1e-4 * scale, key
 
 
-@EVERY_NET
+@EVERY_FAMILY
 def test_it_works_down_to_its_least_size_and_not_below(name):
     net = NETS[name](num_classes=7)
     least = minimum_size(net)

@@ -419,6 +419,7 @@ def test_a_training_that_streams_ends_with_the_same_bits_when_killed(
     record(record_property, "faults", what, killed, killed)
 
 
+@pytest.mark.scale
 def test_train_takes_shards_and_evaluate_finds_what_it_finds_in_the_folder(
     trained, shards, stripes, tiny, tmp_path
 ):

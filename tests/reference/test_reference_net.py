@@ -27,7 +27,13 @@ SIZES = {
     "xception.keras": 71,
     "hadamard_inception": 64,
 }
-COSTLY = ("inception_v3", "inception_resnet_v1.facenet", "xception.keras")
+QUICK = (
+    ("googlenet", "train"),
+    ("googlenet.bn", "eval"),
+    ("googlenet.bn", "train"),
+    ("bn_inception", "eval"),
+    ("hadamard_inception", "train"),
+)
 SLOW = {
     "inception_v3.fid": 107,
     "inception_v4.slim": 107,
@@ -136,10 +142,14 @@ def agree(name, size, training, bound=EXACT):
         assert gap(one, state[key].numpy()) < bound, key
 
 
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.nets) if n in COSTLY else n for n in SIZES]
-)
+    ("name", "training"),
+    [
+        pytest.param(name, training, id=f"{name}-{mode}",
+                     marks=pytest.mark.nets if (name, mode) not in QUICK else ())
+        for name in SIZES for mode, training in (("eval", False), ("train", True))
+    ],
+)  # fmt: skip
 def test_logits_and_every_gradient_are_torchs(name, training):
     agree(name, SIZES[name], training)
 

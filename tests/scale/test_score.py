@@ -154,6 +154,7 @@ def test_a_folder_is_scored_as_predict_does_and_once(trained, many, predicted, t
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+@pytest.mark.faults
 def test_a_damaged_summary_is_written_again(stripes, trained, tmp_path):
     out = tmp_path / "answers"
     before = inceptive.scale.score(trained[0], stripes, out, top=1, engine="torch")

@@ -266,15 +266,18 @@ def test_below_the_threshold_an_answer_is_not_sure(trained, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     [first, *_] = [one for one in config["metrics"]["abstain"] if one["target"] == 0.95]
     assert 0 < first["threshold"] <= 1 and first["accuracy"] >= 0.95 and 0 < first["share"] <= 1
-    for threshold, sure in ((1.01, False), (0.1, True)):
+    thresholds, folders = {"unsure": 1.01, "sure": 0.1}, []
+    for name, threshold in thresholds.items():
+        folders.append(shutil.copytree(folder, tmp_path / name))
         config["metrics"]["abstain"] = [first | {"threshold": threshold}]
-        (folder / "config.json").write_text(json.dumps(config))
-        with serving(folder) as (port, _):
-            _, found = post(port, "/v1/predict", png("down", 3))
-            assert [one["sure"] for one in found["predictions"]] == [sure]
-            told = json.loads(ask(port, "GET", "/v1/model")[2])
-            assert told["sure_from"] == max(0.5, threshold)
-            assert told["accuracy_when_sure"] == first["accuracy"]
+        (folders[-1] / "config.json").write_text(json.dumps(config))
+    with serving(*folders) as (port, _):
+        for name, threshold in thresholds.items():
+            _, answer = post(port, f"/v1/predict?model={name}", png("down", 3))
+            assert [image["sure"] for image in answer["predictions"]] == [name == "sure"]
+            model = json.loads(ask(port, "GET", f"/v1/model?model={name}")[2])
+            assert model["sure_from"] == max(0.5, threshold)
+            assert model["accuracy_when_sure"] == first["accuracy"]
 
 
 def test_models_of_one_name_are_called_as_they_were_typed():

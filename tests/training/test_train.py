@@ -51,6 +51,7 @@ def test_the_2014_net_without_batch_norm_learns_from_scratch(stripes, tiny, tmp_
     assert watch.rows[-1]["loss"] < 0.3
 
 
+@pytest.mark.training
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(stripes, tiny, tmp_path):
     weights = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -252,6 +253,10 @@ def test_weights_are_a_value_and_never_read_as_toml(tiny, trained, tmp_path, nam
 def test_a_batch_too_small_to_normalise_is_refused_in_words(stripes, tiny, tmp_path):
     with pytest.raises(InceptiveError, match=r"batch of 1 image at 32 pixels.*batch_size = 2"):
         run(stripes, tiny, tmp_path / "m", "batch_size=1")
+
+
+@pytest.mark.training
+def test_a_batch_of_one_learns_where_statistics_are_frozen(stripes, tiny, tmp_path):
     clf, _, _ = run(stripes, tiny, tmp_path / "n", "batch_size=1", "epochs=1",
                     "finetune.batch_norm=frozen")  # fmt: skip
     assert clf.info["training"]["epoch"] == 1
@@ -271,7 +276,7 @@ class Poison(Callback):
             self.run.learner.model.conv1.bn.running_mean.fill_(float("nan"))
 
 
-@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("epoch", [0, pytest.param(1, marks=pytest.mark.training)])
 def test_nan_in_validation_alone_ends_like_nan_in_training(stripes, tiny, tmp_path, epoch):
     recipe = Recipe.read(tiny, {"ema.decay": 0, "epochs": 2})
     poison = Poison(epoch)
@@ -283,6 +288,7 @@ def test_nan_in_validation_alone_ends_like_nan_in_training(stripes, tiny, tmp_pa
     assert ("go on from it with --resume" in str(caught.value)) == (epoch == 1)
 
 
+@pytest.mark.training
 def test_what_is_reported_is_measured_as_it_is_deployed(stripes, tiny, tmp_path):
     """Trained in bfloat16, validated in float32: the numbers are those of the model in the folder."""
     clf, data, watch = run(stripes, tiny, tmp_path / "m", "epochs=1", "speed.precision=bf16")
