@@ -11,6 +11,9 @@ demo: $(VENV)/installed
 	$(PIP) --no-deps elpv-dataset
 	$(BIN)/python tools/demo.py
 
+# Bytecode is kept, whatever the machine's habit: hundreds of processes import the same modules.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Two processes of one thread each beat one of two: most tests are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -230,6 +230,7 @@ def test_masks_are_drawn_from_the_seed_alone():
     assert 0.6 < 1 - first.masks["aux_4a.dropout"].mean() < 0.8  # 0.7 of 2 x 1024 dropped
 
 
+@pytest.mark.nets
 @pytest.mark.parametrize(
     ("what", "wrong"),
     [
