@@ -9,7 +9,14 @@ NAME = "explain"
 
 
 def run(
-    model: Annotated[str, Argument(metavar="MODEL", help="a model folder or a published name")],
+    model: Annotated[
+        str,
+        Argument(
+            metavar="MODEL",
+            help="a model folder, a published name or hf:OWNER/NAME; for occlusion also an exported "
+            "file, torchvision:NAME or timm:NAME",
+        ),
+    ],
     image: Annotated[
         Path | None, Argument(metavar="[IMAGE]", help="an image file (not for visualise)")
     ] = None,

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from inceptive.arch.account import parts_with_maps
 from inceptive.engines.classifier import Classifier
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, requires
 
 
@@ -40,7 +41,8 @@ def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) 
     if layer not in parts:
         raise InceptiveError(f"{model.net.name} has no part {layer}; there are: {', '.join(parts)}")
     cam = attr.LayerGradCam(model, model.get_submodule(layer))
-    x = _net_input(classifier, square).requires_grad_()
+    device = next(model.parameters()).device
+    x = classifier.normalise(torch.from_numpy(square[None]).to(device)).requires_grad_()
     heat = cam.attribute(x, target=label, relu_attributions=True).detach()
     if heat.ndim != 4:
         raise InceptiveError(f"{layer} gives numbers, no maps; name a part before the classifier")
@@ -49,28 +51,30 @@ def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) 
 
 
 def occlusion(
-    classifier: Classifier, square: np.ndarray, label: int, window: int, stride: int
+    engine: Engine, square: np.ndarray, label: int, window: int, stride: int
 ) -> np.ndarray:
     """What covering each place takes from the logit of class `label`: (S, S) of float32.
 
-    A square of `window` pixels of the mean colour is moved by `stride`; each place has the mean over
-    the windows that cover it (Zeiler and Fergus, arXiv:1311.2901, section 4.2).
+    A square of `window` pixels of the mean colour, in whole steps of 0-255, is moved by `stride`; each
+    place has the mean over the windows that cover it (Zeiler and Fergus, arXiv:1311.2901, section
+    4.2). square: (C, S, S) of uint8. Raises InceptiveError without captum.
     """
-    attr = package()
-    model = classifier.model.eval()
-    channels = square.shape[0]
-    with torch.inference_mode():
-        heat = attr.Occlusion(model).attribute(
-            _net_input(classifier, square),
-            sliding_window_shapes=(channels, window, window),
-            strides=(channels, stride, stride),
+
+    def logits(images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(engine.logits(images.byte().numpy()))
+
+    colour = torch.tensor(engine.preprocessing.mean).mul(255).round().view(1, -1, 1, 1)
+    x = torch.from_numpy(square[None]).float()
+    heat = (
+        package()
+        .Occlusion(logits)
+        .attribute(
+            x,
+            sliding_window_shapes=(len(square), window, window),
+            strides=(len(square), stride, stride),
             target=label,
-            baselines=0,  # the mean, once normalised
+            baselines=colour.expand_as(x),
             perturbations_per_eval=16,
         )
-    return np.asarray(heat[0].mean(dim=0).float().cpu().numpy())
-
-
-def _net_input(classifier: Classifier, square: np.ndarray) -> torch.Tensor:
-    device = next(classifier.model.parameters()).device
-    return classifier.normalise(torch.from_numpy(square[None]).to(device))
+    )
+    return np.asarray(heat[0].mean(dim=0).float().numpy())

@@ -14,8 +14,9 @@ from inceptive.data.cache import user_cache
 from inceptive.data.open import open_data_for
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
-from inceptive.engines.open import is_exported
+from inceptive.engines.open import is_exported, is_peer, open_engine
 from inceptive.engines.prediction import class_number
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, printable
 from inceptive.explaining import attribution, branches, dream, figures, maps
 from inceptive.images import Source, decode
@@ -77,7 +78,7 @@ class _View:
 
 
 def explain(
-    model: str | Path | Classifier,
+    model: str | Path | Engine,
     image: Source | None = None,
     method: str = "gradcam",
     *,
@@ -100,9 +101,9 @@ def explain(
     `inceptive table`; by default the last with maps. steps: of deepdream for each octave (20), of
     visualise (256).
 
-    model is a classifier, or what `Classifier.load` takes. Raises InceptiveError for a model without
-    gradients (an exported file), an image that cannot be read, or a layer, channel or label that
-    there is not.
+    model is a classifier, or what `Classifier.load` takes; for occlusion, which needs only logits, any
+    engine, or what `open_engine` takes. Raises InceptiveError for another method of an exported file
+    or a peer's net, an image that cannot be read, or a layer, channel or label that there is not.
 
     >>> inceptive.explain("runs/mine", "photo.jpg").save("explained")  # doctest: +SKIP
     """
@@ -111,51 +112,60 @@ def explain(
     if image is None and method != "visualise":
         raise InceptiveError(f"{method} needs an image: name one after MODEL")
     progress = progress or Silent()
-    classifier = model if isinstance(model, Classifier) else _load(model)
-    number = None if label is None else _class_number(classifier, label)
-    if method == "deepdream" or method == "visualise":
-        target = _target(classifier, layer, channel, number)
-        options = {} if not steps else {"steps": steps}
-        if method == "visualise":
-            result = _visualise(classifier, target, seed, options, progress)
-        else:
-            assert image is not None
-            result = _deepdream(classifier, target, image, seed, options, progress)
-    else:
+    engine = _open(model, method, progress)
+    number = None if label is None else class_number(str(label), engine.labels, len(engine.labels))
+    if method == "occlusion":
         assert image is not None
-        view = _view(classifier, image, number)
+        result = _occlusion(engine, _view(engine, image, number), progress)
+    elif not isinstance(engine, Classifier):
+        raise _needs_gradients(engine.name, method)
+    elif image is None or method in ("deepdream", "visualise"):
+        target = _target(engine, layer, channel, number)
+        options = {} if not steps else {"steps": steps}
+        if image is None or method == "visualise":
+            result = _visualise(engine, target, seed, options, progress)
+        else:
+            result = _deepdream(engine, target, image, seed, options, progress)
+    else:
+        view = _view(engine, image, number)
         match method:
             case "gradcam":
-                result = _gradcam(classifier, view, layer)
-            case "occlusion":
-                result = _occlusion(classifier, view, progress)
+                result = _gradcam(engine, view, layer)
             case "branches":
-                result = _branches(classifier, view)
+                result = _branches(engine, view)
             case _:
-                result = _features(classifier, view, layer, count, data, progress)
+                result = _features(engine, view, layer, count, data, progress)
     pictures, details = result
-    name = classifier.model.net.name if isinstance(model, Classifier) else printable(model)
+    if isinstance(model, str | Path):
+        name = printable(model)
+    else:
+        name = model.model.net.name if isinstance(model, Classifier) else model.name
     return Explanation(method, pictures, {"model": name, "method": method} | details)
 
 
-def _load(model: str | Path) -> Classifier:
-    if is_exported(model):
-        raise InceptiveError(
-            f"{printable(model)}: an exported file has no gradients to explain it by; name the "
-            f"model folder that it was exported from"
-        )
-    return Classifier.load(model)
+def _open(model: str | Path | Engine, method: str, progress: Progress) -> Engine:
+    if not isinstance(model, str | Path):
+        return model
+    if not (is_exported(model) or is_peer(model)):
+        return Classifier.load(model)
+    if method != "occlusion":
+        raise _needs_gradients(printable(model), method)
+    return open_engine(model, note=progress.say)
 
 
-def _class_number(classifier: Classifier, label: str | int) -> int:
-    return class_number(str(label), classifier.labels, len(classifier.labels))
+def _needs_gradients(name: str, method: str) -> InceptiveError:
+    return InceptiveError(
+        f"{name}: {method} needs gradients or maps, which only a model folder, a published name or "
+        f"hf:OWNER/NAME has (for an exported file: the folder it was exported from); "
+        f"occlusion works with every model"
+    )
 
 
-def _view(classifier: Classifier, image: Source, label: int | None) -> _View:
-    square = classifier.preprocessing.load(image)
-    probs = classifier.probs(square[None])[0]
+def _view(engine: Engine, image: Source, label: int | None) -> _View:
+    square = engine.preprocessing.load(image)
+    probs = engine.probs(square[None])[0]
     label = int(probs.argmax()) if label is None else label
-    return _View(_name(image), square, probs, label, classifier.labels)
+    return _View(_name(image), square, probs, label, engine.labels)
 
 
 def _name(image: Source) -> str:
@@ -170,11 +180,11 @@ def _gradcam(classifier: Classifier, view: _View, layer: str) -> Result:
     return {"gradcam.png": png}, view.to_dict() | {"layer": layer} | _where(heat)
 
 
-def _occlusion(classifier: Classifier, view: _View, progress: Progress) -> Result:
-    side = classifier.preprocessing.size
+def _occlusion(engine: Engine, view: _View, progress: Progress) -> Result:
+    side = engine.preprocessing.size
     window, stride = max(2, side // 7), max(1, side // 28)
     progress.say(f"covering {window} x {window} pixels, {stride} pixels apart")
-    heat = attribution.occlusion(classifier, view.square, view.label, window, stride)
+    heat = attribution.occlusion(engine, view.square, view.label, window, stride)
     title = f"{view.title}: what covering takes from it"
     png = figures.overlay(view.square, heat, title, "logit lost when covered", signed=True)
     details = view.to_dict() | {"window": window, "stride": stride} | _where(heat)

@@ -16,6 +16,7 @@ from inceptive.arch.account import account
 from inceptive.data.open import open_data
 from inceptive.data.source import PathImages, Samples, SplitFractions
 from inceptive.engines.classifier import Classifier
+from inceptive.engines.protocol import EngineBase
 from inceptive.errors import InceptiveError
 from inceptive.explaining import dream
 from inceptive.explaining.attribution import gradcam, last_maps, occlusion
@@ -179,10 +180,53 @@ def test_gradcam_is_its_formula(clf, layer):
 def test_covering_all_of_it_takes_what_the_mean_colour_leaves(clf):
     square, label = seen(clf, "disc", "left", 0)
     heat = occlusion(clf, square, label, 64, 64)
-    blank = torch.zeros(1, 3, 64, 64)
-    with torch.inference_mode():
-        lost = clf.logits(square[None])[0, label] - float(clf.model(blank)[0, label])
+    colour = np.round(255 * np.array(clf.preprocessing.mean)).astype(np.uint8)
+    blank = np.broadcast_to(colour[:, None, None], square.shape).copy()
+    lost = clf.logits(square[None])[0, label] - clf.logits(blank[None])[0, label]
     np.testing.assert_allclose(heat, lost, atol=1e-4)
+
+
+class Brightness(EngineBase):
+    """Two logits: the mean pixel of the left half, and of the right."""
+
+    name, labels, preprocessing = "brightness", ("left", "right"), Preprocessing(64)
+
+    def logits(self, images):
+        return np.stack([half.mean((1, 2, 3)) for half in np.split(images, 2, axis=3)], 1)
+
+
+def test_occlusion_of_any_engine_is_what_covering_takes():
+    square = np.full((3, 64, 64), 255, np.uint8)
+    heat = occlusion(Brightness(), square, 1, 16, 16)
+    lost = (255 - np.round(255 * np.array(Preprocessing(64).mean))).mean() * 16 / (2 * 64)
+    np.testing.assert_allclose(heat[:, :32], 0, atol=1e-4)
+    np.testing.assert_allclose(heat[:, 32:], lost, atol=1e-4)
+
+
+def test_an_exported_file_is_explained_by_what_covering_takes(clf, tmp_path):
+    pytest.importorskip("onnxruntime")
+    clf.save(tmp_path / "model")
+    inceptive.export(tmp_path / "model", "onnx")
+    [file] = (tmp_path / "model").glob("*.onnx")
+    scene("disc", "left", 5).save(tmp_path / "disc.png")
+    words = ("explain", file, tmp_path / "disc.png", "--method", "occlusion", "--json")
+    done = command(*words, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    exported = json.loads(done.stdout)
+    own = inceptive.explain(clf, tmp_path / "disc.png", "occlusion").details
+    assert exported["label"] == own["label"] and exported["at"] == own["at"]
+    assert exported["largest"] == pytest.approx(own["largest"], abs=1e-3)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "features", "branches", "deepdream", "visualise"])
+def test_what_has_no_gradients_is_told_the_method_that_works(tmp_path, method):
+    scene("disc", "left", 5).save(tmp_path / "disc.png")
+    for model in ("model.f32.onnx", "torchvision:resnet18", "timm:resnet50", Brightness()):
+        with pytest.raises(InceptiveError) as error:
+            inceptive.explain(model, tmp_path / "disc.png", method)
+        assert f"{method} needs gradients" in str(error.value)
+        assert str(error.value).endswith("occlusion works with every model")
+        assert "\n" not in str(error.value)
 
 
 def test_the_layer_looked_at_by_itself_is_the_last_with_maps(clf):
