@@ -12,6 +12,7 @@ from inceptive.data.source import Data
 from inceptive.metrics import (
     calibration_error,
     fit_temperature,
+    negative_log_likelihood,
     softmax,
     thresholds,
     top_k,
@@ -52,9 +53,8 @@ class EpochState:
 def validation_row(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """What a row of history says of validation, from logits (N, K) and labels (N,)."""
     probs = softmax(logits)
-    chosen = np.maximum(probs[np.arange(len(labels)), labels], 1e-12)
     return {
-        "val_loss": round(float(-np.log(chosen).mean()), 5),
+        "val_loss": round(negative_log_likelihood(probs, labels), 5),
         "val_top1": round(float(top_k(probs, labels, 1).mean()), 5),
     }
 
