@@ -177,24 +177,21 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
     """The lines of `node`, called `name`, on an input of `view`; and the view of its output."""
     c, h, w = view.shape
     match node:
-        case Conv(out, kernel, stride, pad, norm):
+        case Conv(out, kernel, stride, pad, norm) | Separable(out, kernel, stride, pad, norm):
             size = _slide(name, (h, w), kernel, stride, pad)
             after = view.through((out, *size), kernel, stride, depth=1)
             high, wide = sides(kernel)
-            weights = high * wide * c * out
-            more, extra = _per_channel(out, norm, node.has_bias)
-            formula = f"{high}·{wide}·{c}·{out}{extra}"
-            kind = f"conv {high}×{wide}" + (f"/{stride}" if stride > 1 else "")
-            return [Line(name, kind, after, formula, weights + more, weights * prod(size))], after
-        case Separable(out, kernel, stride, pad, norm, multiplier=multiplier):
-            size = _slide(name, (h, w), kernel, stride, pad)
-            after = view.through((out, *size), kernel, stride, depth=1)
-            weights = (kernel * kernel + out) * c * multiplier
-            more, extra = _per_channel(out, norm, norm is None)
-            maps = f"{c}·{multiplier}" if multiplier > 1 else str(c)
-            formula = f"{kernel}·{kernel}·{maps} + {maps}·{out}{extra}"
-            kind = f"separable {kernel}×{kernel}" + (f"/{stride}" if stride > 1 else "")
-            return [Line(name, kind, after, formula, weights + more, weights * prod(size))], after
+            if isinstance(node, Conv):
+                what, weights, bias = "conv", high * wide * c * out, node.has_bias
+                formula = f"{high}·{wide}·{c}·{out}"
+            else:
+                maps = f"{c}·{node.multiplier}" if node.multiplier > 1 else str(c)
+                weights, bias = (high * wide + out) * c * node.multiplier, norm is None
+                what, formula = "separable", f"{high}·{wide}·{maps} + {maps}·{out}"
+            more, extra = _per_channel(out, norm, bias)
+            kind = f"{what} {high}×{wide}" + (f"/{stride}" if stride > 1 else "")
+            macs = weights * prod(size)
+            return [Line(name, kind, after, formula + extra, weights + more, macs)], after
         case MaxPool(kernel, stride, pad):
             after = view.through((c, *_slide(name, (h, w), kernel, stride, pad)), kernel, stride)
             return [Line(name, f"max {kernel}×{kernel}/{stride}", after)], after

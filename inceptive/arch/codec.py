@@ -89,11 +89,11 @@ def _read_word(data: dict[str, Any], path: str, depth: int) -> Word:
     if word is None:
         state = "missing" if name is None else f"invalid: {_excerpt(name)}"
         raise InceptiveError(f"{path}.type is {state}; it is one of {', '.join(WORDS)}")
-    known = {field.name: field for field in fields(word)}
-    if unknown := sorted(str(key) for key in data if key not in known and key != "type"):
+    fields_by_name = {field.name: field for field in fields(word)}
+    if unknown := sorted(str(key) for key in data if key not in fields_by_name and key != "type"):
         raise InceptiveError(f"{path}: {name} has no field {_excerpt(unknown[0])}")
     values: dict[str, Any] = {}
-    for key, field in known.items():
+    for key, field in fields_by_name.items():
         if key in data:
             at = path if key == "parts" else f"{path}.{key}"
             values[key] = _read(data[key], at, depth + 1)

@@ -7,7 +7,7 @@ laid out by an estimate of its width that no usual font exceeds, so nothing depe
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias, assert_never
+from typing import Self, TypeAlias, assert_never
 from xml.sax.saxutils import escape
 
 from inceptive.arch.account import Account, Line, Shape, account, modules
@@ -27,6 +27,7 @@ from inceptive.arch.spec import (
     Net,
     Node,
     Separable,
+    children,
 )
 from inceptive.errors import InceptiveError
 
@@ -50,16 +51,20 @@ TURN = 6.0  # radius of a corner
 
 
 @dataclass(frozen=True)
-class Box:
+class Placed:
     x: float
     y: float
+
+    def moved(self, x: float, y: float) -> Self:
+        return replace(self, x=self.x + x, y=self.y + y)
+
+
+@dataclass(frozen=True)
+class Box(Placed):
     width: float
     height: float
     kind: str
     lines: tuple[str, ...]  # the first in bold
-
-    def moved(self, x: float, y: float) -> "Box":
-        return replace(self, x=self.x + x, y=self.y + y)
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,10 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Label:
+class Label(Placed):
     """One line of text around x, its middle at y."""
 
-    x: float
-    y: float
     text: str
-
-    def moved(self, x: float, y: float) -> "Label":
-        return replace(self, x=self.x + x, y=self.y + y)
 
 
 Mark: TypeAlias = Box | Way | Label
@@ -116,41 +116,44 @@ def draw(net: Net, part: str | None = None, size: int | None = None) -> str:
     return draw_net(counted) if part is None else draw_part(counted, part)
 
 
-def draw_part(made: Account, part: str) -> str:
+def draw_part(counted: Account, part: str) -> str:
     """One part of a net, or one of its auxiliary heads, as the text of an SVG file.
 
     Raises InceptiveError, naming those there are, if the net has no such part.
     """
-    nodes = {**dict(made.net.body), **{name: head for name, (_, head) in made.net.heads().items()}}
+    nodes = {
+        **dict(counted.net.body),
+        **{name: head for name, (_, head) in counted.net.heads().items()},
+    }
     if part not in nodes:
         raise InceptiveError(
-            f"{made.net.name} has no part called {part!r}; there are: {', '.join(nodes)}"
+            f"{counted.net.name} has no part called {part!r}; there are: {', '.join(nodes)}"
         )
-    before = _inputs(made)
-    lines = [*made.body, *(line for head in made.aux.values() for line in head)]
-    known = {line.name: line for line in lines}
+    before = _inputs(counted)
+    lines = [*counted.body, *(line for head in counted.aux.values() for line in head)]
+    lines_by_name = {line.name: line for line in lines}
     inside = [line for line in lines if line.name.split(".")[0] == part]
-    drawn = _draw(nodes[part], part, part, known)
+    drawn = _draw(nodes[part], part, part, lines_by_name)
     into, out = before[part], inside[-1].view.shape
     marks: list[Mark] = [Label(0, LABEL / 2, _shape(into))]
     marks.append(Way(((0, LABEL), (0, LABEL + AFTER)), arrow=not drawn.forks))
     marks += drawn.at(0, LABEL + AFTER)
     marks += _labelled(LABEL + AFTER + drawn.height, out, onwards=False)
-    title = f"{part} of {made.net.name}"
-    told = f"{_cost(inside)}, images of {made.image_size} × {made.image_size}"
-    desc = f"{_shape(into)} to {_shape(out)}. {told}. {_said(nodes[part])}".rstrip()
-    return _svg(marks, title, told, desc)
+    title = f"{part} of {counted.net.name}"
+    subtitle = f"{_cost(inside)}, images of {counted.image_size} × {counted.image_size}"
+    desc = f"{_shape(into)} to {_shape(out)}. {subtitle}. {_sentence(nodes[part])}".rstrip()
+    return _svg(marks, title, subtitle, desc)
 
 
-def draw_net(made: Account) -> str:
+def draw_net(counted: Account) -> str:
     """A whole net as the text of an SVG file: a box for each part, equal neighbours as one."""
-    before = _inputs(made)
-    runs = _runs(made, before)
-    known = dict(modules(made.body))
-    boxes = [_summary(run, known, dict(made.net.body)) for run in runs]
-    outs = [known[run[-1]][-1].view.shape for run in runs]
-    labels = [_label(dict(made.net.body)[run[-1]]) for run in runs]
-    heads = {at: name for name, (at, _) in made.net.heads().items()}
+    before = _inputs(counted)
+    runs = _runs(counted, before)
+    lines_by_part = dict(modules(counted.body))
+    boxes = [_summary(run, lines_by_part, dict(counted.net.body)) for run in runs]
+    outs = [lines_by_part[run[-1]][-1].view.shape for run in runs]
+    labels = [_label(dict(counted.net.body)[run[-1]]) for run in runs]
+    heads = {at: name for name, (at, _) in counted.net.heads().items()}
     pitches = [BOX + (BEFORE + LABEL + AFTER if labelled else PLAIN) for labelled in labels]
     marks: list[Mark] = []
     column_left, top = 0.0, LABEL + AFTER
@@ -170,7 +173,7 @@ def draw_net(made: Account) -> str:
             box = replace(boxes[k], x=axis - width / 2, y=y, width=width)
             marks.append(box)
             if runs[k][-1] in heads:
-                head = _head(made, heads[runs[k][-1]], axis + width / 2, y)
+                head = _head(counted, heads[runs[k][-1]], axis + width / 2, y)
                 marks += head
                 right = max(right, *(m.x + m.width for m in head if isinstance(m, Box)))
             y += BOX
@@ -185,69 +188,67 @@ def draw_net(made: Account) -> str:
         start = y - AFTER if labels[column[-1]] else y - PLAIN
         entry = ((axis, start), (axis, bottom), (aside, bottom), (aside, 0.0))
         column_left = aside + 2 * BETWEEN
-    title = f"{made.net.name}: {made.net.source}"
-    told = f"{_cost(list(made.body))}, images of {made.image_size} × {made.image_size}"
-    if made.aux:
-        told += f"; {made.params_with_aux:,} parameters with heads"
-    desc = f"{told}. From {_shape(before[runs[0][0]])} to {_shape(outs[-1])} through " + ", ".join(
-        box.lines[0] for box in boxes
+    title = f"{counted.net.name}: {counted.net.source}"
+    subtitle = f"{_cost(list(counted.body))}, images of {counted.image_size} × {counted.image_size}"
+    if counted.aux:
+        subtitle += f"; {counted.params_with_aux:,} parameters with heads"
+    desc = (
+        f"{subtitle}. From {_shape(before[runs[0][0]])} to {_shape(outs[-1])} through "
+        + ", ".join(box.lines[0] for box in boxes)
     )
-    return _svg(marks, title, told, f"{desc}.")
+    return _svg(marks, title, subtitle, f"{desc}.")
 
 
-def _said(node: Node) -> str:
+def _sentence(node: Node) -> str:
     """What a part is, in a sentence; nothing of a layer."""
-    match node:
-        case Concat() | Multiply():
-            how = "joined by concat" if isinstance(node, Concat) else "multiplied"
-            return f"Branches {how}: {', '.join(name for name, _ in node)}."
-        case Add():
-            return "A branch added to its shortcut."
-        case Chain():
-            return f"One after another: {', '.join(name for name, _ in node)}."
-        case _:
-            return ""
+    if isinstance(node, Add):
+        return "A branch added to its shortcut."
+    sentences: dict[type, str] = {Concat: "Branches joined by concat", Multiply: "Branches multiplied",
+                 Chain: "One after another"}  # fmt: skip
+    if type(node) not in sentences:
+        return ""
+    return f"{sentences[type(node)]}: {', '.join(name for name, _ in children(node))}."
 
 
-def _inputs(made: Account) -> dict[str, Shape]:
-    """The shape that each part of the body, and each head, is given."""
-    shape, before = (made.net.channels, made.image_size, made.image_size), {}
-    after: dict[str, Shape] = {line.name.split(".")[0]: line.view.shape for line in made.body}
-    for name, _, heads in made.net.walk():
-        before[name] = shape
+def _inputs(counted: Account) -> dict[str, Shape]:
+    """The shape that each part of the body, and each head, reads."""
+    after = {line.name.split(".")[0]: line.view.shape for line in counted.body}
+    shape, shapes = (counted.net.channels, counted.image_size, counted.image_size), {}
+    for name, _, heads in counted.net.walk():
+        shapes[name] = shape
         shape = after.get(name, shape)
-        before |= dict.fromkeys(heads, shape)
-    return before
+        shapes |= dict.fromkeys(heads, shape)
+    return shapes
 
 
-def _draw(node: Node, name: str, part: str, known: dict[str, Line]) -> Piece:
+def _draw(node: Node, name: str, part: str, lines_by_name: dict[str, Line]) -> Piece:
     """`node`, called `name` in the account, as a piece; names are told relative to `part`."""
     match node:
         case Chain():
-            return _chain(node, name, part, known)
+            return _chain(node, name, part, lines_by_name)
         case Concat() | Multiply():
             branches = [(child, f"{name}.{branch}") for branch, child in node]
-            return _join(branches, name, part, known)
+            return _join(branches, name, part, lines_by_name)
         case Add(branch, shortcut):
             parts = [(branch, f"{name}.branch"), (shortcut or Chain(), f"{name}.shortcut")]
-            return _join(parts, name, part, known, straight=True)
+            return _join(parts, name, part, lines_by_name, straight=True)
         case _:
             own = name.removeprefix(f"{part}.").removeprefix("branch.")
             linear = isinstance(node, Conv | Separable) and not node.relu
-            lines = (known[name].kind, own + (", linear" if linear else ""))
+            lines = (lines_by_name[name].kind, own + (", linear" if linear else ""))
             box = _boxed(lines, _kind(node), BOX)
             return Piece(box.width / 2, box.width / 2, BOX, (box,))
 
 
-def _chain(node: Chain, name: str, part: str, known: dict[str, Line]) -> Piece:
+def _chain(node: Chain, name: str, part: str, lines_by_name: dict[str, Line]) -> Piece:
     paths = [(child, f"{name}.{inner}") for inner, child in node]
-    pieces = [_draw(child, path, part, known) for child, path in paths]
+    pieces = [_draw(child, path, part, lines_by_name) for child, path in paths]
     left = right = y = 0.0
     marks: list[Mark] = []
     for k, piece in enumerate(pieces):
         if k:  # the way from the one before
             before, at = paths[k - 1]
-            shape = _after(before, at, known)
+            shape = _after(before, at, lines_by_name)
             if shape is not None and _label(before):
                 marks += _labelled(y, shape, arrow=not piece.forks)
                 half = _long(_shape(shape), SMALL) / 2
@@ -264,12 +265,12 @@ def _join(
     branches: list[tuple[Node, str]],
     name: str,
     part: str,
-    known: dict[str, Line],
+    lines_by_name: dict[str, Line],
     straight: bool = False,
 ) -> Piece:
     """Branches side by side under one line, and what joins them. straight: the first on the axis."""
-    drawn = [_draw(child, path, part, known) for child, path in branches]
-    shapes = [_after(child, path, known) for child, path in branches]
+    drawn = [_draw(child, path, part, lines_by_name) for child, path in branches]
+    shapes = [_after(child, path, lines_by_name) for child, path in branches]
     sides = []
     for piece, shape in zip(drawn, shapes, strict=True):
         half = _long(_shape(shape), SMALL) / 2 if shape else TURN
@@ -282,7 +283,7 @@ def _join(
     top = PLAIN + TURN
     tails = [BEFORE + LABEL if shape else 0.0 for shape in shapes]
     bottom = top + max(p.height + tail for p, tail in zip(drawn, tails, strict=True))
-    node = _boxed((known[name].kind,), "join", JOIN)
+    node = _boxed((lines_by_name[name].kind,), "join", JOIN)
     marks: list[Mark] = [node.moved(0, bottom + PLAIN + TURN)]
     for piece, shape, centre in zip(drawn, shapes, centres, strict=True):
         at = centre - axis
@@ -305,14 +306,14 @@ def _enters(piece: Piece) -> bool:
     return bool(piece.marks) and not piece.forks
 
 
-def _after(node: Node, name: str, known: dict[str, Line]) -> Shape | None:
+def _after(node: Node, name: str, lines_by_name: dict[str, Line]) -> Shape | None:
     """The shape that `node` ends in; None if there is nothing in it."""
     if isinstance(node, Chain):
         if not node.parts:
             return None
         inner, child = node.parts[-1]
-        return _after(child, f"{name}.{inner}", known)
-    return known[name].view.shape
+        return _after(child, f"{name}.{inner}", lines_by_name)
+    return lines_by_name[name].view.shape
 
 
 def _label(node: Node) -> bool:
@@ -332,11 +333,11 @@ def _labelled(y: float, shape: Shape, onwards: bool = True, arrow: bool = True) 
     return marks
 
 
-def _runs(made: Account, before: dict[str, Shape]) -> list[list[str]]:
+def _runs(counted: Account, before: dict[str, Shape]) -> list[list[str]]:
     """Names of the parts, equal neighbours together; what a head reads ends a run."""
-    read = {at for at, _ in made.net.heads().values()}
+    read = {at for at, _ in counted.net.heads().values()}
     runs: list[list[str]] = []
-    parts = list(made.net.body)
+    parts = list(counted.net.body)
     for (name, node), (earlier, other) in zip(parts, [("", None), *parts], strict=False):
         same = runs and node == other and before[name] == before[earlier] and earlier not in read
         if same and isinstance(node, Chain | Concat | Multiply | Add):
@@ -346,9 +347,9 @@ def _runs(made: Account, before: dict[str, Shape]) -> list[list[str]]:
     return runs
 
 
-def _summary(run: list[str], known: dict[str, list[Line]], nodes: dict[str, Node]) -> Box:
+def _summary(run: list[str], lines_by_part: dict[str, list[Line]], nodes: dict[str, Node]) -> Box:
     """The box that stands for a whole part, or for a run of equal ones."""
-    lines, node = known[run[0]], nodes[run[0]]
+    lines, node = lines_by_part[run[0]], nodes[run[0]]
     params = sum(line.params for line in lines)
     name = run[0] if len(run) == 1 else f"{run[0]} … {run[-1]}"
     if len(lines) > 1:
@@ -357,16 +358,16 @@ def _summary(run: list[str], known: dict[str, list[Line]], nodes: dict[str, Node
     return _boxed((name, lines[0].kind), _kind(node), BOX)
 
 
-def _head(made: Account, name: str, x: float, y: float) -> list[Mark]:
+def _head(counted: Account, name: str, x: float, y: float) -> list[Mark]:
     """An auxiliary head beside the box that ends at x: only training uses it."""
-    params = sum(line.params for line in made.aux[name])
+    params = sum(line.params for line in counted.aux[name])
     box = _boxed((name, f"{params:,} parameters"), "aux", BOX)
     at = x + 2 * BETWEEN
     marks: list[Mark] = [
         Way(((x, y + BOX / 2), (at, y + BOX / 2)), arrow=True, dashed=True),
         replace(box, x=at, y=y),
     ]
-    out = _labelled(y + BOX, made.aux[name][-1].view.shape, onwards=False)
+    out = _labelled(y + BOX, counted.aux[name][-1].view.shape, onwards=False)
     return marks + [mark.moved(at + box.width / 2, 0) for mark in out]
 
 
@@ -387,15 +388,8 @@ def _columns(heights: list[float]) -> list[list[int]]:
 
 def _kind(node: Node) -> str:
     """The class of a layer's box."""
-    match node:
-        case Conv() | Separable():
-            return "conv"
-        case MaxPool() | AvgPool():
-            return "pool"
-        case Linear():
-            return "linear"
-        case _:
-            return "quiet"
+    kinds = {Conv: "conv", Separable: "conv", MaxPool: "pool", AvgPool: "pool", Linear: "linear"}
+    return kinds.get(type(node), "quiet")
 
 
 def _boxed(lines: tuple[str, ...], kind: str, height: float) -> Box:
@@ -484,21 +478,21 @@ def _mark(mark: Mark) -> Iterator[str]:
 
 def _path(points: tuple[tuple[float, float], ...]) -> str:
     """Straight lines with rounded corners; points that lie on one line are passed by."""
-    kept = [points[0]]
+    corners = [points[0]]
     for point in points[1:]:
-        if point == kept[-1]:
+        if point == corners[-1]:
             continue
-        if len(kept) > 1 and (kept[-2][0] == kept[-1][0] == point[0]):
-            kept.pop()
-        kept.append(point)
-    path = [f"M{kept[0][0]:.1f} {kept[0][1]:.1f}"]
-    for (x0, y0), (x1, y1), (x2, y2) in zip(kept, kept[1:], kept[2:], strict=False):
+        if len(corners) > 1 and (corners[-2][0] == corners[-1][0] == point[0]):
+            corners.pop()
+        corners.append(point)
+    path = [f"M{corners[0][0]:.1f} {corners[0][1]:.1f}"]
+    for (x0, y0), (x1, y1), (x2, y2) in zip(corners, corners[1:], corners[2:], strict=False):
         lengths = abs(x1 - x0) + abs(y1 - y0), abs(x2 - x1) + abs(y2 - y1)
         turn = min(TURN, *(length / 2 for length in lengths))
         near = [x1 + turn * _sign(x0 - x1), y1 + turn * _sign(y0 - y1)]
         far = [x1 + turn * _sign(x2 - x1), y1 + turn * _sign(y2 - y1)]
         path.append(f"L{near[0]:.1f} {near[1]:.1f}Q{x1:.1f} {y1:.1f} {far[0]:.1f} {far[1]:.1f}")
-    return "".join([*path, f"L{kept[-1][0]:.1f} {kept[-1][1]:.1f}"])
+    return "".join([*path, f"L{corners[-1][0]:.1f} {corners[-1][1]:.1f}"])
 
 
 def _sign(number: float) -> int:

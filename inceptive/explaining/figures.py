@@ -31,8 +31,8 @@ def overlay(square: np.ndarray, heat: np.ndarray, title: str, unit: str, signed:
     plain.imshow(picture, **_grey(picture))
     over.imshow(_as_grey(picture), cmap="gray", vmin=0, vmax=255)
     colours = {"cmap": "RdBu_r", "vmin": -most} if signed else {"cmap": "inferno", "vmin": 0}
-    heated = over.imshow(heat, alpha=0.6, vmax=most, **colours)
-    figure.colorbar(heated, ax=over, label=unit, fraction=0.046)
+    coloured = over.imshow(heat, alpha=0.6, vmax=most, **colours)
+    figure.colorbar(coloured, ax=over, label=unit, fraction=0.046)
     for axes in (plain, over):
         axes.set_axis_off()
     return _png(figure)

@@ -45,23 +45,13 @@ class ModelTrace:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON knows it; arrays are lists of rows."""
-        trace = self.trace
-        return {
-            "net": self.net,
-            "weights": self.weights,
-            "image": self.image,
-            "image_size": self.image_size,
-            "layer": trace.layer,
-            "reads": trace.reads,
-            "input_shape": list(trace.input_shape),
-            "shape": list(trace.shape),
-            "channel": trace.channel,
-            "at": _plain(trace.at),
-            "value": trace.value,
-            "gradient": trace.gradient,
+        trace, model, labels = self.trace, ("net", "weights", "image", "image_size"), self.labels
+        value = ("layer", "reads", "input_shape", "shape", "channel", "at", "value", "gradient")
+        return {key: getattr(self, key) for key in model} | {
+            **{key: _plain(getattr(trace, key)) for key in value},
             "logits": trace.logits_of,
             "label": trace.label,
-            "label_name": self.labels[trace.label] if self.labels else None,
+            "label_name": labels[trace.label] if labels else None,
             "answered": trace.answered,
             "prob": trace.prob,
             "loss": trace.loss,

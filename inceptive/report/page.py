@@ -82,12 +82,7 @@ class AnswersData:
 def answers_page(report: AnswersData) -> str:
     """The page on images without labels as HTML: what each model says of each."""
     pictures = [
-        {
-            "picture": thumbnail(source, 3),
-            "file": name,
-            "short": _short(name),
-            "answers": answers,
-        }
+        {"picture": thumbnail(source, 3), "file": name, "short": _short(name), "answers": answers}
         for name, source, answers in report.images[:UNLABELLED]
     ]
     return _render(
@@ -189,7 +184,7 @@ def _differ(report: ReportData, comparison: ComparisonData) -> list[dict[str, An
                     best[model][i] == targets[i],
                 )
                 for m, (model, probs) in enumerate(comparison.probs.items())
-            ],
+            ]
         }
         for i in differ[np.argsort(-least[differ], kind="stable")][:DIFFERENT].tolist()
     ]
@@ -212,11 +207,10 @@ def _short(name: str) -> str:
 
 
 def _matrix(measures: Measures) -> list[dict[str, Any]]:
-    rows = []
-    for row, counts in zip(measures.classes, measures.confusion.tolist(), strict=True):
-        total = max(1, sum(counts))
-        rows.append({"label": row.label, "cells": [(n, n / total) for n in counts]})
-    return rows
+    return [
+        {"label": row.label, "cells": [(n, n / max(1, sum(counts))) for n in counts]}
+        for row, counts in zip(measures.classes, measures.confusion.tolist(), strict=True)
+    ]
 
 
 def _mixed_up(measures: Measures) -> list[tuple[str, str, int]]:
@@ -229,19 +223,15 @@ def _mixed_up(measures: Measures) -> list[tuple[str, str, int]]:
     return [(names[a], names[b], int(matrix[a, b])) for a, b in pairs if matrix[a, b]]
 
 
-def _targets(
-    curve: list[RiskCoveragePoint],
-) -> list[tuple[float, RiskCoveragePoint | None]]:
+def _targets(curve: list[RiskCoveragePoint]) -> list[tuple[float, RiskCoveragePoint | None]]:
     """For each target above what it reaches anyway, the answers that reach it."""
     targets = [target for target in metrics.TARGETS if target > curve[-1].accuracy]
     return [(target, metrics.threshold_for_accuracy(curve, target)) for target in targets]
 
 
 def _counts(data: Data) -> list[tuple[str, list[int]]]:
-    counts = {split: data.counts(split) for split in data.splits}
-    return [
-        (name, [int(counts[split][k]) for split in counts]) for k, name in enumerate(data.classes)
-    ]
+    counts = [data.counts(split) for split in data.splits]
+    return [(name, [int(split[k]) for split in counts]) for k, name in enumerate(data.classes)]
 
 
 def _examples(report: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
