@@ -203,11 +203,12 @@ def _sentence(node: Node) -> str:
     """What a part is, in a sentence; nothing of a layer."""
     if isinstance(node, Add):
         return "A branch added to its shortcut."
-    sentences: dict[type, str] = {Concat: "Branches joined by concat", Multiply: "Branches multiplied",
-                 Chain: "One after another"}  # fmt: skip
-    if type(node) not in sentences:
-        return ""
-    return f"{sentences[type(node)]}: {', '.join(name for name, _ in children(node))}."
+    words: dict[type, str] = {
+        Concat: "Branches joined by concat", Multiply: "Branches multiplied",
+        Chain: "One after another",
+    }  # fmt: skip
+    parts = ", ".join(name for name, _ in children(node))
+    return f"{words[type(node)]}: {parts}." if type(node) in words else ""
 
 
 def _inputs(counted: Account) -> dict[str, Shape]:

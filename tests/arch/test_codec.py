@@ -51,11 +51,11 @@ def test_any_value_comes_back_exactly(net):
 
 
 def test_hypothesis_makes_every_word():
-    made = set()
+    types = set()
 
     def collect(value):
         if is_dataclass(value):
-            made.add(type(value))
+            types.add(type(value))
             for field in fields(value):
                 collect(getattr(value, field.name))
         elif isinstance(value, tuple):
@@ -68,7 +68,7 @@ def test_hypothesis_makes_every_word():
         collect(net)
 
     run()
-    assert made == {*WORDS, Net}
+    assert types == {*WORDS, Net}
 
 
 def test_first_difference_names_the_path_and_both_values():
@@ -107,7 +107,7 @@ def changed(path, value):
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         (["name"], ..., "net.name is missing"),
         (["name"], 3, "net: Net: name is 3; it must be one line of text"),
@@ -143,10 +143,10 @@ def changed(path, value):
         (["aux", 0, 1, "parts", 1, 1, "out"], "a", "net.aux.inception_4a.conv: Conv: out is 'a'"),
     ],
 )
-def test_what_cannot_be_read_is_named(path, value, said):
+def test_what_cannot_be_read_is_named(path, value, message):
     with pytest.raises(InceptiveError) as error:
         net_from_dict(changed(path, value))
-    assert str(error.value).startswith(said) and "\n" not in str(error.value)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 def test_defaults_may_be_left_out():

@@ -42,20 +42,20 @@ class Seen(NamedTuple):
     texts: list[tuple[str, str, Rect]]  # class, text, extent
 
 
-def seen(text):
+def parsed(text):
     root = ElementTree.fromstring(text)
     page = Rect(0, 0, float(root.get("width")), float(root.get("height")))
     boxes, texts = [], []
-    for one in root.iter(f"{SVG}rect"):
-        if "box" in one.get("class"):
-            x, y, w, h = (float(one.get(key)) for key in ("x", "y", "width", "height"))
+    for element in root.iter(f"{SVG}rect"):
+        if "box" in element.get("class"):
+            x, y, w, h = (float(element.get(key)) for key in ("x", "y", "width", "height"))
             boxes.append(Rect(x, y, x + w, y + h))
-    for one in root.iter(f"{SVG}text"):
-        x, y, size = (float(one.get(key)) for key in ("x", "y", "font-size"))
-        width = len(one.text) * 0.62 * size
-        left = x - width / 2 if one.get("text-anchor") == "middle" else x
+    for element in root.iter(f"{SVG}text"):
+        x, y, size = (float(element.get(key)) for key in ("x", "y", "font-size"))
+        width = len(element.text) * 0.62 * size
+        left = x - width / 2 if element.get("text-anchor") == "middle" else x
         place = Rect(left, y - 0.75 * size, left + width, y + 0.25 * size)
-        texts.append((one.get("class"), one.text, place))
+        texts.append((element.get("class"), element.text, place))
     return Seen(root, page, boxes, texts)
 
 
@@ -67,18 +67,18 @@ def as_text(shape):
     return " × ".join(map(str, shape))
 
 
-def lines(made: Account, part: str):
-    every = [*made.body, *(line for head in made.aux.values() for line in head)]
+def lines(counted: Account, part: str):
+    every = [*counted.body, *(line for head in counted.aux.values() for line in head)]
     return [line for line in every if line.name.split(".")[0] == part]
 
 
 def distinct_parts():
     """(net, part) for every part that is drawn in its own way."""
     drawn = set()
-    for name, made in ACCOUNTS.items():
-        heads = {head: chain for head, (_, chain) in made.net.heads().items()}
-        for part, node in [*made.net.body, *heads.items()]:
-            key = (node, tuple(line.view.shape for line in lines(made, part)))
+    for name, counted in ACCOUNTS.items():
+        heads = {head: chain for head, (_, chain) in counted.net.heads().items()}
+        for part, node in [*counted.net.body, *heads.items()]:
+            key = (node, tuple(line.view.shape for line in lines(counted, part)))
             if key not in drawn:
                 drawn.add(key)
                 yield name, part
@@ -88,8 +88,8 @@ PARTS = list(distinct_parts())
 
 
 def assert_nothing_overlaps(drawing):
-    for one, other in combinations(drawing.boxes, 2):
-        assert not one.meets(other)
+    for box, other in combinations(drawing.boxes, 2):
+        assert not box.meets(other)
     for kind, text, place in drawing.texts:
         assert drawing.page.holds(place), text
         around = [box for box in drawing.boxes if box.meets(place)]
@@ -97,60 +97,64 @@ def assert_nothing_overlaps(drawing):
             assert len(around) == 1 and around[0].holds(place), text
         else:
             assert not around, text
-    for (_, one, place), (_, other, elsewhere) in combinations(drawing.texts, 2):
-        assert not place.meets(elsewhere), (one, other)
+    for (_, text, place), (_, other_text, elsewhere) in combinations(drawing.texts, 2):
+        assert not place.meets(elsewhere), (text, other_text)
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_a_whole_net_has_each_part_and_the_accounts_shapes(name):
-    made = ACCOUNTS[name]
-    drawing = seen(draw_net(made))
+    counted = ACCOUNTS[name]
+    drawing = parsed(draw_net(counted))
     assert_nothing_overlaps(drawing)
-    known = {
-        as_text(line.view.shape) for part, _ in made.net.body for line in lines(made, part)[-1:]
+    outputs = {
+        as_text(line.view.shape)
+        for part, _ in counted.net.body
+        for line in lines(counted, part)[-1:]
     }
-    heads = [as_text(head[-1].view.shape) for head in made.aux.values()]
-    size = made.image_size
-    found = shapes(drawing)
-    assert found[0] == f"3 × {size} × {size}" and as_text(made.body[-1].view.shape) in found
-    assert set(found) <= known | set(heads) | {found[0]}
-    told = " ".join(text for _, text, _ in drawing.texts)
-    words = set(told.split())
-    folded = re.findall(r"(\S+) … (\S+)", told)
-    names = [part for part, _ in made.net.body]
-    missing = [part for part in [*names, *made.aux] if part not in words]
+    heads = [as_text(head[-1].view.shape) for head in counted.aux.values()]
+    size = counted.image_size
+    labels = shapes(drawing)
+    assert labels[0] == f"3 × {size} × {size}" and as_text(counted.body[-1].view.shape) in labels
+    assert set(labels) <= outputs | set(heads) | {labels[0]}
+    words_drawn = " ".join(text for _, text, _ in drawing.texts)
+    words = set(words_drawn.split())
+    folded = re.findall(r"(\S+) … (\S+)", words_drawn)
+    names = [part for part, _ in counted.net.body]
+    missing = [part for part in [*names, *counted.aux] if part not in words]
     inside = {part for first, last in folded
               for part in names[names.index(first) + 1 : names.index(last)]}  # fmt: skip
     assert set(missing) == inside
-    assert f"{made.params:,} parameters" in told
+    assert f"{counted.params:,} parameters" in words_drawn
 
 
 @pytest.mark.parametrize(("name", "part"), PARTS)
 def test_a_part_shows_its_layers_and_the_shapes_of_the_account(name, part):
-    made = ACCOUNTS[name]
-    drawing = seen(draw_part(made, part))
+    counted = ACCOUNTS[name]
+    drawing = parsed(draw_part(counted, part))
     assert_nothing_overlaps(drawing)
-    inside = lines(made, part)
+    inside = lines(counted, part)
     assert len(drawing.boxes) == len(inside)
     kinds = sorted(text for kind, text, place in drawing.texts if kind == "bold" and place.top > 60)
     assert kinds == sorted(line.kind for line in inside)
     quiet = ("relu", "lrn", "dropout", "batch norm", "sigmoid")
     out = [as_text(line.view.shape) for line in inside if not line.kind.startswith(quiet)]
-    found = shapes(drawing)
-    assert set(out) <= set(found[1:]) and len(found) <= 1 + len(inside)
-    assert found[-1] == as_text(inside[-1].view.shape)
+    labels = shapes(drawing)
+    assert set(out) <= set(labels[1:]) and len(labels) <= 1 + len(inside)
+    assert labels[-1] == as_text(inside[-1].view.shape)
 
 
 def test_equal_modules_in_a_row_are_one_box_and_others_are_not():
-    told = [text for _, text, _ in seen(draw_net(ACCOUNTS["inception_resnet_v2"])).texts]
-    assert "block35_1 … block35_10" in told and "10 × 123,168 parameters" in told
-    assert "block8_1 … block8_9" in told and "block8_10" in told  # the last is another: no ReLU
-    told = [text for _, text, _ in seen(draw_net(ACCOUNTS["inception_v3"])).texts]
-    assert {"mixed_5c", "mixed_5d", "mixed_6c … mixed_6d"} <= set(told)  # 5d is given more channels
+    texts = [text for _, text, _ in parsed(draw_net(ACCOUNTS["inception_resnet_v2"])).texts]
+    assert "block35_1 … block35_10" in texts and "10 × 123,168 parameters" in texts
+    assert "block8_1 … block8_9" in texts and "block8_10" in texts  # the last is another: no ReLU
+    texts = [text for _, text, _ in parsed(draw_net(ACCOUNTS["inception_v3"])).texts]
+    assert {"mixed_5c", "mixed_5d", "mixed_6c … mixed_6d"} <= set(
+        texts
+    )  # 5d is given more channels
 
 
 def test_the_estimate_of_widths_is_not_too_small():
-    for _, text, place in seen(draw_part(ACCOUNTS["googlenet"], "inception_3a")).texts:
+    for _, text, place in parsed(draw_part(ACCOUNTS["googlenet"], "inception_3a")).texts:
         size = (place.bottom - place.top) / 1.0
         assert FONT.getlength(text) / 10 * size <= place.right - place.left, text
 
@@ -159,11 +163,11 @@ def test_text_is_escaped_and_the_drawing_is_named_for_those_who_cannot_see_it():
     body = Chain(
         mixed=Concat(a=Conv(8, 1), b=MaxPool(3)), last=Add(branch=Conv(11, 3)), fc=Linear(11)
     )
-    made = account(Net("a<b>&\"c'", body, 11, "R&D <draft>"), 32)
-    for drawing in (draw_net(made), draw_part(made, "mixed")):
+    counted = account(Net("a<b>&\"c'", body, 11, "R&D <draft>"), 32)
+    for drawing in (draw_net(counted), draw_part(counted, "mixed")):
         root = ElementTree.fromstring(drawing)
         assert root.get("role") == "img"
-        assert made.net.name in root.find(f"{SVG}title").text
+        assert counted.net.name in root.find(f"{SVG}title").text
         assert "parameters" in root.find(f"{SVG}desc").text
     assert "mixed" in root.find(f"{SVG}title").text
     assert "Branches joined by concat: a, b." in root.find(f"{SVG}desc").text
@@ -205,5 +209,5 @@ def test_the_command_writes_a_file_or_prints(tmp_path):
 
 def test_the_command_draws_for_other_images():
     done = command("draw", "googlenet.bn", "--size", "64", "--classes", "10", "--channels", "1")
-    found = shapes(seen(done.stdout))
-    assert found[0] == "1 × 64 × 64" and found[-1] == "10 × 1 × 1"
+    labels = shapes(parsed(done.stdout))
+    assert labels[0] == "1 × 64 × 64" and labels[-1] == "10 × 1 × 1"

@@ -37,17 +37,17 @@ MODULES = {
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_published_counts_come_out(name):
-    made = account(NETS[name]())
+    counted = account(NETS[name]())
     params, with_aux, macs = COUNTS[name]
-    assert (made.params, made.params_with_aux) == (params, with_aux)
-    assert made.macs == pytest.approx(macs, abs=0.5e5)
+    assert (counted.params, counted.params_with_aux) == (params, with_aux)
+    assert counted.macs == pytest.approx(macs, abs=0.5e5)
 
 
 def test_each_module_has_the_parameters_and_shape_of_the_paper():
-    found = dict(modules(account(NETS["googlenet"]()).body))
+    lines_by_module = dict(modules(account(NETS["googlenet"]()).body))
     for name, (params, shape) in MODULES.items():
-        assert sum(line.params for line in found[name]) == params
-        assert found[name][-1].view.shape == shape
+        assert sum(line.params for line in lines_by_module[name]) == params
+        assert lines_by_module[name][-1].view.shape == shape
 
 
 def test_it_has_57_convolutions():
@@ -135,10 +135,10 @@ def their_key(ours):
 def ours(theirs):
     """Our googlenet.torchvision with their weights, copied through the key table, all of them."""
     model = inceptive.build(NETS["googlenet.torchvision"](num_classes=11))
-    given = theirs.state_dict()
+    state = theirs.state_dict()
     table = {key: their_key(key) for key in model.state_dict()}
-    assert sorted(table.values()) == sorted(given)
-    model.load_state_dict({key: given[table[key]] for key in table})
+    assert sorted(table.values()) == sorted(state)
+    model.load_state_dict({key: state[table[key]] for key in table})
     return model
 
 
@@ -146,9 +146,9 @@ def ours(theirs):
 def test_logits_are_torchvisions(theirs, ours, size):
     x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(5))
     with torch.inference_mode():
-        expected, found = theirs.eval()(x), ours.eval()(x)
+        expected, actual = theirs.eval()(x), ours.eval()(x)
     assert expected.std() > 1e-3
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
 
 
 def without_dropout(model):
@@ -160,13 +160,13 @@ def without_dropout(model):
 
 def test_logits_of_the_heads_and_gradients_are_torchvisions_while_training(theirs, ours):
     # In float64: in training ours computes 1x1 convolutions together, so the last digits differ.
-    theirs, ours = (without_dropout(copy.deepcopy(one).double()) for one in (theirs, ours))
+    theirs, ours = (without_dropout(copy.deepcopy(model).double()) for model in (theirs, ours))
     x = torch.randn(4, 3, 96, 96, generator=torch.Generator().manual_seed(6)).double()
     labels = torch.tensor([0, 3, 5, 10])
     expected = theirs(x)
-    found = ours.endpoints(x, ["fc", "aux_4a", "aux_4d"])
-    pairs = [(found["fc"], expected.logits), (found["aux_4a"], expected.aux_logits1),
-             (found["aux_4d"], expected.aux_logits2)]  # fmt: skip
+    endpoints = ours.endpoints(x, ["fc", "aux_4a", "aux_4d"])
+    pairs = [(endpoints["fc"], expected.logits), (endpoints["aux_4a"], expected.aux_logits1),
+             (endpoints["aux_4d"], expected.aux_logits2)]  # fmt: skip
     for mine, their in pairs:
         torch.testing.assert_close(mine, their, rtol=0, atol=1e-10)
     for side in (0, 1):

@@ -99,11 +99,11 @@ def alive(request):
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts_are_those_of_the_sources(name):
     params, with_heads, giga, depth = COUNTS[name]
-    made = account(NETS[name]())
-    assert made.params == params
-    assert with_heads in (None, made.params_with_aux)
-    assert giga is None or abs(made.macs / 1e9 - giga) < 6e-4 * max(1, giga / 10)
-    assert made.depth == depth
+    counted = account(NETS[name]())
+    assert counted.params == params
+    assert with_heads in (None, counted.params_with_aux)
+    assert giga is None or abs(counted.macs / 1e9 - giga) < 6e-4 * max(1, giga / 10)
+    assert counted.depth == depth
 
 
 def test_no_net_is_without_a_source_for_its_counts():
@@ -119,11 +119,11 @@ def test_the_account_has_the_shapes_of_the_torch_modules(name, more, channels):
     net = NETS[name](num_classes=7, channels=channels)
     model, blank = shapes_only(net)
     model.eval()
-    seen = {}
+    shapes = {}
 
     def remember(key):
-        def hook(module, given, out):
-            seen.setdefault(key, tuple(out.shape[1:]))
+        def hook(module, inputs, out):
+            shapes.setdefault(key, tuple(out.shape[1:]))
 
         return hook
 
@@ -131,23 +131,23 @@ def test_the_account_has_the_shapes_of_the_torch_modules(name, more, channels):
     model.endpoints(blank(net.image_size + more, 1))
     for hook in hooks:
         hook.remove()
-    made = account(net, net.image_size + more)
-    lines = [*made.body, *(line for head in made.aux.values() for line in head)]
+    counted = account(net, net.image_size + more)
+    lines = [*counted.body, *(line for head in counted.aux.values() for line in head)]
     assert len(lines) > 10
     for line in lines:
         shape = line.view.shape
-        assert seen[line.name] in (shape, shape[:1]), line.name
+        assert shapes[line.name] in (shape, shape[:1]), line.name
 
 
 @EVERY_FAMILY
 @pytest.mark.parametrize(("classes", "channels"), [(1000, 3), (7, 1)])
 def test_the_account_has_the_parameters_of_the_torch_modules(name, classes, channels):
     net = NETS[name](num_classes=classes, channels=channels)
-    model, made = shapes_only(net)[0], account(net)
-    assert sum(p.numel() for p in model.parameters()) == made.params_with_aux
+    model, counted = shapes_only(net)[0], account(net)
+    assert sum(p.numel() for p in model.parameters()) == counted.params_with_aux
     bare = shapes_only(net.without_aux())[0]
-    assert sum(p.numel() for p in bare.parameters()) == made.params
-    for line in made.body:
+    assert sum(p.numel() for p in bare.parameters()) == counted.params
+    for line in counted.body:
         if line.formula:
             own = sum(p.numel() for p in model.get_submodule(line.name).parameters())
             assert own == line.params == eval(line.formula.replace("·", "*")), line.name
@@ -172,20 +172,20 @@ def test_multiply_adds_are_half_of_the_flops_that_torch_counts(name):
 ])  # fmt: skip
 def test_receptive_fields_are_where_the_gradient_reaches(name, parts):
     """Ask autograd how many image pixels one position of a map depends on."""
-    made = account(NETS[name](num_classes=3, channels=1), 224)
-    model = inceptive.build(made.net).double().eval()
+    counted = account(NETS[name](num_classes=3, channels=1), 224)
+    model = inceptive.build(counted.net).double().eval()
     for part in parts:
-        image = images(made.net, 224, 1).double().requires_grad_()
+        image = images(counted.net, 224, 1).double().requires_grad_()
         with torch.no_grad():
             for p in model.parameters():
                 p.uniform_(0.01, 0.02)  # no weight cancels another, no ReLU is off
         _average_pools(model)
-        found = model.endpoints(image, [part])[part]
-        middle = found.shape[-1] // 2
-        found[0, :, middle, middle].sum().backward()
+        maps = model.endpoints(image, [part])[part]
+        middle = maps.shape[-1] // 2
+        maps[0, :, middle, middle].sum().backward()
         rows = image.grad[0, 0].abs().sum(1).nonzero()
         columns = image.grad[0, 0].abs().sum(0).nonzero()
-        reach = {line.name: line.view.reach for line in made.body}[part]
+        reach = {line.name: line.view.reach for line in counted.body}[part]
         sides = tuple(int(side.max() - side.min()) + 1 for side in (rows, columns))
         assert sides == reach, part
 
@@ -206,8 +206,8 @@ def _average_pools(model):
 
 def test_every_parameter_gets_a_gradient(alive):
     net, model = alive.net, alive.train()
-    found = model.endpoints(images(net, small(net), 3), ["fc", *net.heads()])
-    sum(logits.square().sum() for logits in found.values()).backward()
+    endpoints = model.endpoints(images(net, small(net), 3), ["fc", *net.heads()])
+    sum(logits.square().sum() for logits in endpoints.values()).backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
     model.zero_grad()
@@ -248,8 +248,8 @@ def test_it_works_down_to_its_least_size_and_not_below(name):
     model, blank = shapes_only(net)
     model.eval()
     for size in (least, least + 1, 128):
-        found = model.endpoints(blank(size))
-        assert {found[key].shape for key in ("fc", *net.heads())} == {(2, 7)}
+        endpoints = model.endpoints(blank(size))
+        assert {endpoints[key].shape for key in ("fc", *net.heads())} == {(2, 7)}
     if least == 1:
         return
     with pytest.raises(RuntimeError):
@@ -291,9 +291,9 @@ def test_the_loss_starts_near_that_of_guessing(alive):
 def test_endpoints_can_be_named_and_unknown_ones_are_refused():
     net = NETS["googlenet"](num_classes=3)
     model = inceptive.build(net).eval()
-    found = model.endpoints(images(net, 64), ["inception_3a", "aux_4a"])
-    assert list(found) == ["inception_3a", "aux_4a"]
-    assert found["inception_3a"].shape == (2, 256, 8, 8)
+    endpoints = model.endpoints(images(net, 64), ["inception_3a", "aux_4a"])
+    assert list(endpoints) == ["inception_3a", "aux_4a"]
+    assert endpoints["inception_3a"].shape == (2, 256, 8, 8)
     with pytest.raises(InceptiveError, match=r"no endpoint inception_9z; there are: conv1, "):
         model.endpoints(images(net, 64), ["inception_9z"])
 
@@ -344,9 +344,9 @@ def test_what_is_asked_for_wrongly_is_answered_with_what_to_write():
         NETS["GoogLeNet"]
     with pytest.raises(InceptiveError) as error:
         NETS["GoogLeNet"]
-    said = str(error.value)
-    assert said.startswith("no net is called 'GoogLeNet'; there are: googlenet, googlenet.bn, ")
-    assert said.endswith("; the nearest is 'googlenet'")
+    message = str(error.value)
+    assert message.startswith("no net is called 'GoogLeNet'; there are: googlenet, googlenet.bn, ")
+    assert message.endswith("; the nearest is 'googlenet'")
     with pytest.raises(InceptiveError, match="googlenet takes num_classes and channels, not clas"):
         NETS["googlenet"](classes=10)
     for wrong in ("googlenet", NETS["googlenet"]):
@@ -362,7 +362,7 @@ def test_one_module_by_itself_is_built_and_runs():
     head = dict(NETS["googlenet"](10).aux)["inception_4a"]
     built = inceptive.build(head, channels=512, image_size=14)
     assert built(torch.rand(2, 512, 14, 14)).shape == (2, 10)
-    for options, said in (
+    for options, message in (
         ({}, "needs the channels"),
         ({"channels": 512}, "needs the size of its maps"),
         ({"channels": 512, "image_size": 1, "net": Chain(a=MaxPool(3, pad="valid"))}, "no 3×3"),
@@ -370,7 +370,7 @@ def test_one_module_by_itself_is_built_and_runs():
         ({"channels": 3, "net": NETS["googlenet"]()}, "a net has its channels"),
         ({"channels": 3, "net": Chain(train=Conv(3, 1))}, "cannot be called train"),
     ):
-        with pytest.raises(InceptiveError, match=said):
+        with pytest.raises(InceptiveError, match=message):
             inceptive.build(**{"net": head, **options})
 
 
@@ -416,7 +416,7 @@ def test_a_net_of_ones_own_is_opened_by_file_and_function(tmp_path):
     assert open_net("googlenet", 7) == NETS["googlenet"](7)
     broken = tmp_path / "broken.py"
     broken.write_text("import nothing_of_that_name")
-    for text, said in {
+    for text, message in {
         f"{file}": "name the function that returns the net",
         f"{tmp_path}/other.py:mynet": "other.py: there is no such file",
         f"{tmp_path}:mynet": "no net is called",
@@ -431,6 +431,6 @@ def test_a_net_of_ones_own_is_opened_by_file_and_function(tmp_path):
         f"{file}:wrong": "wrong: InceptiveError: Conv: out is 0",
         f"{broken}:mynet": "broken.py: ModuleNotFoundError: No module named 'nothing_of_that_name'",
     }.items():
-        with pytest.raises(InceptiveError, match=said) as error:
+        with pytest.raises(InceptiveError, match=message) as error:
             open_net(text, 7)
         assert "\n" not in str(error.value)

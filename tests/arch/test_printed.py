@@ -42,12 +42,12 @@ OFF = {"conv2": 196_800, "inception_3a": -3_392, "inception_3b": -11_776, "incep
 def beside(against):
     done = command("table", "googlenet", "--against", against, "--json")
     assert done.returncode == 0 and done.stderr == ""
-    found = json.loads(done.stdout)
-    return found, {(one["layer"], one["count"]): one for one in found["cells"]}
+    table = json.loads(done.stdout)
+    return table, {(cell["layer"], cell["count"]): cell for cell in table["cells"]}
 
 
 def test_every_cell_of_the_paper_stands_beside_its_count():
-    found, cells = beside("paper")
+    table, cells = beside("paper")
     assert set(cells) == {(layer, count) for layer in PAPER for count in ("params", "macs")}
     for layer, (params, macs) in PAPER.items():
         assert cells[layer, "params"]["printed"] == params
@@ -56,13 +56,13 @@ def test_every_cell_of_the_paper_stands_beside_its_count():
         weights, millions = COUNTED[layer]
         assert cells[layer, "params"]["derived"] == weights
         assert cells[layer, "macs"]["derived"] / 1e6 == pytest.approx(millions, abs=0.06)
-    params, macs = found["sums"]
+    params, macs = table["sums"]
     assert (params["printed"], macs["printed"]) == (6797.7, 1502)
     assert (params["derived"], params["derived_with_biases"]) == (6_990_272, 6_998_552)
     assert macs["derived"] == account(NETS["googlenet"]()).macs == 1_582_671_872
-    for one in found["cells"]:
-        off = one["printed"] - one["derived"] / one["unit"]
-        assert one["difference"] == pytest.approx(off, abs=1e-6)
+    for cell in table["cells"]:
+        off = cell["printed"] - cell["derived"] / cell["unit"]
+        assert cell["difference"] == pytest.approx(off, abs=1e-6)
 
 
 def test_one_net_gives_every_operation_that_the_paper_prints():
@@ -71,10 +71,10 @@ def test_one_net_gives_every_operation_that_the_paper_prints():
     conv1 = net.body[0]
     assert conv1.macs == 34_019_328 and conv1.params == 7 * 7 * 3 * 8 + 24 * 64 + 64
     for layer in PAPER:
-        one = cells[layer, "macs"]
-        count = one["derived"] if one["agrees"] else one["explained"]
-        assert round(count / 1e6) == one["printed"]
-        assert one["agrees"] == (one["reason"] is None)
+        cell = cells[layer, "macs"]
+        count = cell["derived"] if cell["agrees"] else cell["explained"]
+        assert round(count / 1e6) == cell["printed"]
+        assert cell["agrees"] == (cell["reason"] is None)
     off = {layer: cells[layer, "macs"]["explained"] for layer in PAPER
            if not cells[layer, "macs"]["agrees"]}  # fmt: skip
     assert off == {"conv1": 34_019_328, "inception_4a": 72_930_816, "inception_5a": 54_240_256}
@@ -83,13 +83,13 @@ def test_one_net_gives_every_operation_that_the_paper_prints():
 def test_what_is_known_of_the_parameters_is_said_and_no_more():
     _, cells = beside("paper")
     params = {layer: cells[layer, "params"] for layer in PAPER}
-    explained = {layer: one["explained"] for layer, one in params.items() if one["explained"]}
+    explained = {layer: cell["explained"] for layer, cell in params.items() if cell["explained"]}
     assert explained == {"conv1": 2_776, "inception_3b": 388_736, "inception_4a": 372_716,
                          "inception_4b": 447_072}  # fmt: skip
     for layer, count in explained.items():
         step = 0.1 if layer == "conv1" else 1
         assert abs(count / 1024 - PAPER[layer][0]) <= step / 2
-    nothing = {layer for layer, one in params.items() if not (one["agrees"] or one["explained"])}
+    nothing = {layer for layer, cell in params.items() if not (cell["agrees"] or cell["explained"])}
     assert nothing == {f"inception_{name}" for name in ("4c", "4d", "4e", "5a", "5b")}
     text = command("table", "googlenet", "--against", "paper").stdout
     assert text.count("not explained") == 5 and "not a statement by the authors" in text
@@ -97,38 +97,38 @@ def test_what_is_known_of_the_parameters_is_said_and_no_more():
 
 
 def test_every_cell_of_the_tutorials_table_stands_beside_its_count():
-    found, cells = beside("tutorial")
+    table, cells = beside("tutorial")
     assert {layer for layer, _ in cells} == set(TUTORIAL)
     for layer, printed in TUTORIAL.items():
-        one = cells[layer, "params"]
-        assert one["printed"] * one["unit"] == printed
+        cell = cells[layer, "params"]
+        assert cell["printed"] * cell["unit"] == printed
         wrong = layer in OFF or layer.startswith("aux")
-        assert one["agrees"] == (not wrong)
+        assert cell["agrees"] == (not wrong)
         if layer in OFF:
-            assert one["difference"] == OFF[layer]
+            assert cell["difference"] == OFF[layer]
     assert cells["aux_4a", "params"]["derived"] == 3_186_688
     assert cells["aux_4d", "params"]["derived_with_biases"] == 3_190_888
     assert cells["conv2", "params"]["explained"] == 307_392
     conv2 = next(line for line in account(conv2_of_5x5()).body if line.name == "conv2")
     assert conv2.params == 5 * 5 * 64 * 192 + 192 == 307_392
-    added, total = found["sums"]
+    added, total = table["sums"]
     assert added["printed"] == sum(TUTORIAL.values()) - 2_000_000 == 7_022_016
     assert total["printed"] == 6.8 and not total["agrees"] and "7,022,016" in total["reason"]
 
 
 @pytest.mark.parametrize("against", ["paper", "tutorial"])
 def test_every_format_has_every_cell(against):
-    found, _ = beside(against)
-    each = found["cells"] + found["sums"]
-    asked = ["table", "googlenet", "--against", against, "--format"]
-    rows = list(csv.DictReader(io.StringIO(command(*asked, "csv").stdout)))
-    assert [int(row["derived"]) for row in rows] == [one["derived"] for one in each]
-    assert [row["layer"] for row in rows] == [one["layer"] for one in each]
-    markdown = [line for line in command(*asked, "md").stdout.splitlines() if "|" in line]
+    table, _ = beside(against)
+    each = table["cells"] + table["sums"]
+    words = ["table", "googlenet", "--against", against, "--format"]
+    rows = list(csv.DictReader(io.StringIO(command(*words, "csv").stdout)))
+    assert [int(row["derived"]) for row in rows] == [cell["derived"] for cell in each]
+    assert [row["layer"] for row in rows] == [cell["layer"] for cell in each]
+    markdown = [line for line in command(*words, "md").stdout.splitlines() if "|" in line]
     assert len({line.count("|") for line in markdown}) == 1 and len(markdown) == len(each) + 2
-    text = command(*asked, "text").stdout.splitlines()
-    for line, one in zip(text[1:], each, strict=False):
-        assert line.startswith(one["layer"]) and f"{one['derived']:,}" in line
+    text = command(*words, "text").stdout.splitlines()
+    for line, cell in zip(text[1:], each, strict=False):
+        assert line.startswith(cell["layer"]) and f"{cell['derived']:,}" in line
 
 
 def test_what_has_no_printed_table_is_refused():

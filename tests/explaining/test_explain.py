@@ -102,7 +102,7 @@ def clf(folder):
     return Classifier.load(folder)
 
 
-def seen(clf, kind, side, number):
+def unseen_scene(clf, kind, side, number):
     """The square of a scene that was not trained on, and the class it is."""
     return clf.preprocessing.load(scene(kind, side, 1000 + number)), clf.labels.index(kind)
 
@@ -120,17 +120,17 @@ CASES = [
 
 def pointed(clf, explain):
     """The share of scenes on whose own side the heat lies."""
-    found = []
+    hits = []
     for kind, side, number in CASES:
-        square, label = seen(clf, kind, side, number)
-        found.append((leans(explain(clf, square, label)) > 0) == (side == "right"))
-    return np.mean(found)
+        square, label = unseen_scene(clf, kind, side, number)
+        hits.append((leans(explain(clf, square, label)) > 0) == (side == "right"))
+    return np.mean(hits)
 
 
 @pytest.mark.training
 def test_the_net_knows_the_scenes(learned):
     right = [learned.probs(square[None])[0].argmax() == label
-             for square, label in (seen(learned, *case) for case in CASES)]  # fmt: skip
+             for square, label in (unseen_scene(learned, *case) for case in CASES)]  # fmt: skip
     assert np.mean(right) >= 0.9
 
 
@@ -153,32 +153,32 @@ def test_occlusion_points_to_the_object(learned):
 
 @pytest.mark.parametrize("method", ["gradcam", "occlusion"])
 def test_other_weights_give_another_map(clf, method):
-    square, label = seen(clf, "disc", "left", 3)
+    square, label = unseen_scene(clf, "disc", "left", 3)
     maps = [
-        gradcam(one, square, "inception_3b", label)
+        gradcam(classifier, square, "inception_3b", label)
         if method == "gradcam"
-        else occlusion(one, square, label, 16, 8)
-        for one in (clf, untrained(9))
+        else occlusion(classifier, square, label, 16, 8)
+        for classifier in (clf, untrained(9))
     ]
     assert maps[0].shape == maps[1].shape == (64, 64)
-    assert np.corrcoef(*(one.ravel() for one in maps))[0, 1] < 0.9
+    assert np.corrcoef(*(classifier.ravel() for classifier in maps))[0, 1] < 0.9
     assert maps[0].std() > 0
 
 
 @pytest.mark.parametrize("layer", ["inception_3b", LAYER])
 def test_gradcam_is_its_formula(clf, layer):
-    square, label = seen(clf, "cross", "right", 1)
+    square, label = unseen_scene(clf, "cross", "right", 1)
     x = clf.normalise(torch.from_numpy(square[None]))
-    found = clf.model.endpoints(x, [layer, "fc"])
-    [gradient] = torch.autograd.grad(found["fc"][0, label], found[layer])
+    outputs = clf.model.endpoints(x, [layer, "fc"])
+    [gradient] = torch.autograd.grad(outputs["fc"][0, label], outputs[layer])
     weights = gradient.mean((2, 3), keepdim=True)
-    expected = F.relu((weights * found[layer]).sum(1, keepdim=True)).detach()
+    expected = F.relu((weights * outputs[layer]).sum(1, keepdim=True)).detach()
     expected = F.interpolate(expected, (64, 64), mode="bilinear", align_corners=False)[0, 0]
     np.testing.assert_allclose(gradcam(clf, square, layer, label), expected, atol=1e-5)
 
 
 def test_covering_all_of_it_takes_what_the_mean_colour_leaves(clf):
-    square, label = seen(clf, "disc", "left", 0)
+    square, label = unseen_scene(clf, "disc", "left", 0)
     heat = occlusion(clf, square, label, 64, 64)
     colour = np.round(255 * np.array(clf.preprocessing.mean)).astype(np.uint8)
     blank = np.broadcast_to(colour[:, None, None], square.shape).copy()
@@ -232,16 +232,16 @@ def test_what_has_no_gradients_is_told_the_method_that_works(tmp_path, method):
 def test_the_layer_looked_at_by_itself_is_the_last_with_maps(clf):
     assert last_maps(clf) == "inception_5b"  # 2 x 2
     with pytest.raises(InceptiveError, match=r"googlenet\.bn has no part none"):
-        gradcam(clf, seen(clf, "disc", "left", 0)[0], "none", 0)
+        gradcam(clf, unseen_scene(clf, "disc", "left", 0)[0], "none", 0)
     with pytest.raises(InceptiveError, match="fc gives numbers, no maps"):
-        gradcam(clf, seen(clf, "disc", "left", 0)[0], "fc", 0)
+        gradcam(clf, unseen_scene(clf, "disc", "left", 0)[0], "fc", 0)
 
 
 # Branches
 
 
 def test_what_the_last_module_carries_is_the_logit_without_its_bias(clf):
-    square, label = seen(clf, "disc", "right", 2)
+    square, label = unseen_scene(clf, "disc", "right", 2)
     *_, last = branches(clf, square, label)
     assert last.name == "inception_5b"
     logit = clf.logits(square[None])[0, label] - clf.model.fc.bias.detach()[label].item()
@@ -250,13 +250,13 @@ def test_what_the_last_module_carries_is_the_logit_without_its_bias(clf):
 
 
 def test_shares_add_up_and_a_silenced_branch_carries_nothing(clf, folder):
-    square, label = seen(clf, "disc", "right", 2)
+    square, label = unseen_scene(clf, "disc", "right", 2)
     changed = Classifier.load(folder)
     with torch.no_grad():
         for parameter in changed.model.inception_4c.b5x5.conv.bn.parameters():
             parameter.zero_()
-    for one, silent in ((clf, False), (changed, True)):
-        modules = {each.name: each for each in branches(one, square, label)}
+    for classifier, silent in ((clf, False), (changed, True)):
+        modules = {each.name: each for each in branches(classifier, square, label)}
         assert len(modules) == 9
         for each in modules.values():
             assert sum(each.share.values()) == pytest.approx(1)
@@ -296,23 +296,23 @@ def out_channels(net):
 
 
 def test_a_net_without_branches_is_told():
-    shown = Preprocessing(64)
+    preprocessing = Preprocessing(64)
     model = inceptive.build(inceptive.NETS["alexnet"](2)).eval()
     with pytest.raises(InceptiveError, match="alexnet has no modules"):
-        branches(Classifier(model, shown, ("a", "b")), np.zeros((3, 64, 64), np.uint8), 0)
+        branches(Classifier(model, preprocessing, ("a", "b")), np.zeros((3, 64, 64), np.uint8), 0)
 
 
 # Maps
 
 
 def test_the_strongest_channels_and_where_they_are(clf):
-    square, _ = seen(clf, "disc", "left", 4)
-    found = maps_of(clf, square[None], LAYER)[0]
-    channels = top_channels(found, 5)
-    means = found.mean((1, 2))
-    assert [one.channel for one in channels] == np.argsort(-means)[:5].tolist()
-    for one in channels:
-        assert found[one.channel][one.at] == one.most == found[one.channel].max()
+    square, _ = unseen_scene(clf, "disc", "left", 4)
+    maps = maps_of(clf, square[None], LAYER)[0]
+    channels = top_channels(maps, 5)
+    means = maps.mean((1, 2))
+    assert [channel.channel for channel in channels] == np.argsort(-means)[:5].tolist()
+    for channel in channels:
+        assert maps[channel.channel][channel.at] == channel.most == maps[channel.channel].max()
     with pytest.raises(InceptiveError, match="fc gives numbers, no maps"):
         maps_of(clf, square[None], "fc")
 
@@ -320,10 +320,10 @@ def test_the_strongest_channels_and_where_they_are(clf):
 def test_the_images_that_excite_a_channel_most(clf, scenes):
     paths = sorted(scenes.rglob("*.png"))[::3]
     samples = Samples(PathImages.of(paths, "scenes"), np.zeros(len(paths), np.int64))
-    found = top_activating(clf, samples, LAYER, [3, 100], 4)
+    best = top_activating(clf, samples, LAYER, [3, 100], 4)
     every = np.stack([clf.preprocessing.load(path) for path in paths])
     means = maps_of(clf, every, LAYER).mean((2, 3))
-    for channel, images in found.items():
+    for channel, images in best.items():
         assert [i for i, _ in images] == np.argsort(-means[:, channel], kind="stable")[:4].tolist()
         assert [v for _, v in images] == pytest.approx(
             np.sort(means[:, channel])[::-1][:4].tolist()
@@ -335,7 +335,7 @@ def test_the_images_that_excite_a_channel_most(clf, scenes):
 
 @pytest.mark.training
 def test_feature_visualisation_raises_its_target_many_times_over_noise(learned):
-    maps = maps_of(learned, seen(learned, "disc", "left", 0)[0][None], LAYER)[0]
+    maps = maps_of(learned, unseen_scene(learned, "disc", "left", 0)[0][None], LAYER)[0]
     channel = top_channels(maps, 1)[0].channel
     target = dream.Target(LAYER, channel)
     image = dream.visualise(learned, target, steps=150)
@@ -355,14 +355,14 @@ def test_a_picture_of_a_class_speaks_for_it_more_than_noise_does(learned):
     for label in range(2):
         target = dream.Target("fc", label)
         image = dream.visualise(learned, target, steps=150, seed=label)
-        least = max(dream.activation(learned, target, one) for one in noise)
+        least = max(dream.activation(learned, target, noisy) for noisy in noise)
         assert dream.activation(learned, target, image) > least + 0.5
 
 
 def test_the_same_seed_gives_the_same_picture(clf):
     target = dream.Target(LAYER, 0)
-    one, same, other = (dream.visualise(clf, target, steps=3, seed=s) for s in (1, 1, 2))
-    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    picture, same, other = (dream.visualise(clf, target, steps=3, seed=s) for s in (1, 1, 2))
+    assert np.array_equal(picture, same) and not np.array_equal(picture, other)
 
 
 def test_a_dream_excites_the_layer_and_is_still_the_photograph(clf):
@@ -370,7 +370,7 @@ def test_a_dream_excites_the_layer_and_is_still_the_photograph(clf):
     target = dream.Target("inception_3b")
     after = dream.deepdream(clf, target, photo, octaves=3, steps=5)
     assert after.shape == photo.shape and not np.array_equal(after, photo)
-    before, grown = (dream.activation(clf, target, one) for one in (photo, after))
+    before, grown = (dream.activation(clf, target, pixels) for pixels in (photo, after))
     assert grown > 1.5 * before
     assert np.corrcoef(photo.ravel(), after.ravel())[0, 1] > 0.5
 
@@ -396,14 +396,16 @@ METHODS = [
 @pytest.mark.parametrize(("method", "more", "files"), METHODS)
 def test_each_method_writes_pictures_and_figures(folder, scenes, tmp_path, method, more, files):
     scene("disc", "left", 2000).save(tmp_path / "disc.png")
-    words = [scenes if one == "DATA" else one for one in more]
+    words = [scenes if word == "DATA" else word for word in more]
     image = [] if method == "visualise" else [tmp_path / "disc.png"]
     out = tmp_path / "out"
     done = command("explain", folder, *image, "--method", method, "--out", out, "--json", *words)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told == json.loads((out / f"{method}.json").read_text()) and told["method"] == method
-    assert [str(out / name) for name in files] == told["files"]
+    printed = json.loads(done.stdout)
+    assert (
+        printed == json.loads((out / f"{method}.json").read_text()) and printed["method"] == method
+    )
+    assert [str(out / name) for name in files] == printed["files"]
     for name in files:
         with Image.open(io.BytesIO((out / name).read_bytes())) as picture:
             assert picture.format == "PNG" and min(picture.size) >= 64
@@ -424,7 +426,7 @@ def test_each_method_prints_what_it_found(folder, scenes, tmp_path, method, more
 
 def test_what_is_wrong_is_said_in_one_line(folder, tmp_path):
     scene("disc", "left", 1).save(tmp_path / "a.png")
-    for words, said in (
+    for words, message in (
         ([tmp_path / "a.png", "--layer", "nowhere"], "has no part nowhere"),
         (
             [tmp_path / "a.png", "--label", "owl"],
@@ -434,5 +436,5 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path):
         ([], "gradcam needs an image"),
     ):
         done = command("explain", folder, *words, "--out", tmp_path / "out")
-        assert done.returncode == 1 and said in done.stderr, done.stderr
+        assert done.returncode == 1 and message in done.stderr, done.stderr
         assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()

@@ -45,7 +45,8 @@ SLOW = {"xception"}  # nine seconds for a net in which nothing is merged
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=pytest.mark.slow) if one in SLOW else one for one in MERGED]
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MERGED],
 )
 def test_logits_gradients_and_statistics_are_those_of_each_layer_alone(name, monkeypatch):
     net = inceptive.NETS[name](num_classes=3).without_aux()
@@ -95,10 +96,10 @@ def test_where_one_of_them_is_frozen_alone_each_runs_by_itself(monkeypatch):
 
 def test_a_layer_that_is_watched_runs_by_itself():
     model = inceptive.build(inceptive.NETS["googlenet.bn"](3).without_aux()).train()
-    seen = []
-    model.inception_4a.b3x3.reduce.register_forward_hook(lambda *args: seen.append(args[2].shape))
+    shapes = []
+    model.inception_4a.b3x3.reduce.register_forward_hook(lambda *args: shapes.append(args[2].shape))
     model(torch.rand(2, 3, 64, 64))
-    assert seen == [(2, 96, 4, 4)]
+    assert shapes == [(2, 96, 4, 4)]
 
 
 def test_in_evaluation_nothing_is_merged(monkeypatch):
@@ -116,9 +117,9 @@ def bottleneck(pad=0):
     return _module(net, (8, 16, 16)).train()
 
 
-def watch(kind, module, seen):
+def watch(kind, module, calls):
     def hook(*args):
-        seen.append(type(module).__name__)
+        calls.append(type(module).__name__)
 
     return getattr(module, f"register_{kind}")(hook)
 
@@ -132,12 +133,12 @@ MODULES = ("a", "a.reduce", "a.reduce.bn", "b", "b.bn")
     ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"],
 )
 def test_every_hook_fires_in_training(name, kind):
-    branches, seen = bottleneck(), []
+    branches, calls = bottleneck(), []
     x = torch.rand(2, 8, 16, 16, requires_grad=True)
     assert len(branches._merged(x)) == 2
-    handle = watch(kind, branches.get_submodule(name), seen)
+    handle = watch(kind, branches.get_submodule(name), calls)
     branches(x).sum().backward()
-    assert len(seen) == 1
+    assert len(calls) == 1
     handle.remove()
     assert len(branches._merged(x)) == 2
 
@@ -146,11 +147,11 @@ def test_every_hook_fires_in_training(name, kind):
     "kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"]
 )
 def test_a_hook_on_all_modules_fires_for_each(kind):
-    branches, seen = bottleneck(), []
+    branches, calls = bottleneck(), []
     register = getattr(torch.nn.modules.module, f"register_module_{kind}")
-    with register(lambda module, *_: seen.append(module)):
+    with register(lambda module, *_: calls.append(module)):
         branches(torch.rand(2, 8, 16, 16, requires_grad=True)).sum().backward()
-    assert {branches.get_submodule(name) for name in MODULES} <= set(seen)
+    assert {branches.get_submodule(name) for name in MODULES} <= set(calls)
 
 
 def test_a_padded_1x1_gives_the_same_size_in_training():
@@ -204,8 +205,8 @@ def test_a_parametrized_layer_runs_by_itself(name):
 
 
 def test_a_forward_that_is_put_in_place_of_a_layer_s_is_called():
-    branches, seen = bottleneck(), []
+    branches, shapes = bottleneck(), []
     forward = branches.b.forward
-    branches.b.forward = lambda x: seen.append(x.shape) or forward(x)
+    branches.b.forward = lambda x: shapes.append(x.shape) or forward(x)
     branches(torch.rand(2, 8, 16, 16))
-    assert seen == [(2, 8, 16, 16)]
+    assert shapes == [(2, 8, 16, 16)]

@@ -21,23 +21,23 @@ quick = settings(max_examples=25, deadline=None, derandomize=True, phases=(Phase
 seeds = st.integers(0, 2**32 - 1)
 
 
-def gap(found, expected):
+def gap(actual, expected):
     """The largest difference, as a share of the largest expected value (or of 1e-6 if all vanish)."""
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape
-    return np.abs(found - expected).max(initial=0) / max(np.abs(expected).max(initial=0), 1e-6)
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    return np.abs(actual - expected).max(initial=0) / max(np.abs(expected).max(initial=0), 1e-6)
 
 
 def differences(function, x, dy, step=1e-6):
     """d(sum of dy y)/dx by central differences, entry by entry."""
     dx = np.zeros(x.shape)
     for at in np.ndindex(x.shape):
-        kept = x[at]
-        x[at] = kept + step
+        value = x[at]
+        x[at] = value + step
         high = (function() * dy).sum()
-        x[at] = kept - step
+        x[at] = value - step
         low = (function() * dy).sum()
-        x[at] = kept
+        x[at] = value
         dx[at] = (high - low) / (2 * step)
     return dx
 
@@ -79,14 +79,14 @@ def test_conv(given_window, per_group, data):
     b = rng.normal(size=len(w))
     y = layers.conv(x, w, b, stride, pads, groups)
     dy = rng.normal(size=y.shape)
-    found = y, *layers.conv_backward(dy, x, w, stride, pads, groups)
+    results = y, *layers.conv_backward(dy, x, w, stride, pads, groups)
 
     def theirs(x, w, b):
         return F.conv2d(torch_padded(x, pads), w, b, stride, groups=groups)
 
-    for ours, expected in zip(found, autograd(theirs, dy, x, w, b), strict=True):
+    for ours, expected in zip(results, autograd(theirs, dy, x, w, b), strict=True):
         assert gap(ours, expected) < EXACT
-    for ours, array in zip(found[1:], (x, w, b), strict=True):
+    for ours, array in zip(results[1:], (x, w, b), strict=True):
         slow = differences(lambda: layers.conv(x, w, b, stride, pads, groups), array, dy)
         assert gap(ours, slow) < 1e-7
 
@@ -103,13 +103,13 @@ def test_separable(given_window, multiplier, out):
     dy = rng.normal(size=y.shape)
     dbetween, dlast, db = layers.conv_backward(dy, between, last)
     dx, dfirst, _ = layers.conv_backward(dbetween, x, first, stride, pads, groups)
-    found = y, dx, dfirst, dlast, db
+    results = y, dx, dfirst, dlast, db
 
     def theirs(x, first, last, b):
         maps = F.conv2d(torch_padded(x, pads), first, None, stride, groups=x.shape[1])
         return F.conv2d(maps, last, b)
 
-    for ours, expected in zip(found, autograd(theirs, dy, x, first, last, b), strict=True):
+    for ours, expected in zip(results, autograd(theirs, dy, x, first, last, b), strict=True):
         assert gap(ours, expected) < EXACT
     of_maps = autograd(lambda maps: F.conv2d(maps, torch.tensor(last)), dy, between)[1]
     assert gap(dbetween, of_maps) < EXACT
@@ -169,25 +169,25 @@ def test_avg_pool_with_padding_counted_or_not(given_window, count_pad):
     x, kernel, stride, pads, rng = given_window
     y = layers.avg_pool(x, kernel, stride, pads, count_pad)
     dy = rng.normal(size=y.shape)
-    found = y, layers.avg_pool_backward(dy, x, kernel, stride, pads, count_pad)
+    results = y, layers.avg_pool_backward(dy, x, kernel, stride, pads, count_pad)
 
     def theirs(x):
         total = F.avg_pool2d(torch_padded(x, pads), kernel, stride, divisor_override=1)
         ones = torch_padded(torch.ones_like(x), pads, float(count_pad))
         return total / F.avg_pool2d(ones, kernel, stride, divisor_override=1)
 
-    for ours, expected in zip(found, autograd(theirs, dy, x), strict=True):
+    for ours, expected in zip(results, autograd(theirs, dy, x), strict=True):
         assert gap(ours, expected) < EXACT
     slow = differences(lambda: layers.avg_pool(x, kernel, stride, pads, count_pad), x, dy)
-    assert gap(found[1], slow) < 1e-7
+    assert gap(results[1], slow) < 1e-7
 
 
 @pytest.mark.parametrize("count_pad", [True, False])
 def test_avg_pool_counts_padding_as_torch_does(count_pad):
     x = np.random.default_rng(0).normal(size=(2, 3, 6, 5))
     expected = F.avg_pool2d(torch.tensor(x), 3, 2, 1, count_include_pad=count_pad)
-    found = layers.avg_pool(x, (3, 3), 2, ((1, 1), (1, 1)), count_pad)
-    assert gap(found, expected) < EXACT
+    y = layers.avg_pool(x, (3, 3), 2, ((1, 1), (1, 1)), count_pad)
+    assert gap(y, expected) < EXACT
 
 
 @quick
@@ -197,12 +197,12 @@ def test_grid_pool(size, grid, seed):
     x = rng.normal(size=(2, 3, *size))
     y = layers.grid_pool(x, grid)
     dy = rng.normal(size=y.shape)
-    found = y, layers.grid_pool_backward(dy, x)
+    results = y, layers.grid_pool_backward(dy, x)
     for ours, expected in zip(
-        found, autograd(lambda x: F.adaptive_avg_pool2d(x, grid), dy, x), strict=True
+        results, autograd(lambda x: F.adaptive_avg_pool2d(x, grid), dy, x), strict=True
     ):
         assert gap(ours, expected) < EXACT
-    assert gap(found[1], differences(lambda: layers.grid_pool(x, grid), x, dy)) < 1e-7
+    assert gap(results[1], differences(lambda: layers.grid_pool(x, grid), x, dy)) < 1e-7
 
 
 # Normalisation
@@ -222,14 +222,14 @@ def test_lrn(channels, size, alpha, beta, k, seed):
     x = rng.normal(size=(2, channels, 2, 3))
     y = layers.lrn(x, size, alpha, beta, k)
     dy = rng.normal(size=y.shape)
-    found = y, layers.lrn_backward(dy, x, size, alpha, beta, k)
+    results = y, layers.lrn_backward(dy, x, size, alpha, beta, k)
 
     def theirs(x):
         return F.local_response_norm(x, size, alpha, beta, k)
 
-    for ours, expected in zip(found, autograd(theirs, dy, x), strict=True):
+    for ours, expected in zip(results, autograd(theirs, dy, x), strict=True):
         assert gap(ours, expected) < EXACT
-    assert gap(found[1], differences(lambda: layers.lrn(x, size, alpha, beta, k), x, dy)) < 1e-7
+    assert gap(results[1], differences(lambda: layers.lrn(x, size, alpha, beta, k), x, dy)) < 1e-7
 
 
 @quick
@@ -239,31 +239,31 @@ def test_batch_norm(count, channels, side, training, scaled, seed):
     shape = (count, channels, side, side) if side else (count, channels)
     x, eps = rng.normal(size=shape) * 2 + 1, 1e-3
     gamma, beta = rng.normal(size=channels), rng.normal(size=channels)
-    given = rng.normal(size=channels), rng.uniform(0.5, 2, channels)
-    kept = gamma if scaled else None
+    statistics = rng.normal(size=channels), rng.uniform(0.5, 2, channels)
+    scale = gamma if scaled else None
     dy = rng.normal(size=shape)
 
     def ours():
-        mean, var = layers.batch_statistics(x) if training else given
-        return layers.batch_norm(x, kept, beta, mean, var, eps)
+        mean, var = layers.batch_statistics(x) if training else statistics
+        return layers.batch_norm(x, scale, beta, mean, var, eps)
 
     if training:
-        found = layers.batch_norm_training_backward(dy, x, kept, eps)
+        results = layers.batch_norm_training_backward(dy, x, scale, eps)
     else:
-        found = layers.batch_norm_backward(dy, x, kept, *given, eps)
+        results = layers.batch_norm_backward(dy, x, scale, *statistics, eps)
 
     def theirs(x, gamma, beta):
-        mean, var = (None, None) if training else map(torch.tensor, given)
+        mean, var = (None, None) if training else map(torch.tensor, statistics)
         return F.batch_norm(
             x, mean, var, gamma if scaled else gamma * 0 + 1, beta, training, eps=eps
         )
 
     y, dx, dgamma, dbeta = autograd(theirs, dy, x, gamma, beta)
     assert gap(ours(), y) < EXACT
-    assert gap(found[0], dx) < EXACT and gap(found[2], dbeta) < EXACT
+    assert gap(results[0], dx) < EXACT and gap(results[2], dbeta) < EXACT
     if scaled:
-        assert gap(found[1], dgamma) < EXACT
-    assert np.abs(found[0] - differences(ours, x, dy)).max() < 1e-6
+        assert gap(results[1], dgamma) < EXACT
+    assert np.abs(results[0] - differences(ours, x, dy)).max() < 1e-6
 
 
 # Fully connected, activations, dropout, meeting branches, loss
@@ -277,11 +277,11 @@ def test_linear(count, channels, side, out, seed):
     w, b = rng.normal(size=(out, channels * side * side)), rng.normal(size=out)
     y = layers.linear(x, w, b)
     dy = rng.normal(size=y.shape)
-    found = y, *layers.linear_backward(dy, x, w)
+    results = y, *layers.linear_backward(dy, x, w)
     expected = autograd(lambda x, w, b: F.linear(x.flatten(1), w, b), dy, x, w, b)
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(results, expected, strict=True):
         assert gap(ours, theirs) < EXACT
-    assert gap(found[1], differences(lambda: layers.linear(x, w, b), x, dy)) < 1e-7
+    assert gap(results[1], differences(lambda: layers.linear(x, w, b), x, dy)) < 1e-7
 
 
 @pytest.mark.parametrize(
@@ -305,9 +305,9 @@ def test_dropout_keeps_the_mean_and_its_gradient_the_mask():
     y = layers.dropout(x, mask, 0.7)
     assert abs(y.mean() - x.mean()) < 0.02
     assert ((y == 0) == (mask == 0)).all() and np.allclose(y[mask == 1], x[mask == 1] / 0.3)
-    part, kept, dy = x[:3, :4].copy(), mask[:3, :4], rng.normal(size=(3, 4))
-    slow = differences(lambda: layers.dropout(part, kept, 0.7), part, dy)
-    assert gap(layers.dropout_backward(dy, kept, 0.7), slow) < 1e-7
+    part, kept_mask, dy = x[:3, :4].copy(), mask[:3, :4], rng.normal(size=(3, 4))
+    slow = differences(lambda: layers.dropout(part, kept_mask, 0.7), part, dy)
+    assert gap(layers.dropout_backward(dy, kept_mask, 0.7), slow) < 1e-7
 
 
 def test_where_branches_meet():

@@ -73,18 +73,18 @@ def drawn(net, seed=0):
 def with_masks(model, images, seed=0):
     """Give every dropout a mask; returns them by name."""
     shapes, masks = {}, {}
-    found = [name for name, module in model.named_modules() if isinstance(module, nn.Dropout)]
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Dropout)]
     hooks = [
         model.get_submodule(name).register_forward_hook(
-            lambda module, given, out, name=name: shapes.update({name: out.shape})
+            lambda module, inputs, out, name=name: shapes.update({name: out.shape})
         )
-        for name in found
+        for name in names
     ]
     with torch.no_grad():
         model.eval().endpoints(images)
     for hook in hooks:
         hook.remove()
-    for name in found:
+    for name in names:
         drop = model.get_submodule(name).p
         mask = np.random.default_rng([seed, *name.encode()]).random(shapes[name]) >= drop
         masks[name] = mask.astype(float)
@@ -92,10 +92,10 @@ def with_masks(model, images, seed=0):
     return masks
 
 
-def gap(found, expected, least=0.0):
+def gap(actual, expected, least=0.0):
     """The largest difference as a share of the largest expected value."""
-    assert found.shape == expected.shape
-    return np.abs(found - expected).max() / max(np.abs(expected).max(), least)
+    assert actual.shape == expected.shape
+    return np.abs(actual - expected).max() / max(np.abs(expected).max(), least)
 
 
 def beside_torch(name, size, training):
@@ -131,15 +131,15 @@ def agree(name, size, training, bound=EXACT):
     expected = {key: parameter.grad.numpy() for key, parameter in model.named_parameters()}
     assert set(run.weight_gradients) == set(expected)
     # A bias before batch normalisation has no effect: its gradient is rounding, on both sides.
-    scale = max(np.abs(one).max() for one in expected.values())
-    for key, one in expected.items():
-        assert gap(run.weight_gradients[key], one, 1e-6 * scale) < bound, key
+    scale = max(np.abs(gradient).max() for gradient in expected.values())
+    for key, gradient in expected.items():
+        assert gap(run.weight_gradients[key], gradient, 1e-6 * scale) < bound, key
     state = model.state_dict()
     assert set(run.statistics) == {
         key for key in state if training and key.endswith(("running_mean", "running_var"))
     }
-    for key, one in run.statistics.items():
-        assert gap(one, state[key].numpy()) < bound, key
+    for key, statistic in run.statistics.items():
+        assert gap(statistic, state[key].numpy()) < bound, key
 
 
 @pytest.mark.parametrize(
@@ -168,16 +168,16 @@ def test_googlenet_at_its_own_size_with_both_heads():
 
 def test_every_value_and_gradient_inside_a_module_is_torchs():
     net = NETS["googlenet.bn"](num_classes=5)
-    model, kept = drawn(net).eval(), {}
+    model, outputs = drawn(net).eval(), {}
     names = [f"inception_3a.{branch}" for branch in
              ("b1x1", "b3x3.reduce", "b3x3.conv", "b5x5.reduce", "b5x5.conv", "pool.pool",
               "pool.proj")]  # fmt: skip
     names += ["inception_3a", "pool3", "inception_4a", "fc", "aux_4a.conv", "aux_4a.fc1"]
 
     def keep(name):
-        def hook(module, given, out):
+        def hook(module, inputs, out):
             copied = out.clone()  # what follows may work in place
-            kept[name] = copied
+            outputs[name] = copied
             copied.retain_grad()
             return copied
 
@@ -193,8 +193,8 @@ def test_every_value_and_gradient_inside_a_module_is_torchs():
                {key: value.numpy() for key, value in model.state_dict().items()})  # fmt: skip
     loss_and_gradients(run, images.numpy(), labels.numpy())
     for name in names:
-        assert gap(run.values[name], kept[name].detach().numpy()) < EXACT, name
-        assert gap(run.gradients[name], kept[name].grad.numpy()) < EXACT, name
+        assert gap(run.values[name], outputs[name].detach().numpy()) < EXACT, name
+        assert gap(run.gradients[name], outputs[name].grad.numpy()) < EXACT, name
 
 
 def test_the_steps_of_a_unit_have_names():

@@ -45,23 +45,23 @@ def watched(name, size):
     """A drawn model in float64, the input and output of every layer kept, and an image."""
     net = NETS[name](num_classes=5)
     model = drawn(net).eval()
-    kept = {}
+    outputs = {}
 
     def keep(layer):
-        def hook(module, given, out):
+        def hook(module, inputs, out):
             copied = out.clone()  # what follows may work in place
             copied.retain_grad()
-            kept[layer] = given[0], copied
+            outputs[layer] = inputs[0], copied
             return copied
 
         return hook
 
-    known = {name for name, _, _ in net.nodes()}
+    names = {name for name, _, _ in net.nodes()}
     for layer, module in model.named_modules():
-        if (layer and not isinstance(module, torch.nn.ModuleDict)) or layer in known:
+        if (layer and not isinstance(module, torch.nn.ModuleDict)) or layer in names:
             module.register_forward_hook(keep(layer))
     image = np.random.default_rng(1).normal(size=(net.channels, size, size))
-    return net, model, kept, image
+    return net, model, outputs, image
 
 
 def one_of_each_kind(net):
@@ -73,11 +73,11 @@ def one_of_each_kind(net):
     return list(first.values())
 
 
-def close(found, expected, scale=0.0):
+def close(actual, expected, scale=0.0):
     """Equal to 1e-9 of the greatest of the entries, or of `scale`."""
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= EXACT * max(np.abs(expected).max(), scale, 1e-30)
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    assert np.abs(actual - expected).max() <= EXACT * max(np.abs(expected).max(), scale, 1e-30)
 
 
 def windows_agree(stage, x, y, weights, whole):
@@ -88,135 +88,144 @@ def windows_agree(stage, x, y, weights, whole):
     at = (0, stage.channel, *(stage.at or ()))
     close(stage.value, y[at].item())
     close(stage.gradient, whole[y][at].item(), float(whole[y].abs().max()))
-    keys = [one.key for one in stage.entries if one.key]
+    keys = [entries.key for entries in stage.entries if entries.key]
     leaves = [x, *(weights[key] for key in dict.fromkeys(keys))]
     shares = torch.autograd.grad(y[at], leaves, retain_graph=True, allow_unused=True)
-    share = {id(leaf): one * whole[y][at] for leaf, one in zip(leaves, shares, strict=True)}
-    for one in stage.entries:
-        if one.key.endswith("depthwise.weight"):
-            kernel = share[id(weights[one.key])][stage.channel, 0].numpy()
-            close(one.dw, kernel, float(np.abs(kernel).max()))
-        for p, q in np.ndindex(one.x.shape):
-            row, column = one.row + p, one.column + q
-            if not one.inside[p, q]:
+    share = {
+        id(leaf): gradient * whole[y][at] for leaf, gradient in zip(leaves, shares, strict=True)
+    }
+    for entries in stage.entries:
+        if entries.key.endswith("depthwise.weight"):
+            kernel = share[id(weights[entries.key])][stage.channel, 0].numpy()
+            close(entries.dw, kernel, float(np.abs(kernel).max()))
+        for p, q in np.ndindex(entries.x.shape):
+            row, column = entries.row + p, entries.column + q
+            if not entries.inside[p, q]:
                 assert row < 0 or column < 0 or row >= x.shape[2] or column >= x.shape[3]
-                assert np.isnan(one.dx_all[p, q])
+                assert np.isnan(entries.dx_all[p, q])
                 continue
-            spot = (0, one.channel) if x.ndim == 2 else (0, one.channel, row, column)
-            close(one.x[p, q], x[spot].item())
-            close(one.dx[p, q], share[id(x)][spot].item(), float(share[id(x)].abs().max()))
-            close(one.dx_all[p, q], whole[x][spot].item(), float(whole[x].abs().max()))
+            spot = (0, entries.channel) if x.ndim == 2 else (0, entries.channel, row, column)
+            close(entries.x[p, q], x[spot].item())
+            close(entries.dx[p, q], share[id(x)][spot].item(), float(share[id(x)].abs().max()))
+            close(entries.dx_all[p, q], whole[x][spot].item(), float(whole[x].abs().max()))
 
 
-def check(name, layer, net, model, kept, image):
+def check(name, layer, net, model, outputs, image):
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
-    found = trace(net, weights, image, layer)
+    traced = trace(net, weights, image, layer)
     images = torch.from_numpy(image)[None].requires_grad_()
-    kept.clear()
-    ends = model.endpoints(images, [found.logits_of])[found.logits_of]
-    if found.layer not in kept:
+    outputs.clear()
+    ends = model.endpoints(images, [traced.logits_of])[traced.logits_of]
+    if traced.layer not in outputs:
         model.endpoints(images)
-    assert found.label == int(ends.argmax())
-    loss = F.cross_entropy(ends, torch.tensor([found.label]))
-    close(found.loss, loss.item())
-    close(found.prob, ends.softmax(1)[0, found.label].item())
-    given, y = kept[found.layer]
+    assert traced.label == int(ends.argmax())
+    loss = F.cross_entropy(ends, torch.tensor([traced.label]))
+    close(traced.loss, loss.item())
+    close(traced.prob, ends.softmax(1)[0, traced.label].item())
+    layer_input, y = outputs[traced.layer]
     named = dict(model.named_parameters())
-    read = {id(given): given, id(y): y}
-    for one in found.stages[-1].entries:
-        if one.of in kept:
-            read[id(kept[one.of][1])] = kept[one.of][1]
-    if isinstance(found.node, Separable):
-        middle = kept[f"{layer}.depthwise"][1]
+    read = {id(layer_input): layer_input, id(y): y}
+    for entries in traced.stages[-1].entries:
+        if entries.of in outputs:
+            read[id(outputs[entries.of][1])] = outputs[entries.of][1]
+    if isinstance(traced.node, Separable):
+        middle = outputs[f"{layer}.depthwise"][1]
         read[id(middle)] = middle
     tensors = list(read.values())
     grads = torch.autograd.grad(loss, tensors, retain_graph=True, allow_unused=True)
     whole = {
-        one: torch.zeros_like(one) if grad is None else grad
-        for one, grad in zip(tensors, grads, strict=True)
+        tensor: torch.zeros_like(tensor) if grad is None else grad
+        for tensor, grad in zip(tensors, grads, strict=True)
     }
-    if isinstance(found.node, Separable):
-        windows_agree(found.stages[0], given, middle, named, whole)
-        windows_agree(found.stages[1], middle, y, named, whole)
-    elif isinstance(found.node, Concat | Multiply | Add):
-        at = (0, found.channel, *found.at)
-        close(found.value, y[at].item())
-        for one in found.stages[0].entries:
-            x = kept[one.of][1] if one.of in kept else given
-            spot = (0, one.channel, one.row, one.column)
-            close(one.x[0, 0], x[spot].item())
-            close(one.dx_all[0, 0], whole[x][spot].item(), float(whole[x].abs().max()))
-            if x is not given:  # which comes here by every branch, and not only directly
+    if isinstance(traced.node, Separable):
+        windows_agree(traced.stages[0], layer_input, middle, named, whole)
+        windows_agree(traced.stages[1], middle, y, named, whole)
+    elif isinstance(traced.node, Concat | Multiply | Add):
+        at = (0, traced.channel, *traced.at)
+        close(traced.value, y[at].item())
+        for entries in traced.stages[0].entries:
+            x = outputs[entries.of][1] if entries.of in outputs else layer_input
+            spot = (0, entries.channel, entries.row, entries.column)
+            close(entries.x[0, 0], x[spot].item())
+            close(entries.dx_all[0, 0], whole[x][spot].item(), float(whole[x].abs().max()))
+            if x is not layer_input:  # which comes here by every branch, and not only directly
                 (share,) = torch.autograd.grad(y[at], x, retain_graph=True)
                 close(
-                    one.dx[0, 0], share[spot].item() * found.gradient, float(whole[x].abs().max())
+                    entries.dx[0, 0],
+                    share[spot].item() * traced.gradient,
+                    float(whole[x].abs().max()),
                 )
             else:
-                assert one.dx == found.stages[0].steps[0].gradient
+                assert entries.dx == traced.stages[0].steps[0].gradient
     else:
-        windows_agree(found.stages[0], given, y, named, whole)
-    for stage in found.stages:
-        adds_up(stage, found.node)
-        parameters_agree(stage, loss, y, named, found)
-    return found
+        windows_agree(traced.stages[0], layer_input, y, named, whole)
+    for stage in traced.stages:
+        adds_up(stage, traced.node)
+        parameters_agree(stage, loss, y, named, traced)
+    return traced
 
 
 def adds_up(stage, node):
     """The entries, the others and every step give the printed value."""
-    given = sum(one.gives for one in stage.entries) + stage.others_give
+    total = sum(entries.gives for entries in stage.entries) + stage.others_give
     for step in stage.steps:
         if "products" in step.operands:
-            close(step.operands["products"], given, 1.0)
+            close(step.operands["products"], total, 1.0)
         formula = (
             step.formula.replace("·", "*").replace("^", "**").replace("{", "").replace("}", "")
         )
         functions = {"max": max, "sqrt": np.sqrt, "exp": np.exp}
         close(eval(formula, functions, dict(step.operands)), step.value, 1e-3)
-    for one in stage.entries:
-        if one.weight is not None:
-            close(float((one.x * one.weight).sum()), one.gives, 1e-3)
-        if one.chosen is not None:
-            assert one.x[one.chosen[0] - one.row, one.chosen[1] - one.column] == one.x.max()
+    for entries in stage.entries:
+        if entries.weight is not None:
+            close(float((entries.x * entries.weight).sum()), entries.gives, 1e-3)
+        if entries.chosen is not None:
+            assert (
+                entries.x[entries.chosen[0] - entries.row, entries.chosen[1] - entries.column]
+                == entries.x.max()
+            )
 
 
-def parameters_agree(stage, loss, y, named, found):
+def parameters_agree(stage, loss, y, named, traced):
     """Biases, gammas and betas: this value's share in their gradient, and the whole of it."""
-    keys = [one.key for one in stage.weights] + [one.key for one in stage.entries if one.key]
+    keys = [entries.key for entries in stage.weights] + [
+        entries.key for entries in stage.entries if entries.key
+    ]
     for key in dict.fromkeys(keys):
         (whole,) = torch.autograd.grad(loss, [named[key]], retain_graph=True)
         scale = float(whole.abs().max())
-        at = (0, found.channel, *(found.at or ()))
+        at = (0, traced.channel, *(traced.at or ()))
         (share,) = torch.autograd.grad(y[at], [named[key]], retain_graph=True)
-        share = share * found.gradient
-        for one in stage.weights:
-            if one.key == key:
-                close(one.value, named[key][one.index].item())
-                close(one.gradient, share[one.index].item(), scale)
-                close(one.gradient_all, whole[one.index].item(), scale)
-        for one in stage.entries:
-            if one.key != key:
+        share = share * traced.gradient
+        for weight in stage.weights:
+            if weight.key == key:
+                close(weight.value, named[key][weight.index].item())
+                close(weight.gradient, share[weight.index].item(), scale)
+                close(weight.gradient_all, whole[weight.index].item(), scale)
+        for entries in stage.entries:
+            if entries.key != key:
                 continue
             kernel = named[key]
             if kernel.ndim == 2:
-                flat = kernel[stage.channel] == torch.tensor(float(one.weight[0, 0]))
+                flat = kernel[stage.channel] == torch.tensor(float(entries.weight[0, 0]))
                 (c,) = flat.nonzero()[0].tolist()
                 spot = (stage.channel, c)
             else:
-                spot = (stage.channel, 0 if kernel.shape[1] == 1 else one.channel)
-            close(np.squeeze(one.weight), kernel[spot].detach().numpy().squeeze())
-            close(np.squeeze(one.dw_all), whole[spot].numpy().squeeze(), scale)
+                spot = (stage.channel, 0 if kernel.shape[1] == 1 else entries.channel)
+            close(np.squeeze(entries.weight), kernel[spot].detach().numpy().squeeze())
+            close(np.squeeze(entries.dw_all), whole[spot].numpy().squeeze(), scale)
             if not key.endswith("depthwise.weight"):  # whose value is a map's, not the layer's
-                close(np.squeeze(one.dw), share[spot].numpy().squeeze(), scale)
+                close(np.squeeze(entries.dw), share[spot].numpy().squeeze(), scale)
 
 
 @pytest.mark.parametrize("name,size", [
-    pytest.param(*one, marks=pytest.mark.nets) if one[0] in COSTLY else one for one in LAYERS
-], ids=lambda one: str(one))  # fmt: skip
+    pytest.param(*case, marks=pytest.mark.nets) if case[0] in COSTLY else case for case in LAYERS
+], ids=lambda case: str(case))  # fmt: skip
 def test_a_trace_is_what_torch_computes_and_differentiates(name, size):
-    net, model, kept, image = watched(name, size)
+    net, model, outputs, image = watched(name, size)
     for layer in LAYERS[name, size] or one_of_each_kind(net):
-        found = check(name, layer, net, model, kept, image)
-        assert found.shape == tuple(kept[found.layer][1].shape[1:])
+        traced = check(name, layer, net, model, outputs, image)
+        assert traced.shape == tuple(outputs[traced.layer][1].shape[1:])
 
 
 def of_googlenet(size=64, seed=0):
@@ -230,20 +239,20 @@ def test_channel_position_and_class_are_those_asked_for():
     unit = "inception_3a.b3x3.conv"
     free = trace(net, weights, image, unit)
     assert free.answered and free.shape == (128, 8, 8)
-    one = trace(net, weights, image, unit, channel=3, at=(7, 0), label=2)
-    assert (one.channel, one.at, one.label, one.answered) == (3, (7, 0), 2, False)
-    assert free.value >= trace(net, weights, image, unit, channel=3).value >= one.value
-    assert free.value >= trace(net, weights, image, unit, at=(7, 0)).value >= one.value
-    assert -np.log(one.prob) == pytest.approx(one.loss)
+    chosen = trace(net, weights, image, unit, channel=3, at=(7, 0), label=2)
+    assert (chosen.channel, chosen.at, chosen.label, chosen.answered) == (3, (7, 0), 2, False)
+    assert free.value >= trace(net, weights, image, unit, channel=3).value >= chosen.value
+    assert free.value >= trace(net, weights, image, unit, at=(7, 0)).value >= chosen.value
+    assert -np.log(chosen.prob) == pytest.approx(chosen.loss)
 
 
 def test_a_chain_stands_for_its_last_part():
     net, weights, image = of_googlenet()
-    found = trace(net, weights, image, "inception_3a.b3x3")
-    assert (found.layer, found.chain) == ("inception_3a.b3x3.conv", "inception_3a.b3x3")
+    traced = trace(net, weights, image, "inception_3a.b3x3")
+    assert (traced.layer, traced.chain) == ("inception_3a.b3x3.conv", "inception_3a.b3x3")
 
 
-@pytest.mark.parametrize(("words", "said"), [
+@pytest.mark.parametrize(("words", "message"), [
     ({"layer": "inception_3a.b3x3.cov"}, "near it: inception_3a.b3x3.conv"),
     ({"layer": "b5x5"}, "near it: inception_3a.b5x5"),
     ({"layer": "conv1", "channel": 64}, "conv1 has channels 0 to 63, not 64"),
@@ -251,9 +260,9 @@ def test_a_chain_stands_for_its_last_part():
     ({"layer": "fc", "at": (0, 0)}, "without rows and columns"),
     ({"layer": "fc", "label": 5}, "has classes 0 to 4, not 5"),
 ])  # fmt: skip
-def test_what_there_is_not_is_refused(words, said):
+def test_what_there_is_not_is_refused(words, message):
     net, weights, image = of_googlenet()
-    with pytest.raises(InceptiveError, match=said.replace("(", r"\(")):
+    with pytest.raises(InceptiveError, match=message.replace("(", r"\(")):
         trace(net, weights, image, **words)
 
 
@@ -265,10 +274,10 @@ def test_an_empty_chain_has_nothing_to_trace():
 def test_every_layer_that_has_weights_can_be_named():
     for make in NETS.values():
         net = make(num_classes=5)
-        known = {name: (node, reads) for name, node, reads in net.nodes()}
-        assert set(net.heads()) <= set(known)
-        for node, reads in known.values():
-            assert reads == "images" or reads in known
+        nodes = {name: (node, reads) for name, node, reads in net.nodes()}
+        assert set(net.heads()) <= set(nodes)
+        for node, reads in nodes.values():
+            assert reads == "images" or reads in nodes
             assert node is not None
     kinds = {type(node) for make in NETS.values() for _, node, _ in make().nodes()}
     assert {Conv, Linear, Separable, MaxPool, AvgPool, Concat, Add, Multiply} <= kinds

@@ -47,21 +47,23 @@ def drawn(count=300, classes=3, seed=0):
 @given(st.integers(0, 1000), st.integers(1, 20))
 def test_the_bins_are_those_of_the_calibration_error(seed, bins):
     probs, labels = drawn(100, seed=seed)
-    found = reliability(probs, labels, bins)
-    assert sum(one.count for one in found) == 100
-    gap = sum(one.count * abs(one.accuracy - one.confidence) for one in found) / 100
+    bins_filled = reliability(probs, labels, bins)
+    assert sum(filled.count for filled in bins_filled) == 100
+    gap = (
+        sum(filled.count * abs(filled.accuracy - filled.confidence) for filled in bins_filled) / 100
+    )
     assert gap == pytest.approx(calibration_error(probs, labels, bins))
-    for one in found:
-        assert one.low - 1e-9 <= one.confidence <= one.high + 1e-9
+    for filled in bins_filled:
+        assert filled.low - 1e-9 <= filled.confidence <= filled.high + 1e-9
 
 
 def test_the_risk_coverage_curve_is_what_counting_gives():
     probs, labels = drawn(200)
     probs = np.round(probs, 2)  # with ties
-    for one in risk_coverage(probs, labels):
-        kept = probs.max(axis=1) >= one.threshold
-        assert one.coverage == pytest.approx(kept.mean())
-        assert one.accuracy == pytest.approx((probs.argmax(1) == labels)[kept].mean())
+    for point in risk_coverage(probs, labels):
+        answered = probs.max(axis=1) >= point.threshold
+        assert point.coverage == pytest.approx(answered.mean())
+        assert point.accuracy == pytest.approx((probs.argmax(1) == labels)[answered].mean())
     *_, whole = risk_coverage(probs, labels)
     assert whole.coverage == 1 and whole.accuracy == (probs.argmax(1) == labels).mean()
 
@@ -86,14 +88,14 @@ def test_the_threshold_for_a_target_answers_as_many_as_can_be():
 def points(svg, kind="line"):
     """The corners of each path of that kind."""
     tree = ET.fromstring(svg)
-    paths = [one.get("d") for one in tree.iter(f"{SVG}path") if one.get("class") == kind]
+    paths = [path.get("d") for path in tree.iter(f"{SVG}path") if path.get("class") == kind]
     return [[tuple(map(float, p)) for p in re.findall(r"[ML]([\d.]+) ([\d.]+)", d)] for d in paths]
 
 
 def test_a_line_goes_where_its_numbers_say():
     x, y = charts.Axis("epoch", 1, 3), charts.Axis("loss", 0, 2)
     svg = charts.lines("Loss", x, y, {"a": [(1, 2.0), (2, 1.0), (3, 0.0)], "b": [(1, 1), (3, 1)]})
-    first, second = [one for one in points(svg) if len(one) > 1]
+    first, second = [line for line in points(svg) if len(line) > 1]
     assert first[0] == (charts.LEFT, charts.TOP)
     assert first[2] == (charts.WIDTH - charts.RIGHT, charts.HEIGHT - charts.BOTTOM)
     assert first[1] == pytest.approx([np.mean([a, b]) for a, b in zip(*first[::2], strict=True)])
@@ -105,10 +107,10 @@ def test_a_line_goes_where_its_numbers_say():
     ("low", "high"), [(0, 1), (0, 0.03), (1, 24), (0.8, 1), (0, 731.5), (2, 2)]
 )
 def test_ticks_are_a_few_round_numbers_inside(low, high):
-    found = charts.Axis("x", low, high).ticks()
-    assert 1 <= len(found) <= 7 and min(found) >= low - 1e-9 and max(found) <= high + 1e-9
-    assert low == high or len(found) >= 3
-    for value in found:
+    ticks = charts.Axis("x", low, high).ticks()
+    assert 1 <= len(ticks) <= 7 and min(ticks) >= low - 1e-9 and max(ticks) <= high + 1e-9
+    assert low == high or len(ticks) >= 3
+    for value in ticks:
         assert len(f"{value:.10g}") <= 5
 
 
@@ -119,7 +121,7 @@ def test_an_honest_model_lies_on_the_diagonal_and_names_are_escaped():
     svg = charts.reliability('"<b>', bins, bins)
     assert "<b>" not in svg
     [(start, end)] = points(svg, "guide")
-    for line in [one for one in points(svg) if len(one) == 10]:
+    for line in [curve for curve in points(svg) if len(curve) == 10]:
         for a, b in line:
             along = (a - start[0]) / (end[0] - start[0])
             assert b == pytest.approx(start[1] + along * (end[1] - start[1]), abs=0.11)
@@ -183,13 +185,13 @@ def test_the_page_tells_everything_and_fetches_nothing(tmp_path):
     rows = [{"epoch": k, "lr": 0.1, "loss": 2 / k, "loss_aux_4a": 1.0, "top1": 0.9,
              "val_loss": 0.3, "val_top1": 0.95} for k in (1, 2, 3)]  # fmt: skip
     html = page(report(tmp_path, history=rows, facts={"seed": "7"}))
-    found = Read(html)
-    assert found.open == [] and found.text and "script" not in found.tags
-    assert found.addresses and all(
-        one.startswith("data:image/jpeg;base64,") for one in found.addresses
+    document = Read(html)
+    assert document.open == [] and document.text and "script" not in document.tags
+    assert document.addresses and all(
+        address.startswith("data:image/jpeg;base64,") for address in document.addresses
     )
     assert not re.search(r"https?://(?!www\.w3\.org/)", html)
-    text = " ".join(" ".join(found.text).split())
+    text = " ".join(" ".join(document.text).split())
     for words in (
         "91.7 %", "What it takes for what", "1 of 12 images", "is across", "2.png",
         "3 images are copies", "1 files cannot be read", "bad.png: is empty",
@@ -206,21 +208,21 @@ def test_names_from_outside_are_text_and_nothing_else(tmp_path):
         tmp_path, classes=(evil, "down"), names=[f"{k}<svg onload=x>'\".png" for k in range(4)]
     )
     html = page(named)
-    found = Read(html)  # asserts that no attribute is a handler
-    assert all(one.startswith("data:") for one in found.addresses)
-    assert evil in "".join(found.text)
+    document = Read(html)  # asserts that no attribute is a handler
+    assert all(address.startswith("data:") for address in document.addresses)
+    assert evil in "".join(document.text)
 
 
 def test_pictures_that_have_gone_leave_a_blank(tmp_path):
-    made = report(tmp_path)
+    report_data = report(tmp_path)
     for path in tmp_path.glob("*.png"):
         path.unlink()
-    assert Read(page(made)).addresses == []
+    assert Read(page(report_data)).addresses == []
 
 
 def test_many_classes_are_told_by_what_is_mixed_up_most(tmp_path):
-    made = report(tmp_path, classes=tuple(f"class {k}" for k in range(40)))
-    text = " ".join(Read(page(made)).text)
+    report_data = report(tmp_path, classes=tuple(f"class {k}" for k in range(40)))
+    text = " ".join(Read(page(report_data)).text)
     assert "most often" in text and "Rows are the true classes" not in text
 
 
@@ -273,7 +275,7 @@ def test_the_page_of_images_without_labels_escapes_names_and_leaves_blanks(tmp_p
         ("gone", tmp_path / "gone.png", [("b", 1)]),
     ]
     html = answers_page(AnswersData(evil, 2, 0, [{"model": evil} | costs], rows, f"x {evil}"))
-    found = Read(html)  # asserts that no attribute is a handler
-    assert found.open == [] and html.startswith("<!doctype html>")
-    assert [one[:23] for one in found.addresses] == ["data:image/jpeg;base64,"]
-    assert evil in "".join(found.text)
+    document = Read(html)  # asserts that no attribute is a handler
+    assert document.open == [] and html.startswith("<!doctype html>")
+    assert [address[:23] for address in document.addresses] == ["data:image/jpeg;base64,"]
+    assert evil in "".join(document.text)
