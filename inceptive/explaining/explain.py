@@ -1,7 +1,6 @@
 """One image and one model explained, by whichever method: pictures, and the figures beside them."""
 
 import io
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -121,11 +120,8 @@ def explain(
         raise _needs_gradients(engine.name, method)
     elif image is None or method in ("deepdream", "visualise"):
         target = _target(engine, layer, channel, number)
-        options = {} if not steps else {"steps": steps}
-        if image is None or method == "visualise":
-            result = _visualise(engine, target, seed, options, progress)
-        else:
-            result = _deepdream(engine, target, image, seed, options, progress)
+        photo = image if method == "deepdream" else None
+        result = _grow(engine, target, photo, seed, steps, progress)
     else:
         view = _view(engine, image, number)
         match method:
@@ -259,40 +255,42 @@ def _branches(classifier: Classifier, view: _View) -> Result:
     return {"branches.png": png}, details
 
 
-def _deepdream(
+def _grow(
     classifier: Classifier,
     target: dream.Target,
-    image: Source,
+    image: Source | None,
     seed: int,
-    options: dict[str, Any],
+    steps: int | None,
     progress: Progress,
 ) -> Result:
-    picture = decode(image, classifier.preprocessing.channels, LONGEST)
-    if max(picture.size) > LONGEST:
-        picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
-    array = np.asarray(picture)
-    before = array[..., None] if array.ndim == 2 else array
-    progress.say(f"dreaming of {target} on {before.shape[1]} x {before.shape[0]} pixels")
-    advance = partial(progress.advance, "dreaming")
-    after = dream.deepdream(classifier, target, before, seed=seed, progress=advance, **options)
-    details = {"image": _name(image)} | _raised(classifier, target, seed, before, after)
-    return {"deepdream.png": _png(after)}, details
-
-
-def _visualise(
-    classifier: Classifier,
-    target: dream.Target,
-    seed: int,
-    options: dict[str, Any],
-    progress: Progress,
-) -> Result:
-    if target.channel is None:
-        target = dream.Target(target.layer, 0)
-    progress.say(f"looking for what {target} answers to")
-    advance = partial(progress.advance, "searching")
-    after = dream.visualise(classifier, target, seed=seed, progress=advance, **options)
-    noise = np.random.default_rng(seed).integers(0, 256, after.shape, dtype=np.uint8)
-    return {"visualise.png": _png(after)}, _raised(classifier, target, seed, noise, after)
+    """deepdream of `image`; visualise without one, from noise."""
+    options = {"seed": seed} | ({"steps": steps} if steps else {})
+    if image is None:
+        target = dream.Target(target.layer, target.channel or 0)
+        progress.say(f"looking for what {target} answers to")
+        advance = partial(progress.advance, "searching")
+        after = dream.visualise(classifier, target, progress=advance, **options)
+        before = np.random.default_rng(seed).integers(0, 256, after.shape, dtype=np.uint8)
+    else:
+        picture = decode(image, classifier.preprocessing.channels, LONGEST)
+        if max(picture.size) > LONGEST:
+            picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+        before = np.asarray(picture)
+        before = before[..., None] if before.ndim == 2 else before
+        progress.say(f"dreaming of {target} on {before.shape[1]} x {before.shape[0]} pixels")
+        advance = partial(progress.advance, "dreaming")
+        after = dream.deepdream(classifier, target, before, progress=advance, **options)
+    content = io.BytesIO()
+    Image.fromarray(after[..., 0] if after.shape[2] == 1 else after).save(content, "PNG")
+    details = {} if image is None else {"image": _name(image)}
+    name = "visualise.png" if image is None else "deepdream.png"
+    return {name: content.getvalue()}, details | {
+        "layer": target.layer,
+        "channel": target.channel,
+        "seed": seed,
+        "activation_before": dream.activation(classifier, target, before),
+        "activation_after": dream.activation(classifier, target, after),
+    }
 
 
 def _target(
@@ -302,22 +300,3 @@ def _target(
     if label is not None:
         return dream.Target(classifier.model.net.body.parts[-1][0], label)
     return dream.Target(layer or attribution.last_maps(classifier), channel)
-
-
-def _raised(
-    classifier: Classifier, target: dream.Target, seed: int, before: np.ndarray, after: np.ndarray
-) -> dict[str, Any]:
-    activation: Callable[[np.ndarray], float] = partial(dream.activation, classifier, target)
-    return {
-        "layer": target.layer,
-        "channel": target.channel,
-        "seed": seed,
-        "activation_before": activation(before),
-        "activation_after": activation(after),
-    }
-
-
-def _png(image: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(content, "PNG")
-    return content.getvalue()
