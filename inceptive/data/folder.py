@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from inceptive.data.listing import hidden, identity, list_images
-from inceptive.data.scan import Progress, Scanned, scan_all
+from inceptive.data.scan import Progress, ScannedImage, as_files, scan_all
 from inceptive.data.source import SPLITS, Data, PathImages, Samples, SplitFractions
 from inceptive.data.split import divide, near_duplicates
 from inceptive.errors import InceptiveError, reason
@@ -148,7 +148,7 @@ def _class_folders(root: Path, notes: list[str], top: Path) -> Iterator[tuple[st
 def _classes(
     root: Path,
     listed: list[tuple[str, str]],
-    kept: list[tuple[str, str, Scanned]],
+    kept: list[tuple[str, str, ScannedImage]],
     notes: list[str],
 ) -> tuple[str, ...]:
     """The classes that can be learned: those with a readable image to train on."""
@@ -170,19 +170,24 @@ def _classes(
 
 
 def build_splits(
-    files: list[Scanned], labels: np.ndarray, given: np.ndarray, shares: SplitFractions, origin: str
+    files: list[ScannedImage],
+    labels: np.ndarray,
+    given: np.ndarray,
+    shares: SplitFractions,
+    origin: str,
 ) -> tuple[dict[str, Samples], list[str]]:
     """The samples of each split, and notes on copies among them.
 
     given (N,) holds the split that the folders say, or "" where they say none.
     """
     split, notes = assign_splits(files, labels, given, shares)
-    samples = Samples(PathImages.of([file.path for file in files], origin), labels)
+    images = PathImages.of([file.path for file in files], origin, as_files(files))
+    samples = Samples(images, labels)
     return {name: samples.take(split == name) for name in SPLITS}, notes
 
 
 def assign_splits(
-    files: list[Scanned], labels: np.ndarray, given: np.ndarray, shares: SplitFractions
+    files: list[ScannedImage], labels: np.ndarray, given: np.ndarray, shares: SplitFractions
 ) -> tuple[np.ndarray, list[str]]:
     """The split of each file, (N,), and notes on copies among them; `given` as for `build_splits`."""
     groups = near_duplicates(
@@ -196,7 +201,7 @@ def assign_splits(
 def _divide(
     given: np.ndarray,
     labels: np.ndarray,
-    files: list[Scanned],
+    files: list[ScannedImage],
     groups: np.ndarray,
     shares: SplitFractions,
 ) -> np.ndarray:
@@ -217,7 +222,7 @@ def _duplicates(
     groups: np.ndarray,
     labels: np.ndarray,
     split: np.ndarray,
-    files: list[Scanned],
+    files: list[ScannedImage],
 ) -> list[str]:
     """Notes on copies: how many, under two labels, and across the sides that the folders gave."""
     notes: list[str] = []

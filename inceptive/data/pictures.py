@@ -5,19 +5,13 @@ vanished meanwhile is decoded anew, or named.
 """
 
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
 import numpy as np
-import PIL
-from PIL import features
 
-from inceptive.data.cache import Cache
-from inceptive.data.cache.files import settled, signature
-from inceptive.data.cache.pixels import Place
+from inceptive.data.cache import Cache, decoders, settled, signature
 from inceptive.data.prefetch import prefetch
 from inceptive.data.source import PathImages, Samples
 from inceptive.data.split import digest
@@ -33,13 +27,10 @@ from inceptive.images import (
 )
 from inceptive.io.cores import cores
 
-DECODING = 1
-"""To be raised when a change of the code changes the pixels that a file gives."""
 PROBES = 32
 """Pictures that are decoded to tell how large all will be."""
 FLUSH = 32 * 2**20
 """Bytes of decoded pixels that wait to be written together."""
-
 
 Progress = Callable[[int, int], None]
 
@@ -90,39 +81,26 @@ class Resized:
         return array[..., None] if array.ndim == 2 else array
 
 
-def decoders() -> str:
-    """What decodes: this code and the libraries, whose versions may differ in single bits."""
-    jpeg = features.version("libjpeg_turbo")  # type: ignore[no-untyped-call]
-    try:
-        heif = version("pi-heif")
-    except PackageNotFoundError:
-        heif = "none"
-    return f"decoding {DECODING} pillow {PIL.__version__} jpeg {jpeg} heif {heif}"
-
-
 class CachedImages:
-    """Picture k of `samples` in a `way`, kept in the `cache` if there is one. For many threads.
+    """Picture k of `samples`, decoded by `spec`, kept in the `cache` if there is one. For many threads.
 
     What was decoded is written in the end, or when much of it waits: use it in a `with` block, or
     call `flush`.
     """
 
-    def __init__(self, samples: Samples, way: DecodeSpec, cache: Cache | None):
-        self.samples, self.way = samples, way
+    def __init__(self, samples: Samples, spec: DecodeSpec, cache: Cache | None):
+        self.samples, self.spec = samples, spec
         self.images = samples.images
-        self.cache = cache if isinstance(self.images, PathImages) else None
         self._memory: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
-        self._waiting: list[tuple[int, bytes, np.ndarray]] = []
+        self._waiting: dict[int, np.ndarray] = {}
         self._bytes = 0
-        n = len(samples)
-        self._known = np.zeros((n, 4), np.int64)  # the signature that the file had
-        self._pack = np.full(n, -1, np.int64)  # where its pixels lie: -1 for nowhere
-        self._place = np.zeros((n, 5), np.int64)  # offset, shape, crc
-        self._digest = np.zeros((n, 32), np.uint8)
-        self._checked = np.zeros(n, np.bool_)
-        if self.cache:
-            self._look_up(self.cache)
+        self.cache = None
+        if cache and isinstance(self.images, PathImages):
+            self.cache, self._set_name = cache, self.images.folder
+            self._files = self.images.files.copy()
+            self._rows = cache.find(spec.name, self._files["digest"])
+            self._checked = np.zeros(len(samples), np.bool_)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -135,8 +113,8 @@ class CachedImages:
 
     def expected_bytes(self) -> int:
         """Bytes of all pictures, decoded: as many as some of them, spread over the set, let expect."""
-        if isinstance(self.way, ModelInputs):
-            return len(self) * self.way.preprocessing.channels * self.way.preprocessing.size**2
+        if isinstance(self.spec, ModelInputs):
+            return len(self) * self.spec.preprocessing.channels * self.spec.preprocessing.size**2
         some = np.unique(np.linspace(0, len(self) - 1, min(len(self), PROBES)).astype(int))
         sizes = [self[index].nbytes for index in some.tolist()]
         return round(len(self) * sum(sizes) / max(len(sizes), 1))
@@ -161,76 +139,48 @@ class CachedImages:
         if index in self._memory:
             return self._memory[index]
         source = self.images.source(index)
-        known = signature(source) if self.cache and isinstance(source, str) else None
-        if self.cache is None or known is None:  # or `way` says what is wrong with the file
-            return self.way(source)
-        if self._pack[index] >= 0 and known == tuple(self._known[index].tolist()):
-            pixels = self._kept(index, self.cache)
+        if self.cache is None or not isinstance(source, str):
+            return self.spec(source)
+        before = signature(source)
+        if before and before == tuple(self._files[index]["signature"].tolist()):
+            row = self._rows[index].copy()
+            pixels = self.cache.at(row, check=not self._checked[index])
             if pixels is not None:
+                self._checked[index] = True
                 return pixels
-        if self.cache.pixels.full:
-            return self.way(source)
-        return self._decoded(index, known)
-
-    def flush(self) -> None:
-        """Write what was decoded and is not kept yet."""
-        with self._lock:
-            waiting, self._waiting, self._bytes = self._waiting, [], 0
-        if not waiting or self.cache is None:
-            return
-        pictures = [(content, pixels) for _, content, pixels in waiting]
-        assert isinstance(self.images, PathImages)
-        places = self.cache.pixels.add(self.way.name, self.images.folder, pictures)
-        for (index, content, _), place in zip(waiting, places or [], strict=False):
-            self._set(index, content, place)
-
-    def _look_up(self, cache: Cache) -> None:
-        assert isinstance(self.images, PathImages)
-        paths: list[str] = self.images.paths.tolist()
-        signatures = [signature(path) for path in paths]
-        found = cache.files.digests(paths)
-        places = cache.pixels.find(self.way.name, [one for one in found if one])
-        for index, (known, content) in enumerate(zip(signatures, found, strict=True)):
-            if known and content and content in places:
-                self._known[index] = known
-                self._set(index, content, places[content])
-
-    def _set(self, index: int, content: bytes, place: Place) -> None:
-        self._place[index] = place.offset, *place.shape, place.crc
-        self._digest[index] = np.frombuffer(content, np.uint8)
-        self._checked[index] = False
-        self._pack[index] = place.pack  # last: another thread may look
-
-    def _kept(self, index: int, cache: Cache) -> np.ndarray | None:
-        """The pixels in the cache, if they are as they were written."""
-        offset, height, width, channels, crc = self._place[index].tolist()
-        place = Place(int(self._pack[index]), offset, (height, width, channels), crc)
-        pixels = cache.pixels.at(place)
-        if pixels is not None and not self._checked[index]:
-            self._checked[index] = zlib.crc32(pixels.reshape(-1).data) == crc
-        if pixels is None or not self._checked[index]:
-            self._pack[index] = -1
-            cache.pixels.forget(self._digest[index].tobytes(), place)
-            return None
-        return pixels
-
-    def _decoded(self, index: int, known: tuple[int, int, int, int]) -> np.ndarray:
-        path = self.images.name(index)
+        if before is None or self.cache.full:
+            return self.spec(source)  # or it says what is wrong with the file
         try:
-            content = read_image(path)
+            content = read_image(source)
         except InceptiveError:
-            return self.way(path)  # says why
-        pixels = self.way(content, path)
+            return self.spec(source)
+        pixels = self.spec(content, source)
         with self._lock:
-            self._pack[index] = -1
+            self._rows[index]["file"] = -1  # first: another thread may look
             # Of a file that was written just now, the times may not tell of the next change.
-            self._known[index] = known if settled(known) else (-1, -1, -1, -1)
-            self._waiting.append((index, bytes.fromhex(digest(content)), pixels))
+            known = before if settled(before) else (0, 0, 0, 0)
+            self._files[index] = known, np.frombuffer(digest(content), np.uint8)
+            self._waiting[index] = pixels
             self._bytes += pixels.nbytes
             much = self._bytes >= FLUSH
         if much:
             self.flush()
         return pixels
+
+    def flush(self) -> None:
+        """Write what was decoded and is not kept yet."""
+        with self._lock:
+            waiting, self._waiting, self._bytes = self._waiting, {}, 0
+            indices = list(waiting)
+            digests = self._files["digest"][indices] if waiting else None
+        if digests is None or self.cache is None:
+            return
+        rows = self.cache.add(self.spec.name, self._set_name, digests, list(waiting.values()))
+        if rows is not None:
+            with self._lock:  # what changed meanwhile was decoded again
+                same = (self._files["digest"][indices] == digests).all(1)
+                self._checked[np.array(indices)[same]] = False
+                self._rows[np.array(indices)[same]] = rows[same]
 
 
 def in_order(

@@ -1,19 +1,20 @@
 """One look at each image file before anything is made of it: readable, grey, a copy of another?
 
-What was told of a file is remembered until it changes (`cache`).
+What a look at a file gave is kept until the file changes (`cache`).
 """
 
+import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from PIL import Image
 
-from inceptive.data.cache import Cache, user_cache
-from inceptive.data.cache.files import Seen, Signature, signature
-from inceptive.data.pictures import decoders
+from inceptive.data.cache import Cache, decoders, settled, signature, user_cache
 from inceptive.data.prefetch import prefetch
+from inceptive.data.source import FILE
 from inceptive.data.split import HASH_SIDE, digest
 from inceptive.errors import InceptiveError
 from inceptive.images import decode, read_image
@@ -21,80 +22,119 @@ from inceptive.io.cores import cores
 
 Progress = Callable[[int, int], None]
 SCANNER = 1
-"""To be raised when a change of `scan` changes what it tells of a file."""
-TOLD = 256
-"""Files whose scan is written to the cache together: so many are lost if it is stopped."""
+"""To be raised when a change of `scan` changes what it gives of a file."""
+FLUSH = 256
+"""Files whose scans are written to the cache together: so many are lost if it is stopped."""
+ROW = np.dtype(
+    [("path", np.uint8, 32), ("file", FILE), ("thumbnail", np.uint8, (HASH_SIDE, HASH_SIDE + 1)),
+     ("grey", np.bool_), ("crc", np.uint32)]
+)  # fmt: skip
+"""A scan as it is kept: the SHA-256 of the absolute path first, a checksum of all last."""
 
 
 @dataclass(frozen=True)
-class Scanned:
-    """What one look at a file told: `error` if it cannot be read, else all the rest."""
+class ScannedImage:
+    """One image file: `error` if it cannot be read, else all the rest."""
 
     path: str
-    digest: str = ""
+    digest: bytes = b""  # SHA-256
     thumbnail: np.ndarray | None = None  # (16, 17) of uint8, grey
     grey: bool = True
     error: str = ""
+    signature: tuple[int, ...] = (0, 0, 0, 0)  # `cache.signature`, where it can be relied on
 
 
-def scan(path: str) -> Scanned:
+def scan(path: str) -> ScannedImage:
     """Read and decode one image file; never raises for what is wrong with the file."""
     try:
         content = read_image(path)
     except InceptiveError as error:
-        return Scanned(path, error=str(error))
+        return ScannedImage(path, error=str(error))
     return scan_content(path, content)
 
 
-def scan_content(path: str, content: bytes) -> Scanned:
+def scan_content(path: str, content: bytes) -> ScannedImage:
     """The same of the bytes of a file that is called `path`."""
     try:
         image = decode(content, shorter=2 * HASH_SIDE, name=path)
     except InceptiveError as error:
-        return Scanned(path, error=str(error))
+        return ScannedImage(path, error=str(error))
     small = np.asarray(image.resize((64, 64), Image.Resampling.BOX))
     grey = bool((np.ptp(small, axis=2) <= 2).all())
     thumbnail = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
-    return Scanned(path, digest(content), np.asarray(thumbnail), grey)
+    return ScannedImage(path, digest(content), np.asarray(thumbnail), grey)
 
 
 def scan_all(
     paths: list[str], progress: Progress | None = None, cache: Cache | None = None
-) -> list[Scanned]:
+) -> list[ScannedImage]:
     """`scan` of each path, in order, on all cores (decoders release Python's lock).
 
-    What the cache (by default the user's) remembers of a file is not looked at again, unless the
-    file changed. What cannot be read is looked at each time: the reason may have gone.
+    A file whose scan is in the cache (by default the user's) is not looked at again, unless it changed.
+    What cannot be read is looked at each time: the reason may have gone.
     """
-    cache, scanner = cache or user_cache(), f"scanner {SCANNER} {decoders()}"
-    found = [
-        seen and _recalled(path, seen)
-        for path, seen in zip(paths, cache.files.recall(paths, scanner), strict=True)
-    ]
-    new = [k for k, scanned in enumerate(found) if scanned is None]
-    remembered = len(paths) - len(new)
-    looked: list[tuple[str, Signature, Seen]] = []
+    cache, scanner = cache or user_cache(), f" scanner {SCANNER} {decoders()}"
+    scans = _cached(paths, scanner, cache)
+    new = [path for path in paths if path not in scans]
+    waiting: list[ScannedImage] = []
 
-    def look(k: int) -> tuple[Signature | None, Scanned]:
-        return signature(paths[k]), scan(paths[k])
+    def look(path: str) -> ScannedImage:
+        before = signature(path)  # a change while it is read shows later
+        image = scan(path)
+        return replace(image, signature=before) if before and settled(before) else image
 
-    with closing(prefetch(look, new, cores())) as scans:
-        for done, (k, (known, scanned)) in enumerate(zip(new, scans, strict=True), 1):
-            found[k] = scanned
-            if known and scanned.thumbnail is not None:
-                seen = Seen(
-                    bytes.fromhex(scanned.digest), scanned.thumbnail.tobytes(), scanned.grey
-                )
-                looked.append((scanned.path, known, seen))
-            if len(looked) == TOLD:
-                cache.files.remember(looked, scanner)
-                looked.clear()
+    with closing(prefetch(look, new, cores())) as images:
+        for done, image in enumerate(images, 1 + len(paths) - len(new)):
+            scans[image.path] = image
+            waiting.append(image)
+            if len(waiting) == FLUSH:
+                _keep(waiting, scanner, cache)
+                waiting.clear()
             if progress:
-                progress(remembered + done, len(paths))
-    cache.files.remember(looked, scanner)
-    return [scanned for scanned in found if scanned]
+                progress(done, len(paths))
+    _keep(waiting, scanner, cache)
+    return [scans[path] for path in paths]
 
 
-def _recalled(path: str, seen: Seen) -> Scanned:
-    thumbnail = np.frombuffer(seen.thumbnail, np.uint8).reshape(HASH_SIDE, HASH_SIDE + 1)
-    return Scanned(path, seen.digest.hex(), thumbnail, seen.grey)
+def as_files(images: list[ScannedImage]) -> np.ndarray:
+    """Signatures and digests of files that could be read: (N,) of FILE."""
+    files = np.zeros(len(images), FILE)
+    for row, image in zip(files, images, strict=True):
+        row["signature"], row["digest"] = image.signature, np.frombuffer(image.digest, np.uint8)
+    return files
+
+
+def _cached(paths: list[str], scanner: str, cache: Cache) -> dict[str, ScannedImage]:
+    """The scans in the cache of files that are still the same, by path."""
+    scans: dict[str, ScannedImage] = {}
+    for folder, group in groupby(paths, _folder):
+        rows = {row["path"].tobytes(): row for row in cache.scans(folder + scanner, ROW)}
+        for path in group:
+            row = rows.get(_key(path)) if rows else None
+            if row is None or tuple(row["file"]["signature"].tolist()) != signature(path):
+                continue
+            (known, content), grey = row["file"], bool(row["grey"])
+            scans[path] = ScannedImage(
+                path, content.tobytes(), row["thumbnail"], grey, signature=tuple(known.tolist())
+            )
+    return scans
+
+
+def _keep(images: list[ScannedImage], scanner: str, cache: Cache) -> None:
+    """Add to the cache what can be relied on."""
+    sound = [image for image in images if not image.error and any(image.signature)]
+    for folder, group in groupby(sound, lambda image: _folder(image.path)):
+        some = list(group)
+        rows = np.zeros(len(some), ROW)
+        rows["path"] = [np.frombuffer(_key(image.path), np.uint8) for image in some]
+        rows["file"], rows["grey"] = as_files(some), [image.grey for image in some]
+        rows["thumbnail"] = [image.thumbnail for image in some]
+        cache.add_scans(folder + scanner, rows)
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(os.path.abspath(path))
+
+
+def _key(path: str) -> bytes:
+    return digest(os.fsencode(os.path.abspath(path)))

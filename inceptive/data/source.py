@@ -34,19 +34,31 @@ class Images(Protocol):
         """Bytes that are others for other pictures, as far as can be told without reading them."""
 
 
+FILE = np.dtype([("signature", np.int64, 4), ("digest", np.uint8, 32)])
+"""An image file as it was when it was scanned: `cache.signature` and SHA-256; zeros where not known."""
+
+
 @dataclass(frozen=True)
 class PathImages:
     """Image files: paths (N,), in one NumPy array of strings, which threads share without growing.
 
-    folder names the set that they are of: what is kept of its pictures is kept together.
+    folder names the set that they are of: what is kept of its pictures is kept together. files (N,) are
+    of FILE.
     """
 
     paths: np.ndarray
-    folder: str = ""
+    folder: str
+    files: np.ndarray
 
     @classmethod
-    def of(cls, paths: Sequence[str | Path], folder: str | Path = "") -> "PathImages":
-        return cls(np.array([str(path) for path in paths], dtype=np.str_), str(folder))
+    def of(
+        cls,
+        paths: Sequence[str | Path],
+        folder: str | Path = "",
+        files: np.ndarray | None = None,
+    ) -> "PathImages":
+        names = np.array([str(path) for path in paths], dtype=np.str_)
+        return cls(names, str(folder), np.zeros(len(paths), FILE) if files is None else files)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -58,10 +70,15 @@ class PathImages:
         return str(self.paths[index])
 
     def take(self, chosen: np.ndarray) -> "PathImages":
-        return replace(self, paths=self.paths[chosen])
+        return replace(self, paths=self.paths[chosen], files=self.files[chosen])
 
     def join(self, others: "Sequence[PathImages]", name: str) -> "PathImages":
-        return replace(self, paths=np.concatenate([self.paths, *(each.paths for each in others)]))
+        every = [self, *others]
+        return replace(
+            self,
+            paths=np.concatenate([images.paths for images in every]),
+            files=np.concatenate([images.files for images in every]),
+        )
 
     def fingerprint(self) -> bytes:
         return np.ascontiguousarray(self.paths).tobytes()

@@ -19,12 +19,12 @@ NEAR_LEVELS = (
 NEAR_LIMIT = 100_000  # images that are compared pair by pair; beyond, only exact copies are found
 
 
-def digest(content: bytes) -> str:
-    """SHA-256 of a file's bytes, or of an array's, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
+def digest(content: bytes) -> bytes:
+    """SHA-256 of a file's bytes, or of an array's: 32 bytes."""
+    return hashlib.sha256(content).digest()
 
 
-def near_duplicates(thumbnails: np.ndarray, digests: list[str]) -> np.ndarray:
+def near_duplicates(thumbnails: np.ndarray, digests: list[bytes]) -> np.ndarray:
     """A group number for each of N images, (N,): equal for copies and near-copies.
 
     thumbnails is (N, 16, 17) of uint8. Near means resized, recompressed or slightly brightened, not
@@ -44,7 +44,7 @@ def near_duplicates(thumbnails: np.ndarray, digests: list[str]) -> np.ndarray:
         a, b = sorted((root(i), root(j)))
         parent[b] = a
 
-    first: dict[str, int] = {}
+    first: dict[bytes, int] = {}
     for i, content in enumerate(digests):
         join(first.setdefault(content, i), i)
     if 0 < n <= NEAR_LIMIT:
@@ -82,7 +82,7 @@ def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def divide(
-    labels: np.ndarray, digests: list[str], groups: np.ndarray, shares: SplitFractions
+    labels: np.ndarray, digests: list[bytes], groups: np.ndarray, shares: SplitFractions
 ) -> np.ndarray:
     """The split of each of N images: (N,) of "train", "val" or "test".
 
@@ -92,7 +92,7 @@ def divide(
     members: dict[int, list[int]] = defaultdict(list)
     for i, group in enumerate(groups):
         members[int(group)].append(i)
-    by_class: dict[int, list[tuple[str, list[int]]]] = defaultdict(list)
+    by_class: dict[int, list[tuple[bytes, list[int]]]] = defaultdict(list)
     for indices in members.values():
         key = min(digests[i] for i in indices)
         label = int(np.bincount(labels[indices]).argmax())

@@ -20,13 +20,13 @@ class Locked(InceptiveError):
 
 
 @contextlib.contextmanager
-def lock(path: Path, wait: bool = True) -> Iterator[None]:
+def lock(path: Path, wait: bool | float = True) -> Iterator[None]:
     """Hold the lock file `path` in this block; the file is made, and goes when the block ends.
 
-    Where another process has it, wait, or raise Locked. Raises InceptiveError if the file cannot be
-    written. A disk without locks gives none, and the block runs.
+    Where another process has it, wait, at most so many seconds, or raise Locked. Raises InceptiveError
+    if the file cannot be written. A disk without locks gives none, and the block runs.
     """
-    held = filelock.FileLock(path, timeout=-1 if wait else 0)
+    held = filelock.FileLock(path, timeout=-1 if wait is True else float(wait))
     for last in [False] * 99 + [True]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

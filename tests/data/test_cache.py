@@ -1,9 +1,9 @@
 """What is kept of images between epochs and runs: never seen in the results, whatever befalls it."""
 
+import io
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,16 +18,17 @@ from conftest import Recorder
 from PIL import Image
 
 import inceptive.data.scan as scan_module
-from inceptive.data.cache import Cache, index, pixels, user_cache
-from inceptive.data.cache import files as known_files
+from inceptive.data import cache as cache_module
+from inceptive.data.cache import Cache, user_cache
 from inceptive.data.loading import Batches, RandomCrop, in_memory
 from inceptive.data.open import open_data
 from inceptive.data.pictures import CachedImages, ModelInputs, Resized, in_order
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import scan, scan_all
+from inceptive.data.scan import as_files, scan, scan_all
 from inceptive.data.source import ArrayImages, PathImages, Samples, SplitFractions
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.io.locks import lock
 from inceptive.training.loop import Run
 from inceptive.training.recipe import Recipe
 
@@ -38,7 +39,7 @@ BYTES = 3 * 16 * 16  # of one of them
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """Times of files that were written just now are trusted: no test waits two seconds."""
-    monkeypatch.setattr(known_files, "SETTLED", -(10**18))
+    monkeypatch.setattr(cache_module, "SETTLED", -(10**18))
 
 
 def picture(seed, size=(40, 28)):
@@ -54,27 +55,34 @@ def files(folder, count, first=0):
 
 
 class Counted:
-    """A way that remembers how often it decoded."""
+    """A way of decoding that remembers how often it decoded."""
 
-    def __init__(self, way=SQUARES):
-        self.way, self.name, self.calls = way, way.name, 0
+    def __init__(self, spec=SQUARES):
+        self.spec, self.name, self.calls = spec, spec.name, 0
 
     def __call__(self, source, name=""):
         self.calls += 1
-        return self.way(source, name)
+        return self.spec(source, name)
 
 
-def seen(samples, cache, way=SQUARES):
+def scanned(samples, cache):
+    """`samples` as a new run gets them."""
+    images = scan_all(samples.images.paths.tolist(), None, cache)
+    paths, folder = [image.path for image in images], samples.images.folder
+    return Samples(PathImages.of(paths, folder, as_files(images)), samples.labels)
+
+
+def read(samples, cache, spec=SQUARES):
     """Every picture of `samples` as a new run gets it, and how many of them it decoded."""
-    scan_all(samples.images.paths.tolist(), None, cache)
-    counted = Counted(way)
+    samples = scanned(samples, cache)
+    counted = Counted(spec)
     with CachedImages(samples, counted, cache) as pictures:
         found = [pictures[k].copy() for k in range(len(samples))]
     return found, counted.calls
 
 
-def as_decoded(samples, found, way=SQUARES):
-    return all(np.array_equal(found[k], way(samples.source(k))) for k in range(len(samples)))
+def as_decoded(samples, found, spec=SQUARES):
+    return all(np.array_equal(found[k], spec(samples.source(k))) for k in range(len(samples)))
 
 
 def same_scan(left, right):
@@ -100,12 +108,12 @@ def looked_at(paths, cache, monkeypatch):
     return sorted(looked)
 
 
-def packs(cache):
-    return sorted(cache.folder.glob("*.pack"))
+def pixel_files(cache):
+    return sorted(cache.folder.glob("*.pixels"))
 
 
-def held(cache):
-    return sum(path.stat().st_size for path in packs(cache))
+def kept_bytes(cache):
+    return sum(path.stat().st_size for path in pixel_files(cache))
 
 
 # -- the scan -----------------------------------------------------------------------------------
@@ -143,11 +151,11 @@ def test_another_picture_of_the_same_size_and_time_is_noticed(tmp_path, monkeypa
 
 def test_a_file_written_just_now_is_not_trusted(tmp_path, monkeypatch):
     """A second change within one tick of the clock would leave its times as they are."""
-    monkeypatch.setattr(known_files, "SETTLED", 2_000_000_000)
+    monkeypatch.setattr(cache_module, "SETTLED", 2_000_000_000)
     samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
     assert len(looked_at(samples.images.paths.tolist(), cache, monkeypatch)) == 2
     assert len(looked_at(samples.images.paths.tolist(), cache, monkeypatch)) == 2
-    assert seen(samples, cache)[1] == seen(samples, cache)[1] == 2
+    assert read(samples, cache)[1] == read(samples, cache)[1] == 2
     counted = Counted()
     with CachedImages(samples, counted, cache) as pictures:
         for _ in range(3):
@@ -158,8 +166,8 @@ def test_a_file_written_just_now_is_not_trusted(tmp_path, monkeypatch):
 
 def test_a_deleted_file_is_told(tmp_path):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
-    seen(samples, cache)
-    with CachedImages(samples, SQUARES, cache) as pictures:
+    read(samples, cache)
+    with CachedImages(scanned(samples, cache), SQUARES, cache) as pictures:
         Path(samples.source(1)).unlink()
         with pytest.raises(InceptiveError, match=r"001\.png: cannot be read"):
             pictures[1]
@@ -188,14 +196,15 @@ def test_another_version_of_the_scanner_looks_again(tmp_path, monkeypatch):
     assert looked_at(paths, cache, monkeypatch) == []
 
 
-def test_files_seen_first_are_forgotten_first(tmp_path, monkeypatch):
+def test_folders_seen_longest_ago_are_forgotten_first(tmp_path, monkeypatch):
     paths = files(tmp_path / "set", 6).images.paths.tolist()
+    others = files(tmp_path / "other", 2, first=50).images.paths.tolist()
     cache = Cache(tmp_path / "cache")
-    monkeypatch.setattr(known_files, "FILES", 4)
-    for path in paths:
-        scan_all([path], None, cache)
-    assert looked_at(paths[2:], cache, monkeypatch) == []
-    assert looked_at(paths[:2], cache, monkeypatch) == ["000.png", "001.png"]
+    monkeypatch.setattr(cache_module, "SCANS", 7 * scan_module.ROW.itemsize)
+    scan_all(paths, None, cache)
+    scan_all(others, None, cache)
+    assert looked_at(others, cache, monkeypatch) == []
+    assert len(looked_at(paths, cache, monkeypatch)) == 6
 
 
 def test_any_name_that_a_file_can_have(tmp_path, monkeypatch):
@@ -211,8 +220,8 @@ def test_any_name_that_a_file_can_have(tmp_path, monkeypatch):
     cache = Cache(tmp_path / "cache")
     assert len(looked_at(paths, cache, monkeypatch)) == len(names)
     assert looked_at(paths, cache, monkeypatch) == []
-    assert seen(samples, cache)[1] == len(names)
-    found, decoded = seen(samples, cache)
+    assert read(samples, cache)[1] == len(names)
+    found, decoded = read(samples, cache)
     assert not decoded and as_decoded(samples, found)
 
 
@@ -228,7 +237,7 @@ def test_the_scan_is_kept_by_absolute_path(tmp_path, monkeypatch):
 
 # -- pixels -------------------------------------------------------------------------------------
 
-WAYS = [
+SPECS = [
     SQUARES,
     ModelInputs(Preprocessing(17)),
     ModelInputs(Preprocessing(16, crop=0.8)),
@@ -246,46 +255,46 @@ WAYS = [
 def test_every_way_of_decoding_is_kept_apart_and_decodes_once(tmp_path):
     samples, cache = files(tmp_path / "set", 4), Cache(tmp_path / "cache")
     for wanted in (4, 0):
-        for way in WAYS:
-            found, decoded = seen(samples, cache, way)
-            assert decoded == wanted, way
-            assert as_decoded(samples, found, way)
-    assert len({way.name for way in WAYS}) == len(WAYS) == len(packs(cache))
+        for spec in SPECS:
+            found, decoded = read(samples, cache, spec)
+            assert decoded == wanted, spec
+            assert as_decoded(samples, found, spec)
+    assert len({spec.name for spec in SPECS}) == len(SPECS) == len(pixel_files(cache))
 
 
 def test_mean_and_std_are_not_part_of_the_pixels(tmp_path):
     samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
-    seen(samples, cache)
-    assert not seen(samples, cache, ModelInputs(Preprocessing(16, mean=(0.1,) * 3)))[1]
+    read(samples, cache)
+    assert not read(samples, cache, ModelInputs(Preprocessing(16, mean=(0.1,) * 3)))[1]
 
 
 def test_another_version_of_the_decoder_decodes_again(tmp_path, monkeypatch):
     samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
-    seen(samples, cache)
+    read(samples, cache)
     monkeypatch.setattr("PIL.__version__", "99.0")
-    assert seen(samples, cache)[1] == 2
+    assert read(samples, cache)[1] == 2
 
 
 def test_the_same_content_elsewhere_is_not_decoded_again(tmp_path):
     samples, cache = files(tmp_path / "set", 4), Cache(tmp_path / "cache")
-    seen(samples, cache)
+    read(samples, cache)
     (tmp_path / "set").rename(tmp_path / "moved")
     moved = Samples(PathImages.of(sorted((tmp_path / "moved").iterdir()), "moved"), np.arange(4))
-    found, decoded = seen(moved, cache)
+    found, decoded = read(moved, cache)
     assert not decoded and as_decoded(moved, found)
 
 
 def test_a_file_that_changes_between_two_epochs_is_decoded_again(tmp_path):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
-    seen(samples, cache)
-    with CachedImages(samples, SQUARES, cache) as pictures:
+    read(samples, cache)
+    with CachedImages(scanned(samples, cache), SQUARES, cache) as pictures:
         assert as_decoded(samples, [pictures[k] for k in range(3)])
         picture(70).save(samples.source(0))
         assert as_decoded(samples, [pictures[k] for k in range(3)])
         pictures.flush()
         picture(71).save(samples.source(0))
         assert as_decoded(samples, [pictures[k] for k in range(3)])
-    found, decoded = seen(samples, cache)
+    found, decoded = read(samples, cache)
     assert not decoded and as_decoded(samples, found)
 
 
@@ -298,7 +307,7 @@ def test_without_a_scan_pictures_are_decoded_once_a_run(tmp_path):
                 assert as_decoded(samples, [pictures[k] for k in range(3)])
                 pictures.flush()
         assert counted.calls == 3
-    assert held(cache) == 3 * BYTES
+    assert kept_bytes(cache) == 3 * BYTES
 
 
 def test_a_set_of_arrays_needs_no_cache(tmp_path):
@@ -343,7 +352,7 @@ def test_batches_have_the_same_bits_with_and_without_and_for_any_number_of_threa
     picture(0, (200, 90)).save(samples.source(0))
     picture(0, (9, 200)).save(samples.source(1))
     shown = Preprocessing(16, channels, mean=(0.5,) * channels, std=(0.5,) * channels)
-    scan_all(samples.images.paths.tolist(), None, cache)
+    samples = scanned(samples, cache)
 
     def batches(used, workers):
         crop = RandomCrop(shown, (0.08, 1.0), (0.75, 1.33), ("bilinear", "box"))
@@ -358,7 +367,7 @@ def test_batches_have_the_same_bits_with_and_without_and_for_any_number_of_threa
     for _ in range(2):
         kept = np.concatenate(list(in_order(samples, shown, 4, cache, 2)))
         assert np.array_equal(kept, in_memory(samples, shown).numpy())
-    assert len(packs(cache)) == 2
+    assert len(pixel_files(cache)) == 2
 
 
 @pytest.mark.training
@@ -377,7 +386,7 @@ def test_a_training_is_the_same_with_and_without(
         rows.append([{k: v for k, v in row.items() if "second" not in k} for row in watch.rows])
         weights.append((tmp_path / wanted / "model.safetensors").read_bytes())
     assert rows[0] == rows[1] and weights[0] == weights[1]
-    assert list((cache / "images").glob("*.pack"))
+    assert list((cache / "images").glob("*.pixels"))
 
 
 # -- damage -------------------------------------------------------------------------------------
@@ -401,58 +410,50 @@ def text(path):
 
 def middle(path):
     content = bytearray(path.read_bytes())
-    content[4096:] = np.random.default_rng(0).bytes(len(content) - 4096)
+    content[100:] = np.random.default_rng(0).bytes(len(content) - 100)
     path.write_bytes(content)
 
 
-def another_version(path):
-    with sqlite3.connect(path) as index:
-        index.execute("PRAGMA user_version = 12345")
-    index.close()
+def other_rows(path):
+    rows = np.fromfile(path, cache_module.ROW)
+    rows["offset"] += 1
+    rows.tofile(path)
 
 
-def other_tables(path):
-    with sqlite3.connect(path) as index:
-        index.execute("ALTER TABLE files RENAME COLUMN digest TO hash")
-        index.execute("DROP TABLE pictures")
-    index.close()
-
-
-def other_types(path):
-    with sqlite3.connect(path) as index:
-        index.execute("UPDATE files SET digest = 17, thumbnail = NULL")
-        index.execute("UPDATE pictures SET crc = 'x', offset = -5")
-    index.close()
-
-
-def other_places(path):
-    with sqlite3.connect(path) as index:
-        index.execute("UPDATE pictures SET offset = offset + 1, width = 2 * width")
-    index.close()
+def half_a_row(path):
+    with open(path, "ab") as file:
+        file.write(b"of a writer that was killed")
 
 
 @pytest.mark.parametrize(
     "damage",
-    [zeros, cut, empty, text, middle, another_version, other_tables, other_types, other_places],
+    [zeros, cut, empty, text, middle, other_rows, half_a_row, Path.unlink],
 )
-def test_a_damaged_index_is_thrown_away_and_made_anew(tmp_path, damage, caplog):
+@pytest.mark.parametrize("kind", ["scans", "rows"])
+def test_damaged_rows_are_noticed_and_made_anew(tmp_path, damage, kind, caplog):
     samples = files(tmp_path / "set", 5)
     cache = Cache(tmp_path / "cache")
-    seen(samples, cache)
-    damage(cache.folder / "index.sqlite")
+    read(samples, cache)
+    (path,) = cache.folder.glob(f"*.{kind}")
+    damage(path)
     for used in (cache, Cache(tmp_path / "cache")):  # the process that filled it, and another
-        found, _ = seen(samples, used)
+        found, _ = read(samples, used)
         assert as_decoded(samples, found)
-    found, decoded = seen(samples, Cache(tmp_path / "cache"))
+    found, decoded = read(samples, Cache(tmp_path / "cache"))
     assert not decoded and as_decoded(samples, found)
-    assert len(packs(cache)) == 1 and not caplog.records
+    assert len(pixel_files(cache)) == 1 and not caplog.records
 
 
-def test_an_index_that_is_a_folder_is_told_once(tmp_path, caplog):
+def test_a_folder_in_the_place_of_a_file_is_said_once(tmp_path, caplog):
     samples = files(tmp_path / "set", 2)
-    (tmp_path / "cache/index.sqlite").mkdir(parents=True)
+    read(samples, Cache(tmp_path / "cache"))
+    (path,) = (tmp_path / "cache").glob("*.scans")
+    path.unlink()
+    path.mkdir()
+    shutil.rmtree(tmp_path / "set")
+    samples = files(tmp_path / "set", 2, first=9)
     for _ in range(2):
-        found, decoded = seen(samples, Cache(tmp_path / "cache"))
+        found, decoded = read(samples, Cache(tmp_path / "cache"))
         assert decoded == 2 and as_decoded(samples, found)
     assert [r.getMessage().endswith("images are decoded anew") for r in caplog.records] == [True]
 
@@ -463,36 +464,67 @@ def flipped(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(("damage", "lost"), [(zeros, 5), (cut, 5), (empty, 5), (flipped, 1),
+@pytest.mark.parametrize(("damage", "lost"), [(zeros, 5), (cut, 2), (empty, 5), (flipped, 1),
                                               (Path.unlink, 5)])  # fmt: skip
 def test_damaged_pixels_are_noticed_and_decoded_again(tmp_path, damage, lost):
     samples = files(tmp_path / "set", 5)
     cache = Cache(tmp_path / "cache")
-    seen(samples, cache)
-    (pack,) = packs(cache)
+    read(samples, cache)
+    (pack,) = pixel_files(cache)
     damage(pack)
     cache = Cache(tmp_path / "cache")
     for wanted in (lost, 0):
-        found, decoded = seen(samples, cache)
+        found, decoded = read(samples, cache)
         assert decoded == wanted and as_decoded(samples, found)
 
 
 def test_pixels_that_are_cut_off_in_the_middle_of_a_run_do_not_end_it(tmp_path):
     """To read beyond the end of a mapped file would kill the process."""
     samples, cache = files(tmp_path / "set", 5), Cache(tmp_path / "cache")
-    seen(samples, cache)
-    with CachedImages(samples, SQUARES, cache) as pictures:
+    read(samples, cache)
+    with CachedImages(scanned(samples, cache), SQUARES, cache) as pictures:
         assert as_decoded(samples, [pictures[k] for k in range(5)])
-        (pack,) = packs(cache)
+        (pack,) = pixel_files(cache)
         os.truncate(pack, 1)
         assert as_decoded(samples, [pictures[k] for k in range(5)])
         pictures.flush()
         assert as_decoded(samples, [pictures[k] for k in range(5)])
         shutil.rmtree(cache.folder)
         assert as_decoded(samples, [pictures[k] for k in range(5)])
-    found, _ = seen(samples, cache)
+    found, _ = read(samples, cache)
     assert as_decoded(samples, found)
-    assert not seen(samples, cache)[1]
+    assert not read(samples, cache)[1]
+
+
+def test_what_was_cut_off_is_not_written_over(tmp_path):
+    """Who reads the file has checked its pixels already."""
+    samples, cache = files(tmp_path / "set", 5), Cache(tmp_path / "cache")
+    read(samples, cache)
+    with CachedImages(scanned(samples, cache), SQUARES, cache) as pictures:
+        assert as_decoded(samples, [pictures[k] for k in range(5)])
+        (path,) = pixel_files(cache)
+        os.truncate(path, 2 * BYTES)
+        others = files(tmp_path / "others", 5, first=50).images.paths
+        read(Samples(PathImages.of(others, tmp_path / "set"), np.arange(5)), Cache(cache.folder))
+        assert as_decoded(samples, [pictures[k] for k in range(5)])
+
+
+def test_a_file_that_changes_while_its_pixels_are_written_is_decoded_again(tmp_path, monkeypatch):
+    samples, cache = files(tmp_path / "set", 2), Cache(tmp_path / "cache")
+    add = Cache.add
+
+    def slow(*arguments):
+        rows = add(*arguments)
+        monkeypatch.setattr(Cache, "add", add)
+        picture(70).save(samples.source(0))
+        assert np.array_equal(pictures[0], SQUARES(samples.source(0)))
+        return rows
+
+    monkeypatch.setattr(Cache, "add", slow)
+    with CachedImages(samples, SQUARES, cache) as pictures:
+        assert as_decoded(samples, [pictures[k] for k in range(2)])
+        pictures.flush()
+        assert as_decoded(samples, [pictures[k] for k in range(2)])
 
 
 # -- room ---------------------------------------------------------------------------------------
@@ -503,9 +535,9 @@ def test_no_more_is_kept_than_the_limit_says_and_it_is_said_once(tmp_path, monke
     samples = files(tmp_path / "set", 9)
     for wanted in (9, 5, 5):
         cache = Cache(tmp_path / "cache", limit=5 * BYTES)
-        found, decoded = seen(samples, cache)
+        found, decoded = read(samples, cache)
         assert as_decoded(samples, found) and decoded == wanted
-        assert held(cache) == 4 * BYTES
+        assert kept_bytes(cache) == 4 * BYTES
     assert len(caplog.records) == 1 and "no room" in caplog.records[0].getMessage()
 
 
@@ -513,24 +545,24 @@ def test_the_set_that_was_used_longest_ago_makes_room(tmp_path):
     cache = Cache(tmp_path / "cache", limit=7 * BYTES)
     sets = [files(tmp_path / str(k), 3, first=10 * k) for k in range(3)]
     for k in (0, 1, 0):
-        seen(sets[k], cache)
+        read(sets[k], cache)
     cache = Cache(tmp_path / "cache", limit=7 * BYTES)  # another process: the first is gone
-    assert seen(sets[2], cache)[1] == 3
-    assert held(cache) == 6 * BYTES
-    assert [seen(sets[k], Cache(tmp_path / "cache", limit=7 * BYTES))[1] for k in (0, 2)] == [0, 0]
-    assert seen(sets[1], Cache(tmp_path / "cache", limit=7 * BYTES))[1] == 3
+    assert read(sets[2], cache)[1] == 3
+    assert kept_bytes(cache) == 6 * BYTES
+    assert [read(sets[k], Cache(tmp_path / "cache", limit=7 * BYTES))[1] for k in (0, 2)] == [0, 0]
+    assert read(sets[1], Cache(tmp_path / "cache", limit=7 * BYTES))[1] == 3
 
 
 def test_a_set_that_somebody_trains_on_does_not_make_room(tmp_path):
     busy, other = files(tmp_path / "busy", 3), files(tmp_path / "other", 3, first=20)
     cache = Cache(tmp_path / "cache", limit=4 * BYTES)
-    seen(busy, cache)
-    with CachedImages(busy, SQUARES, cache) as pictures:
+    read(busy, cache)
+    with CachedImages(scanned(busy, cache), SQUARES, cache) as pictures:
         pictures[0]
-        assert seen(other, Cache(tmp_path / "cache", limit=4 * BYTES))[1] == 3
+        assert read(other, Cache(tmp_path / "cache", limit=4 * BYTES))[1] == 3
         assert as_decoded(busy, [pictures[k] for k in range(3)])
-    assert not seen(busy, cache)[1]
-    assert held(cache) == 3 * BYTES
+    assert not read(busy, cache)[1]
+    assert kept_bytes(cache) == 3 * BYTES
 
 
 Usage = namedtuple("Usage", "total used free")
@@ -538,35 +570,41 @@ Usage = namedtuple("Usage", "total used free")
 
 def test_some_of_the_disk_is_always_left(tmp_path, monkeypatch, caplog):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
-    usage = Usage(2**40, 0, pixels.RESERVE + 2 * BYTES)
+    usage = Usage(2**40, 0, cache_module.RESERVE + 2 * BYTES)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    found, decoded = seen(samples, cache)
-    assert decoded == 3 and as_decoded(samples, found) and not held(cache)
+    found, decoded = read(samples, cache)
+    assert decoded == 3 and as_decoded(samples, found) and not kept_bytes(cache)
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_full_disk_ends_the_keeping_and_nothing_else(tmp_path, monkeypatch, caplog, count):
     samples, cache = files(tmp_path / "set", 4), Cache(tmp_path / "cache")
-    seen(samples.take(np.arange(count)), cache)
-    written = pixels._write
-    calls = []
+    read(samples.take(np.arange(count)), cache)
 
-    def full(descriptor, content):
-        calls.append(content)
-        if len(calls) == 2:
-            written(descriptor, content[:100])
+    class Full(io.FileIO):
+        calls = 0
+
+        def write(self, content):
+            if self.name.suffix != ".pixels":
+                return super().write(content)
+            Full.calls += 1
+            if Full.calls < 2:
+                return super().write(content)
+            super().write(bytes(content)[:100])
             raise OSError(28, "No space left on device")
-        written(descriptor, content)
+
+    def opened(path, mode="r", **options):
+        return Full(path, "ab") if mode == "ab" else open(path, mode, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pixels, "_write", full)
-        found, decoded = seen(samples, cache)
+        patch.setattr(cache_module, "open", opened, raising=False)
+        found, decoded = read(samples, cache)
     assert as_decoded(samples, found) and decoded == 4 - count
-    assert held(cache) == count * BYTES
+    assert kept_bytes(cache) == count * BYTES
     assert len(caplog.records) == 1 and "No space left" in caplog.records[0].getMessage()
     cache = Cache(tmp_path / "cache")  # the next run, with room again
-    assert [seen(samples, cache)[1] for _ in range(2)] == [4 - count, 0]
+    assert [read(samples, cache)[1] for _ in range(2)] == [4 - count, 0]
 
 
 def test_where_nothing_can_be_written_images_are_decoded(tmp_path, monkeypatch, caplog):
@@ -574,39 +612,37 @@ def test_where_nothing_can_be_written_images_are_decoded(tmp_path, monkeypatch, 
     (tmp_path / "file").write_text("in the way")
     for _ in range(2):
         cache = Cache(tmp_path / "file/images")
-        found, decoded = seen(samples, cache)
+        found, decoded = read(samples, cache)
         assert decoded == 3 and as_decoded(samples, found)
     assert len(caplog.records) == 1 and "Not a directory" in caplog.records[0].getMessage()
 
 
 def test_nobody_else_may_look_at_what_is_kept(tmp_path):
     cache = Cache(tmp_path / "cache")
-    seen(files(tmp_path / "set", 2), cache)
+    read(files(tmp_path / "set", 2), cache)
     assert cache.folder.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_cache_that_may_only_be_read_is_left_alone(tmp_path, caplog):
+def test_a_cache_that_may_only_be_read_is_read(tmp_path, caplog):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
-    seen(samples, cache)
+    read(samples, cache)
     for path in (*cache.folder.iterdir(), cache.folder):
         path.chmod(0o500 if path.is_dir() else 0o400)
-    found, _ = seen(samples, Cache(tmp_path / "cache"))
+    found, decoded = read(samples, Cache(tmp_path / "cache"))
     cache.folder.chmod(0o700)
-    assert as_decoded(samples, found) and len(caplog.records) == 1
+    assert as_decoded(samples, found) and not decoded and not caplog.records
 
 
-def test_an_index_that_another_process_never_lets_go_is_done_without(tmp_path, monkeypatch, caplog):
+def test_a_writer_that_never_ends_is_done_without(tmp_path, monkeypatch, caplog):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
-    seen(samples, cache)
-    monkeypatch.setattr(index, "PATIENCE", 0.05)
-    other = sqlite3.connect(cache.folder / "index.sqlite", isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    found, decoded = seen(samples, cache)
-    other.close()
-    assert decoded == 3 and as_decoded(samples, found)
-    assert len(caplog.records) == 1 and "locked" in caplog.records[0].getMessage()
-    assert not seen(samples, Cache(tmp_path / "cache"))[1]
+    read(samples.take(np.arange(1)), cache)
+    monkeypatch.setattr(cache_module, "PATIENCE", 0.05)
+    with lock(cache.folder / "lock"):
+        found, decoded = read(samples, cache)
+    assert decoded == 2 and as_decoded(samples, found)
+    assert len(caplog.records) == 1 and "another process writes" in caplog.records[0].getMessage()
+    assert [read(samples, Cache(tmp_path / "cache"))[1] for _ in range(2)] == [2, 0]
 
 
 def test_the_limit_comes_from_the_environment(tmp_path, monkeypatch, caplog):
@@ -621,8 +657,8 @@ def test_the_limit_comes_from_the_environment(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("INCEPTIVE_CACHE_LIMIT", "0")
     samples = files(tmp_path / "set", 2)
     for _ in range(2):
-        assert seen(samples, user_cache())[1] == 2
-    assert not held(user_cache()) and not caplog.records
+        assert read(samples, user_cache())[1] == 2
+    assert not kept_bytes(user_cache()) and not caplog.records
 
 
 # -- processes ----------------------------------------------------------------------------------
@@ -631,31 +667,36 @@ FILL = """
 import sys, time
 from pathlib import Path
 import numpy as np
+import io
 import inceptive.data.pictures as pictures_module
-from inceptive.data.cache import Cache, files, pixels
-from inceptive.data.scan import scan_all
+from inceptive.data import cache as cache_module
+from inceptive.data.cache import Cache
+from inceptive.data.scan import as_files, scan_all
 from inceptive.data.pictures import CachedImages, ModelInputs
 from inceptive.data.source import PathImages, Samples
 from inceptive.images import Preprocessing
 
-files.SETTLED = -(10**18)
+cache_module.SETTLED = -(10**18)
 pictures_module.FLUSH = 3 * 16 * 16 * 2
 folder, where, slow = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
-write = pixels._write
-def halting(descriptor, content):
-    write(descriptor, content[:200])
-    time.sleep(slow)
-    write(descriptor, content[200:])
-pixels._write = halting
 paths = sorted(str(path) for path in folder.iterdir())
-samples, cache = Samples(PathImages.of(paths, folder), np.arange(len(paths))), Cache(where)
-scan_all(paths, None, cache)
-way = ModelInputs(Preprocessing(16))
+cache = Cache(where)
+images = PathImages.of(paths, folder, as_files(scan_all(paths, None, cache)))
+samples = Samples(images, np.arange(len(paths)))
+
+class Halting(io.FileIO):
+    def write(self, content):
+        length = super().write(bytes(content)[:200])
+        time.sleep(slow)
+        return length + super().write(bytes(content)[200:])
+
+cache_module.open = lambda path, mode: Halting(path, "ab") if mode == "ab" else open(path, mode)
+spec = ModelInputs(Preprocessing(16))
 print("ready", flush=True)
-with CachedImages(samples, way, cache) as pictures:
+with CachedImages(samples, spec, cache) as pictures:
     for _ in range(2):
         for k, path in enumerate(paths):
-            assert np.array_equal(pictures[k], way(path)), path
+            assert np.array_equal(pictures[k], spec(path)), path
         pictures.flush()
 print("done", flush=True)
 """
@@ -673,8 +714,8 @@ def test_processes_that_fill_one_cache_at_once_keep_each_picture_once(tmp_path):
     for process in running:
         out, _ = process.communicate(timeout=120)
         assert process.returncode == 0 and out.endswith("done\n")
-    assert held(cache) == 24 * BYTES
-    found, decoded = seen(samples, cache)
+    assert kept_bytes(cache) == 24 * BYTES
+    found, decoded = read(samples, cache)
     assert not decoded and as_decoded(samples, found)
 
 
@@ -689,15 +730,16 @@ def test_a_kill_between_pixels_and_index_loses_what_was_not_told_yet(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         missing = Counted()
-        with CachedImages(samples, missing, cache) as pictures:
+        with CachedImages(scanned(samples, cache), missing, cache) as pictures:
             found = [pictures[k].copy() for k in range(30)]
             pictures._waiting.clear()  # leave the rest to the next
         assert as_decoded(samples, found)
         assert 30 - missing.calls >= kept
         kept = 30 - missing.calls
     assert kept > 0
-    assert as_decoded(samples, seen(samples, cache)[0])
-    assert held(cache) == 30 * BYTES and not seen(samples, cache)[1]
+    assert as_decoded(samples, read(samples, cache)[0])
+    assert not read(samples, cache)[1]
+    assert kept_bytes(cache) <= (30 + 3 * 2) * BYTES  # what was written and not told of stays
 
 
 # -- ahead --------------------------------------------------------------------------------------
@@ -706,10 +748,10 @@ def test_a_kill_between_pixels_and_index_loses_what_was_not_told_yet(tmp_path):
 @pytest.mark.parametrize("workers", [0, 1, 3])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 20])
 def test_what_is_made_ahead_comes_in_order_and_not_too_early(workers, count):
-    made, lock = [], threading.Lock()
+    made, alone = [], threading.Lock()
 
     def make(k):
-        with lock:
+        with alone:
             made.append(k)
         return k
 

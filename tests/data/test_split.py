@@ -128,7 +128,9 @@ def test_the_same_bytes_are_one_group_even_if_thumbnails_are_not_compared():
 
 
 def test_a_digest_is_the_sha_256_of_the_bytes():
-    assert digest(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        digest(b"abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inceptive.data.cache.index import tell
+from inceptive.data.cache import log_once
 from inceptive.data.folder import SPLIT_FOLDERS, assign_splits, missing_classes
 from inceptive.data.listing import hidden
 from inceptive.data.prefetch import prefetch
@@ -170,7 +170,7 @@ def _find_all(tars: Sequence[Tar], look: bool, progress: Progress | None) -> lis
     if not new:
         return [one for one in kept if one]
     doing = f"scanning {len(new)} tars" if look else f"holding {len(new)} shards against {INDEX}"
-    tell(f"{printable(os.path.dirname(new[0].path))}: {doing}, once")
+    log_once(f"{printable(os.path.dirname(new[0].path))}: {doing}, once")
     total, done, lock = sum(tar.size for tar in new), 0, threading.Lock()
 
     def told(count: int) -> None:

@@ -10,7 +10,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from inceptive.data.cache.index import tell
+from inceptive.data.cache import log_once
 from inceptive.data.folder import missing_classes
 from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import Progress
@@ -39,7 +39,7 @@ class RemoteTar(Tar):
     uri: str = ""
 
     def open(self, ahead: int = 0) -> IO[bytes]:
-        return cast(IO[bytes], storage.Reader(self.uri, self.size, ahead, tell))
+        return cast(IO[bytes], storage.Reader(self.uri, self.size, ahead, log_once))
 
 
 def read_remote(uri: str, progress: Progress | None = None) -> Data:

@@ -19,9 +19,8 @@ from typing import IO
 
 import numpy as np
 
-from inceptive.data.cache.files import settled, signature
-from inceptive.data.pictures import decoders
-from inceptive.data.scan import Scanned, scan_content
+from inceptive.data.cache import decoders, settled, signature
+from inceptive.data.scan import ScannedImage, scan_content
 from inceptive.data.shards.member import Tar, place_type
 from inceptive.data.split import HASH_SIDE
 from inceptive.errors import InceptiveError
@@ -55,11 +54,11 @@ class Found:
     thumbnails: np.ndarray
     grey: np.ndarray
 
-    def scanned(self, tar: Tar) -> list[Scanned]:
+    def scanned(self, tar: Tar) -> list[ScannedImage]:
         """The images that were looked at, as those of a folder are told of."""
         rows = zip(self.places["name"], self.digests, self.thumbnails, self.grey, strict=True)
         return [
-            Scanned(f"{tar.path}/{_text(name)}", digest.tobytes().hex(), thumbnail, bool(grey))
+            ScannedImage(f"{tar.path}/{_text(name)}", digest.tobytes(), thumbnail, bool(grey))
             for name, digest, thumbnail, grey in rows
         ]
 
@@ -125,7 +124,7 @@ def read_through(tar: Tar, look: bool, told: Read) -> Found:
         np.array(labels, np.int64),
         np.array(errors, np.str_),
         sha256,
-        np.array([list(bytes.fromhex(one.digest)) for one in looked], np.uint8).reshape(-1, 32),
+        np.array([list(one.digest) for one in looked], np.uint8).reshape(-1, 32),
         np.array(thumbnails, np.uint8).reshape(-1, HASH_SIDE, HASH_SIDE + 1),
         np.array([one.grey for one in looked], np.bool_),
     )

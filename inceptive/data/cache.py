@@ -1,0 +1,346 @@
+"""Rows that tell of image files, and their decoded pixels, kept from one run to the next.
+
+    images/*.scans            what one look at each file of a folder gave, see `scan`
+    images/SPEC-SET-*.pixels  uint8 pixels of the pictures of one set, decoded in one way
+    images/SPEC-SET-*.rows    of which content each picture is, and where it lies
+
+The folder lies in the cache (INCEPTIVE_CACHE, else ~/.cache/inceptive) and may be deleted at any time.
+All files are only appended to, by one process at a time. Rows and pixels carry checksums and rows are
+written last, so what a killed writer, a power cut or a full disk left, or a damaged disk changed, is
+decoded again and never seen. A file that changed has another signature, and other content another
+digest. Of too many bytes the set that was used longest ago goes, none that a process reads. Nothing here
+is ever a reason to fail: where the folder cannot be used, images are decoded, and the log says so once.
+"""
+
+import contextlib
+import functools
+import logging
+import mmap
+import os
+import secrets
+import shutil
+import stat
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import PIL
+from PIL import features
+
+from inceptive.errors import InceptiveError, reason
+from inceptive.io.locks import lock, lock_file
+from inceptive.io.paths import cache_folder
+
+GIB = 2**30
+LIMIT = 20 * GIB
+"""Bytes of pixels that are kept, or half of what the disk has for them if that is less."""
+RESERVE = 1 * GIB
+"""Bytes of the disk that are always left free."""
+SCANS = 1 * GIB
+"""Bytes of `*.scans`: about two million files."""
+PATIENCE = 30.0
+"""Seconds to wait for another process that writes."""
+SETTLED = 2_000_000_000
+"""Nanoseconds after which a change of a file shows in its times: FAT counts them in two seconds."""
+LAYOUT = 2
+"""To be raised when the rows change."""
+DECODING = 1
+"""To be raised when a change of the code changes the pixels that a file gives."""
+
+ROW = np.dtype(
+    [("digest", np.uint8, 32), ("file", np.int32), ("offset", np.int64), ("shape", np.int32, 3),
+     ("pixels_crc", np.uint32), ("crc", np.uint32)]
+)  # fmt: skip
+"""Where the pixels of a content lie; `file` is a number that a Cache gives, -1 for none."""
+
+T = TypeVar("T")
+
+
+class Cache:
+    """The cache in `folder`; `limit` bytes of pixels at most, None for what LIMIT says.
+
+    Threads may share it. Nothing is read or made before it is asked for something.
+    """
+
+    def __init__(self, folder: Path, limit: int | None = None):
+        self.folder, self.limit = folder, limit
+        self.usable = True
+        self.full = limit == 0  # no more pixels are kept
+        self._paths: list[Path] = []  # of pixels
+        self._tables: dict[
+            Path, tuple[int, dict[bytes, np.void]]
+        ] = {}  # bytes that were read; rows
+        self._maps: dict[Path, mmap.mmap] = {}
+        self._locks: dict[Path, mmap.mmap] = {}  # the first map of each file keeps it locked
+        self._lock = threading.RLock()
+
+    def scans(self, key: str, kind: np.dtype[np.void]) -> np.ndarray:
+        """The rows that were added under `key`, the oldest first."""
+        path = self._scans_at(key)
+        _touch(path)
+        return _read_rows(path, kind)[0]
+
+    def add_scans(self, key: str, rows: np.ndarray) -> None:
+        """Keep `rows`, whose last field is for their checksum, under `key`."""
+
+        def work() -> None:
+            _append_rows(self._scans_at(key), rows)
+            oldest = _by_age(self.folder.glob("*.scans"))
+            while _size(oldest) > SCANS:
+                oldest.pop(0).unlink()
+
+        self._write(work)
+
+    def find(self, spec: str, digests: np.ndarray) -> np.ndarray:
+        """Where the pixels of contents (N, 32) lie that were decoded by `spec`: (N,) of ROW."""
+        rows = np.zeros(len(digests), ROW)
+        rows["file"] = -1
+        with self._lock:
+            for path in _by_age(self.folder.glob(f"{_short_hash(spec)}-*.pixels")):
+                table, size = self._table(path), _stat(path)[0]
+                if path not in self._paths:
+                    self._paths.append(path)
+                file = self._paths.index(path)
+                for k, digest in enumerate(digests):
+                    row = table.get(digest.tobytes())
+                    if row is not None and _end(row) <= size:
+                        rows[k] = row
+                        rows["file"][k] = file
+                if (rows["file"] == file).any():
+                    _touch(path)
+        return rows
+
+    def add(
+        self, spec: str, origin: str, digests: np.ndarray, pictures: Sequence[np.ndarray]
+    ) -> np.ndarray | None:
+        """Keep pictures, each uint8 of three dimensions, of contents (N, 32); return where they lie.
+
+        origin is the set that they are of: sets go as a whole, the least recently used first, where
+        room is needed. None if there is no room, or the disk refuses; no more is kept then.
+        """
+        name = f"{_short_hash(spec)}-{_short_hash(origin)}"
+
+        def work() -> np.ndarray | None:
+            rows = self.find(spec, digests)  # another process may have kept some meanwhile
+            new = {digests[k].tobytes(): k for k, row in enumerate(rows) if self.at(row) is None}
+            # What a row ever told of is never written over: somebody may read it.
+            appendable = (
+                path
+                for path in self.folder.glob(f"{name}-*.pixels")
+                if _stat(path)[0] >= max(map(_end, self._table(path).values()), default=0)
+            )
+            path = next(appendable, self.folder / f"{name}-{secrets.token_hex(4)}.pixels")
+            if new and not self._make_room(path, sum(pictures[k].nbytes for k in new.values())):
+                return None
+            _append_pixels(path, {digest: pictures[k] for digest, k in new.items()})
+            return self.find(spec, digests)
+
+        rows = None if self.full else self._write(work)
+        if rows is None and not self.full:
+            self.full = True
+            log_once(
+                f"{self.folder}: no room to keep more decoded images; what is not kept is decoded "
+                "each time (INCEPTIVE_CACHE_LIMIT says how many GiB may be kept)"
+            )
+        return rows
+
+    def at(self, row: np.void, check: bool = True) -> np.ndarray | None:
+        """The picture where `row` says, mapped from the disk, read only; None if it is no longer there,
+        or, with `check`, if it is not as it was written."""
+        if row["file"] < 0:
+            return None
+        path, start, end = self._paths[row["file"]], int(row["offset"]), _end(row)
+        mapped = self._maps.get(path)
+        if mapped is None or len(mapped) < end:
+            mapped = self._map(path)
+        # A file that was cut short meanwhile would kill the process that reads beyond its end.
+        if mapped is None or min(len(mapped), mapped.size()) < end:
+            return None
+        pixels = np.frombuffer(mapped, np.uint8, end - start, start)
+        if check and zlib.crc32(pixels.data) != row["pixels_crc"]:
+            return None
+        return pixels.reshape(tuple(row["shape"]))
+
+    def _map(self, path: Path) -> mmap.mmap | None:
+        with self._lock:
+            try:
+                with open(path, "rb") as file:
+                    if path not in self._locks:
+                        lock_file(file, wait=False)  # where another reader has it, that will do
+                    self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._locks.setdefault(path, self._maps[path])
+            except (OSError, ValueError):  # ValueError: the file is empty
+                self._maps.pop(path, None)
+            return self._maps.get(path)
+
+    def _table(self, path: Path) -> dict[bytes, np.void]:
+        """The rows of the pixels at `path`, by digest. Only those that were added since are read."""
+        start, table = self._tables.get(path, (0, {}))
+        rows, end = _read_rows(path.with_suffix(".rows"), ROW, start)
+        table |= {row["digest"].tobytes(): row for row in rows}
+        self._tables[path] = end, table
+        return table
+
+    def _make_room(self, path: Path, needed: int) -> bool:
+        """Make `needed` bytes fit: remove pixels, but those at `path`, the least recently used first."""
+        others = [other for other in _by_age(self.folder.glob("*.pixels")) if other != path]
+        while True:
+            size = _size(self.folder.glob("*.pixels"))
+            free = shutil.disk_usage(self.folder).free
+            limit = min(LIMIT, (size + free) // 2) if self.limit is None else self.limit
+            if needed <= max(0, min(limit - size, free - RESERVE)):
+                return True
+            if not others:
+                return False
+            oldest = others.pop(0)
+            with contextlib.suppress(PermissionError):  # Windows, while somebody has it open
+                with open(oldest, "rb") as file:
+                    unused = lock_file(file, wait=False)
+                if unused:
+                    oldest.unlink()
+                    oldest.with_suffix(".rows").unlink(missing_ok=True)
+
+    def _write(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns, alone among all who write; None where the folder cannot be used."""
+        if not self.usable:
+            return None
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # photographs may be private
+            with lock(self.folder / "lock", PATIENCE), self._lock:
+                return work()
+        except (InceptiveError, OSError) as error:
+            self.usable, self.full = False, True
+            known = isinstance(error, InceptiveError)
+            why = error if known else f"{self.folder}: cannot be written ({reason(error)})"
+            log_once(f"{why}; images are decoded anew")
+            return None
+
+    def _scans_at(self, key: str) -> Path:
+        return self.folder / f"{_short_hash(key)}.scans"
+
+
+def user_cache() -> Cache:
+    """The cache of whoever runs this. Raises InceptiveError if INCEPTIVE_CACHE_LIMIT is no number."""
+    text = os.environ.get("INCEPTIVE_CACHE_LIMIT", "")
+    try:
+        limit = float(text) * GIB if text else None
+        if limit is not None and not 0 <= limit < 2**60:
+            raise ValueError
+    except ValueError:
+        raise InceptiveError(
+            f"INCEPTIVE_CACHE_LIMIT = {text!r}: is GiB of decoded images to keep, 0 for none"
+        ) from None
+    return Cache(cache_folder() / "images", None if limit is None else int(limit))
+
+
+def signature(path: str) -> tuple[int, int, int, int] | None:
+    """What a change of the file at `path` changes: size, mtime_ns, ctime_ns, inode. None if there is
+    no such regular file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    inode = status.st_ino & (2**63 - 1)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode
+
+
+def settled(signature: tuple[int, int, int, int]) -> bool:
+    """Whether a later change of the file would change it: not if it was written just now."""
+    return time.time_ns() - max(signature[1:3]) >= SETTLED
+
+
+def decoders() -> str:
+    """What decodes: this code and the libraries, whose versions may differ in single bits."""
+    jpeg = features.version("libjpeg_turbo")  # type: ignore[no-untyped-call]
+    try:
+        heif = version("pi-heif")
+    except PackageNotFoundError:
+        heif = "none"
+    return f"decoding {DECODING} pillow {PIL.__version__} jpeg {jpeg} heif {heif}"
+
+
+@functools.cache
+def log_once(note: str) -> None:
+    """Say `note` once in the log; where nobody listens to it, on standard error."""
+    logging.getLogger("inceptive").warning("note: %s", note)
+
+
+def _short_hash(text: str) -> str:
+    return sha256(f"{LAYOUT} {text}".encode(errors="surrogatepass")).hexdigest()[:24]
+
+
+def _read_rows(path: Path, kind: np.dtype[np.void], start: int = 0) -> tuple[np.ndarray, int]:
+    """The rows in `path` from byte `start` on that are as they were written; and where they end."""
+    start = start if start <= _stat(path)[0] else 0  # it was cut short
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            content = file.read()
+    except OSError:
+        content = b""
+    rows = np.frombuffer(content, kind, len(content) // kind.itemsize)
+    return rows[_checksums(rows) == rows["crc"]], start + rows.nbytes
+
+
+def _append_rows(path: Path, rows: np.ndarray) -> None:
+    rows["crc"] = _checksums(rows)
+    with open(path, "ab") as file:
+        file.truncate(file.tell() // rows.itemsize * rows.itemsize)  # of a writer that was killed
+        file.write(rows.tobytes())
+
+
+def _checksums(rows: np.ndarray) -> np.ndarray:
+    """The checksum of each row but its last field: (N,) of uint32."""
+    return np.array([zlib.crc32(row.tobytes()[:-4]) for row in rows], np.uint32)
+
+
+def _append_pixels(path: Path, pictures: dict[bytes, np.ndarray]) -> None:
+    """Write pictures, by digest, behind those at `path`, then their rows."""
+    rows, start = np.zeros(len(pictures), ROW), _stat(path)[0]
+    try:
+        with open(path, "ab") as file:
+            for row, (digest, pixels) in zip(rows, pictures.items(), strict=True):
+                content = np.ascontiguousarray(pixels).reshape(-1).data
+                row["digest"], row["offset"] = np.frombuffer(digest, np.uint8), file.tell()
+                row["shape"], row["pixels_crc"] = pixels.shape, zlib.crc32(content)
+                file.write(content)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, start)
+        raise
+    _append_rows(path.with_suffix(".rows"), rows)
+
+
+def _end(row: np.void) -> int:
+    return int(row["offset"]) + int(row["shape"].prod(dtype=np.int64))
+
+
+def _by_age(paths: Iterable[Path]) -> list[Path]:
+    """Files, those used longest ago first."""
+    return sorted(paths, key=lambda path: _stat(path)[1])
+
+
+def _touch(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.utime(path, ns=(time.time_ns(),) * 2)
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    """Bytes of a file and when it was changed or used, in nanoseconds; 0 if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _size(paths: Iterable[Path]) -> int:
+    return sum(_stat(path)[0] for path in paths)
