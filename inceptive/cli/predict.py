@@ -83,7 +83,7 @@ def run(
 def _find(paths: list[Path]) -> Iterator[Path]:
     """The files among `paths`, and the images in the folders among them; what is not there stays in,
     so that it is answered with an error. Raises InceptiveError for a folder without images."""
-    from inceptive.data.listing import list_images
+    from inceptive.data.folder import list_images
 
     for path in paths:
         if not path.is_dir():

@@ -10,7 +10,7 @@ import numpy as np
 
 from inceptive.comparison.cost import BATCH, Speed, speeds
 from inceptive.comparison.pairs import Pair, pair
-from inceptive.data.listing import hidden
+from inceptive.data.folder import hidden
 from inceptive.data.source import Data
 from inceptive.engines import records
 from inceptive.engines.open import open_engine

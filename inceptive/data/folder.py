@@ -10,12 +10,11 @@ near-copies are found, and the content of each file decides on which side of the
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from inceptive.data.listing import hidden, identity, list_images
 from inceptive.data.scan import Progress, ScannedImage, as_files, scan_all
 from inceptive.data.source import SPLITS, Data, PathImages, Samples, SplitFractions
 from inceptive.data.split import divide, near_duplicates
@@ -257,3 +256,42 @@ def missing_classes(classes: tuple[str, ...], splits: dict[str, Samples]) -> lis
         if len(samples) and missing:
             notes.append(f"no image of {', '.join(map(printable, missing))} in {name}")
     return notes
+
+
+def list_images(
+    folder: Path, elsewhere: Iterable[Path] = ()
+) -> tuple[list[str], list[str], list[str]]:
+    """Image files under `folder` and other files, sorted paths; and notes on what cannot be read.
+
+    Hidden files and folders are in neither. Links are followed, each real folder once and those in
+    `elsewhere` never, so a loop of links ends.
+    """
+    images: list[str] = []
+    others: list[str] = []
+    notes: list[str] = []
+    seen = {identity(path) for path in elsewhere} - {identity(folder)}
+
+    def refused(error: OSError) -> None:
+        path = printable(error.filename)
+        notes.append(f"{path} cannot be read ({reason(error)}) and is left out")
+
+    for where, folders, files in os.walk(folder, onerror=refused, followlinks=True):
+        if identity(where) in seen:
+            folders.clear()
+            continue
+        seen.add(identity(where))
+        folders[:] = sorted(name for name in folders if not hidden(name))
+        for name in files:
+            if not hidden(name):
+                kind = images if Path(name).suffix.lower() in SUFFIXES else others
+                kind.append(os.path.join(where, name))
+    return sorted(images), sorted(others), notes
+
+
+def identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX")) or name in ("Thumbs.db", "desktop.ini")

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import CachedImages, ModelInputs, Resized
 from inceptive.data.prefetch import prefetch
-from inceptive.data.rank import Rank
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array
@@ -30,6 +29,21 @@ LARGEST = 2.0
 """Sides of what the net sees that a picture is kept at, at most, when crops are cut from it."""
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Process `rank` of the `world` that train together: of every batch, each takes its part in turn."""
+
+    rank: int = 0
+    world: int = 1
+
+    def __str__(self) -> str:
+        return f"process {self.rank} of {self.world}"
+
+    def of(self, count: int) -> slice:
+        """This process's part of `count` things in a row; parts differ by one at most."""
+        return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
 
 
 @dataclass(frozen=True)

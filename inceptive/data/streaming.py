@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inceptive.data.loading import RandomCrop, batch_of
+from inceptive.data.loading import RandomCrop, Rank, batch_of
 from inceptive.data.prefetch import prefetch
-from inceptive.data.rank import Rank
 from inceptive.data.shards.member import Member, Tar, TarImages, member_at, read_at
 from inceptive.data.source import Samples
 from inceptive.images import Stored

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inceptive.data.rank import Rank
+from inceptive.data.loading import Rank
 from inceptive.training.recipe import AugmentTable
 
 CHUNK = 4

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from inceptive.data.rank import Rank
+from inceptive.data.loading import Rank
 from inceptive.errors import InceptiveError
 
 T = TypeVar("T")

@@ -14,12 +14,12 @@ from inceptive.data.loading import (
     Batches,
     Progress,
     RandomCrop,
+    Rank,
     fits_in_memory,
     in_memory,
     memory_for,
 )
 from inceptive.data.pictures import CachedImages, ModelInputs
-from inceptive.data.rank import Rank
 from inceptive.data.shards.member import TarImages
 from inceptive.data.source import Data, Samples, SplitFractions
 from inceptive.data.streaming import StreamBatches

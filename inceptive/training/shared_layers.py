@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from inceptive.data.rank import Rank
+from inceptive.data.loading import Rank
 from inceptive.nn import Norm
 
 aten = torch.ops.aten

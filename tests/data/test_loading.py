@@ -15,13 +15,13 @@ from inceptive.data import loading
 from inceptive.data.loading import (
     Batches,
     RandomCrop,
+    Rank,
     cut,
     fits_in_memory,
     in_memory,
     permutation,
 )
 from inceptive.data.pictures import CachedImages, ModelInputs, in_order
-from inceptive.data.rank import Rank
 from inceptive.data.source import ArrayImages, PathImages, Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Preprocessing, resize_box

@@ -20,9 +20,8 @@ from conftest import command
 from test_resume import RECIPE, in_a_process, told
 
 from inceptive.data import streaming
-from inceptive.data.loading import RandomCrop
+from inceptive.data.loading import RandomCrop, Rank
 from inceptive.data.open import open_data
-from inceptive.data.rank import Rank
 from inceptive.data.streaming import StreamBatches
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing

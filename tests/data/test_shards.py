@@ -28,9 +28,8 @@ from PIL import Image
 from test_resume import RECIPE, in_a_process, told
 
 from inceptive.data import loading, streaming
-from inceptive.data.loading import RandomCrop
+from inceptive.data.loading import RandomCrop, Rank
 from inceptive.data.open import open_data
-from inceptive.data.rank import Rank
 from inceptive.data.shards import scan
 from inceptive.data.shards.member import TarImages, at_path
 from inceptive.data.shards.reading import split_of

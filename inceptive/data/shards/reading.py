@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from inceptive.data.cache import log_once
-from inceptive.data.folder import SPLIT_FOLDERS, assign_splits, missing_classes
-from inceptive.data.listing import hidden
+from inceptive.data.folder import SPLIT_FOLDERS, assign_splits, hidden, missing_classes
 from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index

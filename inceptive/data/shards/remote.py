@@ -1,6 +1,6 @@
 """Shards that lie in a store or behind a web server, as a labelled set: nothing of it is on a disk here.
 
-Read at the start are index.json, the table of each shard (see `table`; they are kept in the user's
+Read at the start are index.json, the table of each shard (see `index`; they are kept in the user's
 cache) and how large each tar is. The parts of the tars where images lie are asked for when needed.
 """
 
@@ -14,10 +14,9 @@ from inceptive.data.cache import log_once
 from inceptive.data.folder import missing_classes
 from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import Progress
-from inceptive.data.shards.index import INDEX, Shard, as_index
+from inceptive.data.shards.index import INDEX, Shard, as_index, most_bytes, read_table, table_name
 from inceptive.data.shards.member import Tar
 from inceptive.data.shards.reading import by_split, together
-from inceptive.data.shards.table import most_bytes, read_table, table_name
 from inceptive.data.source import SPLITS, Data
 from inceptive.errors import InceptiveError
 from inceptive.images import printable

@@ -1,7 +1,7 @@
 """A labelled set written as tar shards that webdataset and timm read.
 
     train-000000.tar ...   KEY.jpg, the bytes of the file as it was, and KEY.cls, the label's number
-    train-000000.npy ...   where each image lies in its tar, see `table`
+    train-000000.npy ...   where each image lies in its tar, see `index`
     index.json             what is in them, see `index`; written last
     unfinished.json        the shards that are whole, while it is being written
 
@@ -22,10 +22,9 @@ import numpy as np
 from PIL import Image
 
 from inceptive import __version__
-from inceptive.data.shards.index import INDEX, Shard
+from inceptive.data.shards.index import INDEX, Shard, as_table, table_name
 from inceptive.data.shards.member import at_path
 from inceptive.data.shards.scan import parts, read_through
-from inceptive.data.shards.table import as_table, table_name
 from inceptive.data.source import SPLITS, ArrayImages, Data, Samples
 from inceptive.errors import InceptiveError, reason, requires
 from inceptive.images import Stored, printable
