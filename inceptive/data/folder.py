@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inceptive.data.scan import Progress, ScannedImage, as_files, scan_all
+from inceptive.data.scan import Progress, ScannedImage, as_rows, scan_all
 from inceptive.data.source import SPLITS, Data, PathImages, Samples, SplitFractions
 from inceptive.data.split import divide, near_duplicates
 from inceptive.errors import InceptiveError, reason
@@ -180,7 +180,7 @@ def build_splits(
     given (N,) holds the split that the folders say, or "" where they say none.
     """
     split, notes = assign_splits(files, labels, given, shares)
-    images = PathImages.of([file.path for file in files], origin, as_files(files))
+    images = PathImages.of([file.path for file in files], origin, as_rows(files)["file"])
     samples = Samples(images, labels)
     return {name: samples.take(split == name) for name in SPLITS}, notes
 

@@ -25,11 +25,12 @@ SCANNER = 1
 """To be raised when a change of `scan` changes what it gives of a file."""
 FLUSH = 256
 """Files whose scans are written to the cache together: so many are lost if it is stopped."""
-ROW = np.dtype(
-    [("path", np.uint8, 32), ("file", FILE), ("thumbnail", np.uint8, (HASH_SIDE, HASH_SIDE + 1)),
-     ("grey", np.bool_), ("crc", np.uint32)]
-)  # fmt: skip
-"""A scan as it is kept: the SHA-256 of the absolute path first, a checksum of all last."""
+SCAN = np.dtype(
+    [("file", FILE), ("thumbnail", np.uint8, (HASH_SIDE, HASH_SIDE + 1)), ("grey", np.bool_)]
+)
+"""A ScannedImage without its path, as it is kept."""
+ROW = np.dtype([("path", np.uint8, 32), ("scan", SCAN), ("crc", np.uint32)])
+"""What the cache keeps of a file: the SHA-256 of its absolute path, the scan, a checksum of both."""
 
 
 @dataclass(frozen=True)
@@ -96,27 +97,32 @@ def scan_all(
     return [scans[path] for path in paths]
 
 
-def as_files(images: list[ScannedImage]) -> np.ndarray:
-    """Signatures and digests of files that could be read: (N,) of FILE."""
-    files = np.zeros(len(images), FILE)
-    for row, image in zip(files, images, strict=True):
-        row["signature"], row["digest"] = image.signature, np.frombuffer(image.digest, np.uint8)
-    return files
+def as_rows(images: list[ScannedImage]) -> np.ndarray:
+    """The scans of images that could be read: (N,) of SCAN."""
+    rows = np.zeros(len(images), SCAN)
+    for k, image in enumerate(images):
+        file = image.signature, np.frombuffer(image.digest, np.uint8)
+        rows[k] = file, image.thumbnail, image.grey
+    return rows
+
+
+def from_row(path: str, row: np.void) -> ScannedImage:
+    """The scan of the image at `path` that a row of SCAN holds."""
+    file, grey = row["file"], bool(row["grey"])
+    known = tuple(file["signature"].tolist())
+    return ScannedImage(path, file["digest"].tobytes(), row["thumbnail"], grey, signature=known)
 
 
 def _cached(paths: list[str], scanner: str, cache: Cache) -> dict[str, ScannedImage]:
     """The scans in the cache of files that are still the same, by path."""
     scans: dict[str, ScannedImage] = {}
     for folder, group in groupby(paths, _folder):
-        rows = {row["path"].tobytes(): row for row in cache.scans(folder + scanner, ROW)}
+        kept = cache.scans(folder + scanner, ROW)
+        rows = {row["path"].tobytes(): row["scan"] for row in kept}
         for path in group:
             row = rows.get(_key(path)) if rows else None
-            if row is None or tuple(row["file"]["signature"].tolist()) != signature(path):
-                continue
-            (known, content), grey = row["file"], bool(row["grey"])
-            scans[path] = ScannedImage(
-                path, content.tobytes(), row["thumbnail"], grey, signature=tuple(known.tolist())
-            )
+            if row is not None and (image := from_row(path, row)).signature == signature(path):
+                scans[path] = image
     return scans
 
 
@@ -127,8 +133,7 @@ def _keep(images: list[ScannedImage], scanner: str, cache: Cache) -> None:
         some = list(group)
         rows = np.zeros(len(some), ROW)
         rows["path"] = [np.frombuffer(_key(image.path), np.uint8) for image in some]
-        rows["file"], rows["grey"] = as_files(some), [image.grey for image in some]
-        rows["thumbnail"] = [image.thumbnail for image in some]
+        rows["scan"] = as_rows(some)
         cache.add_scans(folder + scanner, rows)
 
 

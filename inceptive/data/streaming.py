@@ -13,7 +13,7 @@ images are mixed only if they lie within a buffer of each other, or in shards th
 
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import IO
 
 import numpy as np
@@ -24,28 +24,12 @@ from inceptive.data.loading import RandomCrop, Rank, batch_of
 from inceptive.data.prefetch import prefetch
 from inceptive.data.shards.member import Member, Tar, TarImages, member_at, read_at
 from inceptive.data.source import Samples
-from inceptive.images import Stored
 
 BUFFER = 256 * 2**20
 """Bytes of image files, as they lie in the tars, that wait to be mixed."""
 AHEAD = 2**23
 """Bytes of a tar that are read at once."""
 Batch = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Held(Stored):
-    """A member whose bytes were read."""
-
-    member: Member
-    content: bytes
-
-    @property
-    def name(self) -> str:
-        return self.member.name
-
-    def read(self) -> bytes:
-        return self.content
 
 
 class StreamBatches:
@@ -81,20 +65,20 @@ class StreamBatches:
         """This process's part of the batches of one epoch, from batch `start` on."""
         targets = self.samples.targets
 
-        def decoded(batch: list[tuple[int, Held]]) -> Batch:
+        def decoded(batch: list[tuple[int, Member]]) -> Batch:
             images = self.crop.empty(self.part)
-            for k, (index, held) in enumerate(batch):
-                images[k] = self.crop(self.crop.spec(held), (self.seed, number, index))
-            chosen = [index for index, _ in batch]
-            return torch.from_numpy(images), torch.from_numpy(targets[chosen])
+            for k, (index, member) in enumerate(batch):
+                images[k] = self.crop(self.crop.spec(member), (self.seed, number, index))
+            indices = [index for index, _ in batch]
+            return torch.from_numpy(images), torch.from_numpy(targets[indices])
 
         reading = self._read(self.line(number), self.order(number), start)
         with closing(reading):
             # The reader is asked for one batch after another, so one thread of its own is enough.
-            asked = (None for _ in range(len(self) - start))
-            batches = prefetch(lambda _: next(reading), asked, min(self.workers, 1))
-            with closing(batches), closing(prefetch(decoded, batches, self.workers)) as made:
-                yield from made
+            steps = range(len(self) - start)
+            members = prefetch(lambda _: next(reading), steps, min(self.workers, 1))
+            with closing(members), closing(prefetch(decoded, members, self.workers)) as batches:
+                yield from batches
 
     def line(self, epoch: int) -> np.ndarray:
         """The images of this process in one epoch, as they are read: indices of `samples`."""
@@ -111,33 +95,34 @@ class StreamBatches:
         count = self.part * len(self)
         # The 1 sets these draws apart from those of crops, (seed, epoch, index).
         rng = np.random.default_rng((self.seed, epoch, self.share.rank, 1))
-        held = list(range(min(self.buffer, count)))
+        buffer = list(range(min(self.buffer, count)))
         order = np.empty(count, np.int64)
-        later = range(len(held), count)
+        later = range(len(buffer), count)
         for k, (slot, new) in enumerate(
-            zip(rng.integers(len(held), size=len(later)).tolist(), later, strict=True)
+            zip(rng.integers(len(buffer), size=len(later)).tolist(), later, strict=True)
         ):
-            order[k] = held[slot]
-            held[slot] = new
-        order[len(later) :] = rng.permutation(held)
+            order[k] = buffer[slot]
+            buffer[slot] = new
+        order[len(later) :] = rng.permutation(buffer)
         return order
 
     def _read(
         self, line: np.ndarray, order: np.ndarray, start: int
-    ) -> Generator[list[tuple[int, Held]], None, None]:
+    ) -> Generator[list[tuple[int, Member]], None, None]:
         """The image files of each batch from `start` on, each read once, in the order of `line`."""
-        left = order[start * self.part :]
-        held: dict[int, Held] = {}
+        rest = order[start * self.part :]
+        buffer: dict[int, Member] = {}
         with _Opened() as files:
-            coming = iter(np.sort(left).tolist())
-            for at in range(0, len(left), self.part):
+            coming = iter(np.sort(rest).tolist())
+            for at in range(0, len(rest), self.part):
                 batch = []
-                for position in left[at : at + self.part].tolist():
-                    while position not in held:
+                for position in rest[at : at + self.part].tolist():
+                    while position not in buffer:
                         new = next(coming)
                         member = member_at(self.tars, self.places[line[new]])
-                        held[new] = Held(member, read_at(files.of(member.tar), member))
-                    batch.append((int(line[position]), held.pop(position)))
+                        content = read_at(files.of(member.tar), member)
+                        buffer[new] = replace(member, content=content)
+                    batch.append((int(line[position]), buffer.pop(position)))
                 yield batch
 
 

@@ -24,7 +24,7 @@ from inceptive.data.loading import Batches, RandomCrop, in_memory
 from inceptive.data.open import open_data
 from inceptive.data.pictures import CachedImages, ModelInputs, Resized, in_order
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import as_files, scan, scan_all
+from inceptive.data.scan import as_rows, scan, scan_all
 from inceptive.data.source import ArrayImages, PathImages, Samples, SplitFractions
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
@@ -69,7 +69,7 @@ def scanned(samples, cache):
     """`samples` as a new run gets them."""
     images = scan_all(samples.images.paths.tolist(), None, cache)
     paths, folder = [image.path for image in images], samples.images.folder
-    return Samples(PathImages.of(paths, folder, as_files(images)), samples.labels)
+    return Samples(PathImages.of(paths, folder, as_rows(images)["file"]), samples.labels)
 
 
 def read(samples, cache, spec=SQUARES):
@@ -671,7 +671,7 @@ import io
 import inceptive.data.pictures as pictures_module
 from inceptive.data import cache as cache_module
 from inceptive.data.cache import Cache
-from inceptive.data.scan import as_files, scan_all
+from inceptive.data.scan import as_rows, scan_all
 from inceptive.data.pictures import CachedImages, ModelInputs
 from inceptive.data.source import PathImages, Samples
 from inceptive.images import Preprocessing
@@ -681,7 +681,7 @@ pictures_module.FLUSH = 3 * 16 * 16 * 2
 folder, where, slow = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 paths = sorted(str(path) for path in folder.iterdir())
 cache = Cache(where)
-images = PathImages.of(paths, folder, as_files(scan_all(paths, None, cache)))
+images = PathImages.of(paths, folder, as_rows(scan_all(paths, None, cache))["file"])
 samples = Samples(images, np.arange(len(paths)))
 
 class Halting(io.FileIO):

@@ -571,7 +571,7 @@ def test_members_are_grouped_as_webdataset_groups_them(tmp_path):
             if "cls" in sample and ("png" in sample or "jpg" in sample)
         ]
     tar = at_path(str(path))
-    found = scan.read_through(tar, True, lambda count: None)
+    found = scan.read_through(tar, True)
     samples = Samples(TarImages(found.places, (tar,)), found.labels)
     ours = [
         (scan.parts(samples.name(k).removeprefix(f"{path}/"))[0], samples.source(k).read(), label)
@@ -671,7 +671,7 @@ def test_no_cut_loses_an_image_in_silence(tmp_path, data):
     end = len(content.rstrip(b"\0"))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
-        found = scan.read_through(at_path(str(path)), True, lambda count: None)
+        found = scan.read_through(at_path(str(path)), True)
     except InceptiveError as error:
         assert str(path) in str(error) and "\n" not in str(error)
     else:

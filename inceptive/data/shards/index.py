@@ -65,20 +65,20 @@ def read_index(path: Path) -> Index:
     return as_index(content, printable(path))
 
 
-def as_index(content: bytes, shown: str) -> Index:
-    """The index that a file holds, which is called `shown` in the errors: see `read_index`."""
+def as_index(content: bytes, title: str) -> Index:
+    """The index that a file holds, which is called `title` in the errors: see `read_index`."""
     try:
         index = Index.model_validate(json.loads(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"
         raise InceptiveError(
-            f"{shown}: is no index of shards ({printable(where)}: {first['msg']})"
+            f"{title}: is no index of shards ({printable(where)}: {first['msg']})"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise InceptiveError(f"{shown}: is no JSON ({error})") from None
+        raise InceptiveError(f"{title}: is no JSON ({error})") from None
     if problem := _problem(index):
-        raise InceptiveError(f"{shown}: {problem}")
+        raise InceptiveError(f"{title}: {problem}")
     return index
 
 
@@ -118,14 +118,14 @@ def most_bytes(shard: Shard) -> int:
     return 4096 + shard.images * (24 + LONGEST)
 
 
-def read_table(content: bytes, shard: Shard, shown: str) -> tuple[np.ndarray, np.ndarray]:
+def read_table(content: bytes, shard: Shard, title: str) -> tuple[np.ndarray, np.ndarray]:
     """Places (N,) and labels (N,) of the shard's images, out of its table's file.
 
-    Raises InceptiveError, calling the file `shown`, if it is not the one that the index speaks of.
+    Raises InceptiveError, calling the file `title`, if it is not the one that the index speaks of.
     """
     if hashlib.sha256(content).hexdigest() != shard.members:
         raise InceptiveError(
-            f"{shown}: its SHA-256 is not that in the index; write the shards anew"
+            f"{title}: its SHA-256 is not that in the index; write the shards anew"
         )
     try:
         rows = np.load(io.BytesIO(content), allow_pickle=False)
@@ -138,7 +138,7 @@ def read_table(content: bytes, shard: Shard, shown: str) -> tuple[np.ndarray, np
         first, length = places["offset"], places["length"]
         inside = (first >= 0) & (first <= shard.bytes - length) & (length > 0) & (length <= LARGEST)
     except (ValueError, KeyError, TypeError, IndexError, MemoryError) as error:
-        raise InceptiveError(f"{shown}: is no table of a shard ({error})") from None
+        raise InceptiveError(f"{title}: is no table of a shard ({error})") from None
     if counts != shard.counts or not inside.all():
-        raise InceptiveError(f"{shown}: is not the table of the shard that the index tells of")
+        raise InceptiveError(f"{title}: is not the table of the shard that the index tells of")
     return places, labels

@@ -33,42 +33,45 @@ class Tar:
 
         Raises InceptiveError if it is gone, or is not the same any more.
         """
-        shown = printable(self.path)
+        title = printable(self.path)
         try:
             file = open(self.path, "rb", buffering=ahead or -1)  # noqa: SIM115
         except OSError as error:
-            raise InceptiveError(f"{shown}: cannot be read ({reason(error)})") from None
-        if (found := at_path(self.path, file.fileno())) != self:
+            raise InceptiveError(f"{title}: cannot be read ({reason(error)})") from None
+        if (now := at_path(self.path, file.fileno())) != self:
             file.close()
             raise InceptiveError(
-                f"{shown}: was changed while it was in use "
-                f"({self.size} bytes before, {found.size} now); start again"
+                f"{title}: was changed while it was in use "
+                f"({self.size} bytes before, {now.size} now); start again"
             )
         return file
 
 
 def at_path(path: str, descriptor: int | None = None) -> Tar:
     """The tar at `path` as it is now. Raises OSError if there is none."""
-    found = os.stat(path if descriptor is None else descriptor)
-    if not stat.S_ISREG(found.st_mode):  # a pipe might be waited for forever
+    status = os.stat(path if descriptor is None else descriptor)
+    if not stat.S_ISREG(status.st_mode):  # a pipe might be waited for forever
         raise OSError(errno.EINVAL, "it is not a file", path)
-    return Tar(path, found.st_size, found.st_mtime_ns)
+    return Tar(path, status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True)
 class Member(Stored):
-    """`length` bytes of a tar, from `offset` on: an image file."""
+    """`length` bytes of a tar, from `offset` on: an image file. content is there if they were read."""
 
     tar: Tar
     file: str
     offset: int
     length: int
+    content: bytes = b""
 
     @property
     def name(self) -> str:
         return member_name(self.tar, self.file)
 
     def read(self) -> bytes:
+        if self.content:
+            return self.content
         with self.tar.open() as file:
             return read_at(file, self)
 

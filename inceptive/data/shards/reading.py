@@ -21,7 +21,7 @@ from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
-from inceptive.data.shards.scan import Found, find, recall
+from inceptive.data.shards.scan import TarContents, read_tar, recall
 from inceptive.data.source import SPLITS, Data, Samples, SplitFractions
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import printable
@@ -56,13 +56,13 @@ def read_shards(
 
 def _indexed(root: Path, index: Index, progress: Progress | None) -> Data:
     listed = [(split, shard) for split in SPLITS for shard in index.splits.get(split, [])]
-    tars = [_as_told(root, shard) for _, shard in listed]
-    found = _find_all(tars, False, progress)
-    for (_, shard), tar, one in zip(listed, tars, found, strict=True):
-        if difference := _difference(shard, one):
+    tars = [_local_tar(root, shard) for _, shard in listed]
+    contents = _read_all(tars, False, progress)
+    for (_, shard), tar, content in zip(listed, tars, contents, strict=True):
+        if difference := _difference(shard, content):
             raise InceptiveError(f"{printable(tar.path)}: {difference}; {_MEND}")
-    places, labels = together([one.places for one in found], [one.labels for one in found])
-    split = np.repeat([split for split, _ in listed], [len(one.labels) for one in found])
+    places, labels = concat([c.places for c in contents], [c.labels for c in contents])
+    split = np.repeat([split for split, _ in listed], [len(c.labels) for c in contents])
     splits = by_split(tars, places, labels, split)
     notes = tuple(missing_classes(tuple(index.classes), splits))
     return Data(str(root), tuple(index.classes), splits, index.channels, index.licence, notes)
@@ -71,7 +71,7 @@ def _indexed(root: Path, index: Index, progress: Progress | None) -> Data:
 _MEND = f"fetch it again, or write the shards anew (without {INDEX} they are taken as they are)"
 
 
-def _as_told(root: Path, shard: Shard) -> Tar:
+def _local_tar(root: Path, shard: Shard) -> Tar:
     """The shard's file, if it is there and as long as the index says."""
     path = root / shard.file
     try:
@@ -87,13 +87,13 @@ def _as_told(root: Path, shard: Shard) -> Tar:
     return tar
 
 
-def _difference(shard: Shard, found: Found) -> str:
+def _difference(shard: Shard, content: TarContents) -> str:
     """What in a tar is not as the index says, or ""."""
-    if found.sha256 != shard.sha256:
+    if content.sha256 != shard.sha256:
         return f"its SHA-256 is not that in {INDEX}"
-    if len(found.labels) != shard.images:
-        return f"has {len(found.labels)} labelled images, not {shard.images} as {INDEX} says"
-    counts = np.bincount(found.labels, minlength=len(shard.counts)).tolist()
+    if len(content.labels) != shard.images:
+        return f"has {len(content.labels)} labelled images, not {shard.images} as {INDEX} says"
+    counts = np.bincount(content.labels, minlength=len(shard.counts)).tolist()
     return "" if counts == shard.counts else f"its classes are not counted as in {INDEX}"
 
 
@@ -103,26 +103,26 @@ def _scanned(root: Path, shares: SplitFractions, strict: bool, progress: Progres
         tars = [at_path(str(path)) for path in paths]
     except OSError as error:
         raise InceptiveError(
-            f"{printable(error.filename)}: cannot be read ({error.strerror})"
+            f"{printable(error.filename)}: cannot be read ({reason(error)})"
         ) from None
-    found = _find_all(tars, True, progress)
-    unreadable = tuple(str(error) for one in found for error in one.errors)
+    contents = _read_all(tars, True, progress)
+    unreadable = tuple(str(error) for content in contents for error in content.errors)
     if unreadable and strict:
         raise InceptiveError(f"{len(unreadable)} images cannot be read, the first: {unreadable[0]}")
-    places, labels = together([one.places for one in found], [one.labels for one in found])
+    places, labels = concat([c.places for c in contents], [c.labels for c in contents])
     if not len(labels):
         why = f"; the first reason: {unreadable[0]}" if unreadable else ""
         raise InceptiveError(
             f"{printable(root)}: its tars hold no images KEY.jpg with a label KEY.cls{why}"
         )
     classes = _classes(root, labels)
-    files = [image for tar, one in zip(tars, found, strict=True) for image in one.scanned(tar)]
-    given = np.repeat([split_of(path.name) for path in paths], [len(one.labels) for one in found])
-    split, notes = assign_splits(files, labels, given, shares)
+    images = [image for k, tar in enumerate(tars) for image in contents[k].scanned(tar)]
+    named = np.repeat([split_of(path.name) for path in paths], [len(c.labels) for c in contents])
+    split, notes = assign_splits(images, labels, named, shares)
     splits = by_split(tars, places, labels, split)
-    grey = all(bool(one.grey.all()) for one in found)
-    told = _unmixed(found) + notes + missing_classes(classes, splits)
-    return Data(str(root), classes, splits, 1 if grey else 3, "", tuple(told), unreadable)
+    channels = 1 if all(image.grey for image in images) else 3
+    notes = _unmixed(contents) + notes + missing_classes(classes, splits)
+    return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
 
 
 def split_of(name: str) -> str:
@@ -138,7 +138,7 @@ def _classes(root: Path, labels: np.ndarray) -> tuple[str, ...]:
         try:
             names = path.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
-            raise InceptiveError(f"{printable(path)}: cannot be read ({error})") from None
+            raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
         if len(names) < count or len(set(names)) < len(names):
             raise InceptiveError(
                 f"{printable(path)}: must name {count} classes or more, one a line, each once"
@@ -151,48 +151,50 @@ def _classes(root: Path, labels: np.ndarray) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
-def _unmixed(found: Sequence[Found]) -> list[str]:
+def _unmixed(contents: Sequence[TarContents]) -> list[str]:
     """A note if most shards hold a single class: what is read together is then all alike."""
-    alone = sum(len(set(one.labels.tolist())) == 1 for one in found)
-    if len(found) > 1 and alone > len(found) / 2:
+    single = sum(len(set(content.labels.tolist())) == 1 for content in contents)
+    if len(contents) > 1 and single > len(contents) / 2:
         return [
-            f"{alone} of {len(found)} shards hold one class each; training that streams mixes "
+            f"{single} of {len(contents)} shards hold one class each; training that streams mixes "
             "too little of them: write them anew with `inceptive shards`"
         ]
     return []
 
 
-def _find_all(tars: Sequence[Tar], look: bool, progress: Progress | None) -> list[Found]:
-    """What lies in each tar, remembered or read, several at a time; progress is told of in bytes."""
-    kept = [recall(tar, look) for tar in tars]
-    new = [tar for tar, one in zip(tars, kept, strict=True) if one is None]
+def _read_all(tars: Sequence[Tar], decoding: bool, progress: Progress | None) -> list[TarContents]:
+    """What lies in each tar, kept or read, several at a time; progress is told of in bytes."""
+    cached = [recall(tar, decoding) for tar in tars]
+    new = [tar for tar, contents in zip(tars, cached, strict=True) if contents is None]
     if not new:
-        return [one for one in kept if one]
-    doing = f"scanning {len(new)} tars" if look else f"holding {len(new)} shards against {INDEX}"
+        return [contents for contents in cached if contents]
+    doing = (
+        f"scanning {len(new)} tars" if decoding else f"holding {len(new)} shards against {INDEX}"
+    )
     log_once(f"{printable(os.path.dirname(new[0].path))}: {doing}, once")
     total, done, lock = sum(tar.size for tar in new), 0, threading.Lock()
 
-    def told(count: int) -> None:
+    def advance(count: int) -> None:
         nonlocal done
         with lock:
             done += count
             if progress and count:
                 progress(min(done, total - 1), total)
 
-    with closing(prefetch(lambda tar: find(tar, look, told), new, cores())) as results:
+    with closing(prefetch(lambda tar: read_tar(tar, decoding, advance), new, cores())) as results:
         read = iter(list(results))
     if progress:
         progress(total, total)
-    return [one or next(read) for one in kept]
+    return [contents or next(read) for contents in cached]
 
 
-def together(
+def concat(
     places: Sequence[np.ndarray], labels: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places (N,) and labels (N,) out of those of each tar, each place with the number of its tar."""
-    longest = max((one.dtype["name"].itemsize for one in places), default=1)
-    every = np.concatenate([one.astype(place_type(longest)) for one in places])
-    every["tar"] = np.repeat(np.arange(len(labels)), [len(one) for one in labels])
+    longest = max((table.dtype["name"].itemsize for table in places), default=1)
+    every = np.concatenate([table.astype(place_type(longest)) for table in places])
+    every["tar"] = np.repeat(np.arange(len(labels)), [len(array) for array in labels])
     return every, np.concatenate(labels)
 
 

@@ -16,7 +16,7 @@ from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Shard, as_index, most_bytes, read_table, table_name
 from inceptive.data.shards.member import Tar
-from inceptive.data.shards.reading import by_split, together
+from inceptive.data.shards.reading import by_split, concat
 from inceptive.data.source import SPLITS, Data
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
@@ -27,8 +27,6 @@ from inceptive.io.paths import cache_folder
 ASKED = 16
 """Shards that are asked for at a time, at the start."""
 LARGEST_INDEX = 2**28
-One = tuple["RemoteTar", np.ndarray, np.ndarray]
-"""A tar, with the places and labels of its images."""
 
 
 @dataclass(frozen=True)
@@ -48,54 +46,50 @@ def read_remote(uri: str, progress: Progress | None = None) -> Data:
     index knows of no tables.
     """
     path = storage.join(uri, INDEX)
-    shown = printable(storage.redact(path))
-    index = as_index(storage.read(path, LARGEST_INDEX), shown)
+    title = printable(storage.redact(path))
+    index = as_index(storage.read(path, LARGEST_INDEX), title)
     listed = [(split, shard) for split in SPLITS for shard in index.splits.get(split, [])]
     if any(not shard.members for _, shard in listed):
         raise InceptiveError(
-            f"{shown}: has no tables of what lies where in its tars; write the shards anew, or fetch "
+            f"{title}: has no tables of what lies where in its tars; write the shards anew, or fetch "
             "them to a disk"
         )
     tars, places, labels = [], [], []
-    with contextlib.closing(prefetch(lambda each: _one(uri, each[1]), listed, ASKED)) as found:
-        for tar, where, label in found:
+    with contextlib.closing(prefetch(lambda each: _opened(uri, each[1]), listed, ASKED)) as shards:
+        for tar, table, label in shards:
             tars.append(tar)
-            places.append(where)
+            places.append(table)
             labels.append(label)
             if progress:
                 progress(len(tars), len(listed))
-    split = np.repeat([split for split, _ in listed], [len(one) for one in labels])
-    name = storage.redact(uri)
+    split = np.repeat([split for split, _ in listed], [len(array) for array in labels])
     classes = tuple(index.classes)
-    splits = by_split(tars, *together(places, labels), split)
-    return Data(
-        name,
-        classes,
-        splits,
-        index.channels,
-        index.licence,
-        tuple(missing_classes(classes, splits)),
-    )
+    splits = by_split(tars, *concat(places, labels), split)
+    notes = tuple(missing_classes(classes, splits))
+    return Data(storage.redact(uri), classes, splits, index.channels, index.licence, notes)
 
 
-def _one(uri: str, shard: Shard) -> One:
+def _opened(uri: str, shard: Shard) -> tuple[RemoteTar, np.ndarray, np.ndarray]:
+    """The shard's tar, with the places and labels of its images."""
     path = storage.join(uri, shard.file)
-    shown = storage.redact(path)
+    title = storage.redact(path)
     size = storage.stat(path).size
     if size != shard.bytes:
-        found = "is in the index and not there" if size < 0 else f"has {size} bytes"
-        raise InceptiveError(f"{printable(shown)}: {found}; the index says {shard.bytes} bytes")
-    return RemoteTar(shown, size, 0, path), *_table(uri, shard)
+        difference = "is in the index and not there" if size < 0 else f"has {size} bytes"
+        raise InceptiveError(
+            f"{printable(title)}: {difference}; the index says {shard.bytes} bytes"
+        )
+    return RemoteTar(title, size, 0, path), *_table(uri, shard)
 
 
 def _table(uri: str, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
     """The shard's table, as it is kept here, or from beside it."""
-    kept = cache_folder() / "shards" / f"{shard.members}.npy"
+    cached = cache_folder() / "shards" / f"{shard.members}.npy"
     with contextlib.suppress(InceptiveError, OSError):
-        return read_table(kept.read_bytes(), shard, "")
+        return read_table(cached.read_bytes(), shard, "")
     path = storage.join(uri, table_name(shard.file))
     content = storage.read(path, most_bytes(shard))
-    found = read_table(content, shard, printable(storage.redact(path)))
+    table = read_table(content, shard, printable(storage.redact(path)))
     with contextlib.suppress(InceptiveError):  # then it is fetched each time
-        write_bytes(kept, content)
-    return found
+        write_bytes(cached, content)
+    return table

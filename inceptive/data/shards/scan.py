@@ -2,7 +2,7 @@
 
 Members are grouped as webdataset groups them: those that follow each other and agree up to the first
 dot of their file name are one sample. Nothing is unpacked: a name is never more than a name. What was
-found is kept in the user's cache until the tar changes.
+read is kept in the user's cache until the tar changes.
 """
 
 import contextlib
@@ -20,16 +20,15 @@ from typing import IO
 import numpy as np
 
 from inceptive.data.cache import decoders, settled, signature
-from inceptive.data.scan import ScannedImage, scan_content
+from inceptive.data.scan import ScannedImage, as_rows, from_row, scan_content
 from inceptive.data.shards.member import Tar, place_type
-from inceptive.data.split import HASH_SIDE
 from inceptive.errors import InceptiveError
 from inceptive.images import SUFFIXES, printable
 from inceptive.io.atomic import atomic_write
 from inceptive.io.paths import cache_folder
 
-LAYOUT = 1
-"""To be raised when a change of the code changes what is found in a tar, or how it is kept."""
+LAYOUT = 2
+"""To be raised when a change of the code changes what is read of a tar, or how it is kept."""
 LARGEST = 2**28
 """Bytes that one image file may have: it is read as a whole."""
 CHUNK = 2**20
@@ -39,61 +38,58 @@ Read = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Found:
+class TarContents:
     """What lies in a tar: places (N,), see `member`, labels (N,), and a line on all that is left out.
 
-    The last three are of each image, if they were looked at: SHA-256 (N, 32), thumbnails
-    (N, 16, 17), and whether it is grey (N,).
+    sha256 is the tar's own, in hexadecimal; scans are of `data.scan.SCAN`, for each image if they were
+    decoded, else none.
     """
 
     places: np.ndarray
     labels: np.ndarray
     errors: np.ndarray
     sha256: str
-    digests: np.ndarray
-    thumbnails: np.ndarray
-    grey: np.ndarray
+    scans: np.ndarray
 
     def scanned(self, tar: Tar) -> list[ScannedImage]:
-        """The images that were looked at, as those of a folder are told of."""
-        rows = zip(self.places["name"], self.digests, self.thumbnails, self.grey, strict=True)
+        """The images that were decoded, as those of a folder are scanned."""
         return [
-            ScannedImage(f"{tar.path}/{_text(name)}", digest.tobytes(), thumbnail, bool(grey))
-            for name, digest, thumbnail, grey in rows
+            from_row(f"{tar.path}/{_text(name)}", row)
+            for name, row in zip(self.places["name"], self.scans, strict=True)
         ]
 
 
-def recall(tar: Tar, look: bool) -> Found | None:
-    """What `find` found in `tar`, if it is remembered and the tar is still the same."""
+def recall(tar: Tar, decoding: bool) -> TarContents | None:
+    """What `read_tar` returned of `tar`, if it is kept and the tar is still the same."""
     try:
-        with _kept_at(tar, look).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            told = {one.name: arrays[one.name] for one in fields(Found)}
-        return Found(**told | {"sha256": str(told["sha256"])})
+        with _cached_at(tar, decoding).open("rb") as file, np.load(file) as arrays:
+            contents = {field.name: arrays[field.name] for field in fields(TarContents)}
+        return TarContents(**contents | {"sha256": str(contents["sha256"])})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None  # nothing was kept, or it is damaged
 
 
-def find(tar: Tar, look: bool, told: Read) -> Found:
-    """What lies in `tar`, read from end to end and remembered; with `look`, each image is decoded.
+def read_tar(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> TarContents:
+    """What lies in `tar`, read from end to end and kept; with `decoding`, each image is scanned.
 
     Raises InceptiveError, naming the tar, if it cannot be read to its end.
     """
-    known, kept = signature(tar.path), _kept_at(tar, look)
-    found = read_through(tar, look, told)
-    if known and settled(known):
+    before, path = signature(tar.path), _cached_at(tar, decoding)
+    contents = read_through(tar, decoding, progress)
+    if before and settled(before):
         with (
             contextlib.suppress(InceptiveError),
-            atomic_write(kept) as file,
-        ):  # then it is read each time
-            np.savez(file, **{one.name: getattr(found, one.name) for one in fields(Found)})
-            for older in kept.parent.glob(f"{kept.name[:32]}-*.npz"):
+            atomic_write(path) as file,
+        ):  # or it is read each time
+            np.savez(file, **vars(contents))
+            for older in path.parent.glob(f"{path.name[:32]}-*.npz"):
                 older.unlink(missing_ok=True)
-    return found
+    return contents
 
 
-def _kept_at(tar: Tar, look: bool) -> Path:
-    """Where what was found is kept: a name for the path, and one for all that it follows from."""
-    state = f"{LAYOUT} {look} {decoders() if look else ''} {tar} {signature(tar.path)}"
+def _cached_at(tar: Tar, decoding: bool) -> Path:
+    """Where contents are kept: a name for the path, and one for all that they follow from."""
+    state = f"{LAYOUT} {decoding} {decoders() if decoding else ''} {tar} {signature(tar.path)}"
     name = f"{_short_hash(os.path.abspath(tar.path))}-{_short_hash(state)}.npz"
     return cache_folder() / "shards" / name
 
@@ -102,31 +98,28 @@ def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def read_through(tar: Tar, look: bool, told: Read) -> Found:
-    """The same, never remembered."""
+def read_through(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> TarContents:
+    """The same, never kept."""
     errors: list[str] = []
-    rows, labels, looked = [], [], []
-    with tar.open() as file, _whole(hashed := _Hashed(file, told), tar):
+    rows, labels, scans = [], [], []
+    with tar.open() as file, _as_one_error(hashed := _Hashed(file, progress), tar):
         for image in _images(hashed, tar, errors):
-            if look:
+            if decoding:
                 scanned = scan_content(f"{tar.path}/{image.name}", image.content)
                 if scanned.error:
                     errors.append(scanned.error)
                     continue
-                looked.append(scanned)
+                scans.append(scanned)
             rows.append((0, image.offset, image.length, _bytes(image.name)))
             labels.append(image.label)
         sha256 = hashed.rest()
     longest = max((len(name) for *_, name in rows), default=1)
-    thumbnails = [one.thumbnail for one in looked if one.thumbnail is not None]
-    return Found(
+    return TarContents(
         np.array(rows, place_type(longest)),
         np.array(labels, np.int64),
         np.array(errors, np.str_),
         sha256,
-        np.array([list(one.digest) for one in looked], np.uint8).reshape(-1, 32),
-        np.array(thumbnails, np.uint8).reshape(-1, HASH_SIDE, HASH_SIDE + 1),
-        np.array([one.grey for one in looked], np.bool_),
+        as_rows(scans),
     )
 
 
@@ -141,28 +134,28 @@ class _Image:
 
 def _images(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[_Image]:
     """Each image that has a label, in order; why others are left out goes to `errors`."""
-    seen: set[str] = set()
+    finished: set[str] = set()
     key, image, label = "", None, None
     for member, name in _members(file, tar, errors):
-        shown = printable(f"{tar.path}/{name}")
-        now, extension = parts(name)
-        if now != key:
+        title = printable(f"{tar.path}/{name}")
+        stem, extension = parts(name)
+        if stem != key:
             yield from _labelled(tar, image, label, errors)
-            seen.add(key)
-            key, image, label = now, None, None
+            finished.add(key)
+            key, image, label = stem, None, None
         if f".{extension}" not in SUFFIXES and extension != "cls":
             continue
-        if now in seen:
-            errors.append(f"{shown}: an image of that key came before; it is left out")
+        if stem in finished:
+            errors.append(f"{title}: an image of that key came before; it is left out")
         elif extension == "cls":
             if label is not None:
-                errors.append(f"{shown}: its key has two labels; the second is left out")
+                errors.append(f"{title}: its key has two labels; the second is left out")
             else:
-                label = _label(file.read_member(member, 32), shown, errors)
+                label = _label(file.read_member(member, 32), title, errors)
         elif image is not None:
-            errors.append(f"{shown}: its key has an image already; it is left out")
+            errors.append(f"{title}: its key has an image already; it is left out")
         elif member.size > LARGEST:
-            errors.append(f"{shown}: is too large for an image ({member.size} bytes)")
+            errors.append(f"{title}: is too large for an image ({member.size} bytes)")
         else:
             content = file.read_member(member, LARGEST)
             image = _Image(name, member.offset_data, member.size, content)
@@ -198,7 +191,7 @@ def _members(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[tuple[tar
 
 
 @contextlib.contextmanager
-def _whole(file: "_Hashed", tar: Tar) -> Iterator[None]:
+def _as_one_error(file: "_Hashed", tar: Tar) -> Iterator[None]:
     """Turn whatever tarfile says of a damaged tar into one InceptiveError."""
     try:
         yield
@@ -221,12 +214,12 @@ def _labelled(
         yield image
 
 
-def _label(content: bytes, shown: str, errors: list[str]) -> int:
+def _label(content: bytes, title: str, errors: list[str]) -> int:
     """The number in a .cls; -1, said so, if there is none."""
     text = content.strip()
     if text.isdigit() and len(text) <= 9:
         return int(text)
-    errors.append(f"{shown}: is no label (expected a number from 0 on)")
+    errors.append(f"{title}: is no label (expected a number from 0 on)")
     return -1
 
 
@@ -240,8 +233,8 @@ def parts(name: str) -> tuple[str, str]:
 class _Hashed(io.RawIOBase):
     """A file that is read once from end to end, hashed on the way."""
 
-    def __init__(self, file: IO[bytes], told: Read):
-        self.file, self.told, self.hash = file, told, hashlib.sha256()
+    def __init__(self, file: IO[bytes], progress: Read):
+        self.file, self.progress, self.hash = file, progress, hashlib.sha256()
         self.start = b""
         self.archive: tarfile.TarFile | None = None
 
@@ -249,7 +242,7 @@ class _Hashed(io.RawIOBase):
         content = self.file.read(size)
         self.start = self.start or content[:8]
         self.hash.update(content)
-        self.told(len(content))
+        self.progress(len(content))
         return content
 
     def read_member(self, member: tarfile.TarInfo, most: int) -> bytes:

@@ -118,23 +118,23 @@ def _plan(data: Data, splits: dict[str, Samples], cut: Cut, seed: int) -> str:
 def _begun(out: Path, plan: str) -> dict[str, dict[str, Any]]:
     """The shards that a call that did not end has finished, as they still are."""
     try:
-        told = json.loads((out / UNFINISHED).read_bytes())
-        if told["plan"] != plan:
+        record = json.loads((out / UNFINISHED).read_bytes())
+        if record["plan"] != plan:
             raise InceptiveError(
                 f"{printable(out)}: holds the beginning of other shards (of other images, sizes or "
                 "seed); give another --out"
             )
-        shards = {file: Shard.model_validate(one) for file, one in told["shards"].items()}
+        shards = {file: Shard.model_validate(shard) for file, shard in record["shards"].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InceptiveError(
-            f"{printable(out / UNFINISHED)}: cannot be read ({error}); give another --out"
+            f"{printable(out / UNFINISHED)}: cannot be read ({reason(error)}); give another --out"
         ) from None
     for path in out.iterdir():  # of the process that was killed
         if _is_part(path):
             path.unlink(missing_ok=True)
-    return {file: one.model_dump() for file, one in shards.items() if _is_whole(out, one)}
+    return {file: shard.model_dump() for file, shard in shards.items() if _is_whole(out, shard)}
 
 
 def _is_part(path: Path) -> bool:
@@ -170,19 +170,19 @@ def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut
                 counts[label] += 1
                 if cut.reached(sum(counts), hashed.bytes):
                     break
-    found = read_through(at_path(str(path)), look=False, told=lambda _: None)  # as a reader will
-    if found.sha256 != hashed.hash.hexdigest() or len(found.labels) != sum(counts):
+    contents = read_through(at_path(str(path)), decoding=False)  # as a reader will
+    if contents.sha256 != hashed.hash.hexdigest() or len(contents.labels) != sum(counts):
         raise InceptiveError(
             f"{printable(path)}: does not hold what was written to it; is the disk sound?"
         )
-    table = as_table(found.places, found.labels)
+    table = as_table(contents.places, contents.labels)
     write_bytes(path.with_name(table_name(path.name)), table)
     return {
         "file": path.name,
         "images": sum(counts),
         "bytes": hashed.bytes,
         "counts": counts,
-        "sha256": found.sha256,
+        "sha256": contents.sha256,
         "members": hashlib.sha256(table).hexdigest(),
     }
 
