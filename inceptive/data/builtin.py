@@ -20,7 +20,7 @@ import numpy as np
 
 from inceptive.data.folder import build_splits
 from inceptive.data.scan import Progress, scan_all
-from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions
+from inceptive.data.source import SPLITS, ArrayImages, Data, Samples, SplitFractions
 from inceptive.data.split import digest, divide
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.downloads import download
@@ -134,7 +134,7 @@ def solar(option: str, shares: SplitFractions, progress: Progress | None) -> Dat
     try:
         table = (folder / "labels.csv").read_text(encoding="utf-8")
     except OSError as error:
-        raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {error}") from None
+        raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {reason(error)}") from None
     rows = [line.split() for line in table.splitlines() if line]
 
     def name(probability: str, cell: str) -> str:
@@ -145,11 +145,11 @@ def solar(option: str, shares: SplitFractions, progress: Progress | None) -> Dat
 
     names = [name(probability, cell) for _, probability, cell in rows]
     classes = tuple(sorted(set(names)))
-    labels = np.array([classes.index(one) for one in names], dtype=np.int64)
+    labels = np.array([classes.index(name) for name in names], dtype=np.int64)
     scanned = scan_all([str(folder / path) for path, _, _ in rows], progress)
-    if bad := [one.error for one in scanned if one.error]:
+    if bad := [image.error for image in scanned if image.error]:
         raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {bad[0]}")
-    splits, notes = build_splits(scanned, labels, np.full(len(labels), ""), shares, "solar")
+    splits, notes = build_splits(scanned, labels, shares, "solar")
     title = f"solar:{option}" if option else "solar"
     if not option:
         # The experts' doubt: 0, 1/3, 2/3 or 1 is the probability that a cell is defective.
@@ -179,7 +179,7 @@ def divided(samples: Samples, shares: SplitFractions) -> dict[str, Samples]:
     digests = [digest(image.tobytes()) for image in samples.images.pixels]
     groups = np.unique(digests, return_inverse=True)[1]
     split = divide(samples.labels, digests, groups, shares)
-    parts = [part for part in ("train", "val", "test") if (split == part).any()]
+    parts = [part for part in SPLITS if (split == part).any()]
     return {part: samples.take(split == part) for part in parts}
 
 
@@ -202,7 +202,8 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
         return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise InceptiveError(
-            f"{path}: is not an idx file of {dimensions} dimensions, gzipped ({error}); remove it"
+            f"{path}: is not an idx file of {dimensions} dimensions, gzipped ({reason(error)}); "
+            "remove it"
         ) from None
 
 
@@ -228,7 +229,7 @@ def _cifar_archive(
                     batches[name] = rows, labels
                 elif name == "batches.meta":
                     listed = plain_pickle(content.read())[b"label_names"]
-                    names = tuple(one.decode() for one in listed)
+                    names = tuple(map(bytes.decode, listed))
             while archive.fileobj and archive.fileobj.read(2**20):
                 pass  # what compresses the archive checks its sum at the end
     except Exception as error:  # a damaged archive may raise anything
@@ -247,8 +248,8 @@ def plain_pickle(content: bytes) -> Any:
     under the names that old and new NumPy give them.
     """
     try:
-        for code, given, _ in pickletools.genops(content):
-            if code.name in ("PUT", "LONG_BINPUT") and not 0 <= int(given or 0) <= len(content):
+        for code, argument, _ in pickletools.genops(content):
+            if code.name in ("PUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= len(content):
                 raise ValueError("it asks for gigabytes of memory")  # for all places up to that one
         return _Plain(io.BytesIO(content), encoding="bytes").load()
     except InceptiveError:

@@ -10,7 +10,7 @@ near-copies are found, and the content of each file decides on which side of the
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,24 +55,19 @@ def read_folder(
             "expected one folder for each class, with its photographs inside"
         )
     scanned = scan_all([path for _, _, path in listed], progress)
-    unreadable = tuple(one.error for one in scanned if one.error)
+    unreadable = tuple(image.error for image in scanned if image.error)
     if unreadable and strict:
         raise InceptiveError(
             f"{len(unreadable)} of {len(listed)} files cannot be read, the first: {unreadable[0]}"
         )
-    kept = [
-        (split, name, one)
-        for (split, name, _), one in zip(listed, scanned, strict=True)
-        if not one.error
-    ]
-    classes = _classes(root, [(split, name) for split, name, _ in listed], kept, notes)
-    labels = np.array([classes.index(name) for _, name, _ in kept], dtype=np.int64)
-    given = np.array([split for split, _, _ in kept])
-    files = [one for _, _, one in kept]
-    splits, more = build_splits(files, labels, given, shares, str(root))
-    notes += more
-    notes += missing_classes(classes, splits)
-    channels = 1 if all(one.grey for one in files) else 3
+    read = [k for k, image in enumerate(scanned) if not image.error]
+    images = [scanned[k] for k in read]
+    names = [(split, name) for split, name, _ in listed]
+    classes = _classes(root, names, [names[k] for k in read], notes)
+    labels = np.array([classes.index(names[k][1]) for k in read], dtype=np.int64)
+    splits, more = build_splits(images, labels, shares, str(root), [names[k][0] for k in read])
+    notes += more + missing_classes(classes, splits)
+    channels = 1 if all(image.grey for image in images) else 3
     return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
 
 
@@ -100,7 +95,7 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
     if not trained:
         names = ", ".join(folder.name for _, folder in parts)
         raise InceptiveError(f"{printable(root)}: has {names} but no train folder")
-    notes += [f"{printable(one)} lies beside the train folder and is left out" for one in others]
+    notes += [f"{printable(path)} lies beside the train folder and is left out" for path in others]
     _note_loose(root, notes)
     return parts
 
@@ -145,14 +140,14 @@ def _class_folders(root: Path, notes: list[str], top: Path) -> Iterator[tuple[st
 
 
 def _classes(
-    root: Path,
-    listed: list[tuple[str, str]],
-    kept: list[tuple[str, str, ScannedImage]],
-    notes: list[str],
+    root: Path, listed: list[tuple[str, str]], read: list[tuple[str, str]], notes: list[str]
 ) -> tuple[str, ...]:
-    """The classes that can be learned: those with a readable image to train on."""
-    trained = sorted({name for split, name, _ in kept if split in ("", "train")})
-    judged = {name for split, name, _ in kept if split in ("val", "test")}
+    """The classes that can be learned: those with a readable image to train on.
+
+    listed and read are the split and the class of each file, and of each that could be read.
+    """
+    trained = sorted({name for split, name in read if split in ("", "train")})
+    judged = {name for split, name in read if split in ("val", "test")}
     if unknown := sorted(judged.difference(trained)):
         raise InceptiveError(
             f"{printable(root)}: {', '.join(map(printable, unknown))} can be tested but not learned: "
@@ -169,59 +164,44 @@ def _classes(
 
 
 def build_splits(
-    files: list[ScannedImage],
+    images: list[ScannedImage],
     labels: np.ndarray,
-    given: np.ndarray,
     shares: SplitFractions,
     origin: str,
+    splits: Sequence[str] | None = None,
 ) -> tuple[dict[str, Samples], list[str]]:
-    """The samples of each split, and notes on copies among them.
-
-    given (N,) holds the split that the folders say, or "" where they say none.
-    """
-    split, notes = assign_splits(files, labels, given, shares)
-    images = PathImages.of([file.path for file in files], origin, as_rows(files)["file"])
-    samples = Samples(images, labels)
+    """The samples of each split, and notes on copies among them; `splits` as for `assign_splits`."""
+    split, notes = assign_splits(images, labels, shares, splits)
+    paths = PathImages.of([image.path for image in images], origin, as_rows(images)["file"])
+    samples = Samples(paths, labels)
     return {name: samples.take(split == name) for name in SPLITS}, notes
 
 
 def assign_splits(
-    files: list[ScannedImage], labels: np.ndarray, given: np.ndarray, shares: SplitFractions
-) -> tuple[np.ndarray, list[str]]:
-    """The split of each file, (N,), and notes on copies among them; `given` as for `build_splits`."""
-    groups = near_duplicates(
-        np.stack([one.thumbnail for one in files if one.thumbnail is not None]),
-        [one.digest for one in files],
-    )
-    split = _divide(given, labels, files, groups, shares)
-    return split, _duplicates(groups, labels, split, files)
-
-
-def _divide(
-    given: np.ndarray,
+    images: list[ScannedImage],
     labels: np.ndarray,
-    files: list[ScannedImage],
-    groups: np.ndarray,
     shares: SplitFractions,
-) -> np.ndarray:
-    """The split of each file: as the folders say, and what they lack taken out of the rest."""
-    split = given.astype("<U5")
-    undivided = (given == "") | (given == "train")
+    splits: Sequence[str] | None = None,
+) -> tuple[np.ndarray, list[str]]:
+    """The split of each image, (N,), and notes on copies among them.
+
+    It is as `splits` say, where they are not "", and what they lack is taken out of the rest.
+    """
+    digests = [image.digest for image in images]
+    groups = near_duplicates(np.stack([image.thumbnail for image in images]), digests)
+    split = np.array(splits or [""] * len(images), dtype="<U5")
     lacking = SplitFractions(
-        val=0.0 if "val" in given else shares.val,
+        val=0.0 if "val" in split else shares.val,
         # A folder that has a validation part is used as it is; only an undivided one gives a test part.
-        test=shares.test if (given == "").all() else 0.0,
+        test=shares.test if (split == "").all() else 0.0,
     )
-    index = np.flatnonzero(undivided)
-    split[index] = divide(labels[index], [files[i].digest for i in index], groups[index], lacking)
-    return split
+    index = np.flatnonzero((split == "") | (split == "train"))
+    split[index] = divide(labels[index], [digests[i] for i in index], groups[index], lacking)
+    return split, _duplicates(groups, labels, split, images)
 
 
 def _duplicates(
-    groups: np.ndarray,
-    labels: np.ndarray,
-    split: np.ndarray,
-    files: list[ScannedImage],
+    groups: np.ndarray, labels: np.ndarray, split: np.ndarray, images: list[ScannedImage]
 ) -> list[str]:
     """Notes on copies: how many, under two labels, and across the sides that the folders gave."""
     notes: list[str] = []
@@ -230,17 +210,16 @@ def _duplicates(
     if not copies:
         return notes
     extra = sum(counts[group] - 1 for group in copies)
-    example = [printable(files[i].path) for i in np.flatnonzero(groups == copies[0])[:2]]
+    example = [printable(images[i].path) for i in np.flatnonzero(groups == copies[0])[:2]]
     notes.append(
         f"{extra} images are copies or near-copies of others (of these, an undivided set keeps all "
-        f"on one side), "
-        f"for example {example[0]} and {example[1]}"
+        f"on one side), for example {example[0]} and {example[1]}"
     )
     for text, values in (("class", labels), ("side of the split", split)):
         crossing = [g for g in copies if len(set(values[groups == g].tolist())) > 1]
         if crossing:
             i = np.flatnonzero(groups == crossing[0])
-            names = [printable(files[k].path) for k in (i[0], i[values[i] != values[i[0]]][0])]
+            names = [printable(images[k].path) for k in (i[0], i[values[i] != values[i[0]]][0])]
             notes.append(
                 f"{len(crossing)} groups of copies are in more than one {text}, "
                 f"for example {names[0]} and {names[1]}"
@@ -269,17 +248,17 @@ def list_images(
     images: list[str] = []
     others: list[str] = []
     notes: list[str] = []
-    seen = {identity(path) for path in elsewhere} - {identity(folder)}
+    visited = {identity(path) for path in elsewhere} - {identity(folder)}
 
     def refused(error: OSError) -> None:
         path = printable(error.filename)
         notes.append(f"{path} cannot be read ({reason(error)}) and is left out")
 
     for where, folders, files in os.walk(folder, onerror=refused, followlinks=True):
-        if identity(where) in seen:
+        if identity(where) in visited:
             folders.clear()
             continue
-        seen.add(identity(where))
+        visited.add(identity(where))
         folders[:] = sorted(name for name in folders if not hidden(name))
         for name in files:
             if not hidden(name):

@@ -75,17 +75,19 @@ class RandomCrop:
         the net sees, but LARGEST times the net's at most: smaller crops are magnified, as those of
         ImageNet's photographs are (most are 375 pixels high).
         """
-        shown = self.preprocessing
+        preprocessing = self.preprocessing
         if not self.draws:
-            return ModelInputs(replace(shown, size=shown.resize, crop=1.0))
+            return ModelInputs(replace(preprocessing, size=preprocessing.resize, crop=1.0))
         times = min(min(1.0, self.area[0]) ** -0.5, LARGEST)
-        return Resized(shown.channels, round(shown.size * times), shown.interpolation)
+        return Resized(
+            preprocessing.channels, round(preprocessing.size * times), preprocessing.interpolation
+        )
 
     def empty(self, count: int) -> np.ndarray:
         """Room for so many squares: (count, C, S, S) of uint8."""
-        shown = self.preprocessing
-        side = shown.size if self.draws else shown.resize
-        return np.empty((count, shown.channels, side, side), np.uint8)
+        preprocessing = self.preprocessing
+        side = preprocessing.size if self.draws else preprocessing.resize
+        return np.empty((count, preprocessing.channels, side, side), np.uint8)
 
     def __call__(self, pixels: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
         """The square (C, S, S) of uint8 out of what `spec` gave, as is drawn from the seed `key`."""

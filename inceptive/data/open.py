@@ -14,7 +14,7 @@ from inceptive.data.scan import Progress, scan_all
 from inceptive.data.shards.reading import is_shards, read_shards
 from inceptive.data.shards.remote import read_remote
 from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.images import printable
 from inceptive.io import progress as reports
 from inceptive.io import store as storage
@@ -55,12 +55,12 @@ def open_data(
     name = storage.local(os.fspath(data))
     if storage.is_uri(name):
         return read_remote(name, progress)
-    shown = printable(name)
+    title = printable(name)
     try:
         path = expand(name)
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, RuntimeError) as error:  # no such user's home, too long a name
-        raise InceptiveError(f"{shown}: {getattr(error, 'strerror', None) or error}") from None
+        raise InceptiveError(f"{title}: {reason(error)}") from None
     if is_folder:
         if is_shards(path):
             return read_shards(path, shares, strict, progress)
@@ -68,10 +68,10 @@ def open_data(
     builtin, _, option = name.partition(":")
     if builtin in BUILTIN:
         return BUILTIN[builtin](option, shares, progress)
-    known = ", ".join(BUILTIN)
+    names = ", ".join(BUILTIN)
     if exists:
-        raise InceptiveError(f"{shown}: is a file; expected a folder of class folders, or {known}")
-    raise InceptiveError(f"{shown}: there is no such folder, nor a built-in set; those are {known}")
+        raise InceptiveError(f"{title}: is a file; expected a folder of class folders, or {names}")
+    raise InceptiveError(f"{title}: there is no such folder, nor a built-in set; those are {names}")
 
 
 def _from_arrays(data: Arrays, shares: SplitFractions, progress: Progress | None) -> Data:
@@ -101,10 +101,10 @@ def _from_arrays(data: Arrays, shares: SplitFractions, progress: Progress | None
         splits = divided(Samples(ArrayImages(images, "arrays"), labels), shares)
         return Data("arrays", classes, splits, 3 if rgb else 1)
     scanned = scan_all([os.fspath(path) for path in images], progress)
-    if errors := [file.error for file in scanned if file.error]:
+    if errors := [image.error for image in scanned if image.error]:
         raise InceptiveError(f"{len(errors)} files cannot be read, the first: {errors[0]}")
-    splits, notes = build_splits(scanned, labels, np.full(len(labels), ""), shares, "paths")
-    channels = 1 if all(file.grey for file in scanned) else 3
+    splits, notes = build_splits(scanned, labels, shares, "paths")
+    channels = 1 if all(image.grey for image in scanned) else 3
     return Data("paths", classes, splits, channels, notes=tuple(notes))
 
 

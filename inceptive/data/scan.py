@@ -6,7 +6,8 @@ What a look at a file gave is kept until the file changes (`cache`).
 import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -25,9 +26,8 @@ SCANNER = 1
 """To be raised when a change of `scan` changes what it gives of a file."""
 FLUSH = 256
 """Files whose scans are written to the cache together: so many are lost if it is stopped."""
-SCAN = np.dtype(
-    [("file", FILE), ("thumbnail", np.uint8, (HASH_SIDE, HASH_SIDE + 1)), ("grey", np.bool_)]
-)
+THUMBNAIL = (HASH_SIDE, HASH_SIDE + 1)
+SCAN = np.dtype([("file", FILE), ("thumbnail", np.uint8, THUMBNAIL), ("grey", np.bool_)])
 """A ScannedImage without its path, as it is kept."""
 ROW = np.dtype([("path", np.uint8, 32), ("scan", SCAN), ("crc", np.uint32)])
 """What the cache keeps of a file: the SHA-256 of its absolute path, the scan, a checksum of both."""
@@ -39,7 +39,7 @@ class ScannedImage:
 
     path: str
     digest: bytes = b""  # SHA-256
-    thumbnail: np.ndarray | None = None  # (16, 17) of uint8, grey
+    thumbnail: np.ndarray = field(default_factory=partial(np.zeros, THUMBNAIL, np.uint8))  # grey
     grey: bool = True
     error: str = ""
     signature: tuple[int, ...] = (0, 0, 0, 0)  # `cache.signature`, where it can be relied on

@@ -198,10 +198,10 @@ class SplitFractions:
     test: float = 0.15
 
     @classmethod
-    def from_dict(cls, told: Any) -> "SplitFractions":
-        """What a model folder tells of them. InceptiveError if `told` is not what asdict gives."""
+    def from_dict(cls, record: Any) -> "SplitFractions":
+        """What a model folder says of them. InceptiveError if `record` is not what asdict gives."""
         try:
-            return cls(float(told.get("val", cls.val)), float(told.get("test", cls.test)))
+            return cls(float(record.get("val", cls.val)), float(record.get("test", cls.test)))
         except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise InceptiveError(
                 f"the model's record of how its data was split is invalid ({error})"

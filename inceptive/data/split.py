@@ -66,17 +66,17 @@ def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
     falls = (thumbnails[:, :, 1:] < thumbnails[:, :, :-1]).reshape(n, -1)
     signs = np.where(falls, 1.0, -1.0).astype(np.float32)  # dot product = bits - 2 * differing
     least = signs.shape[1] - 2 * NEAR_BITS if n else 0
-    found = []
+    pairs = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, n, 1024):
         agree = signs[start : start + 1024] @ signs.T
         i, j = np.nonzero(agree >= least)
         i += start
-        found.append(np.stack([i[i < j], j[i < j]], axis=1))
-    pairs = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
+        pairs.append(np.stack([i[i < j], j[i < j]], axis=1))
+    every = np.concatenate(pairs)
     near = [
-        pair[np.abs(thumbnails[pair[:, 0]].astype(np.int16) - thumbnails[pair[:, 1]]).mean((1, 2))
+        some[np.abs(thumbnails[some[:, 0]].astype(np.int16) - thumbnails[some[:, 1]]).mean((1, 2))
              < NEAR_LEVELS]
-        for pair in np.array_split(pairs, len(pairs) // 4096 + 1)
+        for some in np.array_split(every, len(every) // 4096 + 1)
     ]  # fmt: skip
     return np.concatenate(near)
 
@@ -107,16 +107,16 @@ def divide(
             if total >= 3:
                 quota = max(quota, 1)
             spared = len(wanted) - position  # groups left to training and to the splits to come
-            given = 0
+            taken = 0
             while quota > 0 and len(of_class) > spared:
                 # A group larger than what is still wanted stays for training, unless the split
                 # would have nothing of this class: then it gets the smallest.
                 fits = next((k for k, (_, g) in enumerate(of_class) if len(g) <= quota), None)
                 if fits is None:
-                    if given or total < 3:
+                    if taken or total < 3:
                         break
                     fits = min(range(len(of_class)), key=lambda k: len(of_class[k][1]))
-                given += 1
+                taken += 1
                 _, indices = of_class.pop(fits)
                 split[indices] = name
                 quota -= len(indices)

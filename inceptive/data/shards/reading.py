@@ -118,7 +118,7 @@ def _scanned(root: Path, shares: SplitFractions, strict: bool, progress: Progres
     classes = _classes(root, labels)
     images = [image for k, tar in enumerate(tars) for image in contents[k].scanned(tar)]
     named = np.repeat([split_of(path.name) for path in paths], [len(c.labels) for c in contents])
-    split, notes = assign_splits(images, labels, named, shares)
+    split, notes = assign_splits(images, labels, shares, named.tolist())
     splits = by_split(tars, places, labels, split)
     channels = 1 if all(image.grey for image in images) else 3
     notes = _unmixed(contents) + notes + missing_classes(classes, splits)
