@@ -49,9 +49,9 @@ def run(
             index = write_shards(labelled, out, splits, cut, seed, advance)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("stopped; the same command goes on") from None
-        for name, shards in index["splits"].items():
-            images, mib = (sum(shard[key] for shard in shards) for key in ("images", "bytes"))
-            display.say(f"{name}: {images} images in {len(shards)} shards, {mib / 2**20:.1f} MiB")
-        if not index["splits"]:
+        for name, shards in index.splits.items():
+            images, mib = sum(s.images for s in shards), sum(s.bytes for s in shards) / 2**20
+            display.say(f"{name}: {images} images in {len(shards)} shards, {mib:.1f} MiB")
+        if not index.splits:
             raise InceptiveError(f"{data}: holds no images")
     print(out)

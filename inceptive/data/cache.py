@@ -24,6 +24,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,6 +63,15 @@ ROW = np.dtype(
 T = TypeVar("T")
 
 
+@dataclass
+class _Table:
+    """The rows of a file of pixels that were read: by digest, and where they end and their pixels do."""
+
+    rows: dict[bytes, np.void] = field(default_factory=dict)
+    end: int = 0
+    pixels_end: int = 0
+
+
 class Cache:
     """The cache in `folder`; `limit` bytes of pixels at most, None for what LIMIT says.
 
@@ -73,9 +83,7 @@ class Cache:
         self.usable = True
         self.full = limit == 0  # no more pixels are kept
         self._paths: list[Path] = []  # of pixels
-        self._tables: dict[
-            Path, tuple[int, dict[bytes, np.void]]
-        ] = {}  # bytes that were read; rows
+        self._tables: dict[Path, _Table] = {}
         self._maps: dict[Path, mmap.mmap] = {}
         self._locks: dict[Path, mmap.mmap] = {}  # the first map of each file keeps it locked
         self._lock = threading.RLock()
@@ -103,7 +111,7 @@ class Cache:
         rows["file"] = -1
         with self._lock:
             for path in _by_age(self.folder.glob(f"{_short_hash(spec)}-*.pixels")):
-                table, size = self._table(path), _stat(path)[0]
+                table, size = self._table(path).rows, _stat(path)[0]
                 if path not in self._paths:
                     self._paths.append(path)
                 file = self._paths.index(path)
@@ -133,7 +141,7 @@ class Cache:
             appendable = (
                 path
                 for path in self.folder.glob(f"{name}-*.pixels")
-                if _stat(path)[0] >= max(map(_end, self._table(path).values()), default=0)
+                if _stat(path)[0] >= self._table(path).pixels_end
             )
             path = next(appendable, self.folder / f"{name}-{secrets.token_hex(4)}.pixels")
             if new and not self._make_room(path, sum(pictures[k].nbytes for k in new.values())):
@@ -179,12 +187,12 @@ class Cache:
                 self._maps.pop(path, None)
             return self._maps.get(path)
 
-    def _table(self, path: Path) -> dict[bytes, np.void]:
-        """The rows of the pixels at `path`, by digest. Only those that were added since are read."""
-        start, table = self._tables.get(path, (0, {}))
-        rows, end = _read_rows(path.with_suffix(".rows"), ROW, start)
-        table |= {row["digest"].tobytes(): row for row in rows}
-        self._tables[path] = end, table
+    def _table(self, path: Path) -> _Table:
+        """The rows of the pixels at `path`. Only those that were added since the last call are read."""
+        table = self._tables.setdefault(path, _Table())
+        rows, table.end = _read_rows(path.with_suffix(".rows"), ROW, table.end)
+        table.rows |= {row["digest"].tobytes(): row for row in rows}
+        table.pixels_end = max(table.pixels_end, *map(_end, rows), 0)
         return table
 
     def _make_room(self, path: Path, needed: int) -> bool:
@@ -199,7 +207,7 @@ class Cache:
             if not others:
                 return False
             oldest = others.pop(0)
-            with contextlib.suppress(PermissionError):  # Windows, while somebody has it open
+            with contextlib.suppress(OSError):  # Windows, while somebody has it open
                 with open(oldest, "rb") as file:
                     unused = lock_file(file, wait=False)
                 if unused:

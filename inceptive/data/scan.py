@@ -4,11 +4,11 @@ What a look at a file gave is kept until the file changes (`cache`).
 """
 
 import os
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import groupby
 
 import numpy as np
 from PIL import Image
@@ -116,7 +116,7 @@ def from_row(path: str, row: np.void) -> ScannedImage:
 def _cached(paths: list[str], scanner: str, cache: Cache) -> dict[str, ScannedImage]:
     """The scans in the cache of files that are still the same, by path."""
     scans: dict[str, ScannedImage] = {}
-    for folder, group in groupby(paths, _folder):
+    for folder, group in _by_folder(paths).items():
         kept = cache.scans(folder + scanner, ROW)
         rows = {row["path"].tobytes(): row["scan"] for row in kept}
         for path in group:
@@ -128,17 +128,19 @@ def _cached(paths: list[str], scanner: str, cache: Cache) -> dict[str, ScannedIm
 
 def _keep(images: list[ScannedImage], scanner: str, cache: Cache) -> None:
     """Add to the cache what can be relied on."""
-    sound = [image for image in images if not image.error and any(image.signature)]
-    for folder, group in groupby(sound, lambda image: _folder(image.path)):
-        some = list(group)
-        rows = np.zeros(len(some), ROW)
-        rows["path"] = [np.frombuffer(_key(image.path), np.uint8) for image in some]
-        rows["scan"] = as_rows(some)
+    sound = {image.path: image for image in images if not image.error and any(image.signature)}
+    for folder, paths in _by_folder(sound).items():
+        rows = np.zeros(len(paths), ROW)
+        rows["path"] = [np.frombuffer(_key(path), np.uint8) for path in paths]
+        rows["scan"] = as_rows([sound[path] for path in paths])
         cache.add_scans(folder + scanner, rows)
 
 
-def _folder(path: str) -> str:
-    return os.path.dirname(os.path.abspath(path))
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    folders: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        folders[os.path.dirname(os.path.abspath(path))].append(path)
+    return folders
 
 
 def _key(path: str) -> bytes:

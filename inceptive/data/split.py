@@ -6,6 +6,7 @@ a random state: the same folder divides in the same way on every machine.
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -40,22 +41,20 @@ def near_duplicates(thumbnails: np.ndarray, digests: list[bytes]) -> np.ndarray:
             i = parent[i]
         return i
 
-    def join(i: int, j: int) -> None:
-        a, b = sorted((root(i), root(j)))
-        parent[b] = a
+    def join(pairs: Iterable[tuple[int, int]]) -> None:
+        for i, j in pairs:
+            a, b = sorted((root(i), root(j)))
+            parent[b] = a
 
     first: dict[bytes, int] = {}
-    for i, content in enumerate(digests):
-        join(first.setdefault(content, i), i)
+    join((first.setdefault(content, i), i) for i, content in enumerate(digests))
     if 0 < n <= NEAR_LIMIT:
         # Of equal thumbnails one stands for all: n blank pictures would be n * n pairs.
         _, firsts, same = np.unique(
             thumbnails.reshape(n, -1), axis=0, return_index=True, return_inverse=True
         )
-        for i, k in enumerate(same.reshape(-1)):
-            join(int(firsts[k]), i)
-        for i, j in _near_pairs(thumbnails[firsts]):
-            join(int(firsts[i]), int(firsts[j]))
+        join(zip(firsts[same.reshape(-1)].tolist(), range(n), strict=True))
+        join(firsts[_near_pairs(thumbnails[firsts])].tolist())
     return np.array([root(i) for i in range(n)], dtype=np.int64)
 
 

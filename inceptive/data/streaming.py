@@ -22,7 +22,7 @@ from torch import Tensor
 
 from inceptive.data.loading import RandomCrop, Rank, batch_of
 from inceptive.data.prefetch import prefetch
-from inceptive.data.shards.member import Member, Tar, TarImages, member_at, read_at
+from inceptive.data.shards.member import Member, Tar, TarImages, read_at
 from inceptive.data.source import Samples
 
 BUFFER = 256 * 2**20
@@ -50,7 +50,7 @@ class StreamBatches:
     ):
         assert isinstance(samples.images, TarImages)
         self.samples, self.crop, self.seed = samples, crop, seed
-        self.places, self.tars = samples.images.places, samples.images.tars
+        self.images, self.places = samples.images, samples.images.places
         self.workers, self.share = workers, share
         self.batch_size = batch_of(len(samples), batch_size, share)
         part = share.of(self.batch_size)
@@ -119,7 +119,7 @@ class StreamBatches:
                 for position in rest[at : at + self.part].tolist():
                     while position not in buffer:
                         new = next(coming)
-                        member = member_at(self.tars, self.places[line[new]])
+                        member = self.images.source(int(line[new]))
                         content = read_at(files.of(member.tar), member)
                         buffer[new] = replace(member, content=content)
                     batch.append((int(line[position]), buffer.pop(position)))

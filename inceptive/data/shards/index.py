@@ -53,6 +53,8 @@ class Index(BaseModel):
     classes: list[str]
     licence: str = ""
     channels: Literal[1, 3] = 3
+    seed: int = 0
+    inceptive: str = ""  # the version that wrote it
     splits: dict[str, list[Shard]]
 
 

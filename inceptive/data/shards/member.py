@@ -67,18 +67,13 @@ class Member(Stored):
 
     @property
     def name(self) -> str:
-        return member_name(self.tar, self.file)
+        return f"{self.tar.path}/{self.file}"
 
     def read(self) -> bytes:
         if self.content:
             return self.content
         with self.tar.open() as file:
             return read_at(file, self)
-
-
-def member_name(tar: Tar, file: str) -> str:
-    """What to call a member when speaking of it."""
-    return f"{tar.path}/{file}"
 
 
 def read_at(file: IO[bytes], member: Member) -> bytes:
@@ -95,12 +90,6 @@ def read_at(file: IO[bytes], member: Member) -> bytes:
     return content
 
 
-def member_at(tars: tuple[Tar, ...], place: np.void) -> Member:
-    """The member that one element of an array of places tells of."""
-    file = bytes(place["name"]).decode(errors="surrogateescape")
-    return Member(tars[place["tar"]], file, int(place["offset"]), int(place["length"]))
-
-
 @dataclass(frozen=True)
 class TarImages:
     """Image files inside `tars`: places (N,), see `place_type`. The splits of a set share its tars."""
@@ -112,7 +101,9 @@ class TarImages:
         return len(self.places)
 
     def source(self, index: int) -> Member:
-        return member_at(self.tars, self.places[index])
+        place = self.places[index]
+        file = bytes(place["name"]).decode(errors="surrogateescape")
+        return Member(self.tars[place["tar"]], file, int(place["offset"]), int(place["length"]))
 
     def name(self, index: int) -> str:
         return self.source(index).name

@@ -14,8 +14,9 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from itertools import groupby
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -123,43 +124,42 @@ def read_through(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> T
     )
 
 
-@dataclass
-class _Image:
+class _Image(NamedTuple):
     name: str
     offset: int
     length: int
     content: bytes
-    label: int = -1
+    label: int
 
 
 def _images(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[_Image]:
     """Each image that has a label, in order; why others are left out goes to `errors`."""
     finished: set[str] = set()
-    key, image, label = "", None, None
-    for member, name in _members(file, tar, errors):
-        title = printable(f"{tar.path}/{name}")
-        stem, extension = parts(name)
-        if stem != key:
-            yield from _labelled(tar, image, label, errors)
-            finished.add(key)
-            key, image, label = stem, None, None
-        if f".{extension}" not in SUFFIXES and extension != "cls":
-            continue
-        if stem in finished:
-            errors.append(f"{title}: an image of that key came before; it is left out")
-        elif extension == "cls":
-            if label is not None:
-                errors.append(f"{title}: its key has two labels; the second is left out")
+    for key, members in groupby(_members(file, tar, errors), lambda member: parts(member[1])[0]):
+        image, label = None, None
+        for member, name in members:
+            title, extension = printable(f"{tar.path}/{name}"), parts(name)[1]
+            if f".{extension}" not in SUFFIXES and extension != "cls":
+                continue
+            if key in finished:
+                errors.append(f"{title}: an image of that key came before; it is left out")
+            elif extension == "cls":
+                if label is not None:
+                    errors.append(f"{title}: its key has two labels; the second is left out")
+                else:
+                    label = _label(file.read_member(member, 32), title, errors)
+            elif image is not None:
+                errors.append(f"{title}: its key has an image already; it is left out")
+            elif member.size > LARGEST:
+                errors.append(f"{title}: is too large for an image ({member.size} bytes)")
             else:
-                label = _label(file.read_member(member, 32), title, errors)
-        elif image is not None:
-            errors.append(f"{title}: its key has an image already; it is left out")
-        elif member.size > LARGEST:
-            errors.append(f"{title}: is too large for an image ({member.size} bytes)")
-        else:
-            content = file.read_member(member, LARGEST)
-            image = _Image(name, member.offset_data, member.size, content)
-    yield from _labelled(tar, image, label, errors)
+                content = file.read_member(member, LARGEST)
+                image = _Image(name, member.offset_data, member.size, content, -1)
+        finished.add(key)
+        if image and label is None:
+            errors.append(f"{printable(f'{tar.path}/{image.name}')}: has no .cls beside it")
+        elif image and label is not None and label >= 0:
+            yield image._replace(label=label)
 
 
 def _members(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[tuple[tarfile.TarInfo, str]]:
@@ -200,18 +200,6 @@ def _as_one_error(file: "_Hashed", tar: Tar) -> Iterator[None]:
         if file.start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
             what = "is compressed; unpack it, images gain nothing by it"
         raise InceptiveError(f"{printable(tar.path)}: {what}") from None
-
-
-def _labelled(
-    tar: Tar, image: _Image | None, label: int | None, errors: list[str]
-) -> Iterator[_Image]:
-    if image is None:
-        return
-    if label is None:
-        errors.append(f"{printable(f'{tar.path}/{image.name}')}: has no .cls beside it")
-    elif label >= 0:
-        image.label = label
-        yield image
 
 
 def _label(content: bytes, title: str, errors: list[str]) -> int:

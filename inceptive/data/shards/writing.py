@@ -16,13 +16,13 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from PIL import Image
 
 from inceptive import __version__
-from inceptive.data.shards.index import INDEX, Shard, as_table, table_name
+from inceptive.data.shards.index import INDEX, Index, Shard, as_table, table_name
 from inceptive.data.shards.member import at_path
 from inceptive.data.shards.scan import parts, read_through
 from inceptive.data.source import SPLITS, ArrayImages, Data, Samples
@@ -63,7 +63,7 @@ def write_shards(
     cut: Cut = Cut(),
     seed: int = 0,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Index:
     """Write those `splits` of `data` that hold images; returns what index.json then holds.
 
     Shards that an earlier call with the same arguments finished are kept. Raises InceptiveError if
@@ -73,36 +73,40 @@ def write_shards(
     wanted = {name: data.splits[name] for name in splits if len(data.splits.get(name, ()))}
     plan = _plan(data, wanted, cut, seed)
     begun = _begun(out, plan)
-    write_json(out / UNFINISHED, {"plan": plan, "shards": begun})
+    _write_unfinished(out, plan, begun)
     total, done = sum(map(len, wanted.values())), 0
-    listed: dict[str, list[dict[str, Any]]] = {}
+    listed: dict[str, list[Shard]] = {name: [] for name in wanted}
     for name, samples in wanted.items():
         order = np.arange(len(samples))
         if name == "train":
             order = np.random.default_rng(seed).permutation(len(samples))
-        listed[name], at = [], 0
-        while at < len(samples):
+        while len(order):
             file = f"{name}-{len(listed[name]):06}.tar"
             if file not in begun:
-                begun[file] = _write(out / file, samples, order[at:], data, cut)
-                write_json(out / UNFINISHED, {"plan": plan, "shards": begun})
+                begun[file] = _write(out / file, samples, order, data, cut)
+                _write_unfinished(out, plan, begun)
             listed[name].append(begun[file])
-            at += begun[file]["images"]
+            order = order[begun[file].images :]
+            done += begun[file].images
             if progress:
-                progress(done + at, total)
-        done += len(samples)
-    index = {
-        "name": data.name,
-        "classes": list(data.classes),
-        "licence": data.licence,
-        "channels": data.channels,
-        "seed": seed,
-        "inceptive": __version__,
-        "splits": listed,
-    }
-    write_json(out / INDEX, index)
+                progress(done, total)
+    index = Index(
+        name=data.name,
+        classes=list(data.classes),
+        licence=data.licence,
+        channels=1 if data.channels == 1 else 3,
+        seed=seed,
+        inceptive=__version__,
+        splits=listed,
+    )
+    write_json(out / INDEX, index.model_dump())
     (out / UNFINISHED).unlink(missing_ok=True)
     return index
+
+
+def _write_unfinished(out: Path, plan: str, shards: dict[str, Shard]) -> None:
+    record = {file: shard.model_dump() for file, shard in shards.items()}
+    write_json(out / UNFINISHED, {"plan": plan, "shards": record})
 
 
 def _plan(data: Data, splits: dict[str, Samples], cut: Cut, seed: int) -> str:
@@ -115,7 +119,7 @@ def _plan(data: Data, splits: dict[str, Samples], cut: Cut, seed: int) -> str:
     return digest.hexdigest()
 
 
-def _begun(out: Path, plan: str) -> dict[str, dict[str, Any]]:
+def _begun(out: Path, plan: str) -> dict[str, Shard]:
     """The shards that a call that did not end has finished, as they still are."""
     try:
         record = json.loads((out / UNFINISHED).read_bytes())
@@ -134,7 +138,7 @@ def _begun(out: Path, plan: str) -> dict[str, dict[str, Any]]:
     for path in out.iterdir():  # of the process that was killed
         if _is_part(path):
             path.unlink(missing_ok=True)
-    return {file: shard.model_dump() for file, shard in shards.items() if _is_whole(out, shard)}
+    return {file: shard for file, shard in shards.items() if _is_whole(out, shard)}
 
 
 def _is_part(path: Path) -> bool:
@@ -157,7 +161,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut) -> dict[str, Any]:
+def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut) -> Shard:
     """One shard, of the first images of `order` that fit; what the index says of it."""
     with requires("shards are written by webdataset", "scale"):
         from webdataset import TarWriter
@@ -177,14 +181,14 @@ def _write(path: Path, samples: Samples, order: np.ndarray, data: Data, cut: Cut
         )
     table = as_table(contents.places, contents.labels)
     write_bytes(path.with_name(table_name(path.name)), table)
-    return {
-        "file": path.name,
-        "images": sum(counts),
-        "bytes": hashed.bytes,
-        "counts": counts,
-        "sha256": contents.sha256,
-        "members": hashlib.sha256(table).hexdigest(),
-    }
+    return Shard(
+        file=path.name,
+        images=sum(counts),
+        bytes=hashed.bytes,
+        counts=counts,
+        sha256=contents.sha256,
+        members=hashlib.sha256(table).hexdigest(),
+    )
 
 
 def _entries(samples: Samples, order: np.ndarray) -> Iterator[tuple[str, str, bytes, int]]:
