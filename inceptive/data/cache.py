@@ -110,7 +110,7 @@ class Cache:
         rows = np.zeros(len(digests), ROW)
         rows["file"] = -1
         with self._lock:
-            for path in _by_age(self.folder.glob(f"{_short_hash(spec)}-*.pixels")):
+            for path in _by_age(self.folder.glob(f"{short_hash(spec)}-*.pixels")):
                 table, size = self._table(path).rows, _stat(path)[0]
                 if path not in self._paths:
                     self._paths.append(path)
@@ -132,7 +132,7 @@ class Cache:
         origin is the set that they are of: sets go as a whole, the least recently used first, where
         room is needed. None if there is no room, or the disk refuses; no more is kept then.
         """
-        name = f"{_short_hash(spec)}-{_short_hash(origin)}"
+        name = f"{short_hash(spec)}-{short_hash(origin)}"
 
         def work() -> np.ndarray | None:
             rows = self.find(spec, digests)  # another process may have kept some meanwhile
@@ -230,7 +230,7 @@ class Cache:
             return None
 
     def _scans_at(self, key: str) -> Path:
-        return self.folder / f"{_short_hash(key)}.scans"
+        return self.folder / f"{short_hash(key)}.scans"
 
 
 def user_cache() -> Cache:
@@ -281,7 +281,8 @@ def log_once(note: str) -> None:
     logging.getLogger("inceptive").warning("note: %s", note)
 
 
-def _short_hash(text: str) -> str:
+def short_hash(text: str) -> str:
+    """A file's name for any text."""
     return sha256(f"{LAYOUT} {text}".encode(errors="surrogatepass")).hexdigest()[:24]
 
 

@@ -7,7 +7,7 @@ are made by threads while the net works on one: what decodes, resizes and copies
 and no picture is passed between processes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import CachedImages, ModelInputs, Resized
 from inceptive.data.prefetch import prefetch
+from inceptive.data.scan import Progress
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array
@@ -27,8 +28,6 @@ MEMORY_LIMIT = 4 * 2**30
 """Bytes of decoded images that are kept in memory; of a larger set none is."""
 LARGEST = 2.0
 """Sides of what the net sees that a picture is kept at, at most, when crops are cut from it."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ vanished meanwhile is decoded anew, or named.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from inceptive.data.cache import Cache, decoders, settled, signature
 from inceptive.data.prefetch import prefetch
+from inceptive.data.scan import Progress
 from inceptive.data.source import PathImages, Samples
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
@@ -31,8 +32,6 @@ PROBES = 32
 """Pictures that are decoded to tell how large all will be."""
 FLUSH = 32 * 2**20
 """Bytes of decoded pixels that wait to be written together."""
-
-Progress = Callable[[int, int], None]
 
 
 class DecodeSpec(Protocol):

@@ -22,6 +22,7 @@ from inceptive.images import decode, read_image
 from inceptive.io.cores import cores
 
 Progress = Callable[[int, int], None]
+"""Called with how much is done, and of how much."""
 SCANNER = 1
 """To be raised when a change of `scan` changes what it gives of a file."""
 FLUSH = 256

@@ -12,7 +12,6 @@ from inceptive.arch.spec import AvgPool, Net
 from inceptive.data.cache import Cache, user_cache
 from inceptive.data.loading import (
     Batches,
-    Progress,
     RandomCrop,
     Rank,
     fits_in_memory,
@@ -20,6 +19,7 @@ from inceptive.data.loading import (
     memory_for,
 )
 from inceptive.data.pictures import CachedImages, ModelInputs
+from inceptive.data.scan import Progress
 from inceptive.data.shards.member import TarImages
 from inceptive.data.source import Data, Samples, SplitFractions
 from inceptive.data.streaming import StreamBatches

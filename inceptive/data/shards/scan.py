@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from inceptive.data.cache import decoders, settled, signature
+from inceptive.data.cache import decoders, settled, short_hash, signature
 from inceptive.data.scan import ScannedImage, as_rows, from_row, scan_content
 from inceptive.data.shards.member import Tar, place_type
 from inceptive.errors import InceptiveError
@@ -83,7 +83,7 @@ def read_tar(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> TarCo
             atomic_write(path) as file,
         ):  # or it is read each time
             np.savez(file, **vars(contents))
-            for older in path.parent.glob(f"{path.name[:32]}-*.npz"):
+            for older in path.parent.glob(f"{path.name.partition('-')[0]}-*.npz"):
                 older.unlink(missing_ok=True)
     return contents
 
@@ -91,12 +91,8 @@ def read_tar(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> TarCo
 def _cached_at(tar: Tar, decoding: bool) -> Path:
     """Where contents are kept: a name for the path, and one for all that they follow from."""
     state = f"{LAYOUT} {decoding} {decoders() if decoding else ''} {tar} {signature(tar.path)}"
-    name = f"{_short_hash(os.path.abspath(tar.path))}-{_short_hash(state)}.npz"
-    return cache_folder() / "shards" / name
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+    name = short_hash(os.path.abspath(tar.path))
+    return cache_folder() / "shards" / f"{name}-{short_hash(state)}.npz"
 
 
 def read_through(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> TarContents:

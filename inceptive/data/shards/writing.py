@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from inceptive import __version__
+from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Index, Shard, as_table, table_name
 from inceptive.data.shards.member import at_path
 from inceptive.data.shards.scan import parts, read_through
@@ -31,8 +32,6 @@ from inceptive.images import Stored, printable
 from inceptive.io.atomic import as_json, atomic_write, write_bytes, write_json
 
 UNFINISHED = "unfinished.json"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
