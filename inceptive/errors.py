@@ -21,7 +21,7 @@ def printable_lines(text: str) -> str:
 
 def without_controls(text: str) -> str:
     """`text` with its CONTROLS escaped; spaces of every kind and joined emoji stay."""
-    return CONTROLS.sub(lambda found: _escaped(found[0]), text)
+    return CONTROLS.sub(lambda match: _escaped(match[0]), text)
 
 
 def _escaped(character: str) -> str:

@@ -45,8 +45,8 @@ def as_text(chosen: "EarlyExit") -> str:
     """What was chosen, for a person to read."""
     from inceptive.cli import tables
 
-    found = chosen.found
-    leave = found["leave"]
+    val = chosen.found
+    leave = val["leave"]
     rows = [
         (exit.head, f"{exit.threshold:.3f}", f"{leave.get(exit.head, 0):.1%}")
         for exit in chosen.exits
@@ -56,9 +56,9 @@ def as_text(chosen: "EarlyExit") -> str:
         [
             tables.columns(("answers", "where at least", "share of images"), rows),
             "",
-            f"top-1         {found['top1_full']:.2%} -> {found['top1']:.2%} of {found['count']} "
+            f"top-1         {val['top1_full']:.2%} -> {val['top1']:.2%} of {val['count']} "
             f"validation images, on which this was chosen (bound {chosen.max_drop:g} points)",
-            f"multiply-adds {found['macs_full'] / 1e6:.1f} M -> {found['macs'] / 1e6:.1f} M an image, "
-            f"{found['macs_full'] / found['macs']:.2f} times fewer",
+            f"multiply-adds {val['macs_full'] / 1e6:.1f} M -> {val['macs'] / 1e6:.1f} M an image, "
+            f"{val['macs_full'] / val['macs']:.2f} times fewer",
         ]
     )

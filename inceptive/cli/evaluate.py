@@ -77,7 +77,7 @@ def run(
             command=tables.command_line(),
             progress=display,
         )
-    text = "\n\n".join(as_text(one) for one in (*evaluation.members, evaluation))
+    text = "\n\n".join(as_text(each) for each in (*evaluation.members, evaluation))
     tables.answer(tables.as_json(evaluation.to_json()) if json else text)
 
 

@@ -154,27 +154,30 @@ def compare(
         inceptive.compare(["runs/mine", "torchvision:resnet18@mine.pth"], "photos/")
     """
     progress = progress or Silent()
-    wanted = named(models, engine)
+    requests = named(models, engine)
     if engine == "all":
-        wanted = [one for model in wanted for one in _each_engine(model, progress)]
-    names = [one.name for one in wanted]
+        requests = [each for model in requests for each in _each_engine(model, progress)]
+    names = [request.name for request in requests]
     if len(set(names)) < len(names):
         raise InceptiveError("a model is named twice; compare different ones")
     pictures = unlabelled(data)
     if pictures is not None:
-        engines = {one.name: open_engine(one.model, one.engine, progress.say) for one in wanted}
+        engines = {
+            request.name: open_engine(request.model, request.engine, progress.say)
+            for request in requests
+        }
         title = str(data) if isinstance(data, str | Path) else "a list"
         return _unlabelled(engines, pictures, title, seconds, strict, out, command, progress)
     opened, labelled = open_models_and_data(
-        wanted, cast(str | Path | Data, data), strict=strict, progress=progress
+        requests, cast(str | Path | Data, data), strict=strict, progress=progress
     )
     engines = dict(zip(names, opened, strict=True))
     split = split or default_split(labelled)
     samples = labelled.split(split)
     evaluations = {
         name: evaluation
-        for name, one in engines.items()
-        if (evaluation := _evaluate(name, one, labelled, split, progress))
+        for name, engine in engines.items()
+        if (evaluation := _evaluate(name, engine, labelled, split, progress))
     }
     answers = {name: _answers(evaluation) for name, evaluation in evaluations.items()}
     few = [samples.source(k) for k in range(min(BATCH, len(samples)))]
@@ -183,7 +186,7 @@ def compare(
         split,
         _models(engines, answers, evaluations, few, seconds, progress),
         {
-            (a, b): pair(*(one.probs.argmax(1) == samples.labels for one in (first, second)))
+            (a, b): pair(*(each.probs.argmax(1) == samples.labels for each in (first, second)))
             for (a, first), (b, second) in combinations(evaluations.items(), 2)
         },
         tuple(samples.name(k) for k in range(len(samples))),
@@ -266,23 +269,26 @@ def _unlabelled(
     progress: Progress,
 ) -> Comparison:
     """What each of `engines` says of each image that can be read."""
-    said: dict[str, list[Prediction]] = {}
+    predicted: dict[str, list[Prediction]] = {}
     for name, engine in engines.items():
         progress.say(f"asking {name} on {len(images)} images of {data}")
-        said[name] = []
+        predicted[name] = []
         for prediction in predictions(engine, images, top=1):
-            said[name].append(prediction)
-            progress.advance("answering", len(said[name]), len(images))
-    first = next(iter(said.values()))
-    errors = [one.error for one in first if one.error]
+            predicted[name].append(prediction)
+            progress.advance("answering", len(predicted[name]), len(images))
+    first = next(iter(predicted.values()))
+    errors = [prediction.error for prediction in first if prediction.error]
     if errors and (strict or len(errors) == len(images)):
         raise InceptiveError(
             f"{len(errors)} of {len(images)} images cannot be read, the first: {errors[0]}"
         )
     for error in errors:
         progress.say(f"left out: {error}")
-    readable = [k for k, one in enumerate(first) if not one.error]
-    answers = {name: tuple(Answer(*one[k].top[0]) for k in readable) for name, one in said.items()}
+    readable = [k for k, prediction in enumerate(first) if not prediction.error]
+    answers = {
+        name: tuple(Answer(*answered[k].top[0]) for k in readable)
+        for name, answered in predicted.items()
+    }
     few = [images[k] for k in readable[:BATCH]]
     comparison = Comparison(
         data,
@@ -297,7 +303,7 @@ def _unlabelled(
         different = comparison.different
         order = [*different, *sorted(set(range(len(readable))).difference(different))]
         rows = [
-            (first[readable[k]].image, images[readable[k]], [one[k] for one in answers.values()])
+            (first[readable[k]].image, images[readable[k]], [top[k] for top in answers.values()])
             for k in order
         ]
         command = command or f"inceptive.compare({list(engines)!r}, ...)"
@@ -340,16 +346,18 @@ def _write_page(
 ) -> bool:
     """Write the page on the first of our models, with the others beside it; False if there is none."""
     evaluations = {row.model: row.evaluation for row in comparison.models if row.evaluation}
-    ours = next((name for name in evaluations if engines[name].account()), None)
-    if ours is None:
+    our_model = next((name for name in evaluations if engines[name].account()), None)
+    if our_model is None:
         return False
     values = comparison.to_dict()
     beside = ComparisonData(
         values["models"],
         values["pairs"],
-        {name: one.labels for name, one in evaluations.items()},
-        {name: one.probs for name, one in evaluations.items()},
+        {name: evaluation.labels for name, evaluation in evaluations.items()},
+        {name: evaluation.probs for name, evaluation in evaluations.items()},
     )
     command = command or f"inceptive.compare({list(engines)!r}, {data.name!r})"
-    write_report(folder, report_data(evaluations[ours], [engines[ours]], data, command, beside))
+    write_report(
+        folder, report_data(evaluations[our_model], [engines[our_model]], data, command, beside)
+    )
     return True

@@ -48,8 +48,8 @@ def _timings(
     seconds: float,
 ) -> dict[str, Timing]:
     def call(name: str) -> Callable[[], object]:
-        engine, given = engines[name], images[name][np.arange(batch) % len(images[name])]
-        engine.logits(given)  # the first time prepares
-        return lambda: engine.logits(given)
+        engine, batch_images = engines[name], images[name][np.arange(batch) % len(images[name])]
+        engine.logits(batch_images)  # the first time prepares
+        return lambda: engine.logits(batch_images)
 
     return interleave({name: repeated(call(name), seconds) for name in engines}, rounds)

@@ -32,8 +32,8 @@ def crops(preprocessing: Preprocessing, source: Source, count: int) -> np.ndarra
     if count == 1:
         return preprocessing.load(source)[None]
     if count == 8:
-        shown = preprocessing.load(source)
-        turned = np.stack([np.rot90(shown, turn, (1, 2)) for turn in range(4)])
+        pixels = preprocessing.load(source)
+        turned = np.stack([np.rot90(pixels, turn, (1, 2)) for turn in range(4)])
         return np.concatenate([turned, turned[..., ::-1]])
     size = preprocessing.size
     scales = SCALES[:1] if count == 10 else SCALES

@@ -86,7 +86,7 @@ class Evaluation(Measures):
         """What evaluation.json holds: `to_dict`, of an ensemble a list with its members before it."""
         if not self.members:
             return self.to_dict()
-        return [one.to_dict() for one in (*self.members, self)]
+        return [each.to_dict() for each in (*self.members, self)]
 
     def predictions(self) -> str:
         """CSV: each image, its class, the answer and its calibrated probability."""
@@ -137,15 +137,15 @@ def evaluate(
         raise InceptiveError(f"crops are {', '.join(map(str, PROTOCOLS))}, not {crops}")
     if batch_size < 1:
         raise InceptiveError(f"batch_size is at least 1, not {batch_size}")
-    wanted = named(models, engine)
-    engines, labelled = open_models_and_data(wanted, data, early_exit, strict, progress)
+    requests = named(models, engine)
+    engines, labelled = open_models_and_data(requests, data, early_exit, strict, progress)
     if len({tuple(sorted(opened.labels)) for opened in engines}) > 1:
         raise InceptiveError("models of different classes cannot be averaged")
     split = split or default_split(labelled)
     labels = label_order(labelled.classes, engines[0].labels)
     evaluations = tuple(
-        evaluate_engine(one.name, opened, labelled, split, labels, crops, batch_size, progress)
-        for one, opened in zip(wanted, engines, strict=True)
+        evaluate_engine(request.name, opened, labelled, split, labels, crops, batch_size, progress)
+        for request, opened in zip(requests, engines, strict=True)
     )
     evaluation = evaluations[0] if len(evaluations) == 1 else _ensemble(evaluations)
     if out is not None:
@@ -221,11 +221,11 @@ def report_data(
     """
     facts = {"engine": evaluation.engine, "crops": str(evaluation.crops)}
     if evaluation.members:
-        facts |= {f"{one.model} alone": f"{one.top1:.2%}" for one in evaluation.members}
+        facts |= {f"{member.model} alone": f"{member.top1:.2%}" for member in evaluation.members}
     else:
         facts |= provenance(engines[0].info)
     if not command:
-        models = [one.model for one in evaluation.members] or evaluation.model
+        models = [member.model for member in evaluation.members] or evaluation.model
         command = f"inceptive.evaluate({models!r}, {evaluation.data!r}, {evaluation.split!r})"
     return ReportData(
         model=evaluation.model,

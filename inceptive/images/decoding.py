@@ -272,8 +272,8 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     """
     samples = np.asarray(image)
     finite = np.isfinite(samples)
-    known = samples[finite] if finite.any() else np.zeros(1)
-    low, high = float(known.min()), float(known.max())
+    finite_samples = samples[finite] if finite.any() else np.zeros(1)
+    low, high = float(finite_samples.min()), float(finite_samples.max())
     whole = not image.mode.startswith("F")
     ranges = (255.0, 1023.0, 4095.0, 16383.0, 65535.0) if whole else (1.0, 255.0)
     top = next((top for top in ranges if low >= 0 and high <= top), None)

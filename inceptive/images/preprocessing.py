@@ -131,10 +131,10 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """Raises InceptiveError if `values` names what a Preprocessing has not."""
-        known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) - known:
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or set(values) - names:
             raise InceptiveError(
-                f"preprocessing takes {', '.join(sorted(known))}; found {values!r}"
+                f"preprocessing takes {', '.join(sorted(names))}; found {values!r}"
             )
         lists: dict[str, Any] = {
             key: tuple(v) if isinstance(v, list) else v for key, v in values.items()

@@ -153,11 +153,11 @@ def _turned(turns: list[int], mirrors: list[float]) -> Change:
     """Each picture mirrored left and right where `mirrors` is negative, after so many quarter turns."""
 
     def moved(x: Tensor, some: slice) -> Tensor:
-        found = torch.empty_like(x)
+        turned = torch.empty_like(x)
         for k, (turn, mirror) in enumerate(zip(turns[some], mirrors[some], strict=True)):
-            one = torch.rot90(x[k], turn, (1, 2))
-            found[k] = one.flip(2) if mirror < 0 else one
-        return found
+            picture = torch.rot90(x[k], turn, (1, 2))
+            turned[k] = picture.flip(2) if mirror < 0 else picture
+        return turned
 
     return moved
 

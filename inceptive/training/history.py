@@ -82,7 +82,7 @@ def record(
             "top1_interval": wilson(int(hits.sum()), len(hits)),
             "calibration_error": calibration_error(plain, labels),
             "calibration_error_scaled": calibration_error(scaled, labels),
-            "abstain": [asdict(one) for one in thresholds(scaled, labels)],
+            "abstain": [asdict(point) for point in thresholds(scaled, labels)],
         },
         "training": {
             "epoch": run.epoch,

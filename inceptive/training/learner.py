@@ -167,8 +167,8 @@ class Learner:
             for group in self.optimizer.param_groups
         ]
         self.optimizer.load_state_dict(state["optimizer"])
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(own)
+        for group, setting in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(setting)
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
 

@@ -296,8 +296,8 @@ class Run:
         refuse_unresumable(
             Recipe.from_dict(state["recipe"], f"{self.out}: its recipe"), self.recipe
         )
-        own = net_from_dict(state["net"])
-        if net is not None and (difference := first_difference(net, own)):
+        trained = net_from_dict(state["net"])
+        if net is not None and (difference := first_difference(net, trained)):
             raise InceptiveError(
                 f"{self.out}: its checkpoint is of another net ({difference}); give another --out"
             )

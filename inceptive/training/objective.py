@@ -31,10 +31,10 @@ class Objective(nn.Module):
         self.heads = [self.main, *model.net.heads()] if aux_weight else [self.main]
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = self.model.endpoints(images, self.heads)
-        losses = torch.stack([self._loss(found[head].float(), labels) for head in self.heads])
+        outputs = self.model.endpoints(images, self.heads)
+        losses = torch.stack([self._loss(outputs[head].float(), labels) for head in self.heads])
         total = losses[0] + self.aux_weight * losses[1:].sum()
-        return total, losses.detach(), found[self.main].detach()
+        return total, losses.detach(), outputs[self.main].detach()
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         each = F.cross_entropy(

@@ -111,20 +111,28 @@ def as_weights_expect(recipe: Recipe) -> Recipe:
         return recipe
     name = recipe.weights
     if name == "published":
-        fitting = [one.name for one in catalogue().values() if one.net == recipe.net]
+        fitting = [
+            published.name for published in catalogue().values() if published.net == recipe.net
+        ]
         if not fitting:
             raise InceptiveError(f"no weights are published for {recipe.net}; see `inceptive nets`")
         name = fitting[0]
     if name in catalogue():
-        net, shown = catalogue()[name].net, catalogue()[name].preprocessing
+        net, preprocessing = catalogue()[name].net, catalogue()[name].preprocessing
     else:
-        value, shown = described(Path(name))
+        value, preprocessing = described(Path(name))
         net = value.name
-    table, given = recipe.data, recipe.data.model_fields_set
-    left_open = {"channels": shown.channels, "mean": shown.mean, "std": shown.std}
+    table, explicit = recipe.data, recipe.data.model_fields_set
+    left_open = {
+        "channels": preprocessing.channels,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+    }
     if table.channels:
         left_open.pop("channels")
-    data = {key: value for key, value in left_open.items() if key == "channels" or key not in given}
+    data = {
+        key: value for key, value in left_open.items() if key == "channels" or key not in explicit
+    }
     return recipe.model_copy(
         update={
             "weights": name,
@@ -141,10 +149,10 @@ def net_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -
     """
     count = len(data.classes)
     if net is None and recipe.weights and recipe.net not in nets.NETS:
-        own, _ = described(
+        learned, _ = described(
             Path(recipe.weights)
         )  # a net of one's own is had from where it was trained
-        net = own.with_classes(count) if own.name == recipe.net else None
+        net = learned.with_classes(count) if learned.name == recipe.net else None
     net = net or nets.open_net(recipe.net, count, channels)
     if (net.num_classes, net.channels) != (count, channels):
         raise InceptiveError(
@@ -169,30 +177,30 @@ def model_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None)
     return model
 
 
-def start_from(model: Model, given: Classifier, name: str) -> None:
+def start_from(model: Model, source: Classifier, name: str) -> None:
     """Fill `model` with what `given` has learned: all its layers up to those that know its classes.
 
     Heads, and layers after the pooling (another classifier's, say), may be missing on either side:
     they stay fresh. Raises InceptiveError, naming a layer, if another one is missing or of another
     shape.
     """
-    theirs, ours = given.model.state_dict(), model.state_dict()
+    source_state, state = source.model.state_dict(), model.state_dict()
     pooled = max(k for k, (_, node) in enumerate(model.net.body) if isinstance(node, AvgPool))
     after = [part for part, _ in model.net.body.parts[pooled:]]
     free = tuple(f"{part}." for part in [*after, *model.net.heads()])
-    ends = tuple(f"{layer}." for layer in [*last_layers(model), *last_layers(given.model)])
-    taken = {
+    ends = tuple(f"{layer}." for layer in [*last_layers(model), *last_layers(source.model)])
+    shared = {
         key: value
-        for key, value in theirs.items()
-        if key in ours and not key.startswith(ends) and value.shape == ours[key].shape
+        for key, value in source_state.items()
+        if key in state and not key.startswith(ends) and value.shape == state[key].shape
     }
-    lacking = [key for key in ours if key not in taken and not key.startswith(free + ends)]
-    if lacking:
+    missing = [key for key in state if key not in shared and not key.startswith(free + ends)]
+    if missing:
         raise InceptiveError(
-            f"weights {name}: are for {given.model.net.name}, which has no {lacking[0]} such as "
-            f"{model.net.name} has; try --set net={given.model.net.name}"
+            f"weights {name}: are for {source.model.net.name}, which has no {missing[0]} such as "
+            f"{model.net.name} has; try --set net={source.model.net.name}"
         )
-    model.load_state_dict(taken, strict=False)
+    model.load_state_dict(shared, strict=False)
 
 
 def last_layers(model: Model) -> list[str]:

@@ -54,10 +54,10 @@ class DataTable(Table):
     def _one_or_three(cls, value: Any) -> Any:
         """A number, or a list of one or three, as a tuple."""
         values = list(value) if isinstance(value, list | tuple) else [value]
-        numbers = all(type(one) in (int, float) and isfinite(one) for one in values)
+        numbers = all(type(number) in (int, float) and isfinite(number) for number in values)
         if not numbers or len(values) not in (1, 3):
             raise ValueError("expected one number, or a list of three")
-        return tuple(float(one) for one in values)
+        return tuple(float(number) for number in values)
 
     @field_validator("std")
     @classmethod
@@ -215,8 +215,8 @@ class Recipe(Table):
 
     def __repr__(self) -> str:
         """What differs from the defaults."""
-        said = flat(self.model_dump(exclude_defaults=True))
-        return f"Recipe({', '.join(f'{key}={value!r}' for key, value in said.items())})"
+        changed = flat(self.model_dump(exclude_defaults=True))
+        return f"Recipe({', '.join(f'{key}={value!r}' for key, value in changed.items())})"
 
     __str__ = __repr__
 

@@ -20,7 +20,7 @@ def lr_factor(table: ScheduleTable, epoch: float, epochs: int) -> float:
             return float(table.factor ** (epoch // table.step_epochs))
         case "cosine" | "linear":
             done = (epoch - table.warmup_epochs) / max(epochs - table.warmup_epochs, 1e-9)
-            left = 1 - min(done, 1.0)
+            remaining = 1 - min(done, 1.0)
             if table.kind == "cosine":
-                left = (1 - cos(pi * left)) / 2
-            return table.final + (1 - table.final) * left
+                remaining = (1 - cos(pi * remaining)) / 2
+            return table.final + (1 - table.final) * remaining
