@@ -220,21 +220,18 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
                 lines += inside
             return lines, view
         case Concat():
-            lines, views = _side_by_side(node, name, view)
+            lines, views = _side_by_side(node.parts, name, view)
             if len({after.shape[1:] for after in views}) > 1:
                 shapes = [after.shape for after in views]
                 raise InceptiveError(f"{name}: branches of different sizes {shapes}")
             joined = _joined(views, sum(after.shape[0] for after in views))
             return [*lines, Line(name, "concat", joined)], joined
-        case Multiply():
-            lines, views = _side_by_side(node, name, view)
-            joined = _equal(name, views)
-            return [*lines, Line(name, "multiply", joined)], joined
-        case Add(branch, shortcut, scale, relu):
-            both = Chain() if shortcut is None else shortcut
-            lines, views = _side_by_side((("branch", branch), ("shortcut", both)), name, view)
-            joined = _equal(name, views)
-            kind = "add" + (f" ×{scale:g}" if scale != 1 else "") + (" + relu" if relu else "")
+        case Multiply() | Add():
+            lines, views = _side_by_side(node.parts, name, view)
+            joined, kind = _equal(name, views), "multiply"
+            if isinstance(node, Add):
+                scale = f" ×{node.scale:g}" if node.scale != 1 else ""
+                kind = f"add{scale}" + (" + relu" if node.relu else "")
             return [*lines, Line(name, kind, joined)], joined
         case _:
             assert_never(node)

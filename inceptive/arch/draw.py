@@ -227,12 +227,9 @@ def _draw(node: Node, name: str, part: str, lines_by_name: dict[str, Line]) -> P
     match node:
         case Chain():
             return _chain(node, name, part, lines_by_name)
-        case Concat() | Multiply():
-            branches = [(child, f"{name}.{branch}") for branch, child in node]
-            return _join(branches, name, part, lines_by_name)
-        case Add(branch, shortcut):
-            parts = [(branch, f"{name}.branch"), (shortcut or Chain(), f"{name}.shortcut")]
-            return _join(parts, name, part, lines_by_name, straight=True)
+        case Concat() | Multiply() | Add():
+            branches = [(child, f"{name}.{branch}") for branch, child in node.parts]
+            return _join(branches, name, part, lines_by_name, straight=isinstance(node, Add))
         case _:
             own = name.removeprefix(f"{part}.").removeprefix("branch.")
             linear = isinstance(node, Conv | Separable) and not node.relu

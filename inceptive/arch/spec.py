@@ -151,6 +151,11 @@ class Separable(Word):
     relu: bool = True
     multiplier: Count = 1
 
+    @property
+    def pointwise(self) -> Conv:
+        """The 1x1 that ends it."""
+        return Conv(self.out, 1, norm=self.norm, relu=self.relu)
+
 
 @dataclass(frozen=True, repr=False)
 class MaxPool(Word):
@@ -295,6 +300,11 @@ class Add(Word):
     scale: float = 1.0
     relu: bool = False
 
+    @property
+    def parts(self) -> "tuple[tuple[str, Node], ...]":
+        """Both by name, as a group has them; x itself is a chain without parts."""
+        return ("branch", self.branch), ("shortcut", self.shortcut or Chain())
+
 
 Node: TypeAlias = (
     Conv
@@ -433,8 +443,8 @@ def children(node: Node) -> tuple[tuple[str, Node], ...]:
     match node:
         case Group():
             return node.parts
-        case Add(branch, shortcut):
-            return ("branch", branch), *([("shortcut", shortcut)] if shortcut else ())
+        case Add(shortcut=shortcut):
+            return node.parts if shortcut else node.parts[:1]
         case _:
             return ()
 
@@ -468,11 +478,8 @@ def gives_vector(node: Node, vector: bool = False, name: str = "") -> bool:
             for part, child in node:
                 vector = gives_vector(child, vector, f"{name}.{part}")
             return vector
-        case Concat() | Multiply():
-            kinds = {gives_vector(child, vector, f"{name}.{part}") for part, child in node}
-        case Add(branch, shortcut):
-            kinds = {gives_vector(branch, vector, f"{name}.branch")}
-            kinds.add(gives_vector(shortcut or Chain(), vector, f"{name}.shortcut"))
+        case Concat() | Multiply() | Add():
+            kinds = {gives_vector(child, vector, f"{name}.{part}") for part, child in node.parts}
         case _:
             assert_never(node)
     if len(kinds) > 1:

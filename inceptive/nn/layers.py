@@ -18,10 +18,7 @@ def _padding(pad: Pad, kernel: Kernel) -> tuple[int, int]:
 
 def _pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tensor:
     high, wide = sides(kernel)
-    around = (
-        *padding(x.shape[3], wide, stride, "tf"),
-        *padding(x.shape[2], high, stride, "tf"),
-    )
+    around = *padding(x.shape[3], wide, stride, "tf"), *padding(x.shape[2], high, stride, "tf")
     return F.pad(x, around, value=value) if any(around) else x
 
 
@@ -60,16 +57,11 @@ class SeparableUnit(nn.Module):
     def __init__(self, channels: int, node: Separable):
         super().__init__()
         width = channels * node.multiplier
+        pads = _padding(node.pad, node.kernel)
         self.depthwise = nn.Conv2d(
-            channels,
-            width,
-            node.kernel,
-            node.stride,
-            _padding(node.pad, node.kernel),
-            groups=channels,
-            bias=False,
+            channels, width, node.kernel, node.stride, pads, groups=channels, bias=False
         )
-        self.pointwise = ConvUnit(width, Conv(node.out, 1, norm=node.norm, relu=node.relu))
+        self.pointwise = ConvUnit(width, node.pointwise)
         self.tf_kernel = node.kernel if node.pad == "tf" else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -152,7 +152,7 @@ class Pass:
                 m = layers.conv(x, w[f"{first}.weight"], None, stride, pads, groups=x.shape[1])
                 self.reads[first], self.values[first] = reads, m
                 self.steps[first] = [Formula("m", "{products}", {"products": None}, first)]
-                return self._forward(pointwise(node), last, first)
+                return self._forward(node.pointwise, last, first)
             case MaxPool():
                 y, self._chosen[name] = layers.max_pool(x, *self._window(name, node, x))
                 return self._step(name, "y", y, "{maximum}", maximum=name)
@@ -196,18 +196,18 @@ class Pass:
                 return self._step(
                     name, "y", y, " · ".join(f"{{{part}}}" for part in factors), **factors
                 )
-            case Add(branch, shortcut, scale, relu):
-                first, last = f"{name}.shortcut", f"{name}.branch"
-                added = self._forward(branch, last, reads)
-                y = layers.add(self._forward(shortcut or Chain(), first, reads), added, scale)
+            case Add(scale=scale, relu=relu):
+                branch, shortcut = self._side_by_side(node, name, reads)
+                y = layers.add(shortcut, branch, scale)
                 formula = "{shortcut} + {scale} · {branch}"
+                first, last = f"{name}.shortcut", f"{name}.branch"
                 self._step(name, "sum", y, formula, shortcut=first, scale=scale, branch=last)
                 return self._relu(name, "sum", y) if relu else y
             case _:
                 assert_never(node)
 
-    def _side_by_side(self, node: Concat | Multiply, name: str, reads: str) -> list[Array]:
-        return [self._forward(child, f"{name}.{part}", reads) for part, child in node]
+    def _side_by_side(self, node: Concat | Multiply | Add, name: str, reads: str) -> list[Array]:
+        return [self._forward(child, f"{name}.{part}", reads) for part, child in node.parts]
 
     def _window(self, name: str, node: Conv | Separable | MaxPool | AvgPool, x: Array) -> Window:
         kernel = node.kernel or 1
@@ -271,7 +271,7 @@ class Pass:
                 self._note(name, weight=dw, bias=db)
                 return dx
             case Separable():
-                dm = self._backward(pointwise(node), f"{name}.pointwise", dy)
+                dm = self._backward(node.pointwise, f"{name}.pointwise", dy)
                 return self._depthwise_backward(f"{name}.depthwise", dm)
             case MaxPool():
                 return layers.max_pool_backward(dy, x, self._chosen[name], *self.windows[name])
@@ -306,19 +306,18 @@ class Pass:
             case Multiply():
                 factors = [self.values[f"{name}.{part}"] for part, _ in node]
                 return self._sum_of_branches(node, name, layers.multiply_backward(dy, factors))
-            case Add(branch, shortcut, scale, relu):
+            case Add(scale=scale, relu=relu):
                 dy = self._back_to_sum(name, dy, None, relu)
                 dshortcut, dbranch = layers.add_backward(dy, scale)
-                dx = self._backward(branch, f"{name}.branch", dbranch)
-                return dx + self._backward(shortcut or Chain(), f"{name}.shortcut", dshortcut)
+                return self._sum_of_branches(node, name, [dbranch, dshortcut])
             case _:
                 assert_never(node)
 
-    def _sum_of_branches(self, node: Concat | Multiply, name: str, dys: list[Array]) -> Array:
+    def _sum_of_branches(self, node: Concat | Multiply | Add, name: str, dys: list[Array]) -> Array:
         """Branches read one input, so their gradients for it add up."""
-        each = [self._backward(child, f"{name}.{part}", dy)
-                for (part, child), dy in zip(node, dys, strict=True)]  # fmt: skip
-        return reduce(np.add, each)
+        dxs = [self._backward(child, f"{name}.{part}", dy)
+               for (part, child), dy in zip(node.parts, dys, strict=True)]  # fmt: skip
+        return reduce(np.add, dxs)
 
     def _depthwise_backward(self, name: str, dm: Array) -> Array:
         self.gradients[name] = dm
@@ -381,11 +380,6 @@ def loss_and_gradients(
         {head: share[head] * layers.cross_entropy_backward(z, q) for head, z in logits.items()}
     )
     return total, logits
-
-
-def pointwise(node: Separable) -> Conv:
-    """The second half of a separable convolution, which has its bias, normalisation and ReLU."""
-    return Conv(node.out, 1, norm=node.norm, relu=node.relu)
 
 
 def window_pads(pad: Pad, kernel: tuple[int, int], stride: int, x: Array) -> Pads:

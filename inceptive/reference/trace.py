@@ -32,7 +32,7 @@ from inceptive.arch.spec import (
 from inceptive.errors import InceptiveError
 from inceptive.reference import layers
 from inceptive.reference.layers import Array
-from inceptive.reference.net import Named, Pass, pointwise
+from inceptive.reference.net import Named, Pass
 
 Index = tuple[int, ...]
 CHANNELS = {"windows": 2, "numbers": 8}  # channels shown of a sum over many: what a terminal holds
@@ -240,7 +240,7 @@ def _stages(run: Pass, node: Node, name: str, index: Index) -> Iterator[Stage]:
     yield _Value(run, run.through(None, first, at), first, at).products(
         strongest // node.multiplier
     )
-    yield _Value(run, run.through(pointwise(node), last, index), last, index).products()
+    yield _Value(run, run.through(node.pointwise, last, index), last, index).products()
 
 
 @dataclass(frozen=True)
