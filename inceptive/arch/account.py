@@ -101,8 +101,13 @@ class Account(Costs):
     image_size: int
 
     @property
+    def lines(self) -> list[Line]:
+        """Every layer, those of the heads last."""
+        return [*self.body, *(line for head in self.aux.values() for line in head)]
+
+    @property
     def params_with_aux(self) -> int:
-        return self.params + sum(line.params for lines in self.aux.values() for line in lines)
+        return sum(line.params for line in self.lines)
 
 
 @overload
@@ -182,14 +187,14 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
             after = view.through((out, *size), kernel, stride, depth=1)
             high, wide = sides(kernel)
             if isinstance(node, Conv):
-                what, weights, bias = "conv", high * wide * c * out, node.has_bias
+                word, weights, bias = "conv", high * wide * c * out, node.has_bias
                 formula = f"{high}·{wide}·{c}·{out}"
             else:
                 maps = f"{c}·{node.multiplier}" if node.multiplier > 1 else str(c)
                 weights, bias = (high * wide + out) * c * node.multiplier, norm is None
-                what, formula = "separable", f"{high}·{wide}·{maps} + {maps}·{out}"
+                word, formula = "separable", f"{high}·{wide}·{maps} + {maps}·{out}"
             more, extra = _per_channel(out, norm, bias)
-            kind = f"{what} {high}×{wide}" + (f"/{stride}" if stride > 1 else "")
+            kind = f"{word} {high}×{wide}" + (f"/{stride}" if stride > 1 else "")
             macs = weights * prod(size)
             return [Line(name, kind, after, formula + extra, weights + more, macs)], after
         case MaxPool(kernel, stride, pad):
@@ -216,8 +221,8 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
         case Chain():
             lines: list[Line] = []
             for part, child in node:
-                inside, view = _read(child, _within(name, part), view)
-                lines += inside
+                part_lines, view = _read(child, _within(name, part), view)
+                lines += part_lines
             return lines, view
         case Concat():
             lines, views = _side_by_side(node.parts, name, view)

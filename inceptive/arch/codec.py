@@ -16,9 +16,9 @@ WORDS: dict[str, type[Word]] = {word.__name__: word for word in (*get_args(Node)
 
 def net_to_dict(net: Net) -> dict[str, Any]:
     """`net` as plain JSON: dicts, lists, strings, numbers, true, false and null."""
-    written = _write(net)
-    assert isinstance(written, dict)
-    return written
+    data = _write(net)
+    assert isinstance(data, dict)
+    return data
 
 
 def net_from_dict(data: object) -> Net:
@@ -65,8 +65,8 @@ def _children(value: object) -> list[tuple[str, object]] | None:
 
 def _write(value: object) -> object:
     if isinstance(value, Word):
-        held = {field.name: _write(getattr(value, field.name)) for field in fields(value)}
-        return {"type": type(value).__name__, **held}
+        fields_data = {field.name: _write(getattr(value, field.name)) for field in fields(value)}
+        return {"type": type(value).__name__, **fields_data}
     return [_write(item) for item in value] if isinstance(value, tuple) else value
 
 

@@ -130,17 +130,16 @@ def draw_part(counted: Account, part: str) -> str:
             f"{counted.net.name} has no part called {part!r}; there are: {', '.join(nodes)}"
         )
     before = _inputs(counted)
-    lines = [*counted.body, *(line for head in counted.aux.values() for line in head)]
-    lines_by_name = {line.name: line for line in lines}
-    inside = [line for line in lines if line.name.split(".")[0] == part]
-    drawn = _draw(nodes[part], part, part, lines_by_name)
-    into, out = before[part], inside[-1].view.shape
+    lines_by_name = {line.name: line for line in counted.lines}
+    part_lines = [line for line in counted.lines if line.name.split(".")[0] == part]
+    drawing = _draw(nodes[part], part, part, lines_by_name)
+    into, out = before[part], part_lines[-1].view.shape
     marks: list[Mark] = [Label(0, LABEL / 2, _shape(into))]
-    marks.append(Way(((0, LABEL), (0, LABEL + AFTER)), arrow=not drawn.forks))
-    marks += drawn.at(0, LABEL + AFTER)
-    marks += _labelled(LABEL + AFTER + drawn.height, out, onwards=False)
+    marks.append(Way(((0, LABEL), (0, LABEL + AFTER)), arrow=not drawing.forks))
+    marks += drawing.at(0, LABEL + AFTER)
+    marks += _labelled(LABEL + AFTER + drawing.height, out, onwards=False)
     title = f"{part} of {counted.net.name}"
-    subtitle = f"{_cost(inside)}, images of {counted.image_size} × {counted.image_size}"
+    subtitle = f"{_cost(part_lines)}, images of {counted.image_size} × {counted.image_size}"
     desc = f"{_shape(into)} to {_shape(out)}. {subtitle}. {_sentence(nodes[part])}".rstrip()
     return _svg(marks, title, subtitle, desc)
 
@@ -231,9 +230,9 @@ def _draw(node: Node, name: str, part: str, lines_by_name: dict[str, Line]) -> P
             branches = [(child, f"{name}.{branch}") for branch, child in node.parts]
             return _join(branches, name, part, lines_by_name, straight=isinstance(node, Add))
         case _:
-            own = name.removeprefix(f"{part}.").removeprefix("branch.")
+            label = name.removeprefix(f"{part}.").removeprefix("branch.")
             linear = isinstance(node, Conv | Separable) and not node.relu
-            lines = (lines_by_name[name].kind, own + (", linear" if linear else ""))
+            lines = (lines_by_name[name].kind, label + (", linear" if linear else ""))
             box = _boxed(lines, _kind(node), BOX)
             return Piece(box.width / 2, box.width / 2, BOX, (box,))
 
@@ -267,10 +266,10 @@ def _join(
     straight: bool = False,
 ) -> Piece:
     """Branches side by side under one line, and what joins them. straight: the first on the axis."""
-    drawn = [_draw(child, path, part, lines_by_name) for child, path in branches]
+    pieces = [_draw(child, path, part, lines_by_name) for child, path in branches]
     shapes = [_after(child, path, lines_by_name) for child, path in branches]
     sides = []
-    for piece, shape in zip(drawn, shapes, strict=True):
+    for piece, shape in zip(pieces, shapes, strict=True):
         half = _long(_shape(shape), SMALL) / 2 if shape else TURN
         sides.append((max(piece.left, half), max(piece.right, half)))
     centres, x = [], 0.0
@@ -280,10 +279,10 @@ def _join(
     axis = centres[0] if straight else (x - BETWEEN) / 2
     top = PLAIN + TURN
     tails = [BEFORE + LABEL if shape else 0.0 for shape in shapes]
-    bottom = top + max(p.height + tail for p, tail in zip(drawn, tails, strict=True))
+    bottom = top + max(p.height + tail for p, tail in zip(pieces, tails, strict=True))
     node = _boxed((lines_by_name[name].kind,), "join", JOIN)
     marks: list[Mark] = [node.moved(0, bottom + PLAIN + TURN)]
-    for piece, shape, centre in zip(drawn, shapes, centres, strict=True):
+    for piece, shape, centre in zip(pieces, shapes, centres, strict=True):
         at = centre - axis
         marks.append(Way(((0, 0), (0, top / 2), (at, top / 2), (at, top)), arrow=_enters(piece)))
         marks += piece.at(at, top)
@@ -415,9 +414,9 @@ def _svg(marks: list[Mark], title: str, subtitle: str, desc: str) -> str:
     """The file: marks moved to the page's margins, under a title."""
     lefts, rights, lows = zip(*map(_extent, marks), strict=True)
     words = max(_long(title, TITLE), _long(subtitle, SMALL))
-    drawn = max(rights) - min(lefts)
-    width, top = max(drawn, words) + 2 * MARGIN, MARGIN + TITLE + SMALL + 24
-    moved = [mark.moved((width - drawn) / 2 - min(lefts), top) for mark in marks]
+    marks_width = max(rights) - min(lefts)
+    width, top = max(marks_width, words) + 2 * MARGIN, MARGIN + TITLE + SMALL + 24
+    moved = [mark.moved((width - marks_width) / 2 - min(lefts), top) for mark in marks]
     height = top + max(lows) + MARGIN
     order = {Way: 0, Box: 1, Label: 2}
     body = [line for mark in sorted(moved, key=lambda m: order[type(m)]) for line in _mark(mark)]

@@ -535,8 +535,8 @@ def _test(hint: Any) -> Callable[[Any], bool]:
     if kind is Literal:
         return lambda value: type(value) is str and value in options
     if kind is tuple and options[-1] is Ellipsis:
-        each = _test(options[0])
-        return lambda value: type(value) is tuple and all(map(each, value))
+        item_test = _test(options[0])
+        return lambda value: type(value) is tuple and all(map(item_test, value))
     if kind is tuple:
         first, second = map(_test, options)
         return lambda value: (

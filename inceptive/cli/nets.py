@@ -29,16 +29,23 @@ def run(json: Annotated[bool, Option("--json", help="as JSON")] = False) -> None
     order = list(NETS)
     weights = sorted(catalogue().values(), key=lambda published: order.index(published.net))
     accounts = [account(make()) for make in NETS.values()]
-    fitting = {name: [each.name for each in weights if each.net == name] for name in NETS}
+    fitting = {
+        name: [published.name for published in weights if published.net == name] for name in NETS
+    }
     if json:
         nets = [_net_object(counted, fitting[counted.net.name]) for counted in accounts]
-        published = [_weights_object(each) for each in weights]
+        published = [_weights_object(published) for published in weights]
         tables.answer(tables.as_json({"nets": nets, "weights": published}))
         return
     rows = [_net_row(counted, fitting[counted.net.name]) for counted in accounts]
     tables.answer(tables.columns(NETS_HEADER, rows, left=2) + "\n")
-    table = tables.columns(WEIGHTS_HEADER[:-1], [_weights_row(each) for each in weights], left=3)
-    sources = [each.url or (f"hub {each.hub}" if each.hub else each.note) for each in weights]
+    table = tables.columns(
+        WEIGHTS_HEADER[:-1], [_weights_row(published) for published in weights], left=3
+    )
+    sources = [
+        published.url or (f"hub {published.hub}" if published.hub else published.note)
+        for published in weights
+    ]
     tables.answer(tables.with_last(table, [WEIGHTS_HEADER[-1], *sources]))
 
 

@@ -64,18 +64,16 @@ def run(
 def _lines(counted: "Account", aux: bool, by_module: bool) -> "list[Line]":
     from inceptive.arch.account import Line, modules
 
-    lines = list(counted.body)
-    if aux:
-        lines += [line for head in counted.aux.values() for line in head]
+    lines = counted.lines if aux else list(counted.body)
     if not by_module:
         return lines
     # One line for each module: what its layers cost together, and its own output.
     return [
-        inside[0] if len(inside) == 1 else Line(
-            name, "module", inside[-1].view, "",
-            sum(line.params for line in inside), sum(line.macs for line in inside),
+        module_lines[0] if len(module_lines) == 1 else Line(
+            name, "module", module_lines[-1].view, "",
+            sum(line.params for line in module_lines), sum(line.macs for line in module_lines),
         )
-        for name, inside in modules(tuple(lines))
+        for name, module_lines in modules(tuple(lines))
     ]  # fmt: skip
 
 
@@ -114,7 +112,7 @@ def _totals(counted: "Account", aux: bool) -> list[tuple[str, ...]]:
         ("total", "", size, f"{counted.params:,}", f"{counted.macs:,}", "", "")
     ]
     if aux and counted.aux:
-        macs = counted.macs + sum(line.macs for head in counted.aux.values() for line in head)
+        macs = sum(line.macs for line in counted.lines)
         params = f"{counted.params_with_aux:,}"
         rows.append(("with heads", "", size, params, f"{macs:,}", "", ""))
     return rows

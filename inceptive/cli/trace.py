@@ -129,21 +129,21 @@ def _numbers(stage: "Stage") -> list[str]:
     from inceptive.cli.tables import columns
 
     entries = stage.entries
-    weighted = any(each.weight is not None for each in entries)
-    learned = any(each.dw is not None for each in entries)
-    places = {(each.of, each.row, each.column) for each in entries}
+    weighted = any(entry.weight is not None for entry in entries)
+    learned = any(entry.dw is not None for entry in entries)
+    places = {(entry.of, entry.row, entry.column) for entry in entries}
     where, lines = ["x of", "channel", "row", "column"], []
-    place = [[each.of, str(each.channel), str(each.row), str(each.column)] for each in entries]
+    place = [[entry.of, str(entry.channel), str(entry.row), str(entry.column)] for entry in entries]
     if len(places) == 1:  # said once, before the table
         [(of, row, column)] = places
         lines.append(f"x = {of}, row {row}, column {column}" if stage.at else f"x = {of}")
         where, place = where[1:2], [place_of[1:2] for place_of in place]
-    elif len({each.of for each in entries}) == 1:
+    elif len({entry.of for entry in entries}) == 1:
         lines.append(f"x = {entries[0].of}")
         where, place = where[1:], [place_of[1:] for place_of in place]
     header = [*where, "x", *["w", "w · x"] * weighted]
-    numbers = [[each.x, *([each.weight, each.gives] if weighted else [])] for each in entries]
-    rows = [[*at, *map(_cell, these)] for at, these in zip(place, numbers, strict=True)]
+    numbers = [[entry.x, *([entry.weight, entry.gives] if weighted else [])] for entry in entries]
+    rows = [[*at, *map(_cell, cells)] for at, cells in zip(place, numbers, strict=True)]
     if stage.others:
         blank = [""] * (len(header) - 2)
         rows.append([f"{stage.others} others", *blank, _g(stage.others_give)])
@@ -151,9 +151,10 @@ def _numbers(stage: "Stage") -> list[str]:
     header = [*where, "dL/dx from y", "dL/dx in all"]
     header += ["dL/dw from y", "dL/dw in all"] * learned
     back = [
-        [each.dx, each.dx_all, *([each.dw, each.dw_all] if learned else [])] for each in entries
+        [entry.dx, entry.dx_all, *([entry.dw, entry.dw_all] if learned else [])]
+        for entry in entries
     ]
-    rows = [[*at, *map(_cell, these)] for at, these in zip(place, back, strict=True)]
+    rows = [[*at, *map(_cell, cells)] for at, cells in zip(place, back, strict=True)]
     return [*lines, "", *columns(header, rows).split("\n")]
 
 

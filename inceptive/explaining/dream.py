@@ -201,13 +201,13 @@ def _moved(images: Tensor, generator: torch.Generator, side: int) -> Tensor:
     To turn and scale smooths, and a net must not be pleased by what is seen only when smoothed.
     """
 
-    def drawn(low: float, high: float) -> float:
+    def uniform(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
 
-    right, down = drawn(-1 / 16, 1 / 16), drawn(-1 / 16, 1 / 16)
-    if drawn(0, 1) < 0.5:
+    right, down = uniform(-1 / 16, 1 / 16), uniform(-1 / 16, 1 / 16)
+    if uniform(0, 1) < 0.5:
         return torch.roll(images, (round(down * side), round(right * side)), (2, 3))
-    scale, turn = drawn(0.9, 1.1), drawn(-0.09, 0.09)  # five degrees
+    scale, turn = uniform(0.9, 1.1), uniform(-0.09, 0.09)  # five degrees
     cos, sin = scale * np.cos(turn), scale * np.sin(turn)
     theta = torch.tensor([[[cos, -sin, 2 * right], [sin, cos, 2 * down]]], dtype=torch.float32)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)

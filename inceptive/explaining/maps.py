@@ -62,10 +62,11 @@ def top_activating(
     means: list[np.ndarray] = []
     for batch in in_order(samples, classifier.preprocessing, BATCH, cache):
         means.append(maps_of(classifier, batch, layer)[:, channels].mean(axis=(2, 3)))
-    every = np.concatenate(means)
+    means_by_image = np.concatenate(means)
     return {
         channel: [
-            (int(i), float(every[i, k])) for i in np.argsort(-every[:, k], kind="stable")[:count]
+            (int(i), float(means_by_image[i, k]))
+            for i in np.argsort(-means_by_image[:, k], kind="stable")[:count]
         ]
         for k, channel in enumerate(channels)
     }

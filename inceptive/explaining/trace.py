@@ -117,21 +117,21 @@ def _open(
     if isinstance(model, Net):
         return _fresh(model, size, seed)
     if isinstance(model, Classifier):
-        return _own(model, model.model.net.name)
+        return _trained(model, model.model.net.name)
     name, exists = str(model), expand(model).exists()
     if _is_net(name) and not (exists or published):
         return _fresh(open_net(name, 1000 if classes is None else classes), size, seed)
     fresh = {"--size": size, "--seed": seed, "--classes": classes}
     if unfit := [option for option, value in fresh.items() if value is not None]:
         raise InceptiveError(f"{name} has its own weights and size: leave out {unfit[0]}")
-    weights = {key for each in catalogue().values() for key in (each.name, each.hub) if key}
+    weights = {key for entry in catalogue().values() for key in (entry.name, entry.hub) if key}
     if published and name not in weights:
         raise InceptiveError(f"no published weights are called {name}; see `inceptive nets`")
     if not (exists or name in weights or name.startswith("hf:")):
         raise InceptiveError(
             f"{name}: is no net, no published name and no model folder; see `inceptive nets`"
         )
-    return _own(Classifier.load(model), name)
+    return _trained(Classifier.load(model), name)
 
 
 def _is_net(name: str) -> bool:
@@ -146,7 +146,7 @@ def _fresh(net: Net, size: int | None, seed: int | None) -> _Subject:
     return _Subject(net, _arrays(build(net)), preprocessing, (), f"fresh, seed {seed or 0}")
 
 
-def _own(classifier: Classifier, source: str) -> _Subject:
+def _trained(classifier: Classifier, source: str) -> _Subject:
     model = classifier.model
     return _Subject(
         model.net, _arrays(model), classifier.preprocessing, classifier.labels, source

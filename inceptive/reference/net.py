@@ -248,8 +248,8 @@ class Pass:
             # The running variance is that of all images: its estimate divides by M - 1.
             count = x.size // x.shape[1]
             moved = {"running_mean": mean, "running_var": var * count / max(count - 1, 1)}
-            for (what, new), old in zip(moved.items(), before, strict=True):
-                self.statistics[f"{key}.{what}"] = old + norm.momentum * (new - old)
+            for (statistic, new), old in zip(moved.items(), before, strict=True):
+                self.statistics[f"{key}.{statistic}"] = old + norm.momentum * (new - old)
         y = layers.batch_norm(x, gamma, beta, mean, var, norm.eps)
         scale = {} if gamma is None else {"gamma": f"{key}.weight"}
         formula = f"({{{called}}} - {{mean}}) / sqrt({{var}} + {{eps}}) + {{beta}}"
@@ -355,8 +355,8 @@ class Pass:
 
     def _note(self, name: str, **gradients: Array) -> None:
         """Keep the gradients of the weights that the net has: not of a bias where there is none."""
-        for what, gradient in gradients.items():
-            if (key := f"{name}.{what}") in self.weights:
+        for leaf, gradient in gradients.items():
+            if (key := f"{name}.{leaf}") in self.weights:
                 self.weight_gradients[key] = gradient
 
 

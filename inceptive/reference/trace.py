@@ -177,14 +177,14 @@ def trace(
     z = logits[ends]
     if label is not None and not 0 <= label < net.num_classes:
         raise InceptiveError(f"{net.name} has classes 0 to {net.num_classes - 1}, not {label}")
-    own = int(z[0].argmax()) if label is None else label
-    q = layers.targets(np.array([own]), net.num_classes)
+    answer = int(z[0].argmax()) if label is None else label
+    q = layers.targets(np.array([answer]), net.num_classes)
     zeros = {key: np.zeros_like(values) for key, values in logits.items()}
     run.backward(zeros | {ends: layers.cross_entropy_backward(z, q)})
     stages, reads = tuple(_stages(run, node, name, index)), run.reads[name]
     return Trace(
         name, node, reads, run.values[reads].shape[1:], run.values[name].shape[1:], stages, ends,
-        own, float(layers.softmax(z)[0, own]), layers.cross_entropy(z, q),
+        answer, float(layers.softmax(z)[0, answer]), layers.cross_entropy(z, q),
         layer if layer != name else "", label is None,
     )  # fmt: skip
 
@@ -378,9 +378,9 @@ class _Value:
                 else:
                     operands[operand] = float(run.weights[holder][f])
                     if holder in run.weight_gradients:
-                        own, whole = (float(gradients.weight_gradients[holder][f])
+                        alone, total = (float(gradients.weight_gradients[holder][f])
                                       for gradients in (self.alone, run))  # fmt: skip
-                        weights.append(Weight(holder, f, operands[operand], own, whole))
+                        weights.append(Weight(holder, f, operands[operand], alone, total))
             y, dy = (float(values[of][0, *self.index]) for values in (run.values, run.gradients))
             steps.append(Step(name, formula, operands, y, dy))
         where = (at[0], at[1]) if at else None

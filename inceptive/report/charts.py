@@ -131,10 +131,10 @@ def _path(points: Points) -> str:
 
 
 def _dot(x: float, y: float, colour: int, radius: float = 3.0, tooltip: str = "") -> str:
-    inside = f"<title>{escape(tooltip)}</title>" if tooltip else ""
+    title = f"<title>{escape(tooltip)}</title>" if tooltip else ""
     return (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" '
-        f'style="fill:var(--c{colour % COLOURS + 1})">{inside}</circle>'
+        f'style="fill:var(--c{colour % COLOURS + 1})">{title}</circle>'
     )
 
 

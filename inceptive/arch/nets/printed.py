@@ -262,11 +262,10 @@ def _compare_cell(
 
 def _counts(counted: Account, parts: tuple[str, ...], count: str) -> tuple[int, int]:
     """What these parts count: without biases, and with them."""
-    lines = [*counted.body, *(line for head in counted.aux.values() for line in head)]
-    inside = [line for line in lines if line.name.split(".")[0] in parts]
-    macs = sum(line.macs for line in inside)
+    part_lines = [line for line in counted.lines if line.name.split(".")[0] in parts]
+    macs = sum(line.macs for line in part_lines)
     if count == "macs":
         return macs, macs
     # Each weight is multiplied once at each position of the output.
-    weights = sum(line.macs // (line.view.shape[1] * line.view.shape[2]) for line in inside)
-    return weights, sum(line.params for line in inside)
+    weights = sum(line.macs // (line.view.shape[1] * line.view.shape[2]) for line in part_lines)
+    return weights, sum(line.params for line in part_lines)
