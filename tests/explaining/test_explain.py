@@ -16,6 +16,7 @@ from inceptive.arch.account import account
 from inceptive.data.open import open_data
 from inceptive.data.source import PathImages, Samples, SplitFractions
 from inceptive.engines.classifier import Classifier
+from inceptive.engines.open import open_engine
 from inceptive.engines.protocol import EngineBase
 from inceptive.errors import InceptiveError
 from inceptive.explaining import dream
@@ -43,6 +44,7 @@ lr = 0.02
 [aux]
 weight = 0.0
 """
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as torchvision's documentation has them
 LAYER = "inception_4a"  # 4 x 4 at 64 pixels
 
 
@@ -216,6 +218,25 @@ def test_an_exported_file_is_explained_by_what_covering_takes(clf, tmp_path):
     own = inceptive.explain(clf, tmp_path / "disc.png", "occlusion").details
     assert exported["label"] == own["label"] and exported["at"] == own["at"]
     assert exported["largest"] == pytest.approx(own["largest"], abs=1e-3)
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="needs torchvision")
+def test_a_peers_net_is_explained_by_what_covering_takes(tmp_path):
+    from inceptive.engines.peers import package
+
+    torch.manual_seed(0)
+    peer = package("torchvision.models").squeezenet1_1(num_classes=2).eval()
+    torch.save(peer.state_dict(), tmp_path / "two.pth")
+    photo = scene("disc", "left", 5).resize((224, 224))
+    name = f"torchvision:squeezenet1_1@{tmp_path / 'two.pth'}"
+    details = inceptive.explain(name, photo, "occlusion", label="0").details
+    square = open_engine(name).preprocessing.load(photo)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    with torch.inference_mode():
+        probs = peer((torch.from_numpy(square[None]) / 255 - mean) / std).softmax(1)
+    assert details["model"] == name and details["window"] == 32
+    assert details["prob"] == pytest.approx(probs[0, 0].item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("method", ["gradcam", "features", "branches", "deepdream", "visualise"])
