@@ -261,7 +261,7 @@ def plain_pickle(content: bytes) -> Any:
 class _Plain(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return _empty_array
+            return _Array
         if module == "numpy" and name in ("ndarray", "dtype"):
             return {"ndarray": _ndarray, "dtype": _Dtype}[name]
         raise InceptiveError(f"a pickle that wants to run {module}.{name}: refused")
@@ -284,7 +284,11 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for a numpy.ndarray of bytes that a pickle rebuilds."""
+    """Stands for a numpy.ndarray of bytes: NumPy's `_reconstruct` begins it, its state fills it."""
+
+    def __init__(self, kind: Any, shape: tuple[int, ...], code: bytes):
+        if kind is not _ndarray:
+            raise InceptiveError("a pickle of an array subclass: refused")
 
     def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, bytes]) -> None:
         _, shape, dtype, fortran, raw = state
@@ -294,10 +298,3 @@ class _Array:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.array, dtype=dtype)
-
-
-def _empty_array(kind: Any, shape: tuple[int, ...], code: bytes) -> _Array:
-    """NumPy's `_reconstruct` for a plain array, to be filled by the pickle's state."""
-    if kind is not _ndarray:
-        raise InceptiveError("a pickle of an array subclass: refused")
-    return _Array()

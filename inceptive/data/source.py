@@ -1,9 +1,10 @@
 """Labelled images as values: `Samples` are one split, `Data` is a set with its splits and classes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -13,39 +14,56 @@ from inceptive.images import Source, printable
 SPLITS = ("train", "val", "test")
 
 
-class Images(Protocol):
-    """N pictures, wherever they lie: PathImages, ArrayImages, or `shards.member.TarImages`."""
-
-    def __len__(self) -> int: ...
-
-    def source(self, index: int) -> Source:
-        """What `images.decode` takes for picture `index`."""
-
-    def name(self, index: int) -> str:
-        """What to call picture `index` when speaking of it."""
-
-    def take(self, chosen: np.ndarray) -> Self:
-        """The pictures at `chosen`, an array of indices or a mask."""
-
-    def join(self, others: Sequence[Self], name: str) -> Self:
-        """These and those of `others`, of the same set, which is called `name`."""
-
-    def fingerprint(self) -> bytes:
-        """Bytes that are others for other pictures, as far as can be told without reading them."""
-
-
 FILE = np.dtype([("signature", np.int64, 4), ("digest", np.uint8, 32)])
 """An image file as it was when it was scanned: `cache.signature` and SHA-256; zeros where not known."""
 
 
 @dataclass(frozen=True)
-class PathImages:
+class Images(ABC):
+    """N pictures, wherever they lie: PathImages, ArrayImages, or `shards.member.TarImages`."""
+
+    arrays: ClassVar[tuple[str, ...]]
+    """The fields that hold something of each picture; what tells one from another is in the first."""
+
+    @abstractmethod
+    def source(self, index: int) -> Source:
+        """What `images.decode` takes for picture `index`."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What to call picture `index` when speaking of it."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.arrays[0]))
+
+    def take(self, chosen: np.ndarray) -> Self:
+        """The pictures at `chosen`, an array of indices or a mask."""
+        fields: dict[str, Any] = {name: getattr(self, name)[chosen] for name in self.arrays}
+        return replace(self, **fields)
+
+    def join(self, others: Sequence[Self], name: str) -> Self:
+        """These and those of `others`, of the same set, which is called `name`."""
+        every = [self, *others]
+        fields: dict[str, Any] = {
+            field: np.concatenate([getattr(images, field) for images in every])
+            for field in self.arrays
+        }
+        return replace(self, **fields)
+
+    def fingerprint(self) -> bytes:
+        """Bytes that are others for other pictures, as far as can be told without reading them."""
+        return np.ascontiguousarray(getattr(self, self.arrays[0])).tobytes()
+
+
+@dataclass(frozen=True)
+class PathImages(Images):
     """Image files: paths (N,), in one NumPy array of strings, which threads share without growing.
 
     folder names the set that they are of: what is kept of its pictures is kept together. files (N,) are
     of FILE.
     """
 
+    arrays = "paths", "files"
     paths: np.ndarray
     folder: str
     files: np.ndarray
@@ -60,39 +78,19 @@ class PathImages:
         names = np.array([str(path) for path in paths], dtype=np.str_)
         return cls(names, str(folder), np.zeros(len(paths), FILE) if files is None else files)
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
     def source(self, index: int) -> str:
         return str(self.paths[index])
 
-    def name(self, index: int) -> str:
-        return str(self.paths[index])
-
-    def take(self, chosen: np.ndarray) -> "PathImages":
-        return replace(self, paths=self.paths[chosen], files=self.files[chosen])
-
-    def join(self, others: "Sequence[PathImages]", name: str) -> "PathImages":
-        every = [self, *others]
-        return replace(
-            self,
-            paths=np.concatenate([images.paths for images in every]),
-            files=np.concatenate([images.files for images in every]),
-        )
-
-    def fingerprint(self) -> bytes:
-        return np.ascontiguousarray(self.paths).tobytes()
+    name = source
 
 
 @dataclass(frozen=True)
-class ArrayImages:
+class ArrayImages(Images):
     """Pictures in memory: pixels (N, H, W) or (N, H, W, 3) of uint8; "digits" calls them "digits/17"."""
 
+    arrays = ("pixels",)
     pixels: np.ndarray
     origin: str = "image"
-
-    def __len__(self) -> int:
-        return len(self.pixels)
 
     def source(self, index: int) -> np.ndarray:
         pixels: np.ndarray = self.pixels[index]
@@ -101,14 +99,8 @@ class ArrayImages:
     def name(self, index: int) -> str:
         return f"{self.origin}/{index}"
 
-    def take(self, chosen: np.ndarray) -> "ArrayImages":
-        return replace(self, pixels=self.pixels[chosen])
-
-    def join(self, others: "Sequence[ArrayImages]", name: str) -> "ArrayImages":
-        return ArrayImages(np.concatenate([self.pixels, *(each.pixels for each in others)]), name)
-
-    def fingerprint(self) -> bytes:
-        return np.ascontiguousarray(self.pixels).tobytes()
+    def join(self, others: Sequence[Self], name: str) -> Self:
+        return replace(super().join(others, name), origin=name)
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,7 @@ def divide(
         total = sum(len(indices) for _, indices in of_class)
         wanted = [(n, s) for n, s in (("test", shares.test), ("val", shares.val)) if s > 0]
         for position, (name, share) in enumerate(wanted):
-            quota = round(total * share)
-            if total >= 3:
-                quota = max(quota, 1)
+            quota = max(round(total * share), int(total >= 3))
             spared = len(wanted) - position  # groups left to training and to the splits to come
             taken = 0
             while quota > 0 and len(of_class) > spared:

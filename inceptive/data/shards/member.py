@@ -3,12 +3,12 @@
 import errno
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
 
+from inceptive.data.source import Images
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import Stored, printable
 
@@ -91,14 +91,12 @@ def read_at(file: IO[bytes], member: Member) -> bytes:
 
 
 @dataclass(frozen=True)
-class TarImages:
+class TarImages(Images):
     """Image files inside `tars`: places (N,), see `place_type`. The splits of a set share its tars."""
 
+    arrays = ("places",)
     places: np.ndarray
     tars: tuple[Tar, ...]
-
-    def __len__(self) -> int:
-        return len(self.places)
 
     def source(self, index: int) -> Member:
         place = self.places[index]
@@ -107,12 +105,3 @@ class TarImages:
 
     def name(self, index: int) -> str:
         return self.source(index).name
-
-    def take(self, chosen: np.ndarray) -> "TarImages":
-        return replace(self, places=self.places[chosen])
-
-    def join(self, others: "Sequence[TarImages]", name: str) -> "TarImages":
-        return replace(self, places=np.concatenate([self.places, *(o.places for o in others)]))
-
-    def fingerprint(self) -> bytes:
-        return np.ascontiguousarray(self.places).tobytes()

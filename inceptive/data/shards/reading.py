@@ -145,7 +145,9 @@ def _classes(root: Path, labels: np.ndarray) -> tuple[str, ...]:
             )
         return tuple(names)
     if count > MOST_CLASSES:
-        raise InceptiveError(f"{printable(root)}: has a label {count - 1}; is it one?")
+        raise InceptiveError(
+            f"{printable(root)}: has a label {count - 1}; labels are 0 to {MOST_CLASSES - 1}"
+        )
     if count < 2:
         raise InceptiveError(f"{printable(root)}: needs two classes or more; every label is 0")
     return tuple(map(str, range(count)))
