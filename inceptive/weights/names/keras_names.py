@@ -33,8 +33,8 @@ def renumbered(names: Iterable[str]) -> dict[str, str]:
     names = list(names)
     numbers: dict[str, set[int]] = {}
     for name in names:
-        if found := NUMBERED.fullmatch(_layer(name)):
-            numbers.setdefault(found[1], set()).add(int(found[2] or 0))
+        if match := NUMBERED.fullmatch(_layer(name)):
+            numbers.setdefault(match[1], set()).add(int(match[2] or 0))
     places = {
         (kind, number): place
         for kind, some in numbers.items()
@@ -44,8 +44,8 @@ def renumbered(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         layer, _, weight = name.removesuffix(":0").rpartition("/")
         layer = layer.rpartition("/")[2]
-        if found := NUMBERED.fullmatch(layer):
-            layer = f"{found[1]}_{places[found[1], int(found[2] or 0)]}"
+        if match := NUMBERED.fullmatch(layer):
+            layer = f"{match[1]}_{places[match[1], int(match[2] or 0)]}"
         canonical[name] = f"{layer}/{weight}"
     return canonical
 
@@ -79,8 +79,8 @@ def xception() -> dict[str, str]:
     theirs |= {"conv3": "block14_sepconv1", "conv4": "block14_sepconv2"}
     units = {"fc": "predictions"}
     for path, layer in layers(NETS[net]().body):
-        if found := re.fullmatch(r"block(\d+)\.branch\.sep(\d)", path):
-            theirs[path] = f"block{int(found[1]) + 1}_sepconv{found[2]}"
+        if match := re.fullmatch(r"block(\d+)\.branch\.sep(\d)", path):
+            theirs[path] = f"block{int(match[1]) + 1}_sepconv{match[2]}"
         if path not in theirs:
             continue
         name, ends = theirs[path], (".depthwise", ".pointwise")

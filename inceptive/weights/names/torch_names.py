@@ -1,8 +1,10 @@
 """Key tables of checkpoints that torch itself wrote, one a publisher and net."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 
-from inceptive.weights.names.source import Source, within
+from inceptive.arch.nets import NETS
+from inceptive.arch.spec import Add, Concat, Conv, Node
+from inceptive.weights.names.source import Source, layers, within
 
 STAGES_V1 = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 
@@ -27,159 +29,94 @@ def torchvision_v1() -> dict[str, str]:
     return units | within("aux_4a", "aux1", head) | within("aux_4d", "aux2", head)
 
 
+def places(node: Concat) -> Iterator[tuple[int, str, str, str]]:
+    """(number and name of its branch, path, place) of each convolution in a module.
+
+    The place counts from 0 and is "" for a layer that is a branch by itself; the two convolutions at
+    which a branch splits share one, as "2a" and "2b".
+    """
+    for number, (part, branch) in enumerate(node):
+        inside = list(layers(branch, part))
+        convs = [path for path, layer in inside if isinstance(layer, Conv)]
+        ends = sum(".split." in path for path in convs)
+        for k, path in enumerate(convs, len(inside) - len(convs)):
+            split = k - len(inside) + ends
+            place = str(k) if split < 0 else f"{k - split}{'ab'[split]}"
+            yield number, part, path, "" if len(inside) == 1 else place
+
+
 def torchvision_v3() -> dict[str, str]:
     """torchvision's and timm's Inception v3, and the net of the Frechet inception distance."""
-    units = {
-        "conv_1a": "Conv2d_1a_3x3",
-        "conv_2a": "Conv2d_2a_3x3",
-        "conv_2b": "Conv2d_2b_3x3",
-        "conv_3b": "Conv2d_3b_1x1",
-        "conv_4a": "Conv2d_4a_3x3",
-        "fc": "fc",
+    units = within("aux_6e", "AuxLogits", {"proj": ".conv0", "conv": ".conv1", "fc": ".fc"})
+    for name, node in NETS["inception_v3.torchvision"]().body:
+        if isinstance(node, Conv):
+            units[name] = f"Conv2d_{name[-2:]}_{node.kernel}x{node.kernel}"
+        elif isinstance(node, Concat):
+            for _, part, path, place in places(node):
+                kind = {"b3x3": "3x3dbl"} if name[:7] == "mixed_5" else {"b7x7": "7x7x3"}
+                by_name = kind if name[-2:] in ("5b", "5c", "5d", "7a") else {}
+                branch = by_name.get(part, part.removeprefix("b"))
+                end = f"_{int(place[0]) + 1}{place[1:]}" if place else ""
+                units[f"{name}.{path}"] = f"{name.capitalize()}.branch{branch}{end}"
+            if f"{name}.pool.proj" in units:
+                units[f"{name}.pool.proj"] = f"{name.capitalize()}.branch_pool"
+    return units | {"fc": "fc"}
+
+
+def branches(node: Node) -> dict[str, str]:
+    """The convolutions within a module of Cadene's and timm's: branch0, branch1.0, branch1.1; those of
+    a branch that splits branch2_0, branch2_1a, branch2_1b."""
+    if isinstance(node, Add):
+        mix = branches(dict(node.branch)["mix"])  # type: ignore[arg-type]
+        return {f"branch.mix.{path}": name for path, name in mix.items()} | {"branch.up": ".conv2d"}
+    assert isinstance(node, Concat)
+    convs = list(places(node))
+    split = {part for _, part, path, _ in convs if ".split." in path}
+    return {
+        path: f".branch{number}" + (place and f"{'_' if part in split else '.'}{place}")
+        for number, part, path, place in convs
     }
-    double = numbered(".branch3x3dbl_", "b3x3.reduce", "b3x3.conv1", "b3x3.conv2", start=1)
-    pool = {"b1x1": ".branch1x1", "pool.proj": ".branch_pool"}
-    five = pool | numbered(".branch5x5_", "b5x5.reduce", "b5x5.conv", start=1) | double
-    six_a = {"b3x3": ".branch3x3"} | numbered(
-        ".branch3x3dbl_", "b3x3dbl.reduce", "b3x3dbl.conv1", "b3x3dbl.conv2", start=1
-    )
-    seven = numbered(".branch7x7_", "b7x7.reduce", "b7x7.conv1", "b7x7.conv2", start=1)
-    dbl = ("reduce", "conv1", "conv2", "conv3", "conv4")
-    six = pool | seven | numbered(".branch7x7dbl_", *(f"b7x7dbl.{one}" for one in dbl), start=1)
-    seven_a = numbered(".branch3x3_", "b3x3.reduce", "b3x3.conv", start=1) | numbered(
-        ".branch7x7x3_", "b7x7.reduce", "b7x7.conv1", "b7x7.conv2", "b7x7.conv3", start=1
-    )
-    last = pool | {
-        "b3x3.reduce": ".branch3x3_1",
-        "b3x3.split.b1x3": ".branch3x3_2a",
-        "b3x3.split.b3x1": ".branch3x3_2b",
-        "b3x3dbl.reduce": ".branch3x3dbl_1",
-        "b3x3dbl.conv": ".branch3x3dbl_2",
-        "b3x3dbl.split.b1x3": ".branch3x3dbl_3a",
-        "b3x3dbl.split.b3x1": ".branch3x3dbl_3b",
-    }
-    inside = dict.fromkeys(("5b", "5c", "5d"), five) | {"6a": six_a}
-    inside |= dict.fromkeys(("6b", "6c", "6d", "6e"), six) | {"7a": seven_a}
-    for stage, table in (inside | dict.fromkeys(("7b", "7c"), last)).items():
-        units |= within(f"mixed_{stage}", f"Mixed_{stage}", table)
-    return units | within("aux_6e", "AuxLogits", {"proj": ".conv0", "conv": ".conv1", "fc": ".fc"})
 
 
 def timm_v4() -> dict[str, str]:
     """timm's and Cadene's Inception v4: modules numbered through, `features.0` to `features.21`."""
-    a = {
-        "b1x1": ".branch0",
-        **numbered(".branch1.", "b3x3.reduce", "b3x3.conv"),
-        **numbered(".branch2.", "b3x3dbl.reduce", "b3x3dbl.conv1", "b3x3dbl.conv2"),
-        "pool.proj": ".branch3.1",
-    }
-    dbl = ("reduce", "conv1", "conv2", "conv3", "conv4")
-    b = {
-        "b1x1": ".branch0",
-        **numbered(".branch1.", "b7x7.reduce", "b7x7.conv1", "b7x7.conv2"),
-        **numbered(".branch2.", *(f"b7x7dbl.{one}" for one in dbl)),
-        "pool.proj": ".branch3.1",
-    }
-    c = {
-        "b1x1": ".branch0",
-        "b3x3.reduce": ".branch1_0",
-        "b3x3.split.b1x3": ".branch1_1a",
-        "b3x3.split.b3x1": ".branch1_1b",
-        **numbered(".branch2_", "b3x3dbl.reduce", "b3x3dbl.conv1", "b3x3dbl.conv2"),
-        "b3x3dbl.split.b1x3": ".branch2_3a",
-        "b3x3dbl.split.b3x1": ".branch2_3b",
-        "pool.proj": ".branch3.1",
-    }
-    reduction_a = {
-        "b3x3": ".branch0",
-        **numbered(".branch1.", "b3x3dbl.reduce", "b3x3dbl.conv1", "b3x3dbl.conv2"),
-    }
-    reduction_b = {
-        **numbered(".branch0.", "b3x3.reduce", "b3x3.conv"),
-        **numbered(".branch1.", "b7x7.reduce", "b7x7.conv1", "b7x7.conv2", "b7x7.conv3"),
-    }
-    four_a = {
-        **numbered(".branch0.", "b3x3.reduce", "b3x3.conv"),
-        **numbered(".branch1.", "b7x7.reduce", "b7x7.conv1", "b7x7.conv2", "b7x7.conv3"),
-    }
-    inside: list[tuple[str, Mapping[str, str]]] = [
-        ("conv_1a", {"": ""}),
-        ("conv_2a", {"": ""}),
-        ("conv_2b", {"": ""}),
-        ("mixed_3a", {"b3x3": ".conv"}),
-        ("mixed_4a", four_a),
-        ("mixed_5a", {"b3x3": ".conv"}),
-        *((f"mixed_5{letter}", a) for letter in "bcde"),
-        ("mixed_6a", reduction_a),
-        *((f"mixed_6{letter}", b) for letter in "bcdefgh"),
-        ("mixed_7a", reduction_b),
-        *((f"mixed_7{letter}", c) for letter in "bcd"),
-    ]
     units = {"fc": "last_linear"}
-    for k, (ours, table) in enumerate(inside):
-        units |= within(ours, f"features.{k}", table)
+    weighty = (part for part in NETS["inception_v4"]().body if isinstance(part[1], Conv | Concat))
+    for k, (name, part) in enumerate(weighty):
+        units |= within(
+            name, f"features.{k}", {"": ""} if isinstance(part, Conv) else branches(part)
+        )
+    return units | {f"mixed_{k}a.b3x3": f"features.{k}.conv" for k in (3, 5)}
+
+
+def inception_resnet(net: str, *groups: str) -> dict[str, str]:
+    """The Inception-ResNets: `groups` are what their residual modules of 35, 17 and 8 stand in."""
+    units, body = {}, NETS[net]().body
+    sizes = dict(zip(("block35", "block17", "block8"), groups, strict=True))
+    last = [name for name, part in body if isinstance(part, Add)][-1]
+    for name, part in body:
+        kind, _, number = name.partition("_")
+        if isinstance(part, Conv):
+            units[name] = f"conv2d_{number}"
+        elif isinstance(part, Add):
+            theirs = "block8" if name == last else f"{sizes[kind]}.{int(number) - 1}"
+            units |= within(name, theirs, branches(part))
+        elif isinstance(part, Concat):
+            units |= within(name, name, branches(part))
     return units
-
-
-RESIDUAL = {
-    35: {
-        "b1x1": ".branch0",
-        **numbered(".branch1.", "b3x3.reduce", "b3x3.conv"),
-        **numbered(".branch2.", "b3x3dbl.reduce", "b3x3dbl.conv1", "b3x3dbl.conv2"),
-    },
-    17: {
-        "b1x1": ".branch0",
-        **numbered(".branch1.", "b7x7.reduce", "b7x7.conv1", "b7x7.conv2"),
-    },
-    8: {
-        "b1x1": ".branch0",
-        **numbered(".branch1.", "b3x3.reduce", "b3x3.conv1", "b3x3.conv2"),
-    },
-}
-
-
-def inception_resnet(repeats: tuple[int, int, int], groups: tuple[str, str, str]) -> dict[str, str]:
-    """What the Inception-ResNets share: the stem, the residual modules and the reductions."""
-    units = {f"conv_{at}": f"conv2d_{at}" for at in ("1a", "2a", "2b", "3b", "4a")}
-    for (size, inside), count, group in zip(RESIDUAL.items(), repeats, groups, strict=True):
-        table = {f"branch.mix.{ours}": theirs for ours, theirs in inside.items()}
-        table["branch.up"] = ".conv2d"
-        for k in range(count):
-            units |= within(f"block{size}_{k + 1}", f"{group}.{k}", table)
-    last = {f"branch.mix.{ours}": theirs for ours, theirs in RESIDUAL[8].items()}
-    units |= within(f"block8_{repeats[2] + 1}", "block8", last | {"branch.up": ".conv2d"})
-    six_a = numbered(".branch1.", "b3x3dbl.reduce", "b3x3dbl.conv1", "b3x3dbl.conv2")
-    units |= within("mixed_6a", "mixed_6a", {"b3x3": ".branch0"} | six_a)
-    return units | within(
-        "mixed_7a",
-        "mixed_7a",
-        {
-            **numbered(".branch0.", "b3x3.reduce", "b3x3.conv"),
-            **numbered(".branch1.", "b3x3b.reduce", "b3x3b.conv"),
-            **numbered(".branch2.", "b3x3dbl.reduce", "b3x3dbl.conv1", "b3x3dbl.conv2"),
-        },
-    )
 
 
 def timm_resnet_v2() -> dict[str, str]:
     """timm's Inception-ResNet v2. Cadene's calls its last layer otherwise."""
-    first = {
-        "b1x1": ".branch0",
-        **numbered(".branch1.", "b5x5.reduce", "b5x5.conv"),
-        **numbered(".branch2.", "b3x3dbl.reduce", "b3x3dbl.conv1", "b3x3dbl.conv2"),
-        "pool.proj": ".branch3.1",
-    }
-    units = inception_resnet((10, 20, 9), ("repeat", "repeat_1", "repeat_2"))
-    units |= within("mixed_5b", "mixed_5b", first)
-    return units | {"conv_7b": "conv2d_7b", "fc": "classif"}
+    groups = ("repeat", "repeat_1", "repeat_2")
+    return inception_resnet("inception_resnet_v2", *groups) | {"fc": "classif"}
 
 
 def facenet_pytorch() -> dict[str, str]:
     """facenet-pytorch's Inception-ResNet v1."""
-    units = inception_resnet((5, 10, 5), ("repeat_1", "repeat_2", "repeat_3"))
-    return units | {
-        "conv_4b": "conv2d_4b", "embedding": "last_linear", "norm": "last_bn", "fc": "logits"
-    }  # fmt: skip
+    groups = ("repeat_1", "repeat_2", "repeat_3")
+    top = {"embedding": "last_linear", "norm": "last_bn", "fc": "logits"}
+    return inception_resnet("inception_resnet_v1.facenet", *groups) | top
 
 
 def timm_xception() -> dict[str, str]:
