@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from inceptive.engines.protocol import EngineBase, Size
+from inceptive.engines.protocol import Engine, Size
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import Interpolation, Preprocessing
 from inceptive.io.paths import expand
 from inceptive.weights.catalogue import imagenet_labels, numbered_labels
+from inceptive.weights.readers.torch_file import state_dict
 
 BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
@@ -48,7 +49,7 @@ def package(name: str) -> Any:
         raise InceptiveError(f"{first} does not import here ({error})") from None
 
 
-class PeerEngine(EngineBase):
+class PeerEngine(Engine):
     """A peer's module as an engine; path is the file of its weights, None for the published ones."""
 
     def __init__(
@@ -103,7 +104,7 @@ def open_peer(model: str, classes: tuple[str, ...] = ()) -> PeerEngine:
     package_name, _, name = net.partition(":")
     path = expand(file) if file else None
     try:
-        tensors = _read(path) if path else None
+        tensors = _tensors(path) if path else None
         if tensors is not None and not classes:
             classes = numbered_labels(len(next(reversed(tensors.values()))))
         create = _torchvision if package_name == "torchvision" else _timm
@@ -134,9 +135,9 @@ def _torchvision(name: str, tensors: Tensors | None, classes: tuple[str, ...]) -
     if name not in models.list_models(module=models):
         raise InceptiveError(f"torchvision has no classifier {name}")
     weights = models.get_model_weights(name).DEFAULT
-    shown = weights.transforms()
+    of = weights.transforms()
     preprocessing = _preprocessing(
-        shown.crop_size[0], shown.resize_size[0], shown.interpolation.value, shown.mean, shown.std
+        of.crop_size[0], of.resize_size[0], of.interpolation.value, of.mean, of.std
     )
     if tensors is None:
         labels = tuple(weights.meta["categories"])
@@ -155,10 +156,10 @@ def _timm(name: str, tensors: Tensors | None, classes: tuple[str, ...]) -> Opene
         {"pretrained": True} if tensors is None else {"num_classes": len(classes)}
     )
     model = timm.create_model(name, **options)
-    shown = data.resolve_model_data_config(model)
-    side = shown["input_size"][1]
+    config = data.resolve_model_data_config(model)
+    side = config["input_size"][1]
     preprocessing = _preprocessing(
-        side, int(side / shown["crop_pct"]), shown["interpolation"], shown["mean"], shown["std"]
+        side, int(side / config["crop_pct"]), config["interpolation"], config["mean"], config["std"]
     )
     if tensors is None and model.num_classes != 1000:
         raise InceptiveError(f"timm:{name} does not answer with ImageNet's 1,000 classes")
@@ -180,21 +181,6 @@ def _preprocessing(
     )
 
 
-def _read(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file; no code in it runs."""
-    if not file.is_file():
-        raise InceptiveError(f"{file}: there is no such file")
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a damaged file anything may come
-        line = reason(error, 120)
-        raise InceptiveError(f"{file}: cannot be read as weights ({line})") from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]  # as training scripts save it
-    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
-        raise InceptiveError(f"{file}: holds no state dict")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+def _tensors(path: Path) -> Tensors:
+    """Those of a file; of a net that learned on several GPUs at once the keys begin with "module."."""
+    return {key.removeprefix("module."): value for key, value in state_dict(path).items()}

@@ -405,7 +405,10 @@ def test_what_is_wrong_with_a_peer_is_said_in_one_line(resnet, tmp_path, monkeyp
     for name, told in (
         ("torchvision:resnet19", "torchvision has no classifier resnet19"),
         (f"torchvision:resnet18@{tmp_path}/none.pth", "there is no such file"),
-        (f"torchvision:resnet18@{tmp_path}/text.pth", "cannot be read as weights"),
+        (
+            f"torchvision:resnet18@{tmp_path}/text.pth",
+            "cannot be read as PyTorch or",
+        ),
         (f"torchvision:resnet34@{resnet[1]}", "does not fit a net of 2 classes"),
     ):
         with pytest.raises(InceptiveError, match=told):

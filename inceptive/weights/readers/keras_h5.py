@@ -96,7 +96,7 @@ def _weights(file: Any) -> Iterator[tuple[str, Any]]:
 def _names(group: Any, key: str) -> list[str]:
     """An attribute that lists names; Keras cuts a long one up as key0, key1 and so on."""
     keys = takewhile(group.attrs.__contains__, (f"{key}{number}" for number in count()))
-    parts = [group.attrs[one] for one in ([key] if key in group.attrs else keys)]
+    parts = [group.attrs[each] for each in ([key] if key in group.attrs else keys)]
     names = [name for part in parts for name in part]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
@@ -110,17 +110,17 @@ def _inside(group: Any, name: str) -> Any:
     return group
 
 
-def _walk(group: Any, prefix: str, seen: set[Any]) -> Iterator[tuple[str, Any]]:
+def _walk(group: Any, prefix: str, visited: set[Any]) -> Iterator[tuple[str, Any]]:
     """Every weight of a Keras 3 file below `group` by its path, the optimizer's apart."""
     for part in group:
-        found = _inside(group, part)
-        if hasattr(found, "shape"):
-            yield f"{prefix}{part}", found
-        elif found in seen:  # a path that leads back would have no end
+        entry = _inside(group, part)
+        if hasattr(entry, "shape"):
+            yield f"{prefix}{part}", entry
+        elif entry in visited:  # a path that leads back would have no end
             raise ValueError(f"{prefix}{part} is a group that is there twice")
         elif prefix or part != "optimizer":
-            seen.add(found)
-            yield from _walk(found, f"{prefix}{part}/", seen)
+            visited.add(entry)
+            yield from _walk(entry, f"{prefix}{part}/", visited)
 
 
 def _limited(weights: Iterator[tuple[str, Any]], size: int) -> Iterator[tuple[str, np.ndarray]]:

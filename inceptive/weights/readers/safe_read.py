@@ -56,14 +56,14 @@ def elements(shape: Sequence[int]) -> int:
 
 def collect(tensors: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The tensors by name, in their order; ValueError for a name that comes twice, or for none."""
-    found: dict[str, np.ndarray] = {}
+    by_name: dict[str, np.ndarray] = {}
     for name, tensor in tensors:
-        if name in found:
+        if name in by_name:
             raise ValueError(f"tensor {name!r} is there twice")
-        found[name] = tensor
-    if not found:
+        by_name[name] = tensor
+    if not by_name:
         raise ValueError("it holds no tensors")
-    return found
+    return by_name
 
 
 def max_unpacked(packed: int) -> int:

@@ -48,9 +48,9 @@ def _files(path: Path) -> Mapping[str, memoryview]:
     """The checkpoint's files by name: those of an archive, or `path` and what belongs to it."""
     prefix = path.name.removesuffix(".index")
     if path.with_name(f"{prefix}.index").is_file():
-        beside = [one for one in path.parent.iterdir() if one.name.startswith(f"{prefix}.data-")]
+        beside = [each for each in path.parent.iterdir() if each.name.startswith(f"{prefix}.data-")]
         paths = [path.with_name(f"{prefix}.index"), *sorted(beside)]
-        return {one.name: memoryview(content(one)) for one in paths}
+        return {each.name: memoryview(content(each)) for each in paths}
     data = memoryview(content(path))
     return untar(path) if data[:2] == GZIP else {path.name: data}
 
@@ -66,7 +66,7 @@ class Entry(NamedTuple):
 
 
 def _bundle(files: Mapping[str, memoryview], prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    shards, left = 1, sum(map(len, files.values()))
+    shards, remaining = 1, sum(map(len, files.values()))
     for key, value in entries(files[f"{prefix}.index"]):
         if not key:
             shards = _header(value)
@@ -79,8 +79,8 @@ def _bundle(files: Mapping[str, memoryview], prefix: str) -> Iterator[tuple[str,
         shard = f"{prefix}.data-{entry.shard:05}-of-{shards:05}"
         if shard not in files:
             raise ValueError(f"{shard} is not beside its index")
-        left -= entry.size
-        if min(entry.offset, entry.size, left) < 0:
+        remaining -= entry.size
+        if min(entry.offset, entry.size, remaining) < 0:
             raise ValueError("its tensors claim more bytes than there are")
         data = files[shard][entry.offset : entry.offset + entry.size]
         yield name, _named(name, data, _type(name, entry.code)[0], entry.shape)
@@ -112,7 +112,9 @@ def _slices(table: memoryview) -> Iterator[tuple[str, np.ndarray]]:
     for _, record in entries(table):
         for number, value in fields(record):
             if number == 1:  # SavedTensorSliceMeta, in the first record
-                listed |= dict(_meta(as_bytes(one)) for k, one in fields(as_bytes(value)) if k == 1)
+                listed |= dict(
+                    _meta(as_bytes(meta)) for k, meta in fields(as_bytes(value)) if k == 1
+                )
             elif number == 2:
                 yield from _slice(as_bytes(value), listed)
     if missing := [name for name, (code, _) in listed.items() if code != STRING]:
@@ -188,6 +190,6 @@ def _shape(message: memoryview) -> list[int]:
     sizes = []
     for number, dimension in fields(message):
         if number == 2:
-            found = [as_int(value) for k, value in fields(as_bytes(dimension)) if k == 1]
-            sizes.append(found[-1] if found else 0)
+            numbers = [as_int(value) for k, value in fields(as_bytes(dimension)) if k == 1]
+            sizes.append(numbers[-1] if numbers else 0)
     return sizes

@@ -79,10 +79,10 @@ def _package(path: Path) -> tuple[Any, Shard]:
 
 def _literal(script: str, key: str) -> Any:
     """The value of `key` in a minified object literal."""
-    found = re.search(rf'\b{key}"?:', script)
-    if not found:
+    match = re.search(rf'\b{key}"?:', script)
+    if not match:
         raise ValueError(f"it has no {key}")
-    at, depth, out = found.end(), 0, list[str]()
+    at, depth, out = match.end(), 0, list[str]()
     while depth or not out:
         if not (token := TOKEN.match(script, at)):
             raise ValueError(f"{key} is not plain data")
@@ -102,10 +102,10 @@ def _literal(script: str, key: str) -> Any:
 
 def _base64(script: memoryview) -> bytes:
     """The one string that a shard's module exports."""
-    found = re.findall(rb'\.exports="([A-Za-z0-9+/=]*)"', script)
-    if len(found) != 1:
+    texts = re.findall(rb'\.exports="([A-Za-z0-9+/=]*)"', script)
+    if len(texts) != 1:
         raise ValueError("a shard is not a module that exports one text")
-    return base64.b64decode(found[0], validate=True)
+    return base64.b64decode(texts[0], validate=True)
 
 
 def _group(group: Any, shard: Shard) -> Iterator[tuple[str, np.ndarray]]:

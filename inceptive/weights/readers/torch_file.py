@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from inceptive.weights.readers.marks import ZIP, is_safetensors
 from inceptive.weights.readers.safe_read import collect, content, max_unpacked, reading
 
+KIND = "PyTorch or safetensors weights"
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
@@ -24,11 +24,23 @@ def read(path: Path) -> dict[str, np.ndarray]:
     read with weights_only=True: nothing in it is executed.
     Raises InceptiveError if it cannot be read or if anything in it is not a plain tensor.
     """
-    with reading(path, "PyTorch or safetensors weights"):
+    with reading(path, KIND):
+        return collect((name, _array(name, tensor)) for name, tensor in state_dict(path).items())
+
+
+def state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """As `read`, the tensors as torch has them."""
+    with reading(path, KIND):
         data = _unzip(content(path))
-        if is_safetensors(data):
-            return collect(_tensors(safetensors.torch.load(data)))
-        return collect(_tensors(_load(data)))
+        loaded = safetensors.torch.load(data) if is_safetensors(data) else _load(data)
+        if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+            loaded = loaded["state_dict"]
+        if not isinstance(loaded, dict):
+            raise ValueError(f"it holds a {type(loaded).__name__}, not a state dict")
+        for name, tensor in loaded.items():
+            if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+                raise ValueError(f"{name!r} is a {type(tensor).__name__}, not a tensor")
+        return loaded
 
 
 def _unzip(data: bytes) -> bytes:
@@ -57,19 +69,8 @@ def _load(data: bytes) -> Any:
     except Exception as error:
         # Of its message only the reason: the rest is a page of advice to let the file run its code.
         lines = str(error).splitlines() or [type(error).__name__]
-        said = [line for line in lines if "GLOBAL" in line or "Unpickler error" in line] or lines
-        raise ValueError(f"torch.load: {said[0].strip().split('. ')[0]}") from None
-
-
-def _tensors(loaded: Any) -> Iterator[tuple[str, np.ndarray]]:
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict):
-        raise ValueError(f"it holds a {type(loaded).__name__}, not a state dict")
-    for name, tensor in loaded.items():
-        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise ValueError(f"{name!r} is a {type(tensor).__name__}, not a tensor")
-        yield name, _array(name, tensor)
+        reasons = [line for line in lines if "GLOBAL" in line or "Unpickler error" in line] or lines
+        raise ValueError(f"torch.load: {reasons[0].strip().split('. ')[0]}") from None
 
 
 def _array(name: str, tensor: torch.Tensor) -> np.ndarray:
