@@ -46,3 +46,17 @@ def requires(need: str, extra: str) -> Iterator[None]:
         yield
     except ImportError:
         raise InceptiveError(f"{need}: pip install 'inceptive[{extra}]'") from None
+
+
+@contextlib.contextmanager
+def valid_values(where: str) -> Iterator[None]:
+    """Around the reading of values that may come from anyone: where one is missing or of another kind
+    than expected there is an InceptiveError that names `where`."""
+    try:
+        yield
+    except InceptiveError as error:
+        raise InceptiveError(f"{where}: {error}") from None
+    except (
+        AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
+        raise InceptiveError(f"{where}: missing or invalid {error}") from None

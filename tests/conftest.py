@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 from inceptive.cli import main
+from inceptive.engines import header
+from inceptive.io.atomic import write_bytes, write_text
 from inceptive.io.locks import lock
 from inceptive.io.paths import cache_folder
 from inceptive.training.callbacks import Callback
@@ -48,6 +50,20 @@ def picture(kind: str, number: int, size: int = 40) -> Image.Image:
     plane = np.broadcast_to(wave[:, None] if kind == "across" else wave[None, :], (size, size))
     noisy = plane + rng.normal(0, 15, (size, size)) + rng.uniform(-20, 20)
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def rewrite_config(folder: Path, text: str | None) -> None:
+    """Put `text` in place of a model folder's config, both copies of it.
+
+    None: the weights file loses its own, and config.json alone has it, as until 0.1.
+    """
+    path = folder / "model.safetensors"
+    with path.open("rb") as file:
+        _, start = header.read(file)
+        tensors = file.read()
+    write_bytes(path, (start if text is None else header.insert(text, start)) + tensors)
+    if text is not None:
+        write_text(folder / "config.json", text)
 
 
 def write_stripes(root: Path, count: int = 30) -> Path:
@@ -143,6 +159,8 @@ def trained(tmp_path_factory, stripes, tiny):
 SERVER = """
 import signal
 from inceptive.cli import main
+from inceptive.engines import header
+from inceptive.io.atomic import write_bytes, write_text
 from inceptive.training.callbacks import Callback
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
 main()

@@ -45,7 +45,7 @@ def as_text(chosen: "EarlyExit") -> str:
     """What was chosen, for a person to read."""
     from inceptive.cli import tables
 
-    val = chosen.found
+    val = chosen.validation
     leave = val["leave"]
     rows = [
         (exit.head, f"{exit.threshold:.3f}", f"{leave.get(exit.head, 0):.1%}")

@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice, takewhile
 from typing import TypeVar
 
 S = TypeVar("S")
@@ -18,18 +20,39 @@ def prefetch(make: Callable[[S], T], items: Iterable[S], workers: int) -> Genera
     if not workers:
         yield from map(make, items)
         return
+    with closing(prefetch_batches(make, items, workers, 1, workers + 1)) as batches:
+        for batch in batches:
+            yield from batch
+
+
+def prefetch_batches(
+    make: Callable[[S], T],
+    items: Iterable[S],
+    workers: int,
+    size: int,
+    ahead: int,
+    full: bool = True,
+) -> Generator[list[T], None, None]:
+    """As `prefetch`, in batches of `size`, never more than `ahead` items waiting.
+
+    Unless `full`, a batch is what is ready when it is asked for, one item at least, cut to a power of
+    two: who prepares anew for each size of batch meets few.
+    """
+    coming = iter(items)
+    waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[T]] = deque()
         try:
-            for item in items:
-                if len(waiting) <= workers:
+            while True:
+                for item in islice(coming, ahead - len(waiting)):
                     waiting.append(pool.submit(make, item))
-                    continue
-                result = waiting.popleft().result()
-                waiting.append(pool.submit(make, item))
-                yield result
-            while waiting:
-                yield waiting.popleft().result()
+                if not waiting:
+                    return
+                waiting[0].result()  # who is idle waits for one item, not for a batch of them
+                count = min(size, len(waiting))
+                if not full:
+                    ready = sum(1 for _ in takewhile(Future.done, islice(waiting, count)))
+                    count = ready if ready == size else 1 << (ready.bit_length() - 1)
+                yield [waiting.popleft().result() for _ in range(count)]
         finally:
             for future in waiting:
                 future.cancel()

@@ -26,14 +26,12 @@ from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.folder import CARD as CARD
 from inceptive.engines.folder import CONFIG as CONFIG
 from inceptive.engines.folder import WEIGHTS as WEIGHTS
-from inceptive.engines.folder import load_weights as load_weights
 from inceptive.engines.metadata import read_net
 from inceptive.engines.prediction import Image, SingleImage, predict, predictions
 from inceptive.engines.prediction import Prediction as Prediction
-from inceptive.engines.protocol import EngineBase, Size, Stage
-from inceptive.errors import InceptiveError
+from inceptive.engines.protocol import Engine, Size, Stage
+from inceptive.errors import InceptiveError, valid_values
 from inceptive.images import Preprocessing, Source
-from inceptive.io.downloads import Received
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.metrics import Threshold, softmax
@@ -52,7 +50,7 @@ HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder a
 
 
 @dataclass
-class Classifier(EngineBase):
+class Classifier(Engine):
     """labels[k] names logit k. `temperature` divides the logits before softmax (see metrics).
 
     info is what the model folder records beside: how it was trained, on what, its metrics. path is
@@ -80,13 +78,13 @@ class Classifier(EngineBase):
         cls,
         model: str | Path,
         file: str | Path | None = None,
-        received: Received | None = None,
+        progress: Progress | None = ON_STANDARD_ERROR,
     ) -> "Classifier":
         """A classifier ready to predict: in evaluation mode, on the CPU.
 
         model is a model folder, a published name (`inceptive nets` lists them) or, after "hf:", the
         id of a repository on the Hugging Face hub that holds a model folder. file: published
-        weights at hand, in place of the download; received is told of a download's progress.
+        weights at hand, in place of the download.
         Raises InceptiveError, naming the file, if a part is missing, damaged or does not fit.
         """
         folder = expand(model)
@@ -95,7 +93,7 @@ class Classifier(EngineBase):
         for published in catalogue().values():
             hub = (published.hub, HUB + published.hub) if published.hub else ()
             if str(model) in (published.name, *hub):
-                return cls._from_published(published, file, received)
+                return cls._from_published(published, file, progress)
         if file is not None:
             raise InceptiveError(f"no published weights are called {model}; see `inceptive nets`")
         if str(model).startswith(HUB):
@@ -104,30 +102,24 @@ class Classifier(EngineBase):
 
     @classmethod
     def _from_published(
-        cls, published: Published, file: str | Path | None, received: Received | None
+        cls, published: Published, file: str | Path | None, progress: Progress | None
     ) -> "Classifier":
-        path = fetch(published, received) if file is None else by_hand(published, file)
-        told: dict[str, Any] = {"name": published.name, "licence": published.licence}
+        path = fetch(published, progress) if file is None else by_hand(published, file)
+        record: dict[str, Any] = {"name": published.name, "licence": published.licence}
         if published.top1 is not None:
-            told |= {"top1": published.top1 / 100, "accuracy_source": published.accuracy_source}
+            record |= {"top1": published.top1 / 100, "accuracy_source": published.accuracy_source}
         model, labels = load_published(published, path), published_labels(published)
-        return cls(model, published.preprocessing, labels, info={"published": told})
+        return cls(model, published.preprocessing, labels, info={"published": record})
 
     @classmethod
     def _from_folder(cls, folder: Path) -> "Classifier":
         config, tensors = model_folder.read(folder)
-        try:
-            labels, temperature = _labels(config), float(config["temperature"])
-            preprocessing = Preprocessing.from_dict(config["preprocessing"])
-            net = read_net(config["net"], len(labels), preprocessing)
+        with valid_values(str(folder / CONFIG)):
+            net, preprocessing, labels = _net(config)
+            temperature, info = float(config["temperature"]), _info(config)
             if not 0 < temperature < inf:
                 raise ValueError(f"'temperature' ({temperature} is no number above 0)")
-            info = _info(config)
-        except InceptiveError as error:
-            raise InceptiveError(f"{folder / CONFIG}: {error}") from None
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InceptiveError(f"{folder / CONFIG}: missing or invalid {error}") from None
-        model = model_folder.filled(net, tensors, folder / WEIGHTS)
+        model = model_folder.model_of(net, tensors, folder / WEIGHTS)
         return cls(model.eval(), preprocessing, labels, temperature, info, folder / WEIGHTS)
 
     def save(self, folder: str | Path) -> None:
@@ -191,14 +183,10 @@ class Classifier(EngineBase):
     def thresholds(self) -> tuple[Threshold, ...]:
         """How sure answers have to be for a share of them to be right, as training found; () if it did
         not say. InceptiveError if invalid."""
-        try:
+        with valid_values(f"{CONFIG}: metrics.thresholds"):
             metrics = self.info.get("metrics", {})
             values = metrics.get("thresholds", metrics.get("abstain", ()))  # as written until 0.1
             return tuple(map(Threshold.from_dict, values))
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InceptiveError(
-                f"{CONFIG}: metrics.thresholds: missing or invalid {error}"
-            ) from None
 
     @property
     def fingerprint(self) -> str:
@@ -300,7 +288,7 @@ class Classifier(EngineBase):
         layer: str = "",
         channel: int | None = None,
         label: str | int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | None = ON_STANDARD_ERROR,
     ) -> "Explanation":
         """What this classifier sees in `image`: see `inceptive.explain`, which has more options."""
         from inceptive.explaining.explain import explain
@@ -310,17 +298,18 @@ class Classifier(EngineBase):
         )
 
 
-def _labels(config: dict[str, Any]) -> tuple[str, ...]:
+def _net(config: dict[str, Any]) -> tuple[Net, Preprocessing, tuple[str, ...]]:
     labels = config["labels"]
-    if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ValueError("'labels' (not a list of names)")
-    return tuple(labels)
+    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    return read_net(config["net"], len(labels), preprocessing), preprocessing, tuple(labels)
 
 
 def _info(config: dict[str, Any]) -> dict[str, Any]:
     """What a config tells beside."""
-    known = ("net", "preprocessing", "labels", "temperature", model_folder.HASH)
-    info = {key: value for key, value in config.items() if key not in known}
+    own = ("net", "preprocessing", "labels", "temperature", model_folder.HASH)
+    info = {key: value for key, value in config.items() if key not in own}
     for key in ("data", "recipe", "metrics", "training", "published"):
         if not isinstance(info.get(key, {}), dict):
             raise ValueError(f"{key!r} (not a table)")
@@ -333,13 +322,9 @@ def _info(config: dict[str, Any]) -> dict[str, Any]:
 def described(folder: Path) -> tuple[Net, Preprocessing]:
     """The net in a model folder and its preprocessing; no weights are read."""
     config = model_folder.read_config(folder)
-    try:
-        preprocessing = Preprocessing.from_dict(config["preprocessing"])
-        return read_net(config["net"], len(_labels(config)), preprocessing), preprocessing
-    except InceptiveError as error:
-        raise InceptiveError(f"{folder / CONFIG}: {error}") from None
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InceptiveError(f"{folder / CONFIG}: missing or invalid {error}") from None
+    with valid_values(str(folder / CONFIG)):
+        net, preprocessing, _ = _net(config)
+        return net, preprocessing
 
 
 def model_card(classifier: Classifier) -> str:

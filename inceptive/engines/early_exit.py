@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from inceptive.arch.account import Account, modules
-from inceptive.engines.protocol import Engine, EngineBase, Size, Stage
-from inceptive.errors import InceptiveError
+from inceptive.engines.protocol import Engine, Size, Stage
+from inceptive.errors import InceptiveError, valid_values
 from inceptive.metrics import Threshold, fit_temperature, softmax
 
 NEVER = 2.0  # a threshold that no probability reaches
@@ -36,15 +36,16 @@ class Exit:
 
 @dataclass(frozen=True)
 class EarlyExit:
-    """The exits in the order in which an image meets them, and what choosing them found.
+    """The exits in the order in which an image meets them, and how they do on the images that they were
+    chosen on.
 
-    max_drop is the bound on validation accuracy that they were chosen for, in points. found:
+    max_drop is the bound on validation accuracy that they were chosen for, in points. validation:
     count, top1, top1_full, macs, macs_full and the share of images that leave at each end.
     """
 
     exits: tuple[Exit, ...]
     max_drop: float
-    found: dict[str, Any]
+    validation: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,17 +53,16 @@ class EarlyExit:
     @classmethod
     def from_dict(cls, values: Any) -> "EarlyExit":
         """Raises InceptiveError if `values` is not what `to_dict` gives."""
-        try:
+        with valid_values("early_exit"):
             exits = tuple(
-                Exit(str(one["head"]), float(one["temperature"]), float(one["threshold"]))
-                for one in values["exits"]
+                Exit(str(each["head"]), float(each["temperature"]), float(each["threshold"]))
+                for each in values["exits"]
             )
-            made = cls(exits, float(values["max_drop"]), dict(values["found"]))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InceptiveError(f"early_exit: missing or invalid {error}") from None
-        if not all(isfinite(one.threshold) and one.temperature > 0 for one in exits):
-            raise InceptiveError("early_exit: thresholds are numbers, temperatures above 0")
-        return made
+            if not all(isfinite(each.threshold) and each.temperature > 0 for each in exits):
+                raise InceptiveError("thresholds are numbers, temperatures above 0")
+            old = "found" in values  # until 0.1
+            validation = values["found" if old else "validation"]
+            return cls(exits, float(values["max_drop"]), dict(validation))
 
 
 def choose(
@@ -79,11 +79,11 @@ def choose(
             f"early exit takes 1 to {max(LEVELS)} heads, and {net.net.name} has "
             f"{', '.join(heads) or 'none'}; train it with them: --set 'aux.at=[\"inception_4a\"]'"
         )
-    temperatures = {name: fit_temperature(found, labels) for name, found in logits.items()}
+    temperatures = {name: fit_temperature(values, labels) for name, values in logits.items()}
     sure = np.stack([softmax(logits[head], temperatures[head]).max(axis=1) for head in heads])
-    right = np.stack([found.argmax(axis=1) == labels for found in logits.values()])
+    right = np.stack([values.argmax(axis=1) == labels for values in logits.values()])
     steps = np.linspace(0, 1, LEVELS[len(heads)])
-    tried = [[NEVER, *np.unique(np.quantile(one, steps))] for one in sure]
+    candidates = [[NEVER, *np.unique(np.quantile(probs, steps))] for probs in sure]
     everyone = np.arange(len(labels))
     allowed = int(right[-1].sum()) - max_drop / 100 * len(labels)
 
@@ -91,15 +91,15 @@ def choose(
     def cost(*active: str) -> np.ndarray:
         return np.asarray([spent(net, end, active) for end in logits])
 
-    def judged(thresholds: Sequence[float]) -> tuple[float, int, np.ndarray]:
+    def outcome(thresholds: Sequence[float]) -> tuple[float, int, np.ndarray]:
         at = _leaves(sure, thresholds)
-        active = (head for head, one in zip(heads, thresholds, strict=True) if one != NEVER)
+        active = (head for head, value in zip(heads, thresholds, strict=True) if value != NEVER)
         cost_at = cost(*active)[at]
         return float(cost_at.mean()), int(right[at, everyone].sum()), at
 
-    best, (least, hits, at) = (NEVER,) * len(heads), judged((NEVER,) * len(heads))
-    for thresholds in product(*tried):
-        mean, right_now, leaves = judged(thresholds)
+    best, (least, hits, at) = (NEVER,) * len(heads), outcome((NEVER,) * len(heads))
+    for thresholds in product(*candidates):
+        mean, right_now, leaves = outcome(thresholds)
         if right_now >= allowed and (mean, -right_now) < (least, -hits):
             best, least, hits, at = thresholds, mean, right_now, leaves
     exits = tuple(
@@ -108,7 +108,7 @@ def choose(
         if threshold != NEVER
     )
     leave = (np.bincount(at, minlength=len(logits)) / len(labels)).tolist()
-    found = {
+    validation = {
         "count": len(labels),
         "top1": hits / len(labels),
         "top1_full": float(right[-1].mean()),
@@ -116,7 +116,7 @@ def choose(
         "macs_full": net.macs,
         "leave": {end: share for end, share in zip(logits, leave, strict=True) if share},
     }
-    return EarlyExit(exits, max_drop, found)
+    return EarlyExit(exits, max_drop, validation)
 
 
 def spent(net: Account, end: str, active: Sequence[str]) -> int:
@@ -141,29 +141,29 @@ def answer(
     One stage for each exit, then the rest of the net, whose temperature is given. A head's logits
     are scaled so that this one temperature makes them the head's calibrated probabilities.
     """
-    left = np.arange(len(images))
-    found: np.ndarray | None = None
+    waiting = np.arange(len(images))
+    answers: np.ndarray | None = None
     ends = np.full(len(images), len(exits))
     maps = images
     for k, stage in enumerate(stages):
         maps, logits = stage(maps)
-        if found is None:
-            found = np.empty((len(images), logits.shape[1]), dtype=np.float32)
+        if answers is None:
+            answers = np.empty((len(images), logits.shape[1]), dtype=np.float32)
         if k == len(exits):
-            found[left] = logits
+            answers[waiting] = logits
             break
         at = exits[k]
         done = softmax(logits, at.temperature).max(axis=1) >= at.threshold
-        found[left[done]] = logits[done] * (temperature / at.temperature)
-        ends[left[done]] = k
-        left, maps = left[~done], maps[np.flatnonzero(~done)]
-        if not len(left):
+        answers[waiting[done]] = logits[done] * (temperature / at.temperature)
+        ends[waiting[done]] = k
+        waiting, maps = waiting[~done], maps[np.flatnonzero(~done)]
+        if not len(waiting):
             break
-    assert found is not None
-    return found, ends
+    assert answers is not None
+    return answers, ends
 
 
-class EarlyExitEngine(EngineBase):
+class EarlyExitEngine(Engine):
     """`engine` cut at its heads: answers from the first head that is sure enough.
 
     answered counts the images so far at each exit and, last, by the whole net. Raises InceptiveError,

@@ -10,7 +10,7 @@ import numpy as np
 from inceptive.arch.account import Account, account
 from inceptive.engines import records
 from inceptive.engines.metadata import Metadata
-from inceptive.engines.protocol import EngineBase, Size
+from inceptive.engines.protocol import Engine, Size
 from inceptive.errors import InceptiveError
 from inceptive.metrics import Threshold
 
@@ -18,7 +18,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 """Images (N, C, S, S) of uint8 -> logits (N, K) of float32, from any thread."""
 
 
-class ExportedEngine(EngineBase):
+class ExportedEngine(Engine):
     """A file that `inceptive export` wrote, ready to answer without torch."""
 
     kind: ClassVar[str]

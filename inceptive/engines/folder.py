@@ -1,13 +1,14 @@
-"""A model folder on disk: weights and the config that tells what they are, always of one model.
+"""A model folder on disk: `model.safetensors` holds the model, its weights and the config that says what
+they are, so one rename replaces both. `config.json` beside it is a copy for people and other tools.
 
-They are two files, and a power cut may come between. So `config.json` names the SHA-256 of its weights,
-and while both are replaced it keeps the config before under `before`: whichever weights lie there, the
-config that fits them is found. Folders without the hash, as written until 0.1, are read as they are.
+Where the two disagree the weights file is right. Folders written until 0.1 have their config in
+`config.json` alone, and are read as they are.
 """
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,160 +18,161 @@ import torch
 from torch import Tensor
 
 from inceptive.arch.spec import Net
+from inceptive.engines import header
+from inceptive.engines.header import WEIGHTS as WEIGHTS
 from inceptive.errors import InceptiveError, reason
-from inceptive.io.atomic import as_json, write_bytes, write_text
+from inceptive.io.atomic import as_json, atomic_write, write_text
 from inceptive.nn import Model, build
+from inceptive.weights.load import listed
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-HASH, BEFORE = "weights", "before"
-LOOKS = 3
-"""Times to look again where weights and config are being replaced just now."""
+CONFIG, CARD = "config.json", "README.md"
+HASH = "weights"
+"""The SHA-256 of the weights file without the config in it: a safetensors file has no checksum."""
+log = logging.getLogger("inceptive")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The config of a model folder and the tensors that it was written for.
+    """The config of a model folder and its tensors.
 
     Raises InceptiveError, naming the file, if one is missing, damaged, or of another model.
     """
-    for _ in range(LOOKS):
-        config = read_config(folder)
-        content = _content(folder / WEIGHTS)
-        if fitting := _fitting(config, content):
-            return fitting, _tensors(folder / WEIGHTS, content)
-    raise InceptiveError(
-        f"{folder / WEIGHTS}: is damaged, or not the file that {CONFIG} was written for (its SHA-256 "
-        f'differs); if you changed it yourself, remove "{HASH}" from {CONFIG}'
-    )
+    path = folder / WEIGHTS
+    try:
+        with open(path, "rb") as file:
+            text, start = header.read(file)
+            digest = header.digest(file, start)
+            file.seek(0)
+            content = file.read()
+    except OSError as error:
+        read_config(folder)  # where that is missing, it is no model folder at all
+        raise _unreadable(path, error) from None
+    config = _config(folder, text)
+    if config.get(HASH, digest) != digest:
+        raise InceptiveError(
+            f"{path}: is damaged (its SHA-256 differs)"
+            if text
+            else f"{path}: is damaged, or not the file that {CONFIG} was written for (its SHA-256 "
+            f'differs); if you changed it yourself, remove "{HASH}" from {CONFIG}'
+        )
+    return config, _tensors(path, content)
 
 
 def write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card: str) -> None:
     """Write a model folder, or replace the one there; a kill at any moment leaves the old or the new."""
-    content = safetensors.torch.save(tensors, {"format": "pt"})
-    config = config | {HASH: _digest(content)}
-    if before := _now(folder):
-        _write(folder, config | {BEFORE: before})
-    write_bytes(folder / WEIGHTS, content)
+    _write(folder, config, safetensors.torch.save(tensors, {"format": "pt"}))
     write_text(folder / CARD, card)
-    _write(folder, config)
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Write only the config, for the weights that lie there."""
+    """Replace only the config: the weights stay what they are."""
     path = folder / WEIGHTS
-    known = {HASH: _digest(_content(path))} if path.exists() else {}
-    _write(folder, config | known)
+    try:
+        _write(folder, config, path.read_bytes())
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
-def _write(folder: Path, config: dict[str, Any]) -> None:
-    """The net, which is long, on the last line, so that the rest stays readable."""
+def _write(folder: Path, config: dict[str, Any], content: bytes) -> None:
+    """The net, which is long, on the last line of the config, so that the rest stays readable."""
+    old = io.BytesIO(content)
+    _, start = header.read(old)
+    tensors = memoryview(content)[old.tell() :]
+    _, start = header.read(io.BytesIO(header.insert("", start)))  # as it will be read
+    digest = hashlib.sha256(start)
+    digest.update(tensors)
     rest = {key: value for key, value in config.items() if key != "net"}
+    rest[HASH] = digest.hexdigest()
     net = json.dumps(config["net"], ensure_ascii=False)
-    write_text(
-        folder / CONFIG, f'{as_json(rest).removesuffix("}").rstrip()},\n  "net": {net}\n}}\n'
-    )
+    text = f'{as_json(rest).removesuffix("}").rstrip()},\n  "net": {net}\n}}\n'
+    text = text.encode(errors="backslashreplace").decode()  # JSON's own escapes
+    with atomic_write(folder / WEIGHTS) as file:
+        file.write(header.insert(text, start))
+        file.write(tensors)
+    write_text(folder / CONFIG, text)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What `config.json` holds. Raises InceptiveError if it is missing or no JSON object."""
+    """The config of a model folder. Raises InceptiveError if it is missing or damaged."""
+    try:
+        with open(folder / WEIGHTS, "rb") as file:
+            text, _ = header.read(file)
+    except OSError:
+        text = None
+    return _config(folder, text)
+
+
+def _config(folder: Path, text: str | None) -> dict[str, Any]:
+    """The config in the weights file as `text`; where there is none, the one in `config.json`."""
+    if text is None:
+        return _parsed(folder / CONFIG, _config_text(folder))
+    config = _parsed(folder / WEIGHTS, text)
+    try:
+        copy = _parsed(folder / CONFIG, (folder / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return config
+    except (OSError, ValueError, InceptiveError):
+        copy = {}
+    if copy != config and copy.get(HASH, config.get(HASH)) == config.get(HASH):
+        log.warning(
+            "%s: differs from the config inside %s, which is used; remove it, or make the change in "
+            "Python: load the folder, change the Classifier, save it",
+            folder / CONFIG, WEIGHTS,
+        )  # fmt: skip
+    return config
+
+
+def _config_text(folder: Path) -> str:
     path = folder / CONFIG
     if not path.is_file():
         if folder.is_file():
             raise InceptiveError(f"model {folder}: is a file; name the model folder, or an export")
-        reason = "is not a model folder (no config.json)" if folder.is_dir() else "does not exist"
-        raise InceptiveError(f"model {folder}: {reason}; `inceptive train` writes one")
+        missing = "is not a model folder (no config.json)" if folder.is_dir() else "does not exist"
+        raise InceptiveError(f"model {folder}: {missing}; `inceptive train` writes one")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InceptiveError(f"{path}: is damaged ({error})") from None
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InceptiveError(f"{path}: is damaged ({error})") from None
     if not isinstance(config, dict):
-        raise InceptiveError(f"{path}: is damaged (not a JSON object)")
+        raise InceptiveError(f"{path}: is damaged (its config is not a JSON object)")
     return config
 
 
-def filled(net: Net, tensors: dict[str, Tensor], path: Path) -> Model:
-    """The model of `net` with `tensors` that were read from `path`; no memory is taken but theirs."""
+def model_of(net: Net, tensors: dict[str, Tensor], path: Path) -> Model:
+    """The model of `net` with `tensors` that were read from `path`; no memory is taken but theirs.
+
+    Raises InceptiveError, with what is missing and what is unknown, unless each of them fits.
+    """
     with torch.device("meta"):
         model = build(net)
-    _refuse_unfit(model, tensors, path)
     own = model.state_dict()
-    model.load_state_dict(
-        {key: tensors[key].to(own[key].dtype, copy=True) for key in own}, assign=True
-    )
+    if own.keys() != tensors.keys():
+        missing, unknown = own.keys() - tensors.keys(), tensors.keys() - own.keys()
+        raise InceptiveError(
+            f"{path}: does not fit {net.name}; missing {listed(sorted(missing))}; "
+            f"unknown {listed(sorted(unknown))}"
+        )
+    for key, tensor in sorted(own.items()):
+        if tensor.shape != tensors[key].shape:
+            raise InceptiveError(
+                f"{path}: {key} is {tuple(tensors[key].shape)}, "
+                f"{net.name} takes {tuple(tensor.shape)}"
+            )
+    state = {key: tensors[key].to(tensor.dtype, copy=True) for key, tensor in own.items()}
+    model.load_state_dict(state, assign=True)
     return model
 
 
-def load_weights(model: Model, path: Path, skip: tuple[str, ...] = ()) -> None:
-    """Fill `model` from a safetensors file; keys that start with one of `skip` keep fresh weights.
-
-    Raises InceptiveError, listing what either side lacks, unless every other key fits exactly.
-    """
-    fill(model, _tensors(path, _content(path)), path, skip)
-
-
-def fill(model: Model, tensors: dict[str, Tensor], path: Path, skip: tuple[str, ...] = ()) -> None:
-    """As `load_weights`, of `tensors` that were read from `path`."""
-    own = model.state_dict()
-    for key in _refuse_unfit(model, tensors, path, skip):
-        own[key].copy_(tensors[key])
-
-
-def _refuse_unfit(
-    model: Model, tensors: dict[str, Tensor], path: Path, skip: tuple[str, ...] = ()
-) -> list[str]:
-    """The keys that `tensors` fill. Raises InceptiveError unless keys and shapes are the model's."""
-    own = model.state_dict()
-
-    def counted(keys: Iterable[str]) -> set[str]:
-        return {key for key in keys if not key.startswith(skip)} if skip else set(keys)
-
-    missing, extra = counted(own) - counted(tensors), counted(tensors) - counted(own)
-    if missing or extra:
-        raise InceptiveError(
-            f"{path}: does not fit {model.net.name}: "
-            f"it lacks {_some(missing)} and has too much {_some(extra)}"
-        )
-    for key in sorted(counted(own)):
-        if own[key].shape != tensors[key].shape:
-            raise InceptiveError(
-                f"{path}: {key} is {tuple(tensors[key].shape)}, "
-                f"{model.net.name} takes {tuple(own[key].shape)}"
-            )
-    return sorted(counted(own))
-
-
-def _fitting(config: dict[str, Any], content: bytes) -> dict[str, Any] | None:
-    """The config that `content` was written with: this one, or the one before."""
-    before = config.pop(BEFORE, None)
-    if HASH not in config:
-        return config
-    digest = _digest(content)
-    for one in (config, before):
-        if isinstance(one, dict) and one.get(HASH) == digest:
-            return one
-    return None
-
-
-def _now(folder: Path) -> dict[str, Any] | None:
-    """The config that fits the weights in `folder`, with their hash; None if there is no such pair."""
-    try:
-        config, content = read_config(folder), _content(folder / WEIGHTS)
-    except InceptiveError:
-        return None
-    fitting = _fitting(config, content)
-    return fitting and fitting | {HASH: _digest(content)}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InceptiveError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise InceptiveError(f"{path}: cannot be read ({reason(error)})") from None
+def _unreadable(path: Path, error: OSError) -> InceptiveError:
+    if isinstance(error, FileNotFoundError):
+        return InceptiveError(f"{path}: there is no such file")
+    return InceptiveError(f"{path}: cannot be read ({reason(error)})")
 
 
 def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
@@ -178,9 +180,3 @@ def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
         return safetensors.torch.load(content)
     except Exception as error:  # of a damaged header it raises many kinds
         raise InceptiveError(f"{path}: is damaged ({reason(error)})") from None
-
-
-def _some(keys: set[str]) -> str:
-    listed = sorted(keys)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return (", ".join(listed[:3]) + more) if listed else "nothing"

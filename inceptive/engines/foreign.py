@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from inceptive.engines import graph
-from inceptive.engines.protocol import EngineBase, Size
+from inceptive.engines.protocol import Engine, Size
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.weights.catalogue import numbered_labels
@@ -21,7 +21,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass
-class ForeignEngine(EngineBase):
+class ForeignEngine(Engine):
     """channels_last: it takes (N, H, W, C); batch: the only size of batch that it takes, None for any;
     softmaxed: it gives probabilities."""
 

@@ -59,11 +59,11 @@ def onnx_graph(
     Raises InceptiveError without the package onnx, for a head that the net has not or whose weights
     are not among `tensors`, and if the net takes no square of that size.
     """
-    wanted = [*heads, *([upto] if upto else [])]
-    for head in wanted:
+    ends = [*heads, *([upto] if upto else [])]
+    for head in ends:
         if head not in net.heads():
-            there = ", ".join(net.heads()) or "none"
-            raise InceptiveError(f"{net.name} has no head {head!r}; there are: {there}")
+            heads_there = ", ".join(net.heads()) or "none"
+            raise InceptiveError(f"{net.name} has no head {head!r}; there are: {heads_there}")
     if preprocessing.channels != net.channels:
         raise InceptiveError(
             f"{net.name} takes images of {net.channels} channels, "
@@ -80,7 +80,7 @@ def onnx_graph(
         if name == net.last:
             outputs.insert(0, (graph.end(x, OUTPUT), x.shape[0]))
         for head, chain in readers.items():
-            if head in wanted:
+            if head in ends:
                 ended = graph.write(chain, head, x)
                 outputs.append((graph.end(ended, head), ended.shape[0]))
                 if head in cut:
@@ -131,8 +131,8 @@ class _Graph:
 
     def node(self, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:
         """Write a node; its one output is called after it."""
-        made = self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes)
-        self.nodes.append(made)
+        output = self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes)
+        self.nodes.append(output)
         return name
 
     def weight(self, name: str, value: np.ndarray) -> str:
@@ -172,14 +172,14 @@ class _Graph:
             case Separable():
                 return self.separable(node, name, x)
             case MaxPool():
-                made = self.node("MaxPool", name, [x.name], **_windows(node, x.shape))
-                return _Value(made, out_shape(node, x.shape))
+                output = self.node("MaxPool", name, [x.name], **_windows(node, x.shape))
+                return _Value(output, out_shape(node, x.shape))
             case AvgPool():
                 return self.average(node, name, x)
             case LRN(size, alpha, beta, k):
                 constants = {"alpha": float(alpha), "beta": float(beta), "bias": float(k)}
-                made = self.node("LRN", name, [x.name], size=size, **constants)
-                return _Value(made, x.shape)
+                output = self.node("LRN", name, [x.name], size=size, **constants)
+                return _Value(output, x.shape)
             case BatchNorm():
                 scale, shift = self.scale_and_shift(node, name)
                 shape = (-1,) if x.flat else (-1, 1, 1)
@@ -192,8 +192,8 @@ class _Graph:
                 inputs = [flat, self.weight(f"{name}.weight", self.tensor(f"{name}.weight"))]
                 if bias:
                     inputs.append(self.weight(f"{name}.bias", self.tensor(f"{name}.bias")))
-                made = self.node("Gemm", name, inputs, transB=1)
-                return self.relu(relu, name, _Value(made, (out, 1, 1), flat=True))
+                output = self.node("Gemm", name, inputs, transB=1)
+                return self.relu(relu, name, _Value(output, (out, 1, 1), flat=True))
             case Activation(kind):
                 operator = {"relu": "Relu", "sigmoid": "Sigmoid"}[kind]
                 return _Value(self.node(operator, name, [x.name]), x.shape, x.flat)
@@ -204,12 +204,13 @@ class _Graph:
                     x = self.write(child, f"{name}.{part}", x)
                 return x
             case Concat():
-                found = [self.write(child, f"{name}.{part}", x) for part, child in node]
-                made = self.node("Concat", name, [one.name for one in found], axis=1)
-                return _Value(made, out_shape(node, x.shape), found[0].flat)
+                branches = [self.write(child, f"{name}.{part}", x) for part, child in node]
+                inputs = [branch.name for branch in branches]
+                output = self.node("Concat", name, inputs, axis=1)
+                return _Value(output, out_shape(node, x.shape), branches[0].flat)
             case Multiply():
-                found = [self.write(child, f"{name}.{part}", x) for part, child in node]
-                return self.product(name, found)
+                factors = [self.write(child, f"{name}.{part}", x) for part, child in node]
+                return self.product(name, factors)
             case Add(branch, shortcut, scale, relu):
                 side = x if shortcut is None else self.write(shortcut, f"{name}.shortcut", x)
                 added = self.write(branch, f"{name}.branch", x)
@@ -217,8 +218,8 @@ class _Graph:
                 if scale != 1:
                     factor = self.weight(f"{name}.by", np.array(scale))
                     by = self.node("Mul", f"{name}.scale", [by, factor])
-                made = self.node("Add", name, [side.name, by])
-                return self.relu(relu, name, _Value(made, added.shape, added.flat))
+                output = self.node("Add", name, [side.name, by])
+                return self.relu(relu, name, _Value(output, added.shape, added.flat))
             case _:
                 assert_never(node)
 
@@ -227,15 +228,15 @@ class _Graph:
             return x
         return _Value(self.node("Relu", f"{name}.relu", [x.name]), x.shape, x.flat)
 
-    def product(self, name: str, found: list[_Value]) -> _Value:
+    def product(self, name: str, factors: list[_Value]) -> _Value:
         """Maps multiplied element by element; the last product has the name itself."""
-        names = [f"{name}/product{k}" for k in range(1, len(found) - 1)] + [name]
+        names = [f"{name}/product{k}" for k in range(1, len(factors) - 1)] + [name]
         numbered = iter(names)
         return reduce(
             lambda a, b: _Value(
                 self.node("Mul", next(numbered), [a.name, b.name]), a.shape, a.flat
             ),
-            found,
+            factors,
         )
 
     def scale_and_shift(self, norm: BatchNorm, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -255,16 +256,16 @@ class _Graph:
         inputs = [x.name, self.weight(f"{name}.weight", weight)]
         if node.norm or node.has_bias:
             inputs.append(self.weight(f"{name}.bias", bias))
-        made = self.node("Conv", name, inputs, **_windows(node, x.shape))
-        return self.relu(node.relu, name, _Value(made, out_shape(node, x.shape)))
+        output = self.node("Conv", name, inputs, **_windows(node, x.shape))
+        return self.relu(node.relu, name, _Value(output, out_shape(node, x.shape)))
 
     def separable(self, node: Separable, name: str, x: _Value) -> _Value:
         """A convolution of each channel by itself, then a 1x1 with what follows it."""
         key = f"{name}.depthwise"
         inputs = [x.name, self.weight(f"{key}.weight", self.tensor(f"{key}.weight"))]
-        made = self.node("Conv", key, inputs, group=x.shape[0], **_windows(node, x.shape))
+        output = self.node("Conv", key, inputs, group=x.shape[0], **_windows(node, x.shape))
         _, h, w = out_shape(node, x.shape)
-        maps = _Value(made, (x.shape[0] * node.multiplier, h, w))
+        maps = _Value(output, (x.shape[0] * node.multiplier, h, w))
         pointwise = Conv(node.out, 1, norm=node.norm, relu=node.relu)
         return self.conv(pointwise, f"{name}.pointwise", maps)
 
@@ -275,8 +276,8 @@ class _Graph:
         if node.kernel is not None and windows_fit(node, (h, w)):
             counted = int(node.count_pad)
             windows = _windows(node, x.shape)
-            made = self.node("AveragePool", name, [x.name], count_include_pad=counted, **windows)
-            return _Value(made, shape)
+            output = self.node("AveragePool", name, [x.name], count_include_pad=counted, **windows)
+            return _Value(output, shape)
         if (node.grid or 1) == 1:
             return _Value(self.node("GlobalAveragePool", name, [x.name]), shape)
         assert node.grid

@@ -11,7 +11,7 @@ from inceptive.arch.account import account
 from inceptive.arch.codec import net_from_dict, net_to_dict
 from inceptive.arch.spec import Net
 from inceptive.engines.early_exit import EarlyExit
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, valid_values
 from inceptive.images import Preprocessing
 from inceptive.metrics import Threshold
 
@@ -63,7 +63,7 @@ class Metadata:
         """Raises InceptiveError, naming the file `where`, if `text` is not what `to_json` gives."""
         if not text:
             raise InceptiveError(f"{where}: was not written by `inceptive export`")
-        try:
+        with valid_values(where):
             values = json.loads(text)
             labels = tuple(str(label) for label in values["labels"])
             preprocessing = Preprocessing.from_dict(values["preprocessing"])
@@ -80,17 +80,6 @@ class Metadata:
                 EarlyExit.from_dict(values["early_exit"]) if values.get("early_exit") else None,
                 tuple(map(Threshold.from_dict, thresholds)),
             )
-        except InceptiveError as error:
-            raise InceptiveError(f"{where}: {error}") from None
-        except (
-            AttributeError,
-            KeyError,
-            TypeError,
-            ValueError,
-            OverflowError,
-            RecursionError,
-        ) as error:
-            raise InceptiveError(f"{where}: missing or invalid {error}") from None
 
 
 def read_net(values: Any, classes: int, preprocessing: Preprocessing) -> Net:

@@ -84,11 +84,7 @@ def session(file: Path | bytes, threads: int = 0) -> Any:
         )
     except Exception as error:  # it has an exception class of its own for each kind of damage
         where = "the graph" if isinstance(file, bytes) else file
-        raise InceptiveError(f"{where}: ONNX Runtime does not take it ({_line(error)})") from None
-
-
-def _line(error: Exception) -> str:
-    return reason(error)
+        raise InceptiveError(f"{where}: ONNX Runtime does not take it ({reason(error)})") from None
 
 
 def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> bytes:
@@ -115,10 +111,10 @@ def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> byte
     root.setLevel(logging.ERROR)  # it advises on the root logger, at every call
     try:
         with tempfile.TemporaryDirectory(prefix="inceptive-") as folder:
-            there = Path(folder) / "int8.onnx"
+            file = Path(folder) / "int8.onnx"
             quantization.quantize_static(
                 graph,
-                there,
+                file,
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
@@ -128,8 +124,8 @@ def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> byte
                 calibrate_method=quantization.CalibrationMethod.MinMax,
                 extra_options={"CalibMovingAverage": True},
             )
-            return there.read_bytes()
+            return file.read_bytes()
     except Exception as error:  # a full disk, or what it thinks of the graph
-        raise InceptiveError(f"ONNX Runtime cannot make it int8 ({_line(error)})") from None
+        raise InceptiveError(f"ONNX Runtime cannot make it int8 ({reason(error)})") from None
     finally:
         root.setLevel(level)

@@ -24,14 +24,10 @@ CLASSES: dict[str, type[ExportedEngine]] = {"onnx": OnnxEngine, "openvino": Open
 Note = Callable[[str], None]
 
 
-def _silent(_: str) -> None:
-    pass
-
-
 def open_engine(
     model: str | Path | Engine,
     name: str = "auto",
-    note: Note = _silent,
+    note: Note = lambda _: None,
     early_exit: bool = False,
     threads: int = 0,
     *,

@@ -52,11 +52,11 @@ def files(model: Any, metadata: Metadata) -> tuple[bytes, bytes]:
     model.set_rt_info(metadata.to_json(), KEY)
     try:
         with tempfile.TemporaryDirectory(prefix="inceptive-") as folder:
-            there = Path(folder) / "model.xml"
-            openvino.save_model(model, there, compress_to_fp16=False)
-            return there.read_bytes(), there.with_suffix(".bin").read_bytes()
+            file = Path(folder) / "model.xml"
+            openvino.save_model(model, file, compress_to_fp16=False)
+            return file.read_bytes(), file.with_suffix(".bin").read_bytes()
     except (OSError, RuntimeError) as error:
-        raise InceptiveError(f"OpenVINO cannot write its files ({_line(error)})") from None
+        raise InceptiveError(f"OpenVINO cannot write its files ({reason(error)})") from None
 
 
 class OpenVinoEngine(ExportedEngine):
@@ -116,9 +116,9 @@ def _read(path: Path) -> Any:
             raise RuntimeError("it does not begin as its XML does")
         return core.read_model(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise InceptiveError(f"{path}: is damaged ({_line(error)})") from None
+        raise InceptiveError(f"{path}: is damaged ({reason(error)})") from None
     except RuntimeError as error:
-        raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
+        raise InceptiveError(f"{path}: OpenVINO does not take it ({reason(error)})") from None
 
 
 def _metadata(model: Any) -> str | None:
@@ -135,7 +135,7 @@ def _compiled(
     """
     openvino = package()
     try:
-        given = model.get_parameters()
+        inputs = model.get_parameters()
         if start:
             source = model.output(start).get_node().input_value(0)
             while source.get_node().get_type_name() == "Identity":  # ONNX's name for an output
@@ -143,24 +143,24 @@ def _compiled(
             maps = openvino.op.Parameter(source.get_element_type(), source.get_partial_shape())
             for target in source.get_target_inputs():
                 target.replace_source_output(maps.output(0))
-            given = [maps]
-        wanted = [model.output(name).get_node() for name in dict.fromkeys(ends)]
-        part = openvino.Model(wanted, given, "part")
-        wishes = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+            inputs = [maps]
+        outputs = [model.output(name).get_node() for name in dict.fromkeys(ends)]
+        part = openvino.Model(outputs, inputs, "part")
+        options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         if threads:
-            wishes["INFERENCE_NUM_THREADS"] = str(threads)
-        compiled = openvino.Core().compile_model(part, "CPU", wishes)
+            options["INFERENCE_NUM_THREADS"] = str(threads)
+        compiled = openvino.Core().compile_model(part, "CPU", options)
         request = compiled.create_infer_request()
     except RuntimeError as error:
-        raise InceptiveError(f"{path}: OpenVINO does not take it ({_line(error)})") from None
+        raise InceptiveError(f"{path}: OpenVINO does not take it ({reason(error)})") from None
     one_at_a_time = threading.Lock()
-    place = {name: k for k, name in enumerate(dict.fromkeys(ends))}
+    index = {name: k for k, name in enumerate(dict.fromkeys(ends))}
 
     def compute(values: np.ndarray) -> list[np.ndarray]:
         with one_at_a_time:
-            found = request.infer([np.ascontiguousarray(values)], share_inputs=True)
-            arrays = [np.array(found[k], dtype=np.float32) for k in range(len(place))]
-        return [arrays[place[name]] for name in ends]
+            results = request.infer([np.ascontiguousarray(values)], share_inputs=True)
+            arrays = [np.array(results[k], dtype=np.float32) for k in range(len(index))]
+        return [arrays[index[name]] for name in ends]
 
     return compute
 
@@ -171,12 +171,8 @@ def _hint(text: str | None, path: Path) -> str:
     A bf16 file holds float32, so a CPU without bf16 runs it too. int8 layers are int8 either way;
     what stands between them is float32 (with bf16 some int8 nets of one channel do not compile).
     """
-    wanted = Metadata.from_json(text, str(path)).precision
-    return "bf16" if wanted == "bf16" and has_bf16() else "f32"
-
-
-def _line(error: Exception) -> str:
-    return reason(error)
+    precision = Metadata.from_json(text, str(path)).precision
+    return "bf16" if precision == "bf16" and has_bf16() else "f32"
 
 
 def quantised(
@@ -197,15 +193,15 @@ def quantised(
     with requires("int8 for OpenVINO needs NNCF", "export"):
         import nncf
 
-    judged: list[float] = []  # top-1 in f32, in int8, and then with layers given back
+    top1s: list[float] = []  # top-1 in f32, in int8, and then with layers given back
 
     def right(compiled: Any, samples: Any) -> tuple[float, list[float]]:
         hits = [float(compiled(image)[OUTPUT].argmax() == label) for image, label in samples]
         top1 = sum(hits) / len(hits)
         if len(hits) == len(labels):
-            judged.append(top1)
-            lost = 100 * (judged[0] - top1)
-            if len(judged) == 2 and lost > max_drop:
+            top1s.append(top1)
+            lost = 100 * (top1s[0] - top1)
+            if len(top1s) == 2 and lost > max_drop:
                 say(f"int8 loses {lost:.2f} points; looking for the layers that cost most")
         return top1, hits
 
@@ -227,4 +223,4 @@ def quantised(
                 ),
             )
     except Exception as error:  # it has an exception class of its own for each kind of trouble
-        raise InceptiveError(f"NNCF cannot make it int8 ({_line(error)})") from None
+        raise InceptiveError(f"NNCF cannot make it int8 ({reason(error)})") from None

@@ -5,17 +5,16 @@ Decoding and inference overlap: threads decode ahead while the engine works on w
 
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image as PillowImage
 
+from inceptive.data.prefetch import prefetch_batches
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.images import Source, Stored, printable
@@ -50,21 +49,21 @@ class Prediction:
         return f"<Prediction {self.image}: {self.error or answers}>"
 
 
-def class_number(asked: str, labels: Sequence[str], count: int, what: str = "label") -> int:
+def class_number(name: str, labels: Sequence[str], count: int, what: str = "label") -> int:
     """The number of the class that `asked` names, by one of `labels` first, else as a number.
 
     count: how many classes there are, where labels may be none. Raises InceptiveError, speaking of
     `what`, if there is no such class, or several are called so.
     """
-    found = [k for k, label in enumerate(labels) if label == asked]
-    if len(found) > 1:
-        raise InceptiveError(f"{what} {asked}: several classes are called so; by number: {found}")
-    if found:
-        return found[0]
-    if asked.isdecimal() and len(asked) <= len(str(count)) and int(asked) < count:
-        return int(asked)
+    numbers = [k for k, label in enumerate(labels) if label == name]
+    if len(numbers) > 1:
+        raise InceptiveError(f"{what} {name}: several classes are called so; by number: {numbers}")
+    if numbers:
+        return numbers[0]
+    if name.isdecimal() and len(name) <= len(str(count)) and int(name) < count:
+        return int(name)
     names = f", {', '.join(labels[:5])} ..." if labels else ""
-    raise InceptiveError(f"{what} {asked}: is none of the classes 0 to {count - 1}{names}")
+    raise InceptiveError(f"{what} {name}: is none of the classes 0 to {count - 1}{names}")
 
 
 def header(top: int) -> list[str]:
@@ -73,10 +72,15 @@ def header(top: int) -> list[str]:
     return ["image", "label", "prob", *more, "error"]
 
 
-def row(one: Prediction, top: int) -> list[Any]:
+def row(prediction: Prediction, top: int) -> list[Any]:
     """What stands under `header` for one image; None where there is nothing."""
-    answers: list[Any] = [value for answer in one.top for value in answer]
-    return [one.image, *answers, *[None] * (2 * top - len(answers)), one.error or None]
+    answers: list[Any] = [value for answer in prediction.top for value in answer]
+    return [
+        prediction.image,
+        *answers,
+        *[None] * (2 * top - len(answers)),
+        prediction.error or None,
+    ]
 
 
 KINDS = (
@@ -225,41 +229,20 @@ def answered(
     With `full` every batch but the last is of `batch_size` images, whenever they were decoded: what
     is computed then depends on nothing but the images and their order.
     """
-    coming = iter(images)
-    waiting: deque[Future[Decoded]] = deque()
-    pool = ThreadPoolExecutor(threads or cores())
-    try:
-        while True:
-            for image in islice(coming, 2 * batch_size - len(waiting)):
-                waiting.append(pool.submit(image))
-            if not waiting:
-                return
-            waiting[0].result()  # an idle engine waits for one image, not for a batch of them
-            count = min(len(waiting), batch_size) if full else _batch(waiting, batch_size)
-            yield from _answers(engine, [waiting.popleft().result() for _ in range(count)], top)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _batch(waiting: Iterable[Future[Decoded]], batch_size: int) -> int:
-    """How many images to take now: those ready at the front, cut to a power of two.
-
-    An engine prepares itself anew for each size of batch that it has not met, so there are few.
-    """
-    ready = 0
-    for one in islice(waiting, batch_size):
-        if not one.done():
-            break
-        ready += 1
-    return ready if ready == batch_size else 1 << (ready.bit_length() - 1)
+    batches = prefetch_batches(
+        lambda decode: decode(), images, threads or cores(), batch_size, 2 * batch_size, full
+    )
+    with closing(batches):
+        for batch in batches:
+            yield from _answers(engine, batch, top)
 
 
 def _answers(engine: Engine, batch: list[Decoded], top: int) -> Iterator[Prediction]:
-    arrays = [found for _, found in batch if not isinstance(found, str)]
+    arrays = [image for _, image in batch if not isinstance(image, str)]
     answers = iter(engine.probs(np.stack(arrays)) if arrays else ())
-    for name, found in batch:
-        if isinstance(found, str):
-            yield Prediction(name, error=found)
+    for name, image in batch:
+        if isinstance(image, str):
+            yield Prediction(name, error=image)
             continue
         probs = next(answers)
         best = np.argsort(-probs, kind="stable")[:top]

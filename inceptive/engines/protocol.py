@@ -1,9 +1,9 @@
-"""What answers for images: one protocol, kept by torch, ONNX Runtime, OpenVINO, early exit and peers."""
+"""What answers for images: `Engine`, the base of torch, ONNX Runtime, OpenVINO, early exit and peers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,69 +28,14 @@ class Size:
     bytes: int | None
 
 
-class Engine(Protocol):
-    """A model that is ready to answer, whatever runs it. `EngineBase` has what most engines share."""
+class Engine:
+    """A model that is ready to answer, whatever runs it: what every engine is and answers.
 
-    @property
-    def name(self) -> str:
-        """What runs the net: torch, onnx:f32, openvino:int8, torchvision:resnet18."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """labels[k] names logit k."""
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How a picture becomes what the net sees."""
-
-    @property
-    def temperature(self) -> float:
-        """What the logits are divided by before softmax (see metrics)."""
-
-    @property
-    def info(self) -> Mapping[str, Any]:
-        """What is recorded beside the weights: training, recipe, metrics, data; {} if nothing."""
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The images it was trained on: name, licence, shares; {} if unknown."""
-
-    @property
-    def thresholds(self) -> tuple[Threshold, ...]:
-        """How sure an answer has to be for a share of them to be right; () if unknown."""
-
-    @property
-    def early_exit(self) -> "EarlyExit | None":
-        """When its heads may answer early, if that was chosen and this engine can do it."""
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, of all that decides its answers: weights, net, preprocessing."""
-
-    def account(self) -> Account | None:
-        """Shapes, parameters and multiply-adds of the net without its heads; None if not one of ours."""
-
-    def size(self) -> Size:
-        """What it holds and computes."""
-
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32."""
-
-    def probs(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
-
-    def stages(self, heads: Sequence[str]) -> list[Stage]:
-        """The net cut behind the maps that each of `heads` reads: see `early_exit.answer`.
-
-        Raises InceptiveError if this engine cannot stop at a head.
-        """
-
-    def exit_shares(self) -> dict[str, float]:
-        """Share of the images so far that each end answered, "" the whole net; {} without exits."""
-
-
-class EngineBase:
-    """What an engine answers unless it knows better."""
+    name: what runs the net: torch, onnx:f32, openvino:int8, torchvision:resnet18. labels[k] names logit
+    k. preprocessing: how a picture becomes what the net sees. temperature: what the logits are divided
+    by before softmax (see metrics). info: what is recorded beside the weights: training, recipe,
+    metrics, data; {} if nothing.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -100,27 +45,47 @@ class EngineBase:
 
     @property
     def data(self) -> dict[str, Any]:
+        """The images it was trained on: name, licence, shares; {} if unknown."""
         return dict(self.info.get("data", {}))
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
+        """How sure an answer has to be for a share of them to be right; () if unknown."""
         return ()
 
     @property
     def early_exit(self) -> "EarlyExit | None":
+        """When its heads may answer early, if that was chosen and this engine can do it."""
         return None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all that decides its answers: weights, net, preprocessing."""
+        raise NotImplementedError
 
     def account(self) -> Account | None:
+        """Shapes, parameters and multiply-adds of the net without its heads; None if not one of ours."""
         return None
 
+    def size(self) -> Size:
+        """What it holds and computes."""
+        raise NotImplementedError
+
     def logits(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32."""
         raise NotImplementedError
 
     def probs(self, images: np.ndarray) -> np.ndarray:
+        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
         return softmax(self.logits(images), self.temperature)
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
+        """The net cut behind the maps that each of `heads` reads: see `early_exit.answer`.
+
+        Raises InceptiveError if this engine cannot stop at a head.
+        """
         raise InceptiveError(f"{self.name}: only torch and OpenVINO can stop at a head")
 
     def exit_shares(self) -> dict[str, float]:
+        """Share of the images so far that each end answered, "" the whole net; {} without exits."""
         return {}

@@ -1,24 +1,25 @@
 """`exports.json`: what was exported into a folder, how it compares with torch, how fast it is."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from inceptive.errors import InceptiveError, reason
+from inceptive.engines.header import WEIGHTS as WEIGHTS
+from inceptive.engines.header import fingerprint as fingerprint
+from inceptive.errors import InceptiveError
 from inceptive.io.atomic import write_json
 
 EXPORTS = "exports.json"
-WEIGHTS = "model.safetensors"
 ENGINES = {"onnx": ".onnx", "openvino": ".xml"}
 """The engines that run exported files, and the ending of their files."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One exported file. weights are the sha256 of the `model.safetensors` it was made from.
+    """One exported file. weights are the `fingerprint` of the `model.safetensors` it was made
+    from.
 
     check is what `check.Check` found, speed what `check.speed` measured: torch beside it.
     """
@@ -50,10 +51,10 @@ def read(folder: Path) -> list[Record]:
     """The records of `folder`, [] without any. Raises InceptiveError if the file is damaged."""
     path = folder / EXPORTS
     try:
-        found = [Record(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
-        if not all(_sound(one) for one in found):
+        entries = [Record(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        if not all(_sound(entry) for entry in entries):
             raise ValueError("a value of the wrong kind")
-        return found
+        return entries
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, TypeError, RecursionError):
@@ -71,15 +72,15 @@ def _sound(record: Record) -> bool:
 
 def keep(folder: Path, record: Record) -> None:
     """Write `record`, in place of an earlier one of the same file."""
-    others = [one for one in read(folder) if one.file != record.file]
-    write_json(folder / EXPORTS, [asdict(one) for one in [*others, record]])
+    others = [each for each in read(folder) if each.file != record.file]
+    write_json(folder / EXPORTS, [asdict(each) for each in [*others, record]])
 
 
 def drop(folder: Path, file: str) -> None:
     """Forget the record of `file`, as before it is written anew."""
-    found = read(folder)
-    if any(one.file == file for one in found):
-        write_json(folder / EXPORTS, [asdict(one) for one in found if one.file != file])
+    entries = read(folder)
+    if any(each.file == file for each in entries):
+        write_json(folder / EXPORTS, [asdict(each) for each in entries if each.file != file])
 
 
 def usable(folder: Path, note: Callable[[str], None]) -> list[Record]:
@@ -88,20 +89,11 @@ def usable(folder: Path, note: Callable[[str], None]) -> list[Record]:
     note is told of those left out because the weights have changed since. A folder without weights
     holds only exports: they are all there is, and none is stale.
     """
-    passed = [one for one in read(folder) if one.passed and (folder / one.file).is_file()]
+    passed = [each for each in read(folder) if each.passed and (folder / each.file).is_file()]
     if passed and (folder / WEIGHTS).is_file():
         weights = fingerprint(folder / WEIGHTS)
-        stale = [one.file for one in passed if one.weights != weights]
+        stale = [each.file for each in passed if each.weights != weights]
         if stale:
             note(f"note: {', '.join(stale)}: made from other weights; export again to use them")
-        passed = [one for one in passed if one.weights == weights]
-    return sorted(passed, key=lambda one: -one.images_per_second)
-
-
-def fingerprint(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InceptiveError(f"{path}: cannot be read ({reason(error)})") from None
+        passed = [each for each in passed if each.weights == weights]
+    return sorted(passed, key=lambda each: -each.images_per_second)

@@ -12,11 +12,9 @@ from inceptive.engines.open import PRECISIONS
 from inceptive.engines.records import ENGINES, Record
 from inceptive.errors import InceptiveError
 from inceptive.exporting.calibration import ExportData, from_data, synthetic
-from inceptive.exporting.write import check_runnable, write_export
+from inceptive.exporting.write import NO_IMAGES, check_runnable, write_export
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
-
-NO_IMAGES = "int8 is calibrated on images: name a set of them with --calibrate"
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ from inceptive.errors import InceptiveError, reason
 from inceptive.exporting.calibration import ExportData
 from inceptive.exporting.check import compare_outputs, speed
 from inceptive.io.atomic import write_bytes
+from inceptive.io.progress import ON_STANDARD_ERROR
 
 Say = Callable[[str], None]
+NO_IMAGES = "int8 is calibrated on images: name a set of them with --calibrate"
 
 
 def check_runnable(to: str, precision: str) -> None:
@@ -50,7 +52,7 @@ def write_export(
     data: ExportData,
     max_drop: float = 0.5,
     weights: str = "",
-    say: Say = print,
+    say: Say = ON_STANDARD_ERROR.say,
 ) -> Record:
     """Write `classifier` into `folder` for the engine `to` (onnx or openvino), and its record.
 
@@ -59,7 +61,7 @@ def write_export(
     missing, the disk refuses, or int8 lacks calibration images.
     """
     if precision == "int8" and not len(data.calibration):
-        raise InceptiveError("int8 is calibrated on images: name a set of them with --calibrate")
+        raise InceptiveError(NO_IMAGES)
     metadata = _metadata(classifier, to, precision, weights)
     path = folder / file_name(to, precision)
     tensors = {key: value.cpu().numpy() for key, value in classifier.model.state_dict().items()}

@@ -5,14 +5,11 @@ import http.client
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import write_bytes
-
-Received = Callable[[int, int | None], None]
-"""Called with the bytes received so far, and the bytes expected where the server says."""
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 
 PAGE = (b"<!doctype", b"<html")
 """How the page begins that a hotel's network, say, answers with in place of a file."""
@@ -31,7 +28,9 @@ def network_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
     return (OSError, http.client.HTTPException, *others, *more)
 
 
-def download(url: str, digest: str, path: Path, received: Received | None = None) -> None:
+def download(
+    url: str, digest: str, path: Path, progress: Progress | None = ON_STANDARD_ERROR
+) -> None:
     """Fetch `url` to `path`, whole or not at all, if its `digest` (see `matches`) is as expected.
 
     An empty digest is not checked. Raises InceptiveError, saying what to fetch and where to put it,
@@ -40,7 +39,7 @@ def download(url: str, digest: str, path: Path, received: Received | None = None
     by_hand = f"fetch it by hand and put it at {path}"
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
-            content = _read(answer, received)
+            content = _read(answer, path.name, progress)
     except urllib.error.HTTPError as error:
         with error:
             raise InceptiveError(f"{url} cannot be downloaded ({error}); {by_hand}") from None
@@ -51,8 +50,8 @@ def download(url: str, digest: str, path: Path, received: Received | None = None
     if not digest and content[:256].lstrip().lower().startswith(PAGE):
         raise InceptiveError(f"{url} answers with a web page, not with the file; {by_hand}")
     if not matches(content, digest):
-        found = hashlib.sha256(content).hexdigest()
-        raise InceptiveError(f"{url} is not the file expected (SHA-256 {found}); {by_hand}")
+        digest = hashlib.sha256(content).hexdigest()
+        raise InceptiveError(f"{url} is not the file expected (SHA-256 {digest}); {by_hand}")
     write_bytes(path, content)
 
 
@@ -63,14 +62,14 @@ def matches(content: bytes, digest: str) -> bool:
     return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest().startswith(digest)
 
 
-def _read(answer: http.client.HTTPResponse, received: Received | None) -> bytes:
+def _read(answer: http.client.HTTPResponse, name: str, progress: Progress | None) -> bytes:
     length = answer.headers.get("Content-Length", "")
     total = int(length) if length.isdecimal() else None
     content = bytearray()
     while chunk := answer.read(CHUNK):
         content += chunk
-        if received:
-            received(len(content), total)
+        if progress and total:
+            progress.advance(f"downloading {name}, kB", len(content) // 1000, total // 1000)
     if total is not None and len(content) < total:
         raise http.client.IncompleteRead(bytes(content), total - len(content))
     return bytes(content)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from inceptive.engines.header import WEIGHTS
 from inceptive.errors import InceptiveError
 from inceptive.io.atomic import write_bytes
 
@@ -33,7 +34,7 @@ def load(folder: Path) -> dict[str, Any]:
     """The state that `save` wrote. Raises InceptiveError if there is none or it is damaged."""
     path = folder / CHECKPOINT
     if not path.exists():
-        ended = (folder / "config.json").exists()
+        ended = (folder / WEIGHTS).exists()
         raise InceptiveError(
             f"{folder}: holds no checkpoint to resume from"
             + (

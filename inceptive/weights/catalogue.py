@@ -14,7 +14,8 @@ from inceptive.images import Preprocessing
 class Published:
     """One checkpoint.
 
-    net is the variant it was trained in, source the key table it fits. `url` is where it lies, or
+    net is the variant it was trained in, by its name in NETS (the list is a file, and reading it builds
+    no nets: `load` takes the value from there), source the key table it fits. `url` is where it lies, or
     `hub` the repository on the Hugging Face hub; with neither, `note` says how it is had.
     digest: hexadecimal digits, as `downloads.matches` reads them. labels: a list of names in
     `labels/`, or "" where its publisher names none. background: class 0 of the file is none of the

@@ -13,8 +13,9 @@ from torch import nn
 
 from inceptive.arch import nets
 from inceptive.errors import InceptiveError, reason
-from inceptive.io.downloads import Received, download, matches, network_errors
+from inceptive.io.downloads import download, matches, network_errors
 from inceptive.io.paths import cache_folder, expand
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.nn import Model, build
 from inceptive.weights import layouts
 from inceptive.weights.catalogue import Published
@@ -37,7 +38,7 @@ def load(published: Published, path: Path) -> Model:
     return model.eval()
 
 
-def fetch(published: Published, received: Received | None = None) -> Path:
+def fetch(published: Published, progress: Progress | None = ON_STANDARD_ERROR) -> Path:
     """Where the file lies: in the cache, where it is downloaded to unless it is there already.
 
     Files of the Hugging Face hub are kept in the hub's own cache. Raises InceptiveError, saying
@@ -53,7 +54,7 @@ def fetch(published: Published, received: Received | None = None) -> Path:
         return _from_hub(published.hub, name, f"; fetch {name} by hand and put it at {path}")
     if not published.url:
         raise InceptiveError(f"{published.name}: {published.note}; then put it at {path}")
-    download(published.url, published.digest, path, received)
+    download(published.url, published.digest, path, progress)
     return path
 
 
@@ -119,7 +120,7 @@ def fill(model: Model, published: Published, arrays: Mapping[str, np.ndarray], o
             continue
         state[key] = torch.from_numpy(np.ascontiguousarray(array))
     if wrong:
-        raise InceptiveError(f"{origin}: does not fit {model.net.name}: {_some(wrong)}")
+        raise InceptiveError(f"{origin}: does not fit {model.net.name}: {listed(wrong)}")
     model.load_state_dict(state)
 
 
@@ -132,22 +133,23 @@ def _named(
     """Our key -> their array. Raises InceptiveError with what is missing and what is unknown."""
     table = key_table(source, keys)
     canonical = source.canonical(arrays)
-    found = {canonical[name]: array for name, array in arrays.items()}
+    theirs = {canonical[name]: array for name, array in arrays.items()}
     missing = [
         name
         for key, name in table.items()
-        if name is not None and name not in found and not key.endswith("num_batches_tracked")
+        if name is not None and name not in theirs and not key.endswith("num_batches_tracked")
     ]
-    unknown = sorted(set(found) - set(table.values()) - set(source.ignored))
+    unknown = sorted(set(theirs) - set(table.values()) - set(source.ignored))
     if missing or unknown:
         raise InceptiveError(
             f"{origin}: is not the checkpoint expected; missing {len(missing)}: "
-            f"{_some(missing)}; unknown {len(unknown)}: {_some(unknown)}"
+            f"{listed(missing)}; unknown {len(unknown)}: {listed(unknown)}"
         )
-    return {key: found[name] for key, name in table.items() if name in found}
+    return {key: theirs[name] for key, name in table.items() if name in theirs}
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The first of `names`, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(names[:most]) or "none") + more
 

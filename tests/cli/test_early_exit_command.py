@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import command, picture
+from conftest import command, picture, rewrite_config
 
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.early_exit import EarlyExit
@@ -28,8 +28,7 @@ def folder(trained, tmp_path):
 
 def change(folder, thresholds):
     """Thresholds by hand, so that images leave at every end."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
+    config = json.loads((folder / "config.json").read_text())
     config["early_exit"] = EarlyExit.from_dict(
         {
             "exits": [
@@ -37,10 +36,10 @@ def change(folder, thresholds):
                 for head, one in thresholds.items()
             ],
             "max_drop": 0.2,
-            "found": {},
+            "validation": {},
         }
     ).to_dict()
-    path.write_text(json.dumps(config))
+    rewrite_config(folder, json.dumps(config))
 
 
 def squares(folder, count=24):
@@ -71,8 +70,8 @@ def test_exits_are_chosen_on_validation_and_kept_in_the_model_folder(folder):
     said = json.loads(done.stdout)
     kept = json.loads((folder / "config.json").read_text())["early_exit"]
     assert kept == said and said["max_drop"] == 0
-    assert said["found"]["top1"] >= said["found"]["top1_full"]
-    assert said["found"]["macs"] <= said["found"]["macs_full"]
+    assert said["validation"]["top1"] >= said["validation"]["top1_full"]
+    assert said["validation"]["macs"] <= said["validation"]["macs_full"]
     again = Classifier.load(folder)
     assert again.early_exit == EarlyExit.from_dict(kept)
 
@@ -154,7 +153,7 @@ def test_what_cannot_answer_early_is_said_in_one_line(folder, stripes, tmp_path)
     done = command("early-exit", tmp_path / "none")
     assert done.returncode == 1 and "is no model folder" in done.stderr
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"early_exit": {"exits": 1}}))
+    rewrite_config(folder, json.dumps(config | {"early_exit": {"exits": 1}}))
     done = command("evaluate", folder, stripes, "--early-exit")
     assert done.returncode == 1 and done.stderr.count("early_exit: missing or invalid") == 1
     assert "Traceback" not in done.stderr

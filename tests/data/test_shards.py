@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 import webdataset
-from conftest import command
+from conftest import command, rewrite_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -428,7 +428,7 @@ def test_train_takes_shards_and_evaluate_finds_what_it_finds_in_the_folder(
         "val": 0.15,
         "test": 0.15,
     }  # the folder is divided as the shards are
-    (model / "config.json").write_text(json.dumps(config))
+    rewrite_config(model, json.dumps(config))
     answers = []
     for k, data in enumerate((stripes, shards)):
         done = command(

@@ -108,18 +108,18 @@ def test_what_is_chosen_holds_the_bound_and_is_what_it_says(max_drop):
     made, (ends, labels) = account(NET, 64), drawn()
     chosen = choose(made, ends, labels, max_drop)
     top1, macs = replayed(made, ends, labels, chosen)
-    assert top1 == pytest.approx(chosen.found["top1"]) and macs == pytest.approx(
-        chosen.found["macs"]
+    assert top1 == pytest.approx(chosen.validation["top1"]) and macs == pytest.approx(
+        chosen.validation["macs"]
     )
     full = (ends["fc"].argmax(axis=1) == labels).mean()
-    assert chosen.found["top1_full"] == pytest.approx(full)
+    assert chosen.validation["top1_full"] == pytest.approx(full)
     assert full - top1 <= max_drop / 100 + 1e-9
-    assert sum(chosen.found["leave"].values()) == pytest.approx(1)
+    assert sum(chosen.validation["leave"].values()) == pytest.approx(1)
 
 
 def test_a_looser_bound_never_costs_more_and_saves_something():
     made, (ends, labels) = account(NET, 64), drawn()
-    macs = [choose(made, ends, labels, drop).found["macs"] for drop in (0.0, 0.5, 2.0, 10.0)]
+    macs = [choose(made, ends, labels, drop).validation["macs"] for drop in (0.0, 0.5, 2.0, 10.0)]
     assert macs == sorted(macs, reverse=True) and macs[-1] < macs[0] < made.macs
 
 
@@ -136,8 +136,8 @@ def test_no_cheaper_pair_of_thresholds_was_missed():
             ),
         )
         top1, macs = replayed(made, ends, labels, tried)
-        allowed = top1 >= chosen.found["top1_full"] - 0.01 - 1e-9
-        assert not allowed or macs >= 0.97 * chosen.found["macs"]
+        allowed = top1 >= chosen.validation["top1_full"] - 0.01 - 1e-9
+        assert not allowed or macs >= 0.97 * chosen.validation["macs"]
 
 
 def test_heads_that_are_never_right_are_left_out():
@@ -145,8 +145,8 @@ def test_heads_that_are_never_right_are_left_out():
     for head in ("aux_3a", "aux_4a"):
         ends[head] = np.eye(3, dtype=np.float32)[(labels + 1) % 3] * 9
     chosen = choose(made, ends, labels, 0.0)
-    assert chosen.exits == () and chosen.found["macs"] == made.macs
-    assert chosen.found["leave"] == {"fc": 1.0}
+    assert chosen.exits == () and chosen.validation["macs"] == made.macs
+    assert chosen.validation["leave"] == {"fc": 1.0}
 
 
 def test_too_many_heads_or_none_are_refused():
@@ -191,7 +191,10 @@ def test_when_all_have_left_nothing_runs():
 def test_the_record_in_a_model_folder_is_read_back_and_refused_where_garbled():
     made, (ends, labels) = account(NET, 64), drawn()
     chosen = choose(made, ends, labels, 0.5)
-    assert EarlyExit.from_dict(chosen.to_dict()) == chosen
+    values = chosen.to_dict()
+    assert EarlyExit.from_dict(values) == chosen
+    values["found"] = values.pop("validation")  # as until 0.1
+    assert EarlyExit.from_dict(values) == chosen
     for bad in (
         None,
         {},

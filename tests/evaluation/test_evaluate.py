@@ -18,7 +18,7 @@ from sklearn.metrics import (
 from inceptive.cli.tables import as_json
 from inceptive.data.source import ArrayImages, Data, PathImages, Samples
 from inceptive.engines.classifier import Classifier
-from inceptive.engines.protocol import EngineBase
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.crops import crops
 from inceptive.evaluation.evaluate import columns, evaluate, label_order, probabilities
@@ -220,7 +220,7 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
 SCORES = {"dark": -4.0, "light": 4.0, "owl": 0.5, "red": -1.0}
 
 
-class Brightness(EngineBase):
+class Brightness(Engine):
     """An engine that is the surer of "dark", the darker a picture is; the labels in any order."""
 
     name = "torch"

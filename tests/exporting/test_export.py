@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import command, picture
+from conftest import command, picture, rewrite_config
 
 from inceptive.engines import open as engines
 from inceptive.engines import openvino as open_vino
@@ -210,10 +210,9 @@ def test_the_file_says_what_it_is(exported):
 
 def test_the_licence_of_the_images_goes_along(trained, quick, tmp_path):
     shutil.copytree(trained[0], tmp_path / "m")
-    path = tmp_path / "m/config.json"
-    config = json.loads(path.read_text())
+    config = json.loads((tmp_path / "m/config.json").read_text())
     config["data"] |= {"licence": "CC BY 4.0", "name": "no/longer/there"}
-    path.write_text(json.dumps(config))
+    rewrite_config(tmp_path / "m", json.dumps(config))
     done = command("export", tmp_path / "m", "--to", "onnx", "--json")
     assert done.returncode == 0, done.stderr
     assert "no/longer/there: there is no such folder" in done.stderr
@@ -266,8 +265,7 @@ def test_exports_of_other_weights_are_left_out_with_one_note(folder, tmp_path):
     weights.write_bytes(content[:-4] + b"\0\0\0\0")
     told = json.loads((folder / "config.json").read_text())
     del told["weights"]  # of a folder that was changed by hand
-    (folder / "config.json").unlink()
-    (folder / "config.json").write_text(json.dumps(told))
+    rewrite_config(folder, json.dumps(told))
     picture("down", 3).save(tmp_path / "photo.png")
     done = command("predict", folder, tmp_path / "photo.png", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)[0]["top"][0]["label"] == "down"
@@ -446,7 +444,7 @@ def test_int8_needs_images(trained, tmp_path):
     shutil.copytree(trained[0], tmp_path / "m")
     config = json.loads((tmp_path / "m/config.json").read_text())
     del config["data"]
-    (tmp_path / "m/config.json").write_text(json.dumps(config))
+    rewrite_config(tmp_path / "m", json.dumps(config))
     done = command("export", tmp_path / "m", "--to", "onnx", "--precision", "int8")
     one_line(done, "int8 is calibrated on images: name a set of them with --calibrate")
 

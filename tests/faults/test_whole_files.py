@@ -3,6 +3,7 @@ before can always be used, what went wrong is one line, and nothing is left lyin
 
 import csv
 import functools
+import hashlib
 import json
 import multiprocessing
 import os
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
-from conftest import command, picture
+from conftest import command, picture, rewrite_config
 
 import inceptive
 from inceptive.cli.predict import write_csv, write_parquet
@@ -217,7 +219,7 @@ def test_a_model_killed_in_its_first_writing_is_no_model_yet_and_the_next_is(tmp
         folder = tmp_path / str(call)
         folder.mkdir()
         status = in_a_process(dies_at, "model folder", folder, NEW, call)
-        if (folder / "config.json").exists():
+        if (folder / "model.safetensors").exists():
             assert is_one_model(folder) == NEW
         else:
             with pytest.raises(InceptiveError, match="no config"):
@@ -264,11 +266,11 @@ def test_a_folder_without_hashes_is_read_as_before_and_replaced_as_any(tmp_path)
     classifier(OLD).save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     del config["weights"]  # as version 0.1 wrote it
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert is_one_model(tmp_path) == OLD
     found = []
-    for call in (2, 4, 8):
+    for call in (1, 2, 4, 8):
+        rewrite_config(tmp_path, None)
         (tmp_path / "config.json").write_text(json.dumps(config))
+        assert is_one_model(tmp_path) == OLD
         in_a_process(dies_at, "model folder", tmp_path, NEW, call)
         found.append(is_one_model(tmp_path))
         classifier(OLD).save(tmp_path)
@@ -278,6 +280,7 @@ def test_a_folder_without_hashes_is_read_as_before_and_replaced_as_any(tmp_path)
 def test_weights_of_another_model_are_refused(tmp_path):
     for t in (OLD, NEW):
         classifier(t).save(tmp_path / str(t))
+        rewrite_config(tmp_path / str(t), None)  # as until 0.1
     (tmp_path / f"{NEW}/model.safetensors").replace(tmp_path / f"{OLD}/model.safetensors")
     with pytest.raises(InceptiveError, match="not the file that config"):
         Classifier.load(tmp_path / str(OLD))
@@ -300,7 +303,46 @@ def test_a_config_written_alone_keeps_the_hash_and_what_it_is_of(tmp_path):
     made.save_config(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["weights"] == records.fingerprint(tmp_path / "model.safetensors")
+    assert config["early_exit"] is None is Classifier.load(tmp_path).info["early_exit"]
     assert is_one_model(tmp_path) == OLD
+
+
+def test_the_weights_file_holds_the_config_and_its_tensors_are_those_of_the_file_without(tmp_path):
+    model = classifier(OLD)
+    model.save(tmp_path)
+    path, state = tmp_path / "model.safetensors", model.model.state_dict()
+    plain = safetensors.torch.save(state, {"format": "pt"})
+    digest = hashlib.sha256(plain).hexdigest()
+    with safetensors.safe_open(path, "pt") as file:
+        assert file.metadata()["inceptive"] == (tmp_path / "config.json").read_text()
+        assert file.metadata()["format"] == "pt"
+        assert sorted(file.keys()) == sorted(state)
+        assert all(torch.equal(file.get_tensor(key), state[key]) for key in state)
+    assert json.loads((tmp_path / "config.json").read_text())["weights"] == digest
+    assert records.fingerprint(path) == digest  # what 0.1 wrote in exports.json stays right
+    rewrite_config(tmp_path, None)
+    assert path.read_bytes() == plain and records.fingerprint(path) == digest
+
+
+def test_an_edited_config_is_not_used_and_that_is_said_in_one_line(tmp_path, caplog):
+    classifier(OLD).save(tmp_path)
+    path = tmp_path / "config.json"
+    text = path.read_text()
+    path.write_text(json.dumps(json.loads(text)))  # laid out anew, it says the same
+    assert is_one_model(tmp_path) == OLD and not caplog.records
+    for edited in (text.replace('"temperature": ', '"temperature": 1'), text[:50], "[]"):
+        path.write_text(edited)
+        caplog.clear()
+        assert is_one_model(tmp_path) == OLD
+        [line] = caplog.messages
+        assert f"{path}: differs from the config inside model.safetensors" in line
+        assert "\n" not in line and "save it" in line
+    path.unlink()
+    caplog.clear()
+    assert is_one_model(tmp_path) == OLD and not caplog.records
+    classifier(NEW).save(tmp_path)  # as where a writer died between the two: it is the old copy
+    path.write_text(text)
+    assert is_one_model(tmp_path) == NEW and not caplog.records
 
 
 # What killed writers leave

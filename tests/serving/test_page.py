@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import command, serving
+from conftest import command, rewrite_config, serving
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -240,7 +240,7 @@ def test_a_second_model_answers_beside_the_first(opened, model, photographs, tmp
         {"target": 0.95, "threshold": 1.01, "count": 0, "share": 0, "accuracy": 1.0}
     ]
     config["labels"] = ["pagoda", "dahlia"]
-    (other / "config.json").write_text(json.dumps(config))
+    rewrite_config(other, json.dumps(config))
     with serving(model, other) as (port, _):
         tab = opened(f"http://127.0.0.1:{port}/")
         drop(tab, "flower.jpg", "image/jpeg", photographs["flower"])

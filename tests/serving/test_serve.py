@@ -17,7 +17,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from conftest import SERVER, command, picture, serving
+from conftest import SERVER, command, picture, rewrite_config, serving
 from PIL import Image
 
 from inceptive.errors import InceptiveError
@@ -256,7 +256,7 @@ def test_an_accuracy_that_no_threshold_holds_is_refused(trained, tmp_path):
         ("much", "config.json: metrics.thresholds: missing or invalid"),
     ):
         config["metrics"]["abstain"] = known
-        (folder / "config.json").write_text(json.dumps(config))
+        rewrite_config(folder, json.dumps(config))
         done = command("serve", folder, "--port", 0, "--accuracy", 0.99)
         assert done.returncode == 1 and told in done.stderr, done.stderr
 
@@ -270,7 +270,7 @@ def test_below_the_threshold_an_answer_is_not_sure(trained, tmp_path):
     for name, threshold in thresholds.items():
         folders.append(shutil.copytree(folder, tmp_path / name))
         config["metrics"]["abstain"] = [first | {"threshold": threshold}]
-        (folders[-1] / "config.json").write_text(json.dumps(config))
+        rewrite_config(folders[-1], json.dumps(config))
     with serving(*folders) as (port, _):
         for name, threshold in thresholds.items():
             _, answer = post(port, f"/v1/predict?model={name}", png("down", 3))

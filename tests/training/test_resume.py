@@ -18,6 +18,7 @@ import inceptive
 from inceptive.data import loading
 from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
+from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
 from inceptive.training import loop
 from inceptive.training.loop import Paused, Run
@@ -129,7 +130,7 @@ def told(folder):
     config["recipe"]["data"].pop("workers")
     with (folder / "history.csv").open(newline="") as file:
         rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
-    return (folder / "model.safetensors").read_bytes(), config, rows
+    return fingerprint(folder / "model.safetensors"), config, rows
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import urllib.request
 from collections import Counter
 from dataclasses import replace
 from functools import cache
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from inceptive.data.source import ArrayImages, Samples, SplitFractions
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.io.progress import Lines
 from inceptive.nn import build
 from inceptive.training.loop import Run
 from inceptive.training.objective import Objective
@@ -451,12 +453,14 @@ def server(monkeypatch):
 def test_a_download_lands_in_the_cache_once_and_tells_its_progress(cache, server):
     url, asked = server
     published, told = replace(TORCH, url=url, digest=DIGEST), []
-    path = fetch(published, lambda done, total: told.append((done, total)))
+    progress = Mock(spec=Lines)
+    progress.advance = lambda what, *counts: told.append((what, *counts))
+    path = fetch(published, progress)
     assert path == cache / published.file and path.read_bytes() == CONTENT
     assert [one.name for one in cache.iterdir()] == [published.file]
-    done = [one for one, _ in told]
-    assert len(done) > 2 and done == sorted(done) and done[-1] == len(CONTENT)
-    assert {total for _, total in told} == {len(CONTENT)}
+    done, size = [done for _, done, _ in told], len(CONTENT) // 1000
+    assert len(done) > 2 and done == sorted(done) and done[-1] == size
+    assert {(what, total) for what, _, total in told} == {(f"downloading {path.name}, kB", size)}
     assert fetch(published) == path
     assert asked == ["/net.pth"]
 
