@@ -29,6 +29,7 @@ PLAIN = {"errors", "arch"}
 OPTIONAL = {
     "pi_heif": "images/decoding.py",
     "sklearn": "data/builtin.py",
+    "filelock": "io/locks.py",  # none of these, but `--help` takes none of its time
     "h5py": "weights/readers/keras_h5.py",
     "webdataset": "data/shards/writing.py",
     "pyarrow": "io/store/systems.py",

@@ -7,7 +7,6 @@ import glob
 import io
 import json
 import os
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from math import isfinite
@@ -30,7 +29,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     exception, or the disk refuses (InceptiveError), the old file is untouched. What a writer that was
     killed left next to `path` goes with the next one.
     """
-    part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    part = path.parent / f".{path.name}.{os.urandom(4).hex()}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
@@ -132,5 +131,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

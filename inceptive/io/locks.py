@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import filelock
-
 from inceptive.errors import InceptiveError, reason
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
@@ -26,11 +24,13 @@ def lock(path: Path, wait: bool | float = True) -> Iterator[None]:
     Where another process has it, wait, at most so many seconds, or raise Locked. Raises InceptiveError
     if the file cannot be written. A disk without locks gives none, and the block runs.
     """
-    held = filelock.FileLock(path, timeout=-1 if wait is True else float(wait))
+    import filelock  # it takes long to import, and `--help` needs none
+
+    file_lock = filelock.FileLock(path, timeout=-1 if wait is True else float(wait))
     for last in [False] * 99 + [True]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.acquire()
+            file_lock.acquire()
             break
         except filelock.Timeout:
             raise Locked(f"{path.parent}: another process writes there now") from None
@@ -43,17 +43,17 @@ def lock(path: Path, wait: bool | float = True) -> Iterator[None]:
     try:
         yield
     finally:
-        if held.is_locked:
+        if file_lock.is_locked:
             if os.name != "nt":  # there filelock removes it
-                with contextlib.suppress(
-                    OSError
-                ):  # who waits sees that it is gone and makes another
+                with contextlib.suppress(OSError):  # who waits sees that, and makes another
                     path.unlink()
-            held.release()
+            file_lock.release()
 
 
 def lock_file(file: IO[bytes], wait: bool) -> bool:
     """Lock an open file for as long as it is open; false if another has it, or the disk no locks."""
+    import filelock
+
     try:
         return filelock.lock_descriptor(file.fileno(), blocking=wait)
     except OSError:
