@@ -8,16 +8,18 @@ from inceptive.io import store as storage
 
 
 def as_parquet(
-    found: Sequence[Prediction], top: int, told: dict[str, str] | None = None
+    predictions: Sequence[Prediction], top: int, metadata: dict[str, str] | None = None
 ) -> memoryview:
-    """The file: the columns of `prediction.header`; `told` stands in its metadata.
+    """The file: the columns of `prediction.header`; `metadata` stands in its metadata.
 
     Probabilities are float64, the rest is text; nothing is null but what is not there.
     """
     pyarrow = storage.arrow()
-    schema = pyarrow.schema([(name, _kind(name)) for name in header(top)], metadata=told)
-    columns: list[Any] = list(zip(*(row(one, top) for one in found), strict=True))
-    table = pyarrow.table([list(one) for one in columns or [()] * len(schema)], schema=schema)
+    schema = pyarrow.schema([(name, _kind(name)) for name in header(top)], metadata=metadata)
+    columns: list[Any] = list(
+        zip(*(row(prediction, top) for prediction in predictions), strict=True)
+    )
+    table = pyarrow.table([list(column) for column in columns or [()] * len(schema)], schema=schema)
     content = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(table, content)
     return memoryview(content.getvalue())

@@ -77,7 +77,9 @@ class Cluster:
         )(ClusterWorker)  # fmt: skip
         pool = self.ray.util.ActorPool([actor.remote(job) for _ in range(workers)])
         try:
-            for answer in pool.map_unordered(lambda one, part: one.score.remote(part), numbers):
+            for answer in pool.map_unordered(
+                lambda worker, part: worker.score.remote(part), numbers
+            ):
                 if error := answer.pop("error"):
                     raise InceptiveError(error)
                 yield Written(**answer)

@@ -39,45 +39,45 @@ class Input:
     fingerprint: str
 
 
-def find(given: str) -> Input:
-    """The files that `given` names, of one kind, in order.
+def find(name: str) -> Input:
+    """The files that `name` names, of one kind, in order.
 
-    given is a file, a folder, or a glob, as a path or a URI. Raises InceptiveError if there is
+    name is a file, a folder, or a glob, as a path or a URI. Raises InceptiveError if there is
     nothing to score, or files of several kinds.
     """
-    path = storage.local(given)
-    found, chosen = _remote(path) if storage.is_uri(path) else _local(path)
+    path = storage.local(name)
+    files, chosen = _remote(path) if storage.is_uri(path) else _local(path)
     kinds: dict[Kind, list[FileInfo]] = {}
-    for one in found:
-        kind = _kind(one.path) or ("images" if chosen else None)  # one chosen by name is tried
+    for file in files:
+        kind = _kind(file.path) or ("images" if chosen else None)  # one chosen by name is tried
         if kind:
-            kinds.setdefault(kind, []).append(one)
+            kinds.setdefault(kind, []).append(file)
     if not kinds:
-        raise InceptiveError(f"{printable(given)}: holds no images, tar shards or Parquet files")
+        raise InceptiveError(f"{printable(name)}: holds no images, tar shards or Parquet files")
     if len(kinds) > 1:
         raise InceptiveError(
-            f"{printable(given)}: holds files of several kinds ({', '.join(sorted(kinds))}); "
+            f"{printable(name)}: holds files of several kinds ({', '.join(sorted(kinds))}); "
             "name those of one kind with a glob in quotes"
         )
-    [(kind, kept)] = kinds.items()
-    seen = hashlib.sha256()
-    for one in kept:
-        seen.update(f"{one.size} {one.changed} ".encode() + os.fsencode(one.path) + b"\0")
-    return Input(kind, tuple(one.path for one in kept), seen.hexdigest())
+    [(kind, chosen_files)] = kinds.items()
+    digest = hashlib.sha256()
+    for file in chosen_files:
+        digest.update(f"{file.size} {file.changed} ".encode() + os.fsencode(file.path) + b"\0")
+    return Input(kind, tuple(file.path for file in chosen_files), digest.hexdigest())
 
 
-def split_work(found: Input, size: int) -> Iterator[list[WorkItem]]:
+def split_work(input: Input, size: int) -> Iterator[list[WorkItem]]:
     """The input in parts, in order: `size` images or rows each, or one tar. See `WorkItem`.
 
     Raises InceptiveError for a Parquet file that is damaged or has no column of images.
     """
-    if found.kind == "tar":
-        yield from ([WorkItem(path)] for path in found.files)
-    elif found.kind == "images":
-        for k in range(0, len(found.files), size):
-            yield [WorkItem(path) for path in found.files[k : k + size]]
+    if input.kind == "tar":
+        yield from ([WorkItem(path)] for path in input.files)
+    elif input.kind == "images":
+        for k in range(0, len(input.files), size):
+            yield [WorkItem(path) for path in input.files[k : k + size]]
     else:
-        for path in found.files:
+        for path in input.files:
             with storage.parquet(path) as file:
                 columns(file, path)
                 rows = file.metadata.num_rows
@@ -93,19 +93,19 @@ def columns(file: Any, path: str) -> tuple[str | None, str | None]:
     """
     types = storage.arrow().types
     schema = file.schema_arrow
-    held = {name: schema.field(name).type for name in schema.names}
+    kinds = {name: schema.field(name).type for name in schema.names}
     binary = (types.is_binary, types.is_large_binary)
     text = (types.is_string, types.is_large_string)
     for name in BYTES:
-        kind = held.get(name)
+        kind = kinds.get(name)
         if kind is not None and types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
             inner = f"{name}.path" if kind.get_field_index("path") >= 0 else None
             return f"{name}.bytes", inner
     holds = next(
-        (name for name in BYTES if name in held and any(t(held[name]) for t in binary)), None
+        (name for name in BYTES if name in kinds and any(t(kinds[name]) for t in binary)), None
     )
     names = next(
-        (name for name in PATHS if name in held and any(t(held[name]) for t in text)), None
+        (name for name in PATHS if name in kinds and any(t(kinds[name]) for t in text)), None
     )
     if holds is None and names is None:
         raise InceptiveError(
@@ -129,7 +129,7 @@ def _local(path: str) -> tuple[Iterable[FileInfo], bool]:
         return map(storage.stat, sorted([*images, *others])), False
     if os.path.exists(path):
         return [storage.stat(path)], True
-    files = sorted(one for one in glob.glob(path, recursive=True) if os.path.isfile(one))
+    files = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
     if not files:
         raise InceptiveError(f"{printable(path)}: there is no such file or folder")
     return map(storage.stat, files), True
@@ -139,7 +139,7 @@ def _remote(uri: str) -> tuple[Iterable[FileInfo], bool]:
     pattern, query = storage.split_query(uri)
     if glob.has_magic(pattern):
         base = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0] + query
-        there = ((one, storage.split_query(one.path)[0]) for one in storage.listing(base))
-        return (one for one, path in there if fnmatch.fnmatchcase(path, pattern)), True
-    one = storage.stat(uri)
-    return ([one], True) if one.size >= 0 else (storage.listing(uri), False)
+        listed = ((file, storage.split_query(file.path)[0]) for file in storage.listing(base))
+        return (file for file, path in listed if fnmatch.fnmatchcase(path, pattern)), True
+    file = storage.stat(uri)
+    return ([file], True) if file.size >= 0 else (storage.listing(uri), False)

@@ -4,11 +4,11 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from inceptive.data.prefetch import prefetch
 from inceptive.engines.prediction import Prediction
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
@@ -59,35 +59,38 @@ def path(folder: str, part: int) -> str:
     return storage.join(folder, f"part-{part:06}.parquet")
 
 
-def write(folder: str, part: int, found: Sequence[Prediction], top: int, seconds: float) -> Written:
+def write(
+    folder: str, part: int, predictions: Sequence[Prediction], top: int, seconds: float
+) -> Written:
     """Write the answers of a part, whole or not at all. Raises InceptiveError if it cannot."""
-    done = Written(part, len(found), sum(bool(one.error) for one in found), seconds)
-    told = {KEY.decode(): json.dumps(asdict(done))}
-    storage.write(path(folder, part), as_parquet(found, top, told))
-    return done
+    written = Written(
+        part, len(predictions), sum(bool(each.error) for each in predictions), seconds
+    )
+    metadata = {KEY.decode(): json.dumps(asdict(written))}
+    storage.write(path(folder, part), as_parquet(predictions, top, metadata))
+    return written
 
 
 def existing_parts(folder: str) -> set[int]:
     """The numbers of the parts that are written."""
-    return {int(found[1]) for name in storage.names(folder) if (found := NAME.fullmatch(name))}
+    return {int(match[1]) for name in storage.names(folder) if (match := NAME.fullmatch(name))}
 
 
 def read(folder: str, numbers: Iterable[int]) -> list[Written]:
     """What the parts tell of themselves. Raises InceptiveError for one that is damaged or not there."""
 
-    def told(part: int) -> Written:
+    def written(part: int) -> Written:
         file = path(folder, part)
         try:
             with storage.parquet(file) as opened:
-                found = Written(**json.loads(opened.metadata.metadata[KEY]))
-                if (found.part, found.images) == (part, opened.metadata.num_rows):
-                    return found
+                values = Written(**json.loads(opened.metadata.metadata[KEY]))
+                if (values.part, values.images) == (part, opened.metadata.num_rows):
+                    return values
         except (InceptiveError, KeyError, TypeError, ValueError):
             pass
         raise InceptiveError(f"{printable(file)}: is damaged; remove it and run again")
 
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(told, numbers))
+    return list(prefetch(written, numbers, 16))
 
 
 def write_summary(folder: str, summary: Summary) -> None:

@@ -46,14 +46,14 @@ class Plan:
             return None
         try:
             with storage.parquet(storage.join(folder, FILE)) as file:
-                told = json.loads(file.metadata.metadata[KEY])
-            return cls(**{one.name: told[one.name] for one in fields(cls)})
+                values = json.loads(file.metadata.metadata[KEY])
+            return cls(**{field.name: values[field.name] for field in fields(cls)})
         except (InceptiveError, TypeError, KeyError, ValueError):
             path = printable(storage.join(folder, FILE))
             raise InceptiveError(f"{path}: is damaged; remove the folder") from None
 
-    def write(self, folder: str, found: Input) -> "Plan":
-        """Write the plan with the parts of `found` into `folder`, whole or not at all; with `parts`."""
+    def write(self, folder: str, input: Input) -> "Plan":
+        """Write the plan with the parts of `input` into `folder`, whole or not at all; with `parts`."""
         pyarrow = storage.arrow()
         columns = [
             ("path", pyarrow.binary()),
@@ -63,17 +63,17 @@ class Plan:
         schema = pyarrow.schema(columns)
         content, parts = pyarrow.BufferOutputStream(), 0
         with pyarrow.parquet.ParquetWriter(content, schema) as writer:
-            for parts, pieces in enumerate(split_work(found, self.part), 1):  # noqa: B007
+            for parts, items in enumerate(split_work(input, self.part), 1):  # noqa: B007
                 rows = {
-                    "path": [os.fsencode(one.path) for one in pieces],
-                    "first": [one.first for one in pieces],
-                    "count": [one.count for one in pieces],
+                    "path": [os.fsencode(item.path) for item in items],
+                    "first": [item.first for item in items],
+                    "count": [item.count for item in items],
                 }
-                writer.write_table(pyarrow.table(rows, schema=schema), row_group_size=len(pieces))
-            made = Plan(**asdict(self) | {"parts": parts})
-            writer.add_key_value_metadata({KEY.decode(): json.dumps(asdict(made))})
+                writer.write_table(pyarrow.table(rows, schema=schema), row_group_size=len(items))
+            plan = Plan(**asdict(self) | {"parts": parts})
+            writer.add_key_value_metadata({KEY.decode(): json.dumps(asdict(plan))})
         storage.write(storage.join(folder, FILE), memoryview(content.getvalue()))
-        return made
+        return plan
 
     def check_same_plan(self, before: "Plan", folder: str) -> None:
         """Raises InceptiveError, saying what differs, unless `before` in `folder` is this plan."""

@@ -48,7 +48,7 @@ def _loaded(name: str, image: str | bytes, preprocessing: Preprocessing) -> Deco
 
 def _tar(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
     """The members that are named as images, called TAR/MEMBER; the tar is read once, in order."""
-    shown = storage.redact(piece.path)
+    name_of_file = storage.redact(piece.path)
     try:
         with (
             storage.stream(piece.path) as file,
@@ -57,20 +57,20 @@ def _tar(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
             for member in tar:
                 if not member.isfile() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
                     continue
-                name = f"{shown}/{member.name}"
+                name = f"{name_of_file}/{member.name}"
                 if member.size > MAX_BYTES:
                     large = (
                         f"{printable(name)}: has {member.size} bytes; at most {MAX_BYTES} are read"
                     )
                     yield partial(_refused, name, InceptiveError(large))
                     continue
-                held = tar.extractfile(member)
-                assert held is not None
-                yield partial(_loaded, name, held.read(), preprocessing)
+                content = tar.extractfile(member)
+                assert content is not None
+                yield partial(_loaded, name, content.read(), preprocessing)
             if any(end.last):  # tarfile takes a file that stops between two members for a whole one
                 raise tarfile.ReadError("it ends without the mark that ends a tar")
     except network_errors(tarfile.TarError, InceptiveError) as error:
-        yield partial(_refused, shown, error)
+        yield partial(_refused, name_of_file, error)
 
 
 class _End(io.RawIOBase):
@@ -87,17 +87,17 @@ class _End(io.RawIOBase):
 
 def _parquet(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
     """Rows `first` to `first + count`, called by their path, else FILE/ROW."""
-    pyarrow, shown = storage.arrow(), storage.redact(piece.path)
+    pyarrow, name_of_file = storage.arrow(), storage.redact(piece.path)
     done = 0
     try:
         with storage.parquet(piece.path) as file:
             for row, content, path in _rows(file, piece):
-                name = path or f"{shown}/{row}"
+                name = path or f"{name_of_file}/{row}"
                 yield partial(_loaded, name, name if content is None else content, preprocessing)
                 done += 1
     except network_errors(pyarrow.ArrowException, InceptiveError) as error:
         for row in range(piece.first + done, piece.first + piece.count):
-            yield partial(_refused, f"{shown}/{row}", error)
+            yield partial(_refused, f"{name_of_file}/{row}", error)
 
 
 def _rows(file: Any, piece: WorkItem) -> Iterator[tuple[int, bytes | None, str | None]]:
@@ -112,12 +112,12 @@ def _rows(file: Any, piece: WorkItem) -> Iterator[tuple[int, bytes | None, str |
             row = row if groups else start
             groups.append(group)
         start = stop
-    wanted = [name for name in columns if name]
-    for batch in file.iter_batches(READ, row_groups=groups, columns=wanted):
+    names = [name for name in columns if name]
+    for batch in file.iter_batches(READ, row_groups=groups, columns=names):
         first = max(piece.first - row, 0)
-        kept = batch.slice(first, max(min(end - row, len(batch)) - first, 0))
-        for number, one in enumerate(kept.to_pylist(), row + first):
-            content, path = (_value(one, name) for name in columns)
+        rows = batch.slice(first, max(min(end - row, len(batch)) - first, 0))
+        for number, values in enumerate(rows.to_pylist(), row + first):
+            content, path = (_value(values, name) for name in columns)
             yield number, (content or b"") if columns[0] else None, path
         row += len(batch)
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import inceptive
 from inceptive.engines.open import open_engine
@@ -14,18 +15,21 @@ from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
 from inceptive.io.cores import cores
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.scale import inputs, parts
 from inceptive.scale.parts import Summary, Written
 from inceptive.scale.plan import Plan
 from inceptive.scale.worker import Job, Local
+
+if TYPE_CHECKING:
+    from inceptive.engines.classifier import Classifier
 
 THREADS = 8
 """CPUs of a worker at most, unless asked for: more share one interpreter too long."""
 
 
 def score(
-    model: str | Path,
+    model: "str | Path | Classifier",
     images: str | Path,
     out: str | Path,
     *,
@@ -36,15 +40,17 @@ def score(
     workers: int | None = None,
     threads: int | None = None,
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Summary:
     """Write the `top` answers of `model` for each image of `images` into `out`; what is there already
     is not scored again.
 
-    images is a folder, a file or a glob of images, tar shards or Parquet files; images and out are
-    paths or URIs. out becomes Parquet files of at most `part_size` images each. `workers` processes
-    (None: as many as fit) score on this machine, each on `threads` CPUs (None: 8 at most), or on the
-    machines of the Ray cluster at `address`. Killed at any moment, the same call goes on.
+    model is a model folder, an exported file or a name as `open_engine` takes them, or a Classifier,
+    which workers on this machine run by torch. images is a folder, a file or a glob of images, tar
+    shards or Parquet files; images and out are paths or URIs. out becomes Parquet files of at most
+    `part_size` images each. `workers` processes (None: as many as fit) score on this machine, each on
+    `threads` CPUs (None: 8 at most), or on the machines of the Ray cluster at `address`. Killed at any
+    moment, the same call goes on.
 
     Raises InceptiveError if the model, the input or `out` cannot be used, `out` was begun with another
     of them, or workers keep dying.
@@ -52,22 +58,22 @@ def score(
     progress = progress or Silent()
     folder = storage.local(str(out))
     opened = open_engine(model, engine, progress.say)
-    found = inputs.find(str(images))
+    files = inputs.find(str(images))
     plan = Plan(
-        input=found.fingerprint,
+        input=files.fingerprint,
         model=opened.fingerprint,
         engine=opened.name,
         top=min(top, len(opened.labels)),
         batch_size=batch_size,
         part=part_size,
-        kind=found.kind,
+        kind=files.kind,
     )
     del opened  # the workers have their own
-    with parts.exclusive(folder):
+    with parts.exclusive(folder), ExitStack() as stack:
         before = Plan.read(folder)
         if before is None:
             _refuse_foreign(folder)
-            plan = plan.write(folder, found)
+            plan = plan.write(folder, files)
         else:
             plan.check_same_plan(before, folder)
             plan = before
@@ -78,11 +84,29 @@ def score(
             return summary
         run = None
         if missing:
-            job = Job(str(model), folder, os.getcwd(), plan, threads or min(THREADS, cores()))
+            file = model if isinstance(model, str | Path) else _saved(model, address, stack)
+            job = Job(str(file), folder, os.getcwd(), plan, threads or min(THREADS, cores()))
             run = _run(job, missing, workers, address, progress)
-        summary = _summary(plan, folder, str(model), str(images), run)
+        summary = _summary(plan, folder, _name(model), str(images), run)
         parts.write_summary(folder, summary)
     return summary
+
+
+def _saved(classifier: "Classifier", address: str | None, stack: ExitStack) -> str:
+    """A folder for the workers to read `classifier` from, until `stack` is closed."""
+    if address:
+        raise InceptiveError(
+            "a cluster reads the model itself: save it where the machines see it, and name the folder"
+        )
+    folder = stack.enter_context(TemporaryDirectory(prefix="inceptive-"))
+    classifier.save(folder)
+    return folder
+
+
+def _name(model: "str | Path | Classifier") -> str:
+    if isinstance(model, str | Path):
+        return str(model)
+    return str(model.path.parent) if model.path else model.model.net.name
 
 
 def _refuse_foreign(folder: str) -> None:

@@ -166,6 +166,24 @@ def test_a_damaged_summary_is_written_again(stripes, trained, tmp_path):
         assert parts.read_summary(str(out)) == again
 
 
+def test_a_classifier_is_scored_as_its_folder_is(stripes, trained, tmp_path):
+    classifier = inceptive.Classifier.load(trained[0])
+    models = {"memory": dataclasses.replace(classifier, path=None), "file": trained[0]}
+    done = [
+        inceptive.scale.score(
+            model, stripes, tmp_path / name, engine="torch", workers=1, progress=None
+        )
+        for name, model in models.items()
+    ]
+    assert [(summary.images, summary.errors) for summary in done] == [(60, 0)] * 2
+    memory, file = (rows(tmp_path / name) for name in ("memory", "file"))
+    assert memory == file
+    again = inceptive.scale.score(trained[0], stripes, tmp_path / "memory", engine="torch")
+    assert again.last_run == done[0].last_run and again.fingerprints == done[1].fingerprints
+    with pytest.raises(InceptiveError, match="save it where the machines see it"):
+        inceptive.scale.score(classifier, stripes, tmp_path / "new", address="127.0.0.1:1")
+
+
 def test_what_cannot_be_scored_is_one_line(trained, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "both").mkdir()

@@ -15,8 +15,8 @@ def local(path: str) -> str:
 
 def split_query(uri: str) -> tuple[str, str]:
     """`uri` up to its query, and the query with its mark: "?region=eu-west-1". One of a glob is none."""
-    found = re.search(r"\?\w+=[^/?&]*(&\w+=[^/?&]*)*$", uri) if is_uri(uri) else None
-    return (uri, "") if found is None else (uri[: found.start()], found[0])
+    query = re.search(r"\?\w+=[^/?&]*(&\w+=[^/?&]*)*$", uri) if is_uri(uri) else None
+    return (uri, "") if query is None else (uri[: query.start()], query[0])
 
 
 def redact(path: str) -> str:

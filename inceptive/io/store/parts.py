@@ -22,11 +22,11 @@ def stop_retrying() -> None:
     _hurried.set()
 
 
-def fetch(path: str, offset: int, length: int, told: Callable[[str], None]) -> bytes:
+def fetch(path: str, offset: int, length: int, note: Callable[[str], None]) -> bytes:
     """`length` bytes of the object at `path`, a URI, from `offset` on.
 
-    While the store does not answer, it is asked again for PATIENCE seconds; the first time, `told` is
-    told. Raises InceptiveError, naming the object, if it is refused, or none of that helps.
+    While the store does not answer, it is asked again for PATIENCE seconds; the first time, `note` is
+    called. Raises InceptiveError, naming the object, if it is refused, or none of that helps.
     """
     until, wait = time.monotonic() + PATIENCE, 0.5
     while True:
@@ -39,7 +39,7 @@ def fetch(path: str, offset: int, length: int, told: Callable[[str], None]) -> b
                 raise InceptiveError(
                     f"{printable(redact(path))}: cannot be read ({line(error)})"
                 ) from None
-            told(
+            note(
                 f"{printable(redact(path))}: not to be had now ({line(error)}); it is asked for again"
             )
         _hurried.wait(wait)
@@ -64,10 +64,10 @@ def _part(path: str, offset: int, length: int) -> bytes:
 class Reader(io.RawIOBase):
     """`size` bytes of an object as a file; at least `ahead` of them are asked for at a time."""
 
-    def __init__(self, path: str, size: int, ahead: int, told: Callable[[str], None]):
-        self.path, self.size, self.ahead, self.told = path, size, ahead, told
+    def __init__(self, path: str, size: int, ahead: int, note: Callable[[str], None]):
+        self.path, self.size, self.ahead, self.note = path, size, ahead, note
         self.at = self.start = 0
-        self.held = b""
+        self.content = b""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         assert whence == io.SEEK_SET
@@ -75,14 +75,16 @@ class Reader(io.RawIOBase):
         return offset
 
     def read(self, size: int = -1) -> bytes:
-        left = max(self.size - self.at, 0)
-        size = left if size < 0 else min(size, left)
-        if not self.start <= self.at <= self.at + size <= self.start + len(self.held):
+        remaining = max(self.size - self.at, 0)
+        size = remaining if size < 0 else min(size, remaining)
+        if not self.start <= self.at <= self.at + size <= self.start + len(self.content):
             self.start = self.at
-            self.held = fetch(self.path, self.at, min(max(size, self.ahead), left), self.told)
+            self.content = fetch(
+                self.path, self.at, min(max(size, self.ahead), remaining), self.note
+            )
         at = self.at - self.start
         self.at += size
-        return self.held[at : at + size]
+        return self.content[at : at + size]
 
 
 def _refused(error: BaseException) -> bool:

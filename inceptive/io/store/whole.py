@@ -58,10 +58,10 @@ def stream(path: str) -> Any:
 def parquet(path: str) -> Iterator[Any]:
     """pyarrow.parquet.ParquetFile. InceptiveError, naming the file, if it cannot be opened as such."""
     pyarrow = arrow()
-    with contextlib.ExitStack() as left:
+    with contextlib.ExitStack() as stack:
         try:
-            file = left.enter_context(_seekable(path))
-            opened = left.enter_context(pyarrow.parquet.ParquetFile(file))
+            file = stack.enter_context(_seekable(path))
+            opened = stack.enter_context(pyarrow.parquet.ParquetFile(file))
         except network_errors(pyarrow.ArrowException) as error:
             name = printable(redact(path))
             raise InceptiveError(f"{name}: cannot be read as Parquet ({line(error)})") from None
@@ -95,10 +95,10 @@ def stat(path: str) -> FileInfo:
     """What is known of the file at `path`. InceptiveError if its store cannot be asked."""
     if not is_uri(path):
         try:
-            known = os.stat(path)
+            status = os.stat(path)
         except (OSError, ValueError):
             return FileInfo(path)
-        return FileInfo(path, known.st_size, known.st_mtime_ns)
+        return FileInfo(path, status.st_size, status.st_mtime_ns)
     system, inner = system_of(path)
     with named(path, "read"):
         [info] = system.get_file_info([inner])
@@ -109,7 +109,7 @@ def names(folder: str) -> set[str]:
     """The names of the files right in `folder`; none if there is no such folder."""
     if not is_uri(folder):
         return set(os.listdir(folder)) if os.path.isdir(folder) else set()
-    return {redact(one.path).rsplit("/", 1)[1] for one in listing(folder, recursive=False)}
+    return {redact(file.path).rsplit("/", 1)[1] for file in listing(folder, recursive=False)}
 
 
 def listing(folder: str, recursive: bool = True) -> Iterator[FileInfo]:
@@ -120,7 +120,7 @@ def listing(folder: str, recursive: bool = True) -> Iterator[FileInfo]:
         chosen = fs.FileSelector(inner, allow_not_found=True, recursive=recursive)
         infos = system.get_file_info(chosen)
     inner = inner.strip("/")
-    for info in sorted(infos, key=lambda one: one.path):
+    for info in sorted(infos, key=lambda file_info: file_info.path):
         within = info.path.strip("/").removeprefix(inner).strip("/")
         if info.type == fs.FileType.File and not any(
             part.startswith(".") for part in within.split("/")
