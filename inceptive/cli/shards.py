@@ -27,7 +27,6 @@ def run(
     others take the folder as DATA. A run that was stopped is run again to go on.
     """
     from contextlib import closing
-    from functools import partial
 
     from inceptive.cli.progress import Display
     from inceptive.data.open import open_data_for
@@ -45,8 +44,7 @@ def run(
         cut = Cut(count, 0) if count else Cut(0, int(size * 2**20))
         splits = SPLITS if split == "all" else (split,)
         try:
-            advance = partial(display.advance, "writing images")
-            index = write_shards(labelled, out, splits, cut, seed, advance)
+            index = write_shards(labelled, out, splits, cut, seed, display)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("stopped; the same command goes on") from None
         for name, shards in index.splits.items():

@@ -27,7 +27,7 @@ from inceptive.evaluation.open import (
 )
 from inceptive.images import SUFFIXES, Source
 from inceptive.io.atomic import as_csv, write_json, write_text
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.report.page import AnswersData, ComparisonData, answers_page
 from inceptive.report.write import REPORT, write_report
 
@@ -137,7 +137,7 @@ def compare(
     strict: bool = False,
     out: str | Path | None = None,
     command: str = "",
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Comparison:
     """Set models side by side on the same images, each with its own preprocessing.
 

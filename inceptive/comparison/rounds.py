@@ -47,11 +47,11 @@ class Ratio:
 def interleave(
     samplers: Mapping[str, Sampler],
     rounds: int,
-    progress: Callable[[int, int], None] | None = None,
+    advance: Callable[[int, int], None] | None = None,
 ) -> dict[str, Timing]:
     """The timing of each candidate over `rounds` rounds; in a round each is sampled once, in order.
 
-    Sample each once before, so that caches are full and kernels chosen. progress is called with the
+    Sample each once before, so that caches are full and kernels chosen. advance is called with the
     number of samples taken and their total.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in samplers}
@@ -59,8 +59,8 @@ def interleave(
     for number in range(rounds):
         for done, (name, sample) in enumerate(samplers.items(), 1 + number * len(samplers)):
             samples[name].append(sample())
-            if progress:
-                progress(done, total)
+            if advance:
+                advance(done, total)
     return {name: timing(of_rounds) for name, of_rounds in samples.items()}
 
 

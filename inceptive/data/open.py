@@ -10,15 +10,16 @@ import numpy as np
 
 from inceptive.data.builtin import BUILTIN, divided
 from inceptive.data.folder import build_splits, read_folder
-from inceptive.data.scan import Progress, scan_all
+from inceptive.data.scan import Progress as Advance
+from inceptive.data.scan import scan_all
 from inceptive.data.shards.reading import is_shards, read_shards
 from inceptive.data.shards.remote import read_remote
 from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import printable
-from inceptive.io import progress as reports
 from inceptive.io import store as storage
 from inceptive.io.paths import expand
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 Arrays = tuple[
     np.ndarray | Sequence[str | os.PathLike[str]], np.ndarray | Sequence[int], Sequence[str]
@@ -30,7 +31,7 @@ def open_data(
     data: str | os.PathLike[str] | Arrays | Data,
     shares: SplitFractions = SplitFractions(),
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Data:
     """A labelled set with its splits, out of one of these:
 
@@ -41,8 +42,8 @@ def open_data(
     - a Data, which is given back.
 
     What is not divided yet is: `shares` of it are for validation and test, by the content of each
-    image. With `strict` a file that cannot be read is an error. progress(done, total) is told how far
-    reading is. Raises InceptiveError, naming what is wrong, if there is no such set.
+    image. With `strict` a file that cannot be read is an error. Raises InceptiveError, naming what is
+    wrong, if there is no such set.
 
     >>> pixels, labels = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
     >>> inceptive.open_data((pixels, labels, ("even", "odd"))).classes
@@ -50,11 +51,12 @@ def open_data(
     """
     if isinstance(data, Data):
         return data
+    advance = partial((progress or Silent()).advance, "reading images")
     if isinstance(data, tuple):
-        return _from_arrays(data, shares, progress)
+        return _from_arrays(data, shares, advance)
     name = storage.local(os.fspath(data))
     if storage.is_uri(name):
-        return read_remote(name, progress)
+        return read_remote(name, advance)
     title = printable(name)
     try:
         path = expand(name)
@@ -63,18 +65,18 @@ def open_data(
         raise InceptiveError(f"{title}: {reason(error)}") from None
     if is_folder:
         if is_shards(path):
-            return read_shards(path, shares, strict, progress)
-        return read_folder(path, shares, strict, progress)
+            return read_shards(path, shares, strict, advance)
+        return read_folder(path, shares, strict, advance)
     builtin, _, option = name.partition(":")
     if builtin in BUILTIN:
-        return BUILTIN[builtin](option, shares, progress)
+        return BUILTIN[builtin](option, shares, advance)
     names = ", ".join(BUILTIN)
     if exists:
         raise InceptiveError(f"{title}: is a file; expected a folder of class folders, or {names}")
     raise InceptiveError(f"{title}: there is no such folder, nor a built-in set; those are {names}")
 
 
-def _from_arrays(data: Arrays, shares: SplitFractions, progress: Progress | None) -> Data:
+def _from_arrays(data: Arrays, shares: SplitFractions, advance: Advance) -> Data:
     """The set of (images, labels, classes), divided."""
     if len(data) != 3:
         raise InceptiveError(f"data is (images, labels, classes), not {len(data)} values")
@@ -100,7 +102,7 @@ def _from_arrays(data: Arrays, shares: SplitFractions, progress: Progress | None
             )
         splits = divided(Samples(ArrayImages(images, "arrays"), labels), shares)
         return Data("arrays", classes, splits, 3 if rgb else 1)
-    scanned = scan_all([os.fspath(path) for path in images], progress)
+    scanned = scan_all([os.fspath(path) for path in images], advance)
     if errors := [image.error for image in scanned if image.error]:
         raise InceptiveError(f"{len(errors)} files cannot be read, the first: {errors[0]}")
     splits, notes = build_splits(scanned, labels, shares, "paths")
@@ -112,7 +114,7 @@ def open_data_for(
     data: str | Path | Data,
     record: Mapping[str, Any],
     strict: bool = False,
-    progress: reports.Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Data:
     """The set `data`, divided as `record`, what a model remembers of its data, says.
 
@@ -121,16 +123,16 @@ def open_data_for(
     """
     if isinstance(data, Data):
         return data
-    progress = progress or reports.Silent()
+    progress = progress or Silent()
     shares = (
         SplitFractions.from_dict(record["shares"]) if record.get("shares") else SplitFractions()
     )
-    opened = open_data(data, shares, strict, partial(progress.advance, "reading images"))
+    opened = open_data(data, shares, strict, progress)
     say_notes(opened, progress)
     return opened
 
 
-def say_notes(data: Data, progress: reports.Progress) -> None:
+def say_notes(data: Data, progress: Progress) -> None:
     """Say everything that is odd about the data, and name every file that is left out."""
     for note in data.notes:
         progress.say(f"note: {note}")

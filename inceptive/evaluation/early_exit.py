@@ -13,7 +13,7 @@ from inceptive.data.source import Data, Samples, class_indices
 from inceptive.engines.classifier import CONFIG, Classifier
 from inceptive.engines.early_exit import EarlyExit, choose
 from inceptive.errors import InceptiveError
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 BATCH = 64
 
@@ -22,7 +22,7 @@ def choose_early_exit(
     model: str | Path | Classifier,
     data: str | Path | Data = "",
     max_drop: float = 0.2,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> EarlyExit:
     """When each head of `model` answers for the whole net: see `engines.early_exit.choose`.
 

@@ -22,7 +22,7 @@ from inceptive.evaluation.open import Models, default_split, named, open_models_
 from inceptive.images import Preprocessing
 from inceptive.io.atomic import as_csv, write_json, write_text
 from inceptive.io.cores import cores
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.metrics import Measures
 from inceptive.report.page import ComparisonData, ReportData
 from inceptive.report.write import REPORT, history, provenance, write_report
@@ -115,7 +115,7 @@ def evaluate(
     strict: bool = False,
     out: str | Path | None = None,
     command: str = "",
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Evaluation:
     """Measure a model, or several and their ensemble, on labelled images.
 
@@ -165,7 +165,7 @@ def evaluate_engine(
     labels: tuple[str, ...],
     crops: int = 1,
     batch_size: int = BATCH,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Evaluation:
     """The evaluation of `engine`, called `name`; labels are its own in the order of `label_order`."""
     progress = progress or Silent()

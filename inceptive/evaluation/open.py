@@ -14,7 +14,7 @@ from inceptive.data.open import open_data_for
 from inceptive.data.source import Data
 from inceptive.engines.open import open_engine, tells_no_classes
 from inceptive.engines.protocol import Engine
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 Model = str | Path | Engine
 Models = Model | Sequence[Model] | Mapping[str, Model]
@@ -49,7 +49,7 @@ def open_models_and_data(
     data: str | Path | Data,
     early_exit: bool = False,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> tuple[list[Engine], Data]:
     """The engine of each of `models`, and the data, divided as the first model's was.
 

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 
-Progress = Callable[[int, int], None]
+Advance = Callable[[int, int], None]
 
 CONTRAST = 0.04
 """Of the spectrum of the noise to begin with: neither flat nor black and white."""
@@ -50,7 +50,7 @@ def visualise(
     side: int | None = None,
     seed: int = 0,
     lr: float = 0.05,
-    progress: Progress | None = None,
+    advance: Advance | None = None,
 ) -> np.ndarray:
     """An image (S, S, C) of uint8 that excites `target` as much as the search can.
 
@@ -74,8 +74,8 @@ def visualise(
             [gradient] = torch.autograd.grad(score, spectrum)
         spectrum.grad = -gradient
         optimizer.step()
-        if progress:
-            progress(step + 1, steps)
+        if advance:
+            advance(step + 1, steps)
     with torch.no_grad():
         return _bytes(_image(spectrum, frequencies, side))
 
@@ -89,7 +89,7 @@ def deepdream(
     steps: int = 20,
     lr: float = 0.01,
     seed: int = 0,
-    progress: Progress | None = None,
+    advance: Advance | None = None,
 ) -> np.ndarray:
     """`picture` (H, W, C) of uint8 with what excites `target` grown in it, from coarse to fine.
 
@@ -114,8 +114,8 @@ def deepdream(
             [gradient] = torch.autograd.grad(score, rolled)
             gradient = _all_scales(torch.roll(gradient, (-down, -right), (2, 3)))
             image = (image + lr * gradient).clamp(0, 1)
-            if progress:
-                progress(number * steps + step + 1, len(sizes) * steps)
+            if advance:
+                advance(number * steps + step + 1, len(sizes) * steps)
         grown = image.detach() - base
     return _bytes((photo + grown)[0])
 

@@ -20,7 +20,7 @@ from inceptive.errors import InceptiveError, printable
 from inceptive.explaining import attribution, branches, dream, figures, maps
 from inceptive.images import Source, decode
 from inceptive.io.atomic import write_bytes, write_json
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 METHODS = ("gradcam", "occlusion", "features", "branches", "deepdream", "visualise")
 EXAMPLES, ROWS = 8, 12
@@ -88,7 +88,7 @@ def explain(
     count: int = 32,
     steps: int | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Explanation:
     """What `model` sees in `image`, by one of METHODS, as pictures and figures.
 
@@ -269,7 +269,7 @@ def _grow(
         target = dream.Target(target.layer, target.channel or 0)
         progress.say(f"looking for what {target} answers to")
         advance = partial(progress.advance, "searching")
-        after = dream.visualise(classifier, target, progress=advance, **options)
+        after = dream.visualise(classifier, target, advance=advance, **options)
         before = np.random.default_rng(seed).integers(0, 256, after.shape, dtype=np.uint8)
     else:
         picture = decode(image, classifier.preprocessing.channels, LONGEST)
@@ -279,7 +279,7 @@ def _grow(
         before = before[..., None] if before.ndim == 2 else before
         progress.say(f"dreaming of {target} on {before.shape[1]} x {before.shape[0]} pixels")
         advance = partial(progress.advance, "dreaming")
-        after = dream.deepdream(classifier, target, before, progress=advance, **options)
+        after = dream.deepdream(classifier, target, before, advance=advance, **options)
     content = io.BytesIO()
     Image.fromarray(after[..., 0] if after.shape[2] == 1 else after).save(content, "PNG")
     details = {} if image is None else {"image": _name(image)}

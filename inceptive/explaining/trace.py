@@ -15,7 +15,7 @@ from inceptive.engines.prediction import class_number
 from inceptive.errors import InceptiveError, printable
 from inceptive.images import Preprocessing, Source
 from inceptive.io.paths import expand
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.nn import build
 from inceptive.reference import trace as reference
 from inceptive.reference.layers import Array
@@ -71,7 +71,7 @@ def trace(
     seed: int | None = None,
     classes: int | None = None,
     published: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> ModelTrace:
     """One value of `layer` for `image`: what it reads, each step to it, and its gradient.
 

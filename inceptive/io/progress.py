@@ -1,4 +1,9 @@
-"""How a function that takes long tells its caller what it does and how far it is."""
+"""How a function that takes long tells its caller what it does and how far it is.
+
+One rule for every function of the library: its parameter is called `progress` and takes a `Progress`.
+It is `ON_STANDARD_ERROR` unless the caller says otherwise; None is silence. A callable that only counts,
+called with (done, total), is called `advance`.
+"""
 
 import sys
 import time

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inceptive.errors import InceptiveError, printable
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.serving.limits import MIB, Limits
 
 
@@ -21,7 +21,7 @@ def serve(
     waiting: int = 256,
     seconds: float = 30,
     token: str = "",
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> None:
     """Answer for each of `models` over HTTP until SIGINT or SIGTERM.
 

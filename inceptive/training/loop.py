@@ -28,7 +28,7 @@ from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import write_text
-from inceptive.io.progress import Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.nn import build
 from inceptive.training import checkpoint
 from inceptive.training.callbacks import Callback, ProgressCallback
@@ -58,7 +58,7 @@ class Run:
         out: Path,
         net: Net | None = None,
         resume: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | None = ON_STANDARD_ERROR,
         callbacks: Sequence[Callback] = (),
         should_stop: Callable[[], bool] = lambda: False,
     ):

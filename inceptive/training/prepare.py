@@ -19,7 +19,7 @@ from inceptive.data.loading import (
     memory_for,
 )
 from inceptive.data.pictures import CachedImages, ModelInputs
-from inceptive.data.scan import Progress
+from inceptive.data.scan import Progress as Advance
 from inceptive.data.shards.member import TarImages
 from inceptive.data.source import Data, Samples, SplitFractions
 from inceptive.data.streaming import StreamBatches
@@ -72,7 +72,7 @@ def loaders_for(
     recipe: Recipe,
     data: Data,
     preprocessing: Preprocessing,
-    progress: Progress | None = None,
+    advance: Advance | None = None,
     share: Rank = Rank(),
 ) -> Loaders:
     """Batches of `data` as the recipe wants them. Raises InceptiveError without a validation split.
@@ -89,14 +89,14 @@ def loaders_for(
     pictures = CachedImages(samples, crop.spec, cache)
     train: Batches | StreamBatches
     if small := fits_in_memory(pictures, share):
-        pictures.keep_in_memory(memory_for(share), progress)
+        pictures.keep_in_memory(memory_for(share), advance)
     if small or not isinstance(samples.images, TarImages):
         train = Batches(pictures, crop, size, seed, recipe.data.workers, share)
     else:
         train = StreamBatches(samples, crop, size, seed, recipe.data.workers, share)
     val_images = None
     if fits_in_memory(CachedImages(val, ModelInputs(preprocessing), cache), share):
-        val_images = in_memory(val, preprocessing, progress, cache)
+        val_images = in_memory(val, preprocessing, advance, cache)
     augment = Augment(table, recipe.image_size, share)
     return Loaders(train, augment, val, val_images, cache)
 

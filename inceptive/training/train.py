@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import evaluate, report_data
 from inceptive.io import store
-from inceptive.io.progress import Lines, Progress, Silent, duration
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.report.write import REPORT, write_report
 from inceptive.training import checkpoint
 from inceptive.training.callbacks import Callback
@@ -31,7 +30,6 @@ FITTING = {
     "digits": "digits",
 }
 """The recipe for each built-in set; a folder takes `finetune` with weights, else `photos`."""
-ON_STANDARD_ERROR = Lines()
 
 
 def train(
@@ -97,8 +95,7 @@ def train(
                 world.broadcast(lambda: refuse_to_overwrite(out))
             chosen = choose_recipe(data, recipe, pairs, progress)
         if not isinstance(data, Data):
-            advance = partial(progress.advance, "reading images")
-            data = open_data(str(data), shares(chosen), strict, advance)
+            data = open_data(str(data), shares(chosen), strict, progress)
         describe(data, progress)
         # Not before the data is read: the folder may lie within, and is made here.
         with training_lock(out) if world.is_main else nullcontext():

@@ -22,7 +22,6 @@ import numpy as np
 from PIL import Image
 
 from inceptive import __version__
-from inceptive.data.scan import Progress
 from inceptive.data.shards.index import INDEX, Index, Shard, as_table, table_name
 from inceptive.data.shards.member import at_path
 from inceptive.data.shards.scan import parts, read_through
@@ -30,6 +29,7 @@ from inceptive.data.source import SPLITS, ArrayImages, Data, Samples
 from inceptive.errors import InceptiveError, reason, requires
 from inceptive.images import Stored, printable
 from inceptive.io.atomic import as_json, atomic_write, write_bytes, write_json
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 UNFINISHED = "unfinished.json"
 
@@ -61,13 +61,14 @@ def write_shards(
     splits: tuple[str, ...] = SPLITS,
     cut: Cut = Cut(),
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Index:
     """Write those `splits` of `data` that hold images; returns what index.json then holds.
 
     Shards that an earlier call with the same arguments finished are kept. Raises InceptiveError if
     webdataset is not installed, if `out` holds anything else, if an image is gone or the disk refuses.
     """
+    progress = progress or Silent()
     refuse_to_overwrite(out)
     wanted = {name: data.splits[name] for name in splits if len(data.splits.get(name, ()))}
     plan = _plan(data, wanted, cut, seed)
@@ -87,8 +88,7 @@ def write_shards(
             listed[name].append(begun[file])
             order = order[begun[file].images :]
             done += begun[file].images
-            if progress:
-                progress(done, total)
+            progress.advance("writing images", done, total)
     index = Index(
         name=data.name,
         classes=list(data.classes),
