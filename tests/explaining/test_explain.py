@@ -17,7 +17,7 @@ from inceptive.data.open import open_data
 from inceptive.data.source import PathImages, Samples, SplitFractions
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import open_engine
-from inceptive.engines.protocol import EngineBase
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.explaining import dream
 from inceptive.explaining.attribution import gradcam, last_maps, occlusion
@@ -188,7 +188,7 @@ def test_covering_all_of_it_takes_what_the_mean_colour_leaves(clf):
     np.testing.assert_allclose(heat, lost, atol=1e-4)
 
 
-class Brightness(EngineBase):
+class Brightness(Engine):
     """Two logits: the mean pixel of the left half, and of the right."""
 
     name, labels, preprocessing = "brightness", ("left", "right"), Preprocessing(64)
