@@ -224,9 +224,10 @@ class Cache:
                 return work()
         except (InceptiveError, OSError) as error:
             self.usable, self.full = False, True
-            known = isinstance(error, InceptiveError)
-            why = error if known else f"{self.folder}: cannot be written ({reason(error)})"
-            log_once(f"{why}; images are decoded anew")
+            message = f"{self.folder}: cannot be written ({reason(error)})"
+            if isinstance(error, InceptiveError):
+                message = str(error)
+            log_once(f"{message}; images are decoded anew")
             return None
 
     def _scans_at(self, key: str) -> Path:

@@ -109,17 +109,21 @@ def as_rows(images: list[ScannedImage]) -> np.ndarray:
 
 def from_row(path: str, row: np.void) -> ScannedImage:
     """The scan of the image at `path` that a row of SCAN holds."""
-    file, grey = row["file"], bool(row["grey"])
-    known = tuple(file["signature"].tolist())
-    return ScannedImage(path, file["digest"].tobytes(), row["thumbnail"], grey, signature=known)
+    file = row["file"]
+    return ScannedImage(
+        path,
+        file["digest"].tobytes(),
+        row["thumbnail"],
+        bool(row["grey"]),
+        signature=tuple(file["signature"].tolist()),
+    )
 
 
 def _cached(paths: list[str], scanner: str, cache: Cache) -> dict[str, ScannedImage]:
     """The scans in the cache of files that are still the same, by path."""
     scans: dict[str, ScannedImage] = {}
     for folder, group in _by_folder(paths).items():
-        kept = cache.scans(folder + scanner, ROW)
-        rows = {row["path"].tobytes(): row["scan"] for row in kept}
+        rows = {row["path"].tobytes(): row["scan"] for row in cache.scans(folder + scanner, ROW)}
         for path in group:
             row = rows.get(_key(path)) if rows else None
             if row is not None and (image := from_row(path, row)).signature == signature(path):

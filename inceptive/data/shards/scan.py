@@ -35,7 +35,7 @@ LARGEST = 2**28
 CHUNK = 2**20
 
 Read = Callable[[int], None]
-"""Told how many more bytes were read."""
+"""Called with how many more bytes were read."""
 
 
 @dataclass(frozen=True)
