@@ -65,7 +65,7 @@ def run(
 def _position(text: str) -> tuple[int, int]:
     row, comma, column = text.partition(",")
     if not (comma and row.strip().isdecimal() and column.strip().isdecimal()):
-        raise BadParameter(f"{text!r} is no ROW,COLUMN such as 5,9", param_hint="'--at'")
+        raise BadParameter(f"{text!r} is not ROW,COLUMN such as 5,9", param_hint="'--at'")
     return int(row), int(column)
 
 

@@ -129,7 +129,7 @@ def _open(
         raise InceptiveError(f"no published weights are called {name}; see `inceptive nets`")
     if not (exists or name in weights or name.startswith("hf:")):
         raise InceptiveError(
-            f"{name}: is no net, no published name and no model folder; see `inceptive nets`"
+            f"{name}: is not a net, a published name or a model folder; see `inceptive nets`"
         )
     return _trained(Classifier.load(model), name)
 

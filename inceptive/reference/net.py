@@ -66,7 +66,7 @@ class Pass:
     values: the images and the output of every part, layer and step. gradients: of the loss, for each
     of `values`. weights and weight_gradients: by state-dict key. statistics: the running
     statistics after the batch, where `training`. Of each layer by name, reads: the value it reads,
-    windows: where it reads it, steps: how its output comes of that.
+    windows: where it reads it, steps: how its output comes of that, as at inference.
     """
 
     net: Net

@@ -106,7 +106,7 @@ def test_every_kind_of_layer_is_printed(photo, net, layer, size, message):
 
 @pytest.mark.parametrize(("words", "status", "message"), [
     (["--layer", "inception_3a.b3x3.cov"], 1, "near it: inception_3a.b3x3.conv"),
-    (["--layer", UNIT, "--at", "5"], 2, "is no ROW,COLUMN"),
+    (["--layer", UNIT, "--at", "5"], 2, "is not ROW,COLUMN"),
     (["--layer", UNIT, "--at", "90,1"], 1, "not 90,1"),
     (["--layer", UNIT, "--channel", "500"], 1, "channels 0 to 127"),
     (["--layer", UNIT, "--label", "cat"], 1, "label cat: is none of the classes 0 to 4"),
@@ -126,7 +126,7 @@ def test_images_models_and_options_that_do_not_fit_are_refused(trained, photo, t
     assert done.returncode == 1 and "gone.png" in done.stderr and "Traceback" not in done.stderr
     done = command("trace", "no/model", photo, "--layer", "fc")
     assert (
-        done.returncode == 1 and "is no net, no published name and no model folder" in done.stderr
+        done.returncode == 1 and "is not a net, a published name or a model folder" in done.stderr
     )
     done = command("trace", trained[0], photo, "--layer", "fc", "--size", "64")
     assert done.returncode == 1 and "leave out --size" in done.stderr
