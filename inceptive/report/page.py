@@ -6,7 +6,6 @@ Everything that comes from outside (class and file names, notes, commands) is es
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +95,12 @@ def page(report: ReportData) -> str:
 
 
 def _render(template: str, values: Mapping[str, Any]) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(
-            lambda name: files("inceptive.report").joinpath(name).read_text(encoding="utf-8")
-        ),
-    )
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=PackageLoader("inceptive", "report"),
+    )  # fmt: skip
     environment.filters |= {"percent": _percent, "number": lambda n: f"{n:,}"}
     about = {
         "version": inceptive.__version__,
