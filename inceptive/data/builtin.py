@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from inceptive.data.folder import build_splits
-from inceptive.data.scan import Progress, scan_all
+from inceptive.data.scan import Advance, scan_all
 from inceptive.data.source import SPLITS, ArrayImages, Data, Samples, SplitFractions
 from inceptive.data.split import digest, divide
 from inceptive.errors import InceptiveError, reason
@@ -48,7 +48,7 @@ SOLAR_GRADES = {"0.0": "functional", "0.3333333333333333": "possibly defective",
                 "0.6666666666666666": "likely defective", "1.0": "defective"}  # fmt: skip
 
 
-def digits(option: str, shares: SplitFractions, progress: Progress | None) -> Data:
+def digits(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
     """1,797 handwritten digits of 8 x 8 pixels, out of scikit-learn (UCI; BSD)."""
     if option:
         raise InceptiveError(f"digits has no option {option!r}")
@@ -62,7 +62,7 @@ def digits(option: str, shares: SplitFractions, progress: Progress | None) -> Da
     return Data("digits", tuple("0123456789"), divided(samples, shares), 1, "BSD-3-Clause")
 
 
-def fashion_mnist(option: str, shares: SplitFractions, progress: Progress | None) -> Data:
+def fashion_mnist(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
     """70,000 grey pictures of 28 x 28 pixels of clothes (Zalando; MIT); its test set is the publisher's.
 
     Source: Xiao, Rasul, Vollgraf, arXiv:1708.07747.
@@ -82,7 +82,7 @@ def fashion_mnist(option: str, shares: SplitFractions, progress: Progress | None
     return Data("fashion-mnist", FASHION_CLASSES, splits, 1, "MIT")
 
 
-def cifar10(option: str, shares: SplitFractions, progress: Progress | None) -> Data:
+def cifar10(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
     """60,000 colour pictures of 32 x 32 pixels (Krizhevsky 2009); its test set is the publisher's.
 
     option is the path of cifar-10-python.tar.gz; without one the cache is looked in, then the
@@ -115,7 +115,7 @@ def cifar10(option: str, shares: SplitFractions, progress: Progress | None) -> D
     return Data("cifar10", names, splits, 3, "not stated by its authors")
 
 
-def solar(option: str, shares: SplitFractions, progress: Progress | None) -> Data:
+def solar(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
     """2,624 electroluminescence photographs of solar cells, 300 x 300 grey, out of PyPI's elpv-dataset.
 
     Sources: Buerhop-Lutz et al. 2018; Deitsch et al. 2019 and 2021. Licence CC BY-NC-SA 4.0:
@@ -146,7 +146,7 @@ def solar(option: str, shares: SplitFractions, progress: Progress | None) -> Dat
     names = [name(probability, cell) for _, probability, cell in rows]
     classes = tuple(sorted(set(names)))
     labels = np.array([classes.index(name) for name in names], dtype=np.int64)
-    scanned = scan_all([str(folder / path) for path, _, _ in rows], progress)
+    scanned = scan_all([str(folder / path) for path, _, _ in rows], advance)
     if bad := [image.error for image in scanned if image.error]:
         raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {bad[0]}")
     splits, notes = build_splits(scanned, labels, shares, "solar")
@@ -165,7 +165,7 @@ def _with_doubt(samples: Samples, doubt: dict[str, float]) -> Samples:
     return replace(samples, soft=np.stack([defective, 1 - defective], axis=1))
 
 
-BUILTIN: dict[str, Callable[[str, SplitFractions, Progress | None], Data]] = {
+BUILTIN: dict[str, Callable[[str, SplitFractions, Advance | None], Data]] = {
     "digits": digits,
     "fashion-mnist": fashion_mnist,
     "cifar10": cifar10,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inceptive.data.scan import Progress, ScannedImage, as_rows, scan_all
+from inceptive.data.scan import Advance, ScannedImage, as_rows, scan_all
 from inceptive.data.source import SPLITS, Data, PathImages, Samples, SplitFractions
 from inceptive.data.split import divide, near_duplicates
 from inceptive.errors import InceptiveError, reason
@@ -33,7 +33,7 @@ SPLIT_FOLDERS = {
 
 
 def read_folder(
-    root: Path, shares: SplitFractions, strict: bool = False, progress: Progress | None = None
+    root: Path, shares: SplitFractions, strict: bool = False, advance: Advance | None = None
 ) -> Data:
     """The labelled images under `root`, divided into train, val and test.
 
@@ -54,7 +54,7 @@ def read_folder(
             f"{printable(root)}: holds no images in class folders; "
             "expected one folder for each class, with its photographs inside"
         )
-    scanned = scan_all([path for _, _, path in listed], progress)
+    scanned = scan_all([path for _, _, path in listed], advance)
     unreadable = tuple(image.error for image in scanned if image.error)
     if unreadable and strict:
         raise InceptiveError(

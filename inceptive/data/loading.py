@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import CachedImages, ModelInputs, Resized
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import Progress
+from inceptive.data.scan import Advance
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array
@@ -124,7 +124,7 @@ def memory_for(share: Rank) -> int:
 def in_memory(
     samples: Samples,
     preprocessing: Preprocessing,
-    progress: Progress | None = None,
+    advance: Advance | None = None,
     cache: Cache | None = None,
 ) -> Tensor:
     """Every image through `preprocessing`: (N, C, S, S) of uint8."""
@@ -133,7 +133,7 @@ def in_memory(
         (len(samples), preprocessing.channels, preprocessing.size, preprocessing.size),
         dtype=torch.uint8,
     )
-    for index, pixels in enumerate(pictures.decoded(progress)):
+    for index, pixels in enumerate(pictures.decoded(advance)):
         images.numpy()[index] = pixels
     return images
 

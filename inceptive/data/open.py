@@ -10,8 +10,7 @@ import numpy as np
 
 from inceptive.data.builtin import BUILTIN, divided
 from inceptive.data.folder import build_splits, read_folder
-from inceptive.data.scan import Progress as Advance
-from inceptive.data.scan import scan_all
+from inceptive.data.scan import Advance, scan_all
 from inceptive.data.shards.reading import is_shards, read_shards
 from inceptive.data.shards.remote import read_remote
 from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions

@@ -13,7 +13,7 @@ import numpy as np
 
 from inceptive.data.cache import Cache, decoders, settled, signature
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import Progress
+from inceptive.data.scan import Advance
 from inceptive.data.source import PathImages, Samples
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
@@ -118,17 +118,17 @@ class CachedImages:
         sizes = [self[index].nbytes for index in some.tolist()]
         return round(len(self) * sum(sizes) / max(len(sizes), 1))
 
-    def decoded(self, progress: Progress | None = None) -> Iterator[np.ndarray]:
+    def decoded(self, advance: Advance | None = None) -> Iterator[np.ndarray]:
         """Every picture in order, decoded on all cores. Raises InceptiveError as an index does."""
         with self:
             for done, pixels in enumerate(prefetch(self.__getitem__, range(len(self)), cores()), 1):
                 yield pixels
-                if progress and done % 64 == 0:
-                    progress(done, len(self))
+                if advance and done % 64 == 0:
+                    advance(done, len(self))
 
-    def keep_in_memory(self, limit: int, progress: Progress | None = None) -> None:
+    def keep_in_memory(self, limit: int, advance: Advance | None = None) -> None:
         """Decode every picture now and keep them, as long as they take `limit` bytes at most."""
-        for index, pixels in enumerate(self.decoded(progress)):
+        for index, pixels in enumerate(self.decoded(advance)):
             limit -= pixels.nbytes
             if limit >= 0:
                 self._memory[index] = np.array(pixels)  # a copy of what is mapped from the cache

@@ -21,7 +21,7 @@ from inceptive.errors import InceptiveError
 from inceptive.images import decode, read_image
 from inceptive.io.cores import cores
 
-Progress = Callable[[int, int], None]
+Advance = Callable[[int, int], None]
 """Called with how much is done, and of how much."""
 SCANNER = 1
 """To be raised when a change of `scan` changes what it gives of a file."""
@@ -68,7 +68,7 @@ def scan_content(path: str, content: bytes) -> ScannedImage:
 
 
 def scan_all(
-    paths: list[str], progress: Progress | None = None, cache: Cache | None = None
+    paths: list[str], advance: Advance | None = None, cache: Cache | None = None
 ) -> list[ScannedImage]:
     """`scan` of each path, in order, on all cores (decoders release Python's lock).
 
@@ -92,8 +92,8 @@ def scan_all(
             if len(waiting) == FLUSH:
                 _keep(waiting, scanner, cache)
                 waiting.clear()
-            if progress:
-                progress(done, len(paths))
+            if advance:
+                advance(done, len(paths))
     _keep(waiting, scanner, cache)
     return [scans[path] for path in paths]
 

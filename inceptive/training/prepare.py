@@ -19,7 +19,7 @@ from inceptive.data.loading import (
     memory_for,
 )
 from inceptive.data.pictures import CachedImages, ModelInputs
-from inceptive.data.scan import Progress as Advance
+from inceptive.data.scan import Advance
 from inceptive.data.shards.member import TarImages
 from inceptive.data.source import Data, Samples, SplitFractions
 from inceptive.data.streaming import StreamBatches

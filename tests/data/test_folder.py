@@ -633,7 +633,7 @@ def test_a_split_that_is_not_there_is_refused_and_those_there_are_named(tmp_path
 def test_progress_is_told_up_to_the_last_file(tmp_path):
     fill(tmp_path, cat=4, dog=3)
     told = []
-    read(tmp_path, progress=lambda done, total: told.append((done, total)))
+    read(tmp_path, advance=lambda done, total: told.append((done, total)))
     assert told == [(k, 7) for k in range(1, 8)]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from inceptive.data.cache import log_once
 from inceptive.data.folder import SPLIT_FOLDERS, assign_splits, hidden, missing_classes
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import Progress
+from inceptive.data.scan import Advance
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
 from inceptive.data.shards.scan import TarContents, read_tar, recall
@@ -42,7 +42,7 @@ def is_shards(root: Path) -> bool:
 
 
 def read_shards(
-    root: Path, shares: SplitFractions, strict: bool = False, progress: Progress | None = None
+    root: Path, shares: SplitFractions, strict: bool = False, advance: Advance | None = None
 ) -> Data:
     """The labelled images in the shards in `root`, divided as their index or their names say.
 
@@ -50,14 +50,14 @@ def read_shards(
     there are no two classes; with `strict`, also if an image cannot be read.
     """
     if (root / INDEX).exists():
-        return _indexed(root, read_index(root / INDEX), progress)
-    return _scanned(root, shares, strict, progress)
+        return _indexed(root, read_index(root / INDEX), advance)
+    return _scanned(root, shares, strict, advance)
 
 
-def _indexed(root: Path, index: Index, progress: Progress | None) -> Data:
+def _indexed(root: Path, index: Index, advance: Advance | None) -> Data:
     listed = [(split, shard) for split in SPLITS for shard in index.splits.get(split, [])]
     tars = [_local_tar(root, shard) for _, shard in listed]
-    contents = _read_all(tars, False, progress)
+    contents = _read_all(tars, False, advance)
     for (_, shard), tar, content in zip(listed, tars, contents, strict=True):
         if difference := _difference(shard, content):
             raise InceptiveError(f"{printable(tar.path)}: {difference}; {_MEND}")
@@ -97,7 +97,7 @@ def _difference(shard: Shard, content: TarContents) -> str:
     return "" if counts == shard.counts else f"its classes are not counted as in {INDEX}"
 
 
-def _scanned(root: Path, shares: SplitFractions, strict: bool, progress: Progress | None) -> Data:
+def _scanned(root: Path, shares: SplitFractions, strict: bool, advance: Advance | None) -> Data:
     paths = sorted(path for path in root.glob("*.tar") if not hidden(path.name))
     try:
         tars = [at_path(str(path)) for path in paths]
@@ -105,7 +105,7 @@ def _scanned(root: Path, shares: SplitFractions, strict: bool, progress: Progres
         raise InceptiveError(
             f"{printable(error.filename)}: cannot be read ({reason(error)})"
         ) from None
-    contents = _read_all(tars, True, progress)
+    contents = _read_all(tars, True, advance)
     unreadable = tuple(str(error) for content in contents for error in content.errors)
     if unreadable and strict:
         raise InceptiveError(f"{len(unreadable)} images cannot be read, the first: {unreadable[0]}")
@@ -164,8 +164,8 @@ def _unmixed(contents: Sequence[TarContents]) -> list[str]:
     return []
 
 
-def _read_all(tars: Sequence[Tar], decoding: bool, progress: Progress | None) -> list[TarContents]:
-    """What lies in each tar, kept or read, several at a time; progress is told of in bytes."""
+def _read_all(tars: Sequence[Tar], decoding: bool, advance: Advance | None) -> list[TarContents]:
+    """What lies in each tar, kept or read, several at a time; `advance` is called with bytes."""
     cached = [recall(tar, decoding) for tar in tars]
     new = [tar for tar, contents in zip(tars, cached, strict=True) if contents is None]
     if not new:
@@ -176,17 +176,19 @@ def _read_all(tars: Sequence[Tar], decoding: bool, progress: Progress | None) ->
     log_once(f"{printable(os.path.dirname(new[0].path))}: {doing}, once")
     total, done, lock = sum(tar.size for tar in new), 0, threading.Lock()
 
-    def advance(count: int) -> None:
+    def count_bytes(count: int) -> None:
         nonlocal done
         with lock:
             done += count
-            if progress and count:
-                progress(min(done, total - 1), total)
+            if advance and count:
+                advance(min(done, total - 1), total)
 
-    with closing(prefetch(lambda tar: read_tar(tar, decoding, advance), new, cores())) as results:
+    with closing(
+        prefetch(lambda tar: read_tar(tar, decoding, count_bytes), new, cores())
+    ) as results:
         read = iter(list(results))
-    if progress:
-        progress(total, total)
+    if advance:
+        advance(total, total)
     return [contents or next(read) for contents in cached]
 
 

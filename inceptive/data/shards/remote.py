@@ -13,7 +13,7 @@ import numpy as np
 from inceptive.data.cache import log_once
 from inceptive.data.folder import missing_classes
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import Progress
+from inceptive.data.scan import Advance
 from inceptive.data.shards.index import INDEX, Shard, as_index, most_bytes, read_table, table_name
 from inceptive.data.shards.member import Tar
 from inceptive.data.shards.reading import by_split, concat
@@ -39,7 +39,7 @@ class RemoteTar(Tar):
         return cast(IO[bytes], storage.Reader(self.uri, self.size, ahead, log_once))
 
 
-def read_remote(uri: str, progress: Progress | None = None) -> Data:
+def read_remote(uri: str, advance: Advance | None = None) -> Data:
     """The labelled images in the shards at `uri`, divided as their index says.
 
     Raises InceptiveError, naming the file, if it cannot be had or is not as the index says, or if the
@@ -60,8 +60,8 @@ def read_remote(uri: str, progress: Progress | None = None) -> Data:
             tars.append(tar)
             places.append(table)
             labels.append(label)
-            if progress:
-                progress(len(tars), len(listed))
+            if advance:
+                advance(len(tars), len(listed))
     split = np.repeat([split for split, _ in listed], [len(array) for array in labels])
     classes = tuple(index.classes)
     splits = by_split(tars, *concat(places, labels), split)
