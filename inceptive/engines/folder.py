@@ -67,9 +67,11 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     """Replace only the config: the weights stay what they are."""
     path = folder / WEIGHTS
     try:
-        _write(folder, config, path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from None
+    _tensors(path, content)  # refuses what is damaged
+    _write(folder, config, content)
 
 
 def _write(folder: Path, config: dict[str, Any], content: bytes) -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from inceptive.engines.prediction import class_number
 from inceptive.errors import InceptiveError, requires
 from inceptive.serving.batching import Batcher, Closed, Full
 from inceptive.serving.explainer import Explainer
@@ -167,6 +168,6 @@ def _explainer(served: ServedModel) -> Explainer:
 
 def _class_number(served: ServedModel, label: str) -> int:
     try:
-        return served.class_number(label)
+        return class_number(label, served.engine.labels, len(served.engine.labels))
     except InceptiveError as error:
         raise Refused(422, str(error)) from None

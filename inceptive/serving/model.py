@@ -8,7 +8,6 @@ import numpy as np
 
 from inceptive.arch.account import parts_with_maps
 from inceptive.engines.open import is_exported, open_engine
-from inceptive.engines.prediction import class_number
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.metrics import Threshold
@@ -88,10 +87,6 @@ class ServedModel:
         ranked = [{"label": self.engine.labels[k], "prob": float(probs[k])} for k in best]
         sure = bool(probs[best[0]] >= self.sure_from)
         return {"image": name, "top": ranked, "sure": sure, "error": ""}
-
-    def class_number(self, label: str) -> int:
-        """The number of the class `label`, a name or number; InceptiveError if there is none."""
-        return class_number(label, self.engine.labels, len(self.engine.labels))
 
 
 def choose_threshold(

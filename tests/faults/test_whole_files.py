@@ -305,6 +305,9 @@ def test_a_config_written_alone_keeps_the_hash_and_what_it_is_of(tmp_path):
     assert config["weights"] == records.fingerprint(tmp_path / "model.safetensors")
     assert config["early_exit"] is None is Classifier.load(tmp_path).info["early_exit"]
     assert is_one_model(tmp_path) == OLD
+    (tmp_path / "model.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(InceptiveError, match=r"model\.safetensors: is damaged"):
+        made.save_config(tmp_path)
 
 
 def test_the_weights_file_holds_the_config_and_its_tensors_are_those_of_the_file_without(tmp_path):
