@@ -205,6 +205,7 @@ def test_occlusion_of_any_engine_is_what_covering_takes():
     np.testing.assert_allclose(heat[:, 32:], lost, atol=1e-4)
 
 
+@pytest.mark.nets
 def test_an_exported_file_is_explained_by_what_covering_takes(clf, tmp_path):
     pytest.importorskip("onnxruntime")
     clf.save(tmp_path / "model")

@@ -166,6 +166,7 @@ def test_a_damaged_summary_is_written_again(stripes, trained, tmp_path):
         assert parts.read_summary(str(out)) == again
 
 
+@pytest.mark.scale
 def test_a_classifier_is_scored_as_its_folder_is(stripes, trained, tmp_path):
     classifier = inceptive.Classifier.load(trained[0])
     models = {"memory": dataclasses.replace(classifier, path=None), "file": trained[0]}
