@@ -11,20 +11,24 @@ from inceptive.arch.nets import NETS, open_net
 from inceptive.arch.spec import Chain, Concat, Conv, Linear, MaxPool
 from inceptive.errors import InceptiveError
 
-LARGE = (
+ALIKE = (
+    "googlenet.torchvision",
+    "googlenet.slim",
+    "googlenet.inception5h",
+    "bn_inception.cadene",
     "inception_v3.",
     "inception_v4",
     "inception_resnet_v2",
     "xception.",
     "inception_resnet_v1.",
 )
-"""How the names of those begin that cost the most to compute and are much like another one."""
+"""How the names of those begin that are much like another one."""
 
 
 def costly_apart(names):
-    """Parameters of a test, those of LARGE in the second tier."""
+    """Parameters of a test, those of ALIKE in the second tier."""
     return [
-        pytest.param(name, marks=pytest.mark.nets) if name.startswith(LARGE) else name
+        pytest.param(name, marks=pytest.mark.nets) if name.startswith(ALIKE) else name
         for name in names
     ]
 
@@ -166,8 +170,8 @@ def test_multiply_adds_are_half_of_the_flops_that_torch_counts(name):
 
 @pytest.mark.parametrize(("name", "parts"), [
     ("googlenet", ("conv1", "pool1", "inception_3a", "inception_3b")),
-    ("inception_v3", ("conv_2b", "mixed_5b", "mixed_6a")),
-    ("xception", ("conv2", "block1", "block3")),
+    pytest.param("inception_v3", ("conv_2b", "mixed_5b", "mixed_6a"), marks=pytest.mark.nets),
+    pytest.param("xception", ("conv2", "block1", "block3"), marks=pytest.mark.nets),
     ("inception_resnet_v1", ("block35_2",)),
 ])  # fmt: skip
 def test_receptive_fields_are_where_the_gradient_reaches(name, parts):

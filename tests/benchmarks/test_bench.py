@@ -276,6 +276,7 @@ def test_a_folder_that_is_not_there():
         main(["decode", "--images", "nowhere"])
 
 
+@pytest.mark.peers
 def test_a_smoke_of_all_that_runs_in_one_process(alone, monkeypatch, tmp_path, capsys):
     """Of our engines one, and without its own timing: `slow` tests have them all."""
     monkeypatch.setattr(engines, "KINDS", (("onnx", "f32"),))

@@ -117,6 +117,7 @@ def test_torch_leaves_at_each_end_as_the_heads_themselves_say(folder):
                 break
 
 
+@pytest.mark.nets
 @with_export
 @pytest.mark.parametrize("precision", ["f32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_an_openvino_file_cut_at_its_heads_answers_as_torch_does(folder, precision, monkeypatch):

@@ -142,6 +142,7 @@ def test_the_table_is_for_people(trained, worse, stripes):
     assert f"{trained[0]} | {worse}" in done.stdout and "McNemar" in done.stdout
 
 
+@pytest.mark.nets
 @pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))),
     reason="the extra `export` is not installed",

@@ -739,6 +739,7 @@ LIES = {
 }  # fmt: skip
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("lie", LIES)
 def test_an_index_that_lies_is_refused_in_one_line(lie, mine, trained, record_property):
     change, reason = LIES[lie]

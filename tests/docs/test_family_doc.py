@@ -79,6 +79,7 @@ def test_the_known_departures_are_told(family, name, said):
     assert said in section(family.document(), name)
 
 
+@pytest.mark.nets
 def test_only_one_net_leaves_out_sizes_above_its_least():
     def gaps(net):
         least = minimum_size(net)

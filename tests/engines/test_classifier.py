@@ -220,7 +220,9 @@ def test_a_net_that_bears_the_name_of_another_is_refused(tmp_path):
         Classifier.load(tmp_path)
 
 
-@pytest.mark.parametrize("heads", [None, [], ["inception_3a", "inception_4d"]])
+@pytest.mark.parametrize(
+    "heads", [None, pytest.param([], marks=pytest.mark.nets), ["inception_3a", "inception_4d"]]
+)
 def test_heads_may_stand_elsewhere_and_folders_of_the_old_form_are_read(heads, tmp_path):
     net = inceptive.NETS["googlenet.bn"](num_classes=3, channels=1)
     clf = classifier_of(net if heads is None else net.with_heads(heads))

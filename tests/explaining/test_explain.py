@@ -290,8 +290,8 @@ def test_shares_add_up_and_a_silenced_branch_carries_nothing(clf, folder):
     [
         ("googlenet.bn", 64, 9),
         ("hadamard_inception", 64, 7),
-        ("inception_resnet_v1", 96, 22),
-        ("inception_resnet_v2.slim", 96, 43),
+        pytest.param("inception_resnet_v1", 96, 22, marks=pytest.mark.nets),
+        pytest.param("inception_resnet_v2.slim", 96, 43, marks=pytest.mark.nets),
         ("inception_v3", 96, 15),
     ],
 )
@@ -415,7 +415,13 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "more", "files"), METHODS)
+@pytest.mark.parametrize(
+    ("method", "more", "files"),
+    [
+        pytest.param(*row, marks=pytest.mark.nets) if row[0] in ("occlusion", "features") else row
+        for row in METHODS
+    ],
+)
 def test_each_method_writes_pictures_and_figures(folder, scenes, tmp_path, method, more, files):
     scene("disc", "left", 2000).save(tmp_path / "disc.png")
     words = [scenes if word == "DATA" else word for word in more]

@@ -4,6 +4,8 @@ import importlib
 import inspect
 import pkgutil
 
+import pytest
+
 import inceptive
 from inceptive.data.shards.writing import write_shards
 from inceptive.io import progress
@@ -62,6 +64,7 @@ def test_progress_means_one_thing_and_has_one_default_everywhere():
         assert seen[f"{thing.__module__}.{thing.__qualname__}"] is progress.ON_STANDARD_ERROR
 
 
+@pytest.mark.training
 def test_none_is_silence(trained, stripes, tmp_path, capfd):
     folder, photo = trained[0], next((stripes / "down").iterdir())
     clf = inceptive.Classifier.load(folder)

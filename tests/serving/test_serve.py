@@ -32,23 +32,27 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def port(trained):
-    with serving(trained[0], "--max-mib", 1, "--max-images", 4) as (port, _):
+    with serving(trained[0], "--max-mib", 1, "--max-images", 4, "--token", TOKEN) as (port, _):
         yield port
 
 
-def ask(port, method, path, body=None, headers=None):
+TOKEN = "a secret"
+
+
+def ask(port, method, path, body=None, headers=None, token=TOKEN):
     """Status, headers and content of the answer."""
+    headers = (headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        connection.request(method, path, body, headers or {})
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
     finally:
         connection.close()
 
 
-def post(port, path, body, headers=None):
-    status, _, content = ask(port, "POST", path, body, headers)
+def post(port, path, body, headers=None, token=TOKEN):
+    status, _, content = ask(port, "POST", path, body, headers, token)
     return status, json.loads(content)
 
 
@@ -162,6 +166,7 @@ with_captum = pytest.mark.skipif(
 )
 
 
+@pytest.mark.nets
 @with_captum
 def test_heat_over_the_image_for_any_class(two):
     for query in ("", "&label=standing", "&label=0"):
@@ -188,6 +193,7 @@ def test_many_look_inside_at_once_when_nobody_has_before(larger):
     assert [status for status, _, _ in found] == [200] * 8
 
 
+@pytest.mark.nets
 @with_captum
 def test_maps_of_any_layer(two):
     for told in json.loads(ask(two, "GET", "/v1/models")[2]):
@@ -329,14 +335,12 @@ def test_other_paths_and_methods(port):
         assert found == status and json.loads(content)
 
 
-def test_who_has_no_token_is_refused(trained):
-    with serving(trained[0], "--token", "a secret") as (port, _):
-        assert ask(port, "GET", "/healthz")[0] == 200
-        for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": "a secret"}):
-            status, told = post(port, "/v1/predict", png("down", 1), headers)
-            assert status == 401 and "token" in told["error"]
-        good = {"Authorization": "Bearer a secret"}
-        assert post(port, "/v1/predict", png("down", 1), good)[0] == 200
+def test_who_has_no_token_is_refused(port):
+    assert ask(port, "GET", "/healthz", token=None)[0] == 200
+    for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": TOKEN}):
+        status, answer = post(port, "/v1/predict", png("down", 1), headers, token=None)
+        assert status == 401 and "token" in answer["error"]
+    assert post(port, "/v1/predict", png("down", 1))[0] == 200
 
 
 def mutated(rng, content):

@@ -134,6 +134,7 @@ def test_early_stopping_ends_a_training_that_no_longer_gains(stripes, tiny, tmp_
     assert len(watch.rows) < 30 and "stopped early" in watch.said[-1]
 
 
+@pytest.mark.training
 def test_a_time_limit_ends_within_an_epoch(stripes, tiny, tmp_path):
     _, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=500", "stop.minutes=0.02")
     assert len(watch.rows) < 100 and "as stop.minutes says" in watch.said[-1]
@@ -174,6 +175,7 @@ def test_published_weights_are_found_for_a_net_or_refused():
         as_weights_expect(Recipe.read("finetune", ["weights=no/folder"]))
 
 
+@pytest.mark.training
 def test_frozen_parts_keep_their_weights_and_statistics(stripes, tiny, tmp_path, trained):
     clf, _, _ = run(stripes, tiny, tmp_path / "m", f"weights={trained[0]}", "ema.decay=0",
                     "finetune.freeze=inception_4a", "epochs=1")  # fmt: skip

@@ -641,7 +641,9 @@ def test_a_recipe_says_whether_soft_labels_are_trained_on(stripes, tiny, monkeyp
             torch.testing.assert_close(targets.sum(1), torch.ones(12))
 
 
-@pytest.mark.parametrize(("how", "still"), [("frozen", True), ("train", False)])
+@pytest.mark.parametrize(
+    ("how", "still"), [("frozen", True), pytest.param("train", False, marks=pytest.mark.training)]
+)
 def test_frozen_batch_norm_keeps_its_statistics(stripes, tiny, tmp_path, how, still):
     changes = ["epochs=1", "ema.decay=0", f"finetune.batch_norm={how}"]
     data = open_data(str(stripes), SplitFractions(0.2, 0.2))
