@@ -42,7 +42,7 @@ def test_every_net_comes_back_exactly(name):
         assert first_difference(back, net) == ""
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(nets())
 def test_any_value_comes_back_exactly(net):
     back = through_json(net)

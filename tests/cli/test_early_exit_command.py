@@ -160,6 +160,7 @@ def test_what_cannot_answer_early_is_said_in_one_line(folder, stripes, tmp_path)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.nets
 @with_export
 def test_onnx_runtime_does_not_stop_at_heads(folder, monkeypatch):
     monkeypatch.setattr(check, "SECONDS", 0.0)

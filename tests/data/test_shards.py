@@ -650,6 +650,7 @@ DAMAGED = {
 }  # fmt: skip
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_a_damaged_tar_is_refused_in_one_line(kind, tmp_path, record_property):
     damage, reason = DAMAGED[kind]

@@ -41,12 +41,15 @@ def side(name):
     return {"inception_v3": 107, "xception": 71}.get(name, 64)
 
 
-SLOW = {"xception"}  # nine seconds for a net in which nothing is merged
+MARKS = {  # in xception nothing is merged
+    "inception_v3": pytest.mark.nets,
+    "xception": pytest.mark.slow,
+}
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MERGED],
+    [pytest.param(name, marks=MARKS[name]) if name in MARKS else name for name in MERGED],
 )
 def test_logits_gradients_and_statistics_are_those_of_each_layer_alone(name, monkeypatch):
     net = inceptive.NETS[name](num_classes=3).without_aux()

@@ -22,7 +22,7 @@ from inceptive.errors import InceptiveError
 from inceptive.reference.trace import find, trace
 
 EXACT = 1e-9
-QUICK = ("googlenet.bn", "bn_inception", "hadamard_inception")
+QUICK = ("googlenet.bn", "bn_inception")
 LAYERS = {
     ("googlenet", 96): [
         "conv1", "pool1", "norm1", "norm2", "inception_3a", "inception_3a.b1x1",

@@ -210,6 +210,7 @@ def test_maps_of_any_layer(two):
     assert status == 422 and "has no maps inception_9z; there are: conv1," in told["error"]
 
 
+@pytest.mark.nets
 def test_several_models_are_asked_by_name(two, trained):
     name = trained[0].name
     told = json.loads(ask(two, "GET", "/v1/models")[2])
