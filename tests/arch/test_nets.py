@@ -16,6 +16,7 @@ ALIKE = (
     "googlenet.slim",
     "googlenet.inception5h",
     "bn_inception.cadene",
+    "inception_v2",
     "inception_v3.",
     "inception_v4",
     "inception_resnet_v2",

@@ -93,6 +93,7 @@ def test_evaluate_and_predict_say_who_answered(folder, stripes, tmp_path):
     assert done.returncode == 0 and "answered by" in done.stderr
 
 
+@pytest.mark.nets
 def test_torch_leaves_at_each_end_as_the_heads_themselves_say(folder):
     images = squares(folder)
     spread(folder, images)

@@ -254,6 +254,7 @@ def test_a_damaged_history_leaves_the_curves_out(tmp_path):
     assert history(tmp_path) == []
 
 
+@pytest.mark.faults
 def test_a_training_stands_where_its_page_cannot_be_had(stripes, tiny, tmp_path, monkeypatch):
     def full(*_):
         raise InceptiveError("report.html: cannot be written (No space left on device)")

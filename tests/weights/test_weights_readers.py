@@ -201,6 +201,7 @@ def test_a_layer_that_is_a_model_and_weights_without_the_layers_name(tmp_path):
     assert list(readers.read(path)) == ["inception_v3/conv2d_1/kernel:0", "dense/dense_3/bias:0"]
 
 
+@pytest.mark.faults
 def test_an_h5_file_reaches_for_nothing_outside_itself(tmp_path):
     secret = tmp_path / "secret.h5"
     with h5py.File(secret, "w") as file:
