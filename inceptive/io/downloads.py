@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -15,6 +16,15 @@ PAGE = (b"<!doctype", b"<html")
 """How the page begins that a hotel's network, say, answers with in place of a file."""
 CHUNK = 1 << 18
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # by hexadecimal digits
+
+OFFLINE = ("INCEPTIVE_OFFLINE", "HF_HUB_OFFLINE")
+"""Variables of the environment that forbid it to ask a network for files."""
+
+
+def offline() -> str:
+    """Which of OFFLINE is set to 1, on, yes or true, as huggingface_hub reads its own; else ""."""
+    values = {name: os.environ.get(name, "").lower() for name in OFFLINE}
+    return next((name for name in OFFLINE if values[name] in ("1", "on", "yes", "true")), "")
 
 
 def network_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
@@ -37,6 +47,8 @@ def download(
     if the file cannot be had.
     """
     by_hand = f"fetch it by hand and put it at {path}"
+    if variable := offline():
+        raise InceptiveError(f"{url} is not downloaded, because {variable} is set; {by_hand}")
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             content = _read(answer, path.name, progress)

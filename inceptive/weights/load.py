@@ -13,7 +13,7 @@ from torch import nn
 
 from inceptive.arch import nets
 from inceptive.errors import InceptiveError, reason
-from inceptive.io.downloads import download, matches, network_errors
+from inceptive.io.downloads import download, matches, network_errors, offline
 from inceptive.io.paths import cache_folder, expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.nn import Model, build
@@ -41,7 +41,9 @@ def load(published: Published, path: Path) -> Model:
 def fetch(published: Published, progress: Progress | None = ON_STANDARD_ERROR) -> Path:
     """Where the file lies: in the cache, where it is downloaded to unless it is there already.
 
-    Files of the Hugging Face hub are kept in the hub's own cache. Raises InceptiveError, saying
+    Before a download a line says what is fetched, from where, how large it is and under which licence.
+    Files of the Hugging Face hub are kept in the hub's own cache. No network is asked where
+    INCEPTIVE_OFFLINE or HF_HUB_OFFLINE is set. Raises InceptiveError, saying
     what to fetch and where to put it, if it cannot be had.
     """
     path = cache_folder() / "weights" / published.file
@@ -50,12 +52,24 @@ def fetch(published: Published, progress: Progress | None = ON_STANDARD_ERROR) -
             raise InceptiveError(f"{path}: is not the file published (its hash differs); remove it")
         return path
     if published.hub:
-        name = path.name
-        return _from_hub(published.hub, name, f"; fetch {name} by hand and put it at {path}")
+        return _from_hub(
+            published.hub,
+            path.name,
+            f"; fetch {path.name} by hand and put it at {path}",
+            _announcement(published, f"the Hugging Face hub, {published.hub}"),
+            progress,
+        )
     if not published.url:
         raise InceptiveError(f"{published.name}: {published.note}; then put it at {path}")
+    if progress and not offline():
+        progress.say(_announcement(published, published.url))
     download(published.url, published.digest, path, progress)
     return path
+
+
+def _announcement(published: Published, place: str) -> str:
+    size = f"{published.megabytes:.0f} MB, " if published.megabytes else ""
+    return f"fetching {published.name} from {place} ({size}licence {published.licence})"
 
 
 def by_hand(published: Published, file: str | Path) -> Path:
@@ -75,7 +89,13 @@ def hub_folder(hub: str) -> Path:
     return path.parent
 
 
-def _from_hub(hub: str, name: str, by_hand: str = "") -> Path:
+def _from_hub(
+    hub: str,
+    name: str,
+    by_hand: str = "",
+    announcement: str = "",
+    progress: Progress | None = None,
+) -> Path:
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -83,6 +103,13 @@ def _from_hub(hub: str, name: str, by_hand: str = "") -> Path:
         try:
             return Path(hf_hub_download(hub, name, local_files_only=True))
         except LocalEntryNotFoundError:
+            if variable := offline():
+                raise InceptiveError(
+                    f"{hub}: its {name} is not in the hub's cache, and the network is not asked, "
+                    f"because {variable} is set{by_hand}"
+                ) from None
+            if progress and announcement:
+                progress.say(announcement)
             if not getproxies():  # without a network it would try for half a minute
                 socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
             return Path(hf_hub_download(hub, name, headers=NO_TELEMETRY))

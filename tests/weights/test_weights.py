@@ -516,6 +516,29 @@ def test_a_file_in_the_hubs_cache_needs_no_network(cache, hub, offline):
     assert fetch(find("inception_v4.timm")) == snapshot / "model.safetensors"
 
 
+@pytest.mark.parametrize("variable", ["INCEPTIVE_OFFLINE", "HF_HUB_OFFLINE"])
+@pytest.mark.parametrize("name", ["googlenet.torchvision", "inception_v4.timm"])
+def test_where_the_network_is_forbidden_it_is_not_asked(cache, hub, monkeypatch, name, variable):
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    monkeypatch.setenv(variable, "1")
+    line = line_of(fetch, find(name))
+    assert f"{variable} is set" in line and str(cache / find(name).file) in line
+    with pytest.raises(InceptiveError, match=f"{variable} is set"):
+        Classifier.load("hf:someone/net")
+    in_hub(hub, "timm/inception_v4.tf_in1k", {"model.safetensors": CONTENT})
+    assert fetch(find("inception_v4.timm")).read_bytes() == CONTENT
+
+
+def test_what_is_fetched_is_said_first(cache, server):
+    url, _ = server
+    progress = Mock(spec=Lines)
+    fetch(replace(TORCH, url=url, digest=DIGEST, megabytes=50), progress)
+    progress.say.assert_called_once_with(
+        f"fetching {TORCH.name} from {url} (50 MB, licence {TORCH.licence})"
+    )
+
+
 def test_a_model_folder_on_the_hub_is_asked_for_by_its_mark_only(hub, offline, monkeypatch):
     assert "someone/net: its model.safetensors" in line_of(Classifier.load, "hf:someone/net")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
