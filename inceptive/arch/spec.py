@@ -416,6 +416,20 @@ class Net(Word):
         aux = tuple((at, ending(head)) for at, head in self.aux)
         return replace(self, body=ending(self.body), aux=aux, num_classes=num_classes)
 
+    def ending_at(self, part: str) -> "Net":
+        """The net up to `part`, then global average pooling and one linear layer.
+
+        Its weights are this net's, but for the last layer. Raises InceptiveError if there is no such
+        part before the classifier.
+        """
+        before = [name for name, _ in self.body.parts[:-1]]
+        if part not in before:
+            raise InceptiveError(f"{self.name} has no part {part} to end at; {_there_are(before)}")
+        parts = self.body.parts[: before.index(part) + 1]
+        body = Chain.of((*parts, ("pool", AvgPool(grid=1)), ("fc", Linear(self.num_classes))))
+        aux = tuple((at, head) for at, head in self.aux if at in dict(parts))
+        return replace(self, name=f"{self.name}@{part}", body=body, aux=aux)
+
     def with_heads(self, at: Iterable[str], head: Chain | None = None) -> "Net":
         """The same net with an auxiliary head after each part named in `at`, and none elsewhere.
 

@@ -2,10 +2,13 @@
 
 import csv
 import io
+import platform
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from inceptive.data.source import Data
@@ -88,6 +91,18 @@ def record(
             "epoch": run.epoch,
             "seconds": round(run.history[-1]["seconds"], 1),
         },
+    }
+
+
+def environment() -> dict[str, Any]:
+    """What trains: versions, threads and the processor's abilities; and in one process, in f32."""
+    return {
+        "precision": "f32",
+        "threads": torch.get_num_threads(),
+        "processes": 1,
+        "versions": {name: version(name) for name in ("torch", "numpy", "pillow")}
+        | {"python": platform.python_version()},
+        "cpu": torch.backends.cpu.get_cpu_capability(),
     }
 
 

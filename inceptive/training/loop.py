@@ -7,12 +7,10 @@ model folder is written beside it. A run that goes on ends with the bits of one 
 Several processes may share a run (`distributed`): each takes its part of every batch, one writes.
 """
 
-import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,14 @@ from inceptive.nn import build
 from inceptive.training import checkpoint
 from inceptive.training.callbacks import Callback, ProgressCallback
 from inceptive.training.distributed import World
-from inceptive.training.history import EpochState, RunState, as_csv, record, validation_row
+from inceptive.training.history import (
+    EpochState,
+    RunState,
+    as_csv,
+    environment,
+    record,
+    validation_row,
+)
 from inceptive.training.learner import Learner
 from inceptive.training.prepare import loaders_for, model_for, preprocessing_for
 from inceptive.training.recipe import Recipe, refuse_unresumable
@@ -229,14 +234,10 @@ class Run:
         temperature, info = record(
             self.recipe, self.data, self.state, logits, self.loaders.val.labels
         )
-        info["training"] |= {
+        info["training"] |= environment() | {
             "device": str(self.learner.device),
             "precision": "bf16" if self.learner.bf16 else "f32",
-            "threads": torch.get_num_threads(),
             "processes": self.world.share.world,
-            "versions": {name: version(name) for name in ("torch", "numpy", "pillow")}
-            | {"python": platform.python_version()},
-            "cpu": torch.backends.cpu.get_cpu_capability(),
         }
         model = self.learner.eval_model
         return Classifier(model, self.preprocessing, self.data.classes, temperature, info)

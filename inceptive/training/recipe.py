@@ -11,7 +11,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from inceptive.errors import InceptiveError, printable, reason
 from inceptive.images import Interpolation
@@ -148,6 +155,9 @@ class StopTable(Table):
 
 
 class FinetuneTable(Table):
+    probe: bool = Field(
+        False, description="one linear layer learns from maps of the weights' net, nothing else"
+    )
     freeze: str = Field("", description="the last part that keeps its weights: 'inception_3b'")
     lr_scale: float = Field(1.0, ge=0, le=1, description="of all that is not a new last layer")
     batch_norm: Literal["train", "frozen"] = Field(

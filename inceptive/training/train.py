@@ -21,6 +21,7 @@ from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
 from inceptive.training.prepare import as_weights_expect, shares
+from inceptive.training.probe import train_probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
 
 FITTING = {
@@ -103,6 +104,15 @@ def train(
                 world.broadcast(lambda: refuse_to_overwrite(out))
             world.broadcast(lambda: world.begin(str(out)))
             value = net if isinstance(net, Net) else None
+            if chosen.finetune.probe:
+                if not world.is_single:
+                    raise InceptiveError(
+                        "a probe is trained by one process; start it without torchrun"
+                    )
+                classifier = train_probe(chosen, data, out, progress)
+                _report(classifier, data, out, command, progress)
+                progress.say(summary(classifier))
+                return classifier
             run = Run(chosen, data, out, value, resume, progress, callbacks, should_stop)
             classifier = run.run()
             if world.is_main:

@@ -1,0 +1,123 @@
+"""A linear probe of trained layers: scikit-learn's logistic regression, and the model that it makes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import command
+from sklearn.linear_model import LogisticRegression
+
+import inceptive
+from inceptive.arch.nets import NETS
+from inceptive.arch.spec import Add, Group
+from inceptive.data.open import open_data
+from inceptive.engines.classifier import Classifier
+from inceptive.errors import InceptiveError
+from inceptive.training.probe import averages, fit
+from inceptive.training.recipe import Recipe
+
+
+@pytest.mark.parametrize("penalty", [1e-1, 1e-3])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_it_is_scikit_learns_logistic_regression(penalty, balanced):
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 3, 200) % rng.integers(1, 4, 200)  # classes of three sizes
+    features = rng.normal(size=(200, 7)) * 5 + rng.normal(size=(3, 7))[labels] * 4 + 2
+    scaled = (features - features.mean(0)) / features.std(0)
+    counts = np.bincount(labels)
+    weight = len(labels) / (3 * counts) if balanced else np.ones(3)
+    theirs = LogisticRegression(C=1 / (2 * penalty * len(labels)), tol=1e-8, max_iter=1000)
+    theirs.fit(scaled, labels, sample_weight=weight[labels])
+    linear = fit(
+        torch.tensor(features, dtype=torch.float32),
+        torch.tensor(labels),
+        3,
+        penalty,
+        torch.tensor(weight, dtype=torch.float32) if balanced else None,
+    )
+    ours = linear(torch.tensor(features, dtype=torch.float32)).softmax(1).numpy()
+    np.testing.assert_allclose(ours, theirs.predict_proba(scaled), atol=2e-3)
+
+
+def test_doubt_is_learned_as_a_doubled_set_with_both_answers():
+    rng = np.random.default_rng(4)
+    features = torch.tensor(rng.normal(size=(60, 5)), dtype=torch.float32)
+    labels = torch.tensor(rng.integers(0, 2, 60))
+    soft = torch.full((60, 2), 0.25)
+    soft[torch.arange(60), labels] = 0.75
+    doubt = fit(features, soft, 2, 1e-2)
+    quarters = torch.cat([labels, labels, labels, 1 - labels])
+    plain = fit(features.repeat(4, 1), quarters, 2, 1e-2)
+    torch.testing.assert_close(doubt(features), plain(features), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["googlenet.bn", "inception_resnet_v1", "xception"])
+def test_a_net_that_ends_earlier_has_the_maps_of_the_whole(name):
+    torch.manual_seed(0)
+    net = NETS[name](num_classes=5)
+    part = [part for part, node in net.body if isinstance(node, Group | Add)][1]
+    cut = net.ending_at(part)
+    assert cut.name == f"{name}@{part}" and [at for at, _ in cut.aux] == []
+    whole, model = inceptive.build(net).eval(), inceptive.build(cut).eval()
+    shared = {k: v for k, v in whole.state_dict().items() if not k.startswith("fc.")}
+    model.load_state_dict(shared, strict=False)
+    images = torch.rand(2, net.channels, 96, 96)
+    with torch.inference_mode():
+        maps = whole.endpoints(images, [part])[part]
+        torch.testing.assert_close(model.features(images), maps.mean((2, 3)))
+    assert inceptive.account(cut).macs < inceptive.account(net).macs
+
+
+def test_a_net_ends_only_at_a_part_of_its_own():
+    net = NETS["googlenet"](num_classes=5)
+    assert [at for at, _ in net.ending_at("inception_4b").aux] == ["inception_4a"]
+    for part in ("mixed_6e", net.last):
+        with pytest.raises(InceptiveError, match=f"has no part {part} to end at; there are: conv1"):
+            net.ending_at(part)
+
+
+def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
+    out = tmp_path / "probe"
+    done = command("train", stripes, "--weights", trained[0], "--recipe", "probe", "--out", out,
+                   "--set", "image_size=32")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "computing maps" not in done.stdout and "of validation images right  best" in done.stderr
+    clf = Classifier.load(out)
+    module = clf.info["training"]["probe"]["module"]
+    assert clf.model.net.name == f"googlenet.bn@{module}" and clf.info["metrics"]["top1"] >= 0.9
+    assert (out / "report.html").exists() and (out / "history.csv").read_text().count("\n") == 2
+    before, after = Classifier.load(trained[0]).model.state_dict(), clf.model.state_dict()
+    kept = [key for key in after if not key.startswith("fc.")]
+    assert kept and all(torch.equal(before[key], after[key]) for key in kept)
+    evaluated = json.loads(command("evaluate", out, stripes, "--split", "val", "--json").stdout)
+    assert evaluated["top1"] == clf.info["metrics"]["top1"]
+    again = inceptive.train(stripes, tmp_path / "on", Recipe.read("finetune", {"image_size": 32}),
+                            weights=out, epochs=1, progress=None)  # fmt: skip
+    assert again.model.net.name == clf.model.net.name
+
+
+def test_the_maps_are_those_of_each_image_in_its_place(trained, stripes):
+    clf = Classifier.load(trained[0])
+    samples = open_data(str(stripes), progress=None).split("val")
+    recipe = Recipe(batch_size=5)
+    rows = averages(clf.model, ["inception_3a"], samples, clf.preprocessing, recipe,
+                    inceptive.io.progress.Silent())["inception_3a"]  # fmt: skip
+    for k in range(len(samples)):
+        image = torch.from_numpy(clf.preprocessing.load(samples.source(k))[None])
+        with torch.inference_mode():
+            maps = clf.model.endpoints(clf.preprocessing.normalise(image), ["inception_3a"])
+        torch.testing.assert_close(rows[k], maps["inception_3a"].mean((2, 3))[0])
+
+
+def test_what_cannot_be_probed_is_one_line(trained, stripes, tmp_path):
+    recipe = Recipe.read("probe", {"image_size": 32})
+    with pytest.raises(InceptiveError, match="a probe learns from the maps of trained weights"):
+        inceptive.train(stripes, tmp_path / "a", recipe, progress=None)
+    with pytest.raises(InceptiveError, match=r"are for googlenet\.bn, not for googlenet"):
+        inceptive.train(stripes, tmp_path / "b", recipe, net="googlenet", weights=trained[0],
+                        progress=None)  # fmt: skip
+    small = Recipe.read("probe", {"image_size": 8})
+    with pytest.raises(InceptiveError, match="the least size is"):
+        inceptive.train(stripes, tmp_path / "c", small, weights=trained[0], progress=None)
+    assert not [path for path in tmp_path.iterdir() if (path / "model.safetensors").exists()]
