@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inceptive.arch.account import account
-from inceptive.arch.spec import Add, Group
+from inceptive.arch.spec import Add, Group, Net, gives_vector
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data, Samples
@@ -72,7 +72,7 @@ def train_probe(
         )
     account(net, recipe.image_size)  # too small a picture is refused here, in words
     preprocessing = preprocessing_for(recipe, data)
-    modules = [name for name, part in net.body if isinstance(part, Group | Add)]
+    modules = modules_of(net)
     if not modules:
         raise InceptiveError(f"{net.name} has no modules whose maps a probe could learn from")
     train, val = (
@@ -112,6 +112,16 @@ def train_probe(
         f"{net.name}'s multiply-adds; trained in {duration(seconds)}"
     )
     return Classifier.load(out)
+
+
+def modules_of(net: Net) -> list[str]:
+    """The modules of `net` that give maps: groups and residuals of its body, by name."""
+    names, vector = [], False
+    for name, part in net.body:
+        vector = gives_vector(part, vector, name)
+        if isinstance(part, Group | Add) and not vector:
+            names.append(name)
+    return names
 
 
 def averages(

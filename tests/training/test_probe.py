@@ -14,7 +14,7 @@ from inceptive.arch.spec import Add, Group
 from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.training.probe import averages, fit
+from inceptive.training.probe import averages, fit, modules_of
 from inceptive.training.recipe import Recipe
 
 
@@ -75,6 +75,14 @@ def test_a_net_ends_only_at_a_part_of_its_own():
     for part in ("mixed_6e", net.last):
         with pytest.raises(InceptiveError, match=f"has no part {part} to end at; there are: conv1"):
             net.ending_at(part)
+
+
+def test_only_modules_that_give_maps_are_probed():
+    modules = modules_of(
+        NETS["inception_v3.nsfwjs"](num_classes=5)
+    )  # it ends in three linear layers
+    assert modules[0] == "mixed_5b" and modules[-1] == "mixed_7c" and len(modules) == 11
+    assert modules_of(NETS["vgg16"](num_classes=5)) == [f"stage{k}" for k in range(1, 6)]
 
 
 def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
