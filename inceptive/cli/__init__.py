@@ -4,6 +4,7 @@ Exit status: 0 done, 1 the request cannot be met, 2 bad usage, 130 stopped with 
 is one module of `inceptive.cli`; what it needs is imported when it runs, so help is instant.
 """
 
+import errno
 import functools
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from inceptive import __version__
-from inceptive.errors import InceptiveError, printable
+from inceptive.errors import InceptiveError, printable, reason
 
 COMMANDS = (
     "nets", "table", "trace", "draw", "train", "evaluate", "explain", "predict", "score", "compare",
@@ -23,6 +24,9 @@ COMMANDS = (
 """The modules of this room that hold a command each, in the order in which help lists them."""
 INSTANT = ("nets", "table", "draw")
 """Those that decode no image, and import nothing that could."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a full or failing disk behind standard output answers."""
 
 app = typer.Typer(
     help="The Inception family of image classifiers: exact, trainable, explained and fast.",
@@ -63,7 +67,7 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
                 quiet_decoders()
             run(*args, **options)
         except KeyboardInterrupt as error:
-            print(printable(f"inceptive: {error or 'stopped'}"), file=sys.stderr)
+            print(printable(f"inceptive: {str(error) or 'stopped'}"), file=sys.stderr)
             sys.exit(130)
 
     return stopped
@@ -78,7 +82,11 @@ def main() -> None:
     """Run one command and leave with its exit status."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
-        app(prog_name="inceptive")
+        try:
+            app(prog_name="inceptive")
+        finally:
+            if sys.stdout:  # None where it is closed
+                sys.stdout.flush()
     except InceptiveError as error:
         print(printable(f"inceptive {command}: {error}"), file=sys.stderr)
         sys.exit(1)
@@ -86,8 +94,20 @@ def main() -> None:
         print(f"inceptive {printable(command)}: there is not enough memory for it", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _drop_output()
+        text = f"inceptive {command}: standard output cannot be written ({reason(error)})"
+        print(printable(text), file=sys.stderr)
+        sys.exit(1)
+
+
+def _drop_output() -> None:
+    """What is still to be written to standard output goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ def run(
         raise InceptiveError("parquet is not text: name a file with --out")
     opened = open_engine(model, engine, say, early_exit)
     images = list(_find(paths))
+    if out and any(_same_file(out, image) for image in images):
+        raise InceptiveError(f"{printable(out)}: is one of the images; give another --out")
     top = min(top, len(opened.labels))
     if len(images) > batch_size:
         say(f"{len(images)} images")
@@ -78,6 +80,13 @@ def run(
         raise InceptiveError(
             f"{len(errors)} of {len(images)} images cannot be read; the rest is done"
         )
+
+
+def _same_file(out: Path, image: Path) -> bool:
+    try:
+        return out.expanduser().samefile(image)
+    except (OSError, RuntimeError):  # one of them is not there
+        return False
 
 
 def _find(paths: list[Path]) -> Iterator[Path]:

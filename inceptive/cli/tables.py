@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from inceptive.errors import printable, printable_lines
+from inceptive.errors import InceptiveError, printable, printable_lines
 from inceptive.io.atomic import as_csv as as_csv
 from inceptive.io.atomic import as_json as as_json
 
@@ -55,6 +55,8 @@ def answer(text: str) -> None:
 
     A terminal obeys control characters, so it is shown them escaped; a file or a program gets them.
     """
+    if sys.stdout is None:
+        raise InceptiveError("standard output is closed, so there is nowhere to print the answer")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     else:  # a notebook's, say

@@ -27,6 +27,7 @@ from inceptive.evaluation.open import (
 )
 from inceptive.images import SUFFIXES, Source
 from inceptive.io.atomic import as_csv, write_json, write_text
+from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.report.page import AnswersData, ComparisonData, answers_page
 from inceptive.report.write import REPORT, write_report
@@ -193,7 +194,7 @@ def compare(
         tuple(labelled.classes[k] for k in samples.labels),
     )
     if out is not None:
-        folder = Path(out)
+        folder = expand(out)
         write_json(folder / "compare.json", comparison.to_dict())
         write_text(folder / "disagreements.csv", comparison.answers_csv(comparison.different))
         written = ["compare.json", "disagreements.csv"]
@@ -299,7 +300,7 @@ def _unlabelled(
         (),
     )
     if out is not None:
-        folder, values = Path(out), comparison.to_dict()
+        folder, values = expand(out), comparison.to_dict()
         different = comparison.different
         order = [*different, *sorted(set(range(len(readable))).difference(different))]
         rows = [

@@ -71,6 +71,13 @@ class Classifier(Engine):
             raise InceptiveError(
                 f"{len(self.labels)} labels for a net of {self.model.net.num_classes} classes"
             )
+        if not all(isinstance(label, str) for label in self.labels):
+            raise InceptiveError(f"labels are names, not {self.labels!r}")
+        if not (isinstance(self.temperature, int | float) and 0 < self.temperature < inf):
+            raise InceptiveError(
+                f"temperature is a finite number above 0, which divides the logits, not "
+                f"{self.temperature!r}"
+            )
         refuse_imitation(self.model.net)
 
     @classmethod

@@ -19,6 +19,7 @@ from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.images import Source, Stored, printable
 from inceptive.io.cores import cores
+from inceptive.io.paths import expand
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,16 @@ def predictions(
         if type(value) is not int or value < 1:
             raise InceptiveError(f"{name} is a whole number, 1 or more, not {value!r}")
 
+    if isinstance(images, SINGLE) or (is_array(images) and _is_single_array(images)):
+        raise InceptiveError(
+            "predictions takes several images; predict takes one, or a list of one"
+        )
+
     def decoded(number: int, image: Any) -> Decoded:
         path = isinstance(image, str | os.PathLike)
-        name = printable(os.fspath(image)) if path else f"image {number}"
+        name = os.fspath(image) if path else f"image {number}"
         try:
-            return name, engine.preprocessing.load(as_source(image), name)
+            return name, engine.preprocessing.load(as_source(image), printable(name))
         except InceptiveError as error:
             return name, str(error)
 
@@ -192,7 +198,9 @@ def as_source(image: Any) -> Source:
         return array
     if isinstance(image, bytearray | memoryview):
         return bytes(image)
-    if isinstance(image, str | os.PathLike | bytes | Stored | PillowImage.Image):
+    if isinstance(image, str | os.PathLike):
+        return expand(image)
+    if isinstance(image, bytes | Stored | PillowImage.Image):
         return image
     if isinstance(image, Readable):
         return _content(image)

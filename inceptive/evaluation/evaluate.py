@@ -22,6 +22,7 @@ from inceptive.evaluation.open import Models, default_split, named, open_models_
 from inceptive.images import Preprocessing
 from inceptive.io.atomic import as_csv, write_json, write_text
 from inceptive.io.cores import cores
+from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.metrics import Measures
 from inceptive.report.page import ComparisonData, ReportData
@@ -149,7 +150,7 @@ def evaluate(
     )
     evaluation = evaluations[0] if len(evaluations) == 1 else _ensemble(evaluations)
     if out is not None:
-        folder = Path(out)
+        folder = expand(out)
         write_json(folder / "evaluation.json", evaluation.to_json())
         write_text(folder / "predictions.csv", evaluation.predictions())
         write_report(folder, report_data(evaluation, engines, labelled, command))

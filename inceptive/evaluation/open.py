@@ -14,6 +14,7 @@ from inceptive.data.open import open_data_for
 from inceptive.data.source import Data
 from inceptive.engines.open import open_engine, tells_no_classes
 from inceptive.engines.protocol import Engine
+from inceptive.errors import InceptiveError
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 Model = str | Path | Engine
@@ -31,6 +32,8 @@ class NamedModel:
 
 def named(models: Models, engine: str = "auto") -> list[NamedModel]:
     """Each of `models` with its name; an engine without one is called after its net."""
+    if isinstance(models, Mapping | list | tuple) and not models:
+        raise InceptiveError("there is no model: name at least one")
     if isinstance(models, Mapping):
         return [NamedModel(name, model, engine) for name, model in models.items()]
     several = models if isinstance(models, list | tuple) else [cast(Model, models)]

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.locks import lock_file
+from inceptive.io.paths import expand
 
 WINDOWS = os.name == "nt"
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOSYS)
@@ -29,6 +30,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     exception, or the disk refuses (InceptiveError), the old file is untouched. What a writer that was
     killed left next to `path` goes with the next one.
     """
+    path = expand(path)
     part = path.parent / f".{path.name}.{os.urandom(4).hex()}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,8 @@ def serve(
 
     progress = progress or Silent()
     paths = [str(model) for model in ([models] if isinstance(models, str | Path) else models)]
+    if not paths:
+        raise InceptiveError("serve needs a model: name at least one")
     served = [
         ServedModel.open(path, name, engine, early_exit, accuracy, progress.say)
         for path, name in zip(paths, model_names(paths), strict=True)

@@ -12,6 +12,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import evaluate, report_data
 from inceptive.io import store
+from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.report.write import REPORT, write_report
 from inceptive.training import checkpoint
@@ -71,7 +72,7 @@ def train(
 
         inceptive.train("photos/", out="runs/mine", minutes=10)
     """
-    out = Path(out) if out is not None else default_out(data)
+    out = expand(out) if out is not None else default_out(data)
     arguments = {
         "net": net.name if isinstance(net, Net) else net,
         "weights": None if weights is None else str(weights),
@@ -157,6 +158,11 @@ def _resumed(
     now = before.changed(changes, recipe)
     if now.weights == "published":  # which ones was decided when the training began
         now = now.model_copy(update={"weights": before.weights})
+    done = checkpoint.load(out)["run"]["epoch"]
+    if now.epochs <= done:
+        raise InceptiveError(
+            f"{out}: {done} epochs are done; to go on, give more of them (--set epochs={done + 1})"
+        )
     refuse_unresumable(before, now)  # before the data is read, and divided as `now` says
     return now
 
@@ -172,7 +178,9 @@ def refuse_to_overwrite(out: Path) -> None:
         raise InceptiveError(
             f"{out}: holds a training that did not end; go on with --resume, or give another --out"
         )
-    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {LOCK}):
+    if out.exists() and not out.is_dir():
+        raise InceptiveError(f"{out}: is a file; give another --out")
+    if out.exists() and ({path.name for path in out.iterdir()} - {LOCK}):
         raise InceptiveError(f"{out}: is not empty; give another --out")
 
 
