@@ -27,6 +27,7 @@ from inceptive.arch.spec import (
     Node,
     Pad,
     Separable,
+    refuse_others,
 )
 from inceptive.errors import InceptiveError
 
@@ -120,6 +121,9 @@ def account(net: Net | Node, image_size: int | None = None, channels: int | None
     A module by itself has one too, on square maps of side image_size with such `channels`. Raises
     InceptiveError, naming the layer and the least size, if the image is too small.
     """
+    refuse_others(net, "account")
+    if image_size is not None and type(image_size) is not int:
+        raise InceptiveError(f"image_size is a whole number of pixels, not {image_size!r}")
     if not isinstance(net, Net):
         if image_size is None or channels is None:
             raise InceptiveError("the account of a module needs the size and channels of its maps")

@@ -452,6 +452,16 @@ RESERVED = ("images", "logits", "normalise")
 """What a net reads and gives, and what stands before its first part in an exported graph."""
 
 
+def refuse_others(value: object, function: str) -> None:
+    """Raises InceptiveError, saying what `function` takes, if `value` is no word."""
+    if not isinstance(value, Word):
+        name = getattr(value, "name", value if isinstance(value, str) else "googlenet")
+        raise InceptiveError(
+            f"{function} takes a value, not {type(value).__name__}; for a net of NETS: "
+            f"{function}(NETS[{name!r}](num_classes=10))"
+        )
+
+
 def children(node: Node) -> tuple[tuple[str, Node], ...]:
     """The parts of a group or an Add with their names; none of a layer."""
     match node:

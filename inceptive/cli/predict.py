@@ -77,9 +77,8 @@ def run(
     for error in errors:
         say(f"inceptive predict: {error}")
     if errors:
-        raise InceptiveError(
-            f"{len(errors)} of {len(images)} images cannot be read; the rest is done"
-        )
+        rest = "; the rest is done" if len(errors) < len(images) else ""
+        raise InceptiveError(f"{len(errors)} of {len(images)} images cannot be read{rest}")
 
 
 def _same_file(out: Path, image: Path) -> bool:

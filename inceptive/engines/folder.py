@@ -127,7 +127,10 @@ def _config_text(folder: Path) -> str:
     path = folder / CONFIG
     if not path.is_file():
         if folder.is_file():
-            raise InceptiveError(f"model {folder}: is a file; name the model folder, or an export")
+            raise InceptiveError(
+                f"model {folder}: is a file; name the model folder. An exported file is not "
+                "loaded: evaluate and predict take it"
+            )
         missing = "is not a model folder (no config.json)" if folder.is_dir() else "does not exist"
         raise InceptiveError(f"model {folder}: {missing}; `inceptive train` writes one")
     try:

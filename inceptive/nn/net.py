@@ -23,8 +23,8 @@ from inceptive.arch.spec import (
     Net,
     Node,
     Separable,
-    Word,
     gives_vector,
+    refuse_others,
     words,
 )
 from inceptive.errors import InceptiveError
@@ -58,12 +58,7 @@ def build(net: Net | Node, channels: int | None = None, image_size: int | None =
         if channels is not None or image_size is not None:
             raise InceptiveError("a net has its channels and size: build(net) takes no others")
         return Model(net)
-    if not isinstance(net, Word):
-        name = getattr(net, "name", net)
-        raise InceptiveError(
-            f"build takes a value, not {type(net).__name__}; for a net of NETS: "
-            f"build(NETS[{name!r}](num_classes=10))"
-        )
+    refuse_others(net, "build")
     if channels is None:
         raise InceptiveError("a module by itself needs the channels it reads: channels=64")
     gives_vector(net)

@@ -140,3 +140,18 @@ def test_a_file_in_place_of_the_folder_is_said_to_be_one(stripes, tiny, tmp_path
     (tmp_path / "file").touch()
     done = command("train", stripes, "--recipe", tiny, "--out", tmp_path / "file")
     assert done.returncode == 1 and "file: is a file; give another --out" in done.stderr
+
+
+@pytest.mark.parametrize("function", ["build", "account", "draw"])
+def test_a_net_by_name_only_is_told_how_to_get_its_value(function):
+    for net in ("googlenet", inceptive.NETS["googlenet"]):
+        with pytest.raises(InceptiveError, match=r"NETS\['googlenet'\]\(num_classes=10\)"):
+            getattr(inceptive, function)(net)
+    with pytest.raises(InceptiveError, match=r"a whole number of pixels, not 224\.5"):
+        inceptive.account(inceptive.NETS["googlenet"](num_classes=2), 224.5)
+
+
+def test_interrupted_before_it_began_it_says_stopped():
+    code = "import inceptive.cli as c; c.stoppable(lambda: (_ for _ in ()).throw(KeyboardInterrupt()))()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "inceptive: stopped\n")
