@@ -161,6 +161,7 @@ def _csv_lines(answers: Iterable["Prediction"], top: int) -> Iterator[str]:
     yield tables.as_csv(header(top), [])
     for answer in answers:
         cells = [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row(answer, top)]
+        cells[0] = printable(answer.image)  # a line for each image; JSON has the name as it is
         yield tables.as_csv(cells, [])
 
 

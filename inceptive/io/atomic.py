@@ -7,6 +7,7 @@ import glob
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from math import isfinite
@@ -125,8 +126,14 @@ def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def as_json(value: Any) -> str:
-    """JSON, with nan and infinity (a share of nothing, say) as null: JSON has neither."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    """JSON, with nan and infinity (a share of nothing, say) as null: JSON has neither.
+
+    What is not to be printed, in the name of a file, say, is written as JSON's own escapes.
+    """
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return re.sub(
+        r"[^\n -~]", lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -25,7 +25,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.io.atomic import write_text
-from inceptive.io.progress import Progress, Silent, duration
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.nn import Model, build
 from inceptive.training.history import RunState, as_csv, environment, record, validation_row
 from inceptive.training.objective import class_weights
@@ -50,7 +50,10 @@ class Linear:
 
 
 def train_probe(
-    recipe: Recipe, data: Data, out: Path, progress: Progress | None = None
+    recipe: Recipe,
+    data: Data,
+    out: Path,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Classifier:
     """The classifier of the module of the recipe's `weights` whose probe validates best, as saved.
 

@@ -94,7 +94,7 @@ def _from_hub(
     name: str,
     by_hand: str = "",
     announcement: str = "",
-    progress: Progress | None = None,
+    progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Path:
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
