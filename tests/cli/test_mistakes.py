@@ -26,6 +26,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
+@pytest.mark.faults
 def test_a_tilde_is_the_home_folder_wherever_something_is_written_or_read(
     home, trained, stripes, tiny
 ):
@@ -105,6 +106,7 @@ def test_json_has_the_true_name_of_a_file(trained, tmp_path):
     assert "new\\nline ü.png" in table and len(table.strip().splitlines()) == 2
 
 
+@pytest.mark.training
 def test_a_training_is_not_ended_by_fewer_epochs_than_are_done(stripes, tiny, tmp_path):
     out = tmp_path / "m"
     stops = iter([False] * 7 + [True] * 99)

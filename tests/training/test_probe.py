@@ -52,7 +52,14 @@ def test_doubt_is_learned_as_a_doubled_set_with_both_answers():
     torch.testing.assert_close(doubt(features), plain(features), atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["googlenet.bn", "inception_resnet_v1", "xception"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "googlenet.bn",
+        pytest.param("inception_resnet_v1", marks=pytest.mark.nets),
+        pytest.param("xception", marks=pytest.mark.nets),
+    ],
+)
 def test_a_net_that_ends_earlier_has_the_maps_of_the_whole(name):
     torch.manual_seed(0)
     net = NETS[name](num_classes=5)
@@ -85,6 +92,7 @@ def test_only_modules_that_give_maps_are_probed():
     assert modules_of(NETS["vgg16"](num_classes=5)) == [f"stage{k}" for k in range(1, 6)]
 
 
+@pytest.mark.training
 def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
     out = tmp_path / "probe"
     done = command("train", stripes, "--weights", trained[0], "--recipe", "probe", "--out", out,
