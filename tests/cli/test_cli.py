@@ -286,6 +286,7 @@ def test_predict_answers_the_same_in_every_format(trained, tmp_path):
         assert first["prob"] + second["prob"] == pytest.approx(1)
 
 
+@pytest.mark.nets
 def test_predict_batches_do_not_change_the_answers(trained, stripes):
     answers = [
         json.loads(command("predict", trained[0], stripes, "--json", "--batch-size", n).stdout)

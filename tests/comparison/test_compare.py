@@ -457,6 +457,7 @@ def test_of_images_without_labels_it_says_what_each_model_says(trained, worse, l
     assert "parameters" in page and "<script" not in page
 
 
+@pytest.mark.nets
 def test_images_without_labels_as_a_table_and_as_csv(trained, worse, loose):
     done = command("compare", trained[0], worse, loose, "--seconds", 0)
     assert done.returncode == 0 and "they answer differently on 3 of 3 images" in done.stdout
@@ -475,6 +476,7 @@ def test_a_list_of_images_is_compared_in_python(trained, worse, loose):
         compare(models, [loose / "bad.jpg"], seconds=0)
 
 
+@pytest.mark.nets
 @with_onnx
 def test_all_engines_of_one_model_stand_side_by_side(trained, stripes, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "model")

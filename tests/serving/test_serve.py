@@ -253,6 +253,7 @@ def test_an_answer_is_sure_from_where_the_asked_share_was_right(known, accuracy,
     assert choose_threshold("m", known, accuracy) == found
 
 
+@pytest.mark.nets
 def test_an_accuracy_that_no_threshold_holds_is_refused(trained, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
