@@ -100,7 +100,8 @@ def main() -> None:
         if error.errno not in NO_ROOM:
             raise
         _drop_output()
-        text = f"inceptive {command}: standard output cannot be written ({reason(error)})"
+        place = error.filename or "standard output"
+        text = f"inceptive {command}: {place} cannot be written ({reason(error)})"
         print(printable(text), file=sys.stderr)
         sys.exit(1)
 

@@ -90,8 +90,8 @@ def train(
         again = world.broadcast(lambda: world.begun(str(out)))
         resume = world.broadcast(lambda: resume or (again and has_checkpoint(out)))
         if resume:
-            values = world.broadcast(lambda: checkpoint.load(out)["recipe"])
-            chosen = _resumed(values, recipe, pairs, out)
+            values, done = world.broadcast(lambda: _begun(out))
+            chosen = _resumed(values, done, recipe, pairs, out)
         else:
             if not again:
                 world.broadcast(lambda: refuse_to_overwrite(out))
@@ -150,15 +150,25 @@ def choose_recipe(
     return as_weights_expect(Recipe.read(recipe, changes))
 
 
+def _begun(out: Path) -> tuple[dict[str, Any], int]:
+    """The recipe of the checkpoint in `out`, and how many epochs are done."""
+    state = checkpoint.load(out)
+    run = state.get("run")
+    return state["recipe"], run.get("epoch", 0) if isinstance(run, dict) else 0
+
+
 def _resumed(
-    values: dict[str, Any], recipe: str | Path | Recipe | None, changes: dict[str, Any], out: Path
+    values: dict[str, Any],
+    done: int,
+    recipe: str | Path | Recipe | None,
+    changes: dict[str, Any],
+    out: Path,
 ) -> Recipe:
     """The recipe of a checkpoint with what is asked for now, if that can change on the way."""
     before = Recipe.from_dict(values, f"{out}: its recipe")
     now = before.changed(changes, recipe)
     if now.weights == "published":  # which ones was decided when the training began
         now = now.model_copy(update={"weights": before.weights})
-    done = checkpoint.load(out)["run"]["epoch"]
     if now.epochs <= done:
         raise InceptiveError(
             f"{out}: {done} epochs are done; to go on, give more of them (--set epochs={done + 1})"
