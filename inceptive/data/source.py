@@ -12,6 +12,8 @@ from inceptive.errors import InceptiveError
 from inceptive.images import Source, printable
 
 SPLITS = ("train", "val", "test")
+DIVISIBLE = 3
+"""Images that a class gives at least one of to each split."""
 
 
 FILE = np.dtype([("signature", np.int64, 4), ("digest", np.uint8, 32)])
@@ -160,8 +162,19 @@ class Data:
             return Samples(images, np.concatenate([s.labels for s in self.splits.values()]))
         if name not in self.splits or not len(self.splits[name]):
             filled = [split for split, samples in self.splits.items() if len(samples)]
+            why = ""
+            if (
+                name in self.splits
+                and filled == ["train"]
+                and max(self.counts("train")) < DIVISIBLE
+            ):
+                why = (
+                    f": {len(self.splits['train'])} images of {len(self.classes)} classes are too few "
+                    f"to divide; add images, or give {name}/ beside train/ yourself"
+                )
             raise InceptiveError(
-                f"{printable(self.name)} has no {printable(name)} split; it has: {', '.join(filled)}"
+                f"{printable(self.name)} has no {printable(name)} split{why}; "
+                f"it has: {', '.join(filled)}"
             )
         return self.splits[name]
 

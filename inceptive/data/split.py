@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from inceptive.data.source import SplitFractions
+from inceptive.data.source import DIVISIBLE, SplitFractions
 
 HASH_SIDE = 16  # the difference hash has 16 x 16 = 256 bits
 NEAR_BITS = 24  # two pictures are near-duplicates if at most so many bits differ ...
@@ -102,7 +102,7 @@ def divide(
         total = sum(len(indices) for _, indices in of_class)
         wanted = [(n, s) for n, s in (("test", shares.test), ("val", shares.val)) if s > 0]
         for position, (name, share) in enumerate(wanted):
-            quota = max(round(total * share), int(total >= 3))
+            quota = max(round(total * share), int(total >= DIVISIBLE))
             spared = len(wanted) - position  # groups left to training and to the splits to come
             taken = 0
             while quota > 0 and len(of_class) > spared:
@@ -110,7 +110,7 @@ def divide(
                 # would have nothing of this class: then it gets the smallest.
                 fits = next((k for k, (_, g) in enumerate(of_class) if len(g) <= quota), None)
                 if fits is None:
-                    if taken or total < 3:
+                    if taken or total < DIVISIBLE:
                         break
                     fits = min(range(len(of_class)), key=lambda k: len(of_class[k][1]))
                 taken += 1

@@ -19,13 +19,14 @@ from torch import Tensor
 
 from inceptive.arch.spec import Net
 from inceptive.engines import header
+from inceptive.engines.header import CONFIG as CONFIG
 from inceptive.engines.header import WEIGHTS as WEIGHTS
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import as_json, atomic_write, write_text
 from inceptive.nn import Model, build
 from inceptive.weights.load import listed
 
-CONFIG, CARD = "config.json", "README.md"
+CARD = "README.md"
 HASH = "weights"
 """The SHA-256 of the weights file without the config in it: a safetensors file has no checksum."""
 log = logging.getLogger("inceptive")

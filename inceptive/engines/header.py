@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from inceptive.errors import InceptiveError, reason
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 METADATA, KEY = "__metadata__", "inceptive"
 MAX_HEADER = 100_000_000
 """Bytes; safetensors reads no longer one."""

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from inceptive.engines.header import CONFIG
 from inceptive.engines.header import WEIGHTS as WEIGHTS
 from inceptive.engines.header import fingerprint as fingerprint
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import write_json
 
 EXPORTS = "exports.json"
@@ -86,10 +87,24 @@ def drop(folder: Path, file: str) -> None:
 def usable(folder: Path, note: Callable[[str], None]) -> list[Record]:
     """The records that passed their check and are of the weights that lie in `folder`, fastest first.
 
-    note is told of those left out because the weights have changed since. A folder without weights
-    holds only exports: they are all there is, and none is stale.
+    note is told of those left out because the weights have changed since, and of a model folder that
+    has lost its weights or whose config is damaged. A folder without either holds only exports: they
+    are all there is, and none is stale.
     """
     passed = [each for each in read(folder) if each.passed and (folder / each.file).is_file()]
+    if passed:
+        try:
+            json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            if not (folder / WEIGHTS).exists():
+                note(
+                    f"note: {folder}: its {WEIGHTS} is missing; only exports made from it are left"
+                )
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, RecursionError) as error:
+            note(
+                f"note: {folder / CONFIG}: is damaged ({reason(error)}); the exports do without it"
+            )
     if passed and (folder / WEIGHTS).is_file():
         weights = fingerprint(folder / WEIGHTS)
         stale = [each.file for each in passed if each.weights != weights]

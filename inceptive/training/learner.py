@@ -81,7 +81,7 @@ class Learner:
     def set_training(self) -> None:
         """Everything learns but what the recipe freezes."""
         self.model.train()
-        for name in frozen_parts(self.model, self.recipe.finetune.freeze):
+        for name in frozen_parts(self.model.net, self.recipe.finetune.freeze):
             self.model.get_submodule(name).eval()  # batch norm keeps its statistics too
         if self.recipe.finetune.batch_norm == "frozen":
             for module in self.model.modules():

@@ -215,7 +215,7 @@ def parameter_groups(model: Model, recipe: Recipe) -> list[dict[str, object]]:
     Parts up to `finetune.freeze` are left out, and their modules stop learning altogether.
     Raises InceptiveError if no part has that name.
     """
-    frozen = frozen_parts(model, recipe.finetune.freeze)
+    frozen = frozen_parts(model.net, recipe.finetune.freeze)
     for name in frozen:
         model.get_submodule(name).requires_grad_(False)
     fresh = tuple(f"{name}." for name in last_layers(model))
@@ -256,14 +256,14 @@ def wants_bf16(precision: str, device: torch.device) -> bool:
     return bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))
 
 
-def frozen_parts(model: Model, last: str) -> list[str]:
+def frozen_parts(net: Net, last: str) -> list[str]:
     """The parts of the body up to and with `last`, and the heads that read them; [] for ""."""
-    names = [name for name, _ in model.net.body]
+    names = [name for name, _ in net.body]
     if not last:
         return []
     if last not in names[:-1]:
         raise InceptiveError(
-            f"finetune.freeze = {last!r}: {model.net.name} has no such part; "
+            f"finetune.freeze = {last!r}: {net.name} has no such part; "
             f"there are: {', '.join(names[:-1])}"
         )
     return names[: names.index(last) + 1]

@@ -57,14 +57,9 @@ def train_probe(
 ) -> Classifier:
     """The classifier of the module of the recipe's `weights` whose probe validates best, as saved.
 
-    Raises InceptiveError if no weights are named or they cannot be had, if they are of another net
+    Raises InceptiveError if the weights cannot be had, if they are of another net
     than the recipe's, and if the recipe's images are too small for it.
     """
-    if not recipe.weights:
-        raise InceptiveError(
-            "a probe learns from the maps of trained weights: name a model folder or published weights "
-            "with --weights (`inceptive nets` lists those)"
-        )
     progress, started = progress or Silent(), time.monotonic()
     source = Classifier.load(recipe.weights, progress=progress)
     net = source.model.net

@@ -21,7 +21,7 @@ from inceptive.training.distributed import World, lost
 from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
-from inceptive.training.prepare import as_weights_expect, shares
+from inceptive.training.prepare import as_weights_expect, frozen_parts, net_for, shares
 from inceptive.training.probe import train_probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
 
@@ -82,7 +82,7 @@ def train(
     }
     pairs = as_pairs(changes)
     pairs |= {key: value for key, value in arguments.items() if value is not None}
-    world = World()
+    world, value = World(), net if isinstance(net, Net) else None
     try:
         progress = progress if progress and world.is_main else Silent()
         # Another try of torchrun, after a process was lost, is the same training; one that found a
@@ -96,6 +96,7 @@ def train(
             if not again:
                 world.broadcast(lambda: refuse_to_overwrite(out))
             chosen = choose_recipe(data, recipe, pairs, progress)
+            refuse_unfit(chosen, value)
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
         describe(data, progress)
@@ -104,7 +105,6 @@ def train(
             if not (resume or again):  # who had it until now may have left a model
                 world.broadcast(lambda: refuse_to_overwrite(out))
             world.broadcast(lambda: world.begin(str(out)))
-            value = net if isinstance(net, Net) else None
             if chosen.finetune.probe:
                 if not world.is_single:
                     raise InceptiveError(
@@ -148,6 +148,22 @@ def choose_recipe(
             recipe = "finetune"
         progress.say(f"recipe: {recipe} (another with --recipe; one value with --set)")
     return as_weights_expect(Recipe.read(recipe, changes))
+
+
+def refuse_unfit(recipe: Recipe, net: Net | None) -> None:
+    """Raises InceptiveError, before any data is read, for what no data could be trained with: a net
+    that there is not, lacks the parts named or is too large for the pictures; a probe of no weights.
+    """
+    if recipe.finetune.probe and not recipe.weights:
+        raise InceptiveError(
+            "a probe learns from the maps of trained weights: name a model folder or published weights "
+            "(weights=...; `inceptive nets` lists those)"
+        )
+    if net is None and ".py" in recipe.net:  # its file is run once, when the classes are known
+        return
+    channels = net.channels if net else recipe.data.channels or 3
+    any_data = Data("", ("",) * (net.num_classes if net else 2), {}, channels)
+    frozen_parts(net_for(recipe, any_data, channels, net), recipe.finetune.freeze)
 
 
 def _begun(out: Path) -> tuple[dict[str, Any], int]:

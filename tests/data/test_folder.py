@@ -618,6 +618,18 @@ def test_a_file_or_nothing_in_place_of_a_folder_is_refused(tmp_path):
         assert str(tmp_path / name) in refusal(read, tmp_path / name)
 
 
+def test_a_set_too_small_to_divide_is_said_to_be(tmp_path):
+    fill(tmp_path, cat=1, dog=2)
+    data = read(tmp_path)
+    assert refusal(data.split, "val") == (
+        f"{tmp_path} has no val split: 3 images of 2 classes are too few to divide; add images, or give "
+        "val/ beside train/ yourself; it has: train"
+    )
+    assert refusal(data.split, "nope") == f"{tmp_path} has no nope split; it has: train"
+    fill(tmp_path, dog=3)
+    assert len(read(tmp_path).split("val")) == 1
+
+
 def test_a_split_that_is_not_there_is_refused_and_those_there_are_named(tmp_path):
     fill(tmp_path / "train", cat=5, dog=5)
     data = read(tmp_path)

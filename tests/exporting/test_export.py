@@ -276,6 +276,21 @@ def test_exports_of_other_weights_are_left_out_with_one_note(folder, tmp_path):
     assert done.returncode == 1 and "has no export for openvino that passed" in done.stderr
 
 
+def test_an_export_that_stands_in_for_a_broken_model_says_so(folder):
+    notes = []
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text("{")
+    assert open_engine(folder, note=notes.append).name != "torch"
+    assert "config.json: is damaged" in notes[0] and "answered by" in notes[1]
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").unlink()
+    assert open_engine(folder, note=notes.append).name != "torch"
+    assert "its model.safetensors is missing; only exports made from it are left" in notes[2]
+    (folder / "config.json").unlink()  # a folder of exports alone is whole
+    open_engine(folder, note=notes.append)
+    assert len(notes) == 5
+
+
 def test_what_cannot_be_opened_is_left_out_with_a_note(folder, tmp_path):
     speeds(folder, "onnx:f32")
     (folder / "model.f32.onnx").unlink()

@@ -180,7 +180,7 @@ def test_frozen_parts_keep_their_weights_and_statistics(stripes, tiny, tmp_path,
     clf, _, _ = run(stripes, tiny, tmp_path / "m", f"weights={trained[0]}", "ema.decay=0",
                     "finetune.freeze=inception_4a", "epochs=1")  # fmt: skip
     before, after = Classifier.load(trained[0]).model.state_dict(), clf.model.state_dict()
-    frozen = tuple(f"{name}." for name in frozen_parts(clf.model, "inception_4a"))
+    frozen = tuple(f"{name}." for name in frozen_parts(clf.model.net, "inception_4a"))
     changed = {key for key in after if not torch.equal(before[key], after[key])}
     assert not any(key.startswith(frozen) for key in changed)
     assert any(key.startswith("inception_5b") for key in changed)
@@ -207,10 +207,12 @@ def test_old_layers_learn_slower_than_new_ones():
     (["finetune.freeze=inception_9z"], "has no such part"),
     (["net=vgg"], "no net is called 'vgg'"),
     (["image_size=16"], "the least size is 31"),
+    (["aux.at=['inception_9z']"], "has no part inception_9z"),
+    (["finetune.probe=true"], "a probe learns from the maps of trained weights"),
 ])  # fmt: skip
-def test_what_cannot_be_trained_is_refused_in_words(changes, said, stripes, tiny, tmp_path):
+def test_what_cannot_be_trained_is_refused_before_data_is_read(changes, said, tiny, tmp_path):
     with pytest.raises(InceptiveError, match=said):
-        run(stripes, tiny, tmp_path / "m", *changes)
+        inceptive.train("no/data", tmp_path / "m", tiny, changes=changes, progress=None)
     assert not (tmp_path / "m").exists()
 
 
