@@ -202,6 +202,9 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
             macs = weights * prod(size)
             return [Line(name, kind, after, formula + extra, weights + more, macs)], after
         case MaxPool(kernel, stride, pad):
+            if kernel is None:
+                after = view.through((c, 1, 1), (h, w), 1)
+                return [Line(name, "max global", after)], after
             after = view.through((c, *_slide(name, (h, w), kernel, stride, pad)), kernel, stride)
             return [Line(name, f"max {kernel}×{kernel}/{stride}", after)], after
         case AvgPool():

@@ -9,9 +9,10 @@ Shapes are (channels, height, width) of one image.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
+from itertools import pairwise
 from math import isfinite
 from types import NoneType, UnionType
 from typing import (
@@ -159,14 +160,18 @@ class Separable(Word):
 
 @dataclass(frozen=True, repr=False)
 class MaxPool(Word):
-    """The greatest of each window. Every window touches the map."""
+    """The greatest of each window; without a kernel, of the whole map. Every window touches the map."""
 
-    kernel: Count
+    kernel: Count | None = None
     stride: Count = 1
     pad: Pad = "same"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.kernel is None:
+            if (self.stride, self.pad) != (1, "same"):
+                self._refuse("without a kernel it has no stride and no pad")
+            return
         if isinstance(self.pad, int) and self.pad > self.kernel // 2:
             self._refuse(f"pad is {self.pad}, more than half the kernel of {self.kernel}")
         if self.pad == "ceil" and self.stride > self.kernel:
@@ -422,13 +427,39 @@ class Net(Word):
         Its weights are this net's, but for the last layer. Raises InceptiveError if there is no such
         part before the classifier.
         """
+        return self._ending_with(("pool", AvgPool(grid=1)), self._upto(part), part)
+
+    def reading(self, parts: Sequence[str]) -> "Net":
+        """The net up to the last of `parts`, with a linear layer that reads the maps of each of them.
+
+        Of every map it reads the average and the greatest number. What stands behind the first is in a
+        Concat "read": {"here": both poolings, "on": the way to the next, and again "read"}. Raises
+        InceptiveError if there are no such parts, in this order, before the classifier.
+        """
+        ends = [len(self._upto(part)) for part in parts]
+        if not ends or ends != sorted(set(ends)):
+            raise InceptiveError(f"{self.name}: {', '.join(parts)} do not stand in this order")
+        both = Concat(mean=AvgPool(grid=1), max=MaxPool())
+        read = both
+        for start, end in reversed(list(pairwise(ends))):
+            on = Chain.of((*self.body.parts[start:end], ("read", read)))
+            read = Concat(here=both, on=on)
+        mark = "+".join(parts)
+        return self._ending_with(("read", read), self.body.parts[: ends[0]], mark)
+
+    def _upto(self, part: str) -> tuple[tuple[str, Node], ...]:
+        """The parts of the body up to and with `part`, which stands before the classifier."""
         before = [name for name, _ in self.body.parts[:-1]]
         if part not in before:
             raise InceptiveError(f"{self.name} has no part {part} to end at; {_there_are(before)}")
-        parts = self.body.parts[: before.index(part) + 1]
-        body = Chain.of((*parts, ("pool", AvgPool(grid=1)), ("fc", Linear(self.num_classes))))
+        return self.body.parts[: before.index(part) + 1]
+
+    def _ending_with(
+        self, pool: tuple[str, Node], parts: tuple[tuple[str, Node], ...], mark: str
+    ) -> "Net":
+        body = Chain.of((*parts, pool, ("fc", Linear(self.num_classes))))
         aux = tuple((at, head) for at, head in self.aux if at in dict(parts))
-        return replace(self, name=f"{self.name}@{part}", body=body, aux=aux)
+        return replace(self, name=f"{self.name}@{mark}", body=body, aux=aux)
 
     def with_heads(self, at: Iterable[str], head: Chain | None = None) -> "Net":
         """The same net with an auxiliary head after each part named in `at`, and none elsewhere.

@@ -27,6 +27,10 @@ def run(
             help="start from a model folder's weights, or published ones (see `inceptive nets`)",
         ),
     ] = "",
+    minutes: Annotated[
+        float | None, Option(help="how long it may take, report included; epochs are planned so")
+    ] = None,
+    epochs: Annotated[int | None, Option(help="passes over the training images, at most")] = None,
     out: Annotated[Path | None, Option(help="the folder to write [default: runs/DATA]")] = None,
     resume: Annotated[
         bool, Option("--resume", help="go on with the training in --out, with what is given here")
@@ -64,8 +68,8 @@ def run(
     try:
         with StopRequest() as stop:
             train(
-                data, out, recipe or None, net or None, weights or None, changes=changes or (),
-                resume=resume, strict=strict, progress=display, callbacks=callbacks,
+                data, out, recipe or None, net or None, weights or None, minutes, epochs,
+                changes or (), resume, strict=strict, progress=display, callbacks=callbacks,
                 should_stop=stop, command=command_line(),
             )  # fmt: skip
     except Paused as where:

@@ -179,6 +179,10 @@ class Batches:
     def __len__(self) -> int:
         return len(self.pictures) // self.batch_size
 
+    def picture(self, number: int, index: int) -> np.ndarray:
+        """Picture `index` as epoch `number` shows it: (C, S, S) of uint8."""
+        return self.crop(self.pictures[index], (self.seed, number, index))
+
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, from batch `start` on."""
         order = permutation(len(self.pictures), self.seed, number).numpy()
@@ -189,7 +193,7 @@ class Batches:
             indices = batch[part]
             images = self.crop.empty(len(indices))
             for k, index in enumerate(indices.tolist()):
-                images[k] = self.crop(self.pictures[index], (self.seed, number, index))
+                images[k] = self.picture(number, index)
             return torch.from_numpy(images), torch.from_numpy(targets[indices])
 
         with self.pictures:

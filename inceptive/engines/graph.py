@@ -171,6 +171,9 @@ class _Graph:
                 return self.conv(node, name, x)
             case Separable():
                 return self.separable(node, name, x)
+            case MaxPool(None):
+                output = self.node("GlobalMaxPool", name, [x.name])
+                return _Value(output, out_shape(node, x.shape))
             case MaxPool():
                 output = self.node("MaxPool", name, [x.name], **_windows(node, x.shape))
                 return _Value(output, out_shape(node, x.shape))

@@ -131,13 +131,14 @@ class Maximum(nn.MaxPool2d):
     """Max pooling as `spec.MaxPool` says."""
 
     def __init__(self, pool: MaxPool):
+        assert pool.kernel is not None
         pads = _padding(pool.pad, pool.kernel)
         super().__init__(pool.kernel, pool.stride, pads, ceil_mode=pool.pad == "ceil")
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pool.pad == "tf":
-            x = _pad_tf(x, self.pool.kernel, self.pool.stride, value=float("-inf"))
+            x = _pad_tf(x, self.kernel_size, self.pool.stride, value=float("-inf"))
         y: Tensor = super().forward(x)
         return y
 

@@ -105,13 +105,19 @@ class Model(nn.Module):
             x = y
         return x.flatten(1)
 
-    def endpoints(self, images: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+    def endpoints(
+        self, images: Tensor, names: Iterable[str] | None = None, after: str = ""
+    ) -> dict[str, Tensor]:
         """Outputs by name: each part of the body (N, C, H, W) and each auxiliary head (N, K).
 
         `names` limits what is kept, and what is computed: nothing after the last name asked for.
-        The logits are the endpoint `fc`. Raises InceptiveError, naming those there are.
+        The logits are the endpoint `fc`. With `after`, a part's name, `images` are that part's maps
+        (N, C, H, W), and only what lies behind it is there. Raises InceptiveError, naming those there
+        are.
         """
-        every = [name for name, _ in self.net.body] + list(self.net.heads())
+        parts = [name for name, _ in self.net.body]
+        behind = parts[parts.index(after) + 1 if after else 0 :]
+        every = behind + [head for head, (at, _) in self.net.heads().items() if at in behind]
         wanted = set(every if names is None else names)
         if unknown := wanted.difference(every):
             raise InceptiveError(
@@ -121,7 +127,7 @@ class Model(nn.Module):
         outputs: dict[str, Tensor] = {}
         if not wanted:
             return outputs
-        for name, x in self._run(images, heads=wanted):
+        for name, x in self._run(images, heads=wanted, after=after):
             if name in wanted:
                 outputs[name] = x
             if len(outputs) == len(wanted):
@@ -141,14 +147,19 @@ class Model(nn.Module):
             x = self.get_submodule(name)(x)
         return x, self.get_submodule(head)(x) if head else x
 
-    def _run(self, images: Tensor, heads: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        if images.ndim != 4 or images.shape[1] != self.net.channels:
+    def _run(
+        self, images: Tensor, heads: Iterable[str], after: str = ""
+    ) -> Iterator[tuple[str, Tensor]]:
+        if not after and (images.ndim != 4 or images.shape[1] != self.net.channels):
             raise InceptiveError(
                 f"{self.net.name} takes images (N, {self.net.channels}, H, W), "
                 f"not {tuple(images.shape)}"
             )
-        x = images
+        x, skip = images, bool(after)
         for name, _, readers in self.net.walk():
+            if skip:
+                skip = name != after
+                continue
             x = self.get_submodule(name)(x)
             yield name, x
             for head in readers:
@@ -181,6 +192,8 @@ def _module(node: Node, shape: Shape) -> nn.Module:
             return ConvUnit(shape[0], node)
         case Separable():
             return SeparableUnit(shape[0], node)
+        case MaxPool(None):
+            return nn.AdaptiveMaxPool2d(1)
         case MaxPool():
             return Maximum(node)
         case AvgPool():

@@ -210,8 +210,9 @@ class Pass:
         return [self._forward(child, f"{name}.{part}", reads) for part, child in node.parts]
 
     def _window(self, name: str, node: Conv | Separable | MaxPool | AvgPool, x: Array) -> Window:
-        kernel = node.kernel or 1
-        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+        if node.kernel is None:  # the whole map
+            return self.windows.setdefault(name, Window(x.shape[2:], 1, ((0, 0), (0, 0))))
+        sides = (node.kernel, node.kernel) if isinstance(node.kernel, int) else node.kernel
         pads = window_pads(node.pad, sides, node.stride, x)
         return self.windows.setdefault(name, Window(sides, node.stride, pads))
 

@@ -29,7 +29,10 @@ from inceptive.training.shared_layers import join
 
 
 class Learner:
-    """A model and what it learns with, on the device that trains, ready for the recipe's steps."""
+    """A model and what it learns with, on the device that trains, ready for the recipe's steps.
+
+    With `after`, it is given the maps of that part, the last that does not learn, in place of images.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Learner:
         preprocessing: Preprocessing,
         augment: Augment,
         world: World,
+        after: str = "",
     ):
         self.recipe, self.preprocessing, self.augment = recipe, preprocessing, augment
         self.model, self.device = model, world.device
@@ -51,7 +55,8 @@ class Learner:
             join(self.model, world.share, recipe.speed.sync_batch_norm)
         counts = torch.from_numpy(data.counts("train"))
         weights = class_weights(counts, recipe.data.balance)
-        objective = Objective(self.model, recipe.aux.weight, recipe.loss.label_smoothing, weights)
+        self.after, smoothing = after, recipe.loss.label_smoothing
+        objective = Objective(self.model, recipe.aux.weight, smoothing, weights, after)
         self.heads = objective.heads
         self.objective: nn.Module = objective.to(self.device)
         if not world.is_single:
@@ -100,7 +105,8 @@ class Learner:
 
         Raises InceptiveError if so few images cannot be normalised.
         """
-        images = self._normalise(self.augment(batch.to(self.device), draws))
+        batch = batch.to(self.device)
+        images = self._inputs(batch if self.after else self.augment(batch, draws))
         self.gathered = (self.gathered + 1) % self.recipe.speed.accumulate
         with self._unsent() if self.gathered else nullcontext():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -142,12 +148,12 @@ class Learner:
 
     @torch.inference_mode()
     def logits(self, batches: Iterable[Tensor]) -> np.ndarray:
-        """Logits (N, K) of `eval_model` for images of 0-255: in float32, as it is deployed."""
+        """Logits (N, K) of `eval_model` for images of 0-255, or maps: in float32, as it is deployed."""
         self.eval_model.eval()
         rows = [np.empty((0, self.eval_model.net.num_classes), np.float32)]
         for batch in batches:
             if len(batch):  # else the share of one process of more than there are images
-                logits = self.eval_model(self._normalise(batch.to(self.device)))
+                logits, _ = self.eval_model.stage(self._inputs(batch.to(self.device)), self.after)
                 rows.append(logits.cpu().numpy())
         return np.concatenate(rows)
 
@@ -172,9 +178,9 @@ class Learner:
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
 
-    def _normalise(self, images: Tensor) -> Tensor:
-        """Images of 0-255 as the net takes them."""
-        x = self.preprocessing.normalise(images)
+    def _inputs(self, images: Tensor) -> Tensor:
+        """Images of 0-255 as the net takes them; of maps the numbers, in float32."""
+        x = images.float() if self.after else self.preprocessing.normalise(images)
         if self.recipe.speed.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return x

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from inceptive.arch.codec import first_difference, net_from_dict, net_to_dict
 from inceptive.arch.spec import Net
+from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
@@ -29,8 +30,10 @@ from inceptive.io.atomic import write_text
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.nn import build
 from inceptive.training import checkpoint
+from inceptive.training.augment import Augment
 from inceptive.training.callbacks import Callback, ProgressCallback
 from inceptive.training.distributed import World
+from inceptive.training.frozen import FrozenMaps
 from inceptive.training.history import (
     EpochState,
     RunState,
@@ -41,7 +44,8 @@ from inceptive.training.history import (
 )
 from inceptive.training.learner import Learner
 from inceptive.training.prepare import loaders_for, model_for, preprocessing_for
-from inceptive.training.recipe import Recipe, refuse_unresumable
+from inceptive.training.probe import Start
+from inceptive.training.recipe import AugmentTable, Recipe, refuse_unresumable
 
 LOOK_STEPS = 10
 """Steps between two looks at the loss: each look makes an accelerator wait."""
@@ -51,6 +55,11 @@ SAVE_SECONDS = 600.0
 
 class Paused(Exception):
     """Training was asked to stop, and its checkpoint is written; says where that is."""
+
+
+def computed_once(recipe: Recipe, world: World) -> str:
+    """The last part whose maps are computed once for each view of a picture; "" where none are."""
+    return recipe.finetune.freeze if recipe.finetune.views and world.is_single else ""
 
 
 class Run:
@@ -66,6 +75,7 @@ class Run:
         progress: Progress | None = ON_STANDARD_ERROR,
         callbacks: Sequence[Callback] = (),
         should_stop: Callable[[], bool] = lambda: False,
+        start: Start | None = None,
     ):
         self.recipe, self.data, self.out, self.should_stop = recipe, data, out, should_stop
         self.progress = progress or Silent()
@@ -78,21 +88,37 @@ class Run:
         if state:
             self._refuse_other(state, net)
         self.preprocessing = preprocessing_for(recipe, data)
+        if state:
+            model = build(net_from_dict(state["net"]))
+        elif start:
+            model = start.classifier.model
+        else:
+            model = model_for(recipe, data, self.preprocessing.channels, net)
+        share, views = self.world.share, recipe.finetune.views
+        after = computed_once(recipe, self.world)
+        table = AugmentTable() if views else recipe.augment  # views are changed before
+        augment = Augment(table, recipe.image_size, share)
+        self.learner = Learner(recipe, data, model, self.preprocessing, augment, self.world, after)
+        frozen = start.frozen if start else None
+        if after and frozen is None:
+            cache = user_cache() if recipe.data.cache else None
+            bf16 = self.learner.bf16
+            frozen = FrozenMaps(model, after, self.preprocessing, bf16, cache, self.progress)
         advance = partial(self.progress.advance, "reading images")
-        share = self.world.share
-        self.loaders = loaders_for(recipe, data, self.preprocessing, advance, share)
-        channels = self.preprocessing.channels
-        model = (
-            build(net_from_dict(state["net"])) if state else model_for(recipe, data, channels, net)
-        )
-        self.learner = Learner(
-            recipe, data, model, self.preprocessing, self.loaders.augment, self.world
-        )
+        self.loaders = loaders_for(recipe, data, self.preprocessing, advance, share, frozen)
         self.state = RunState()
+        if start:  # only a model that validates better replaces the probe's
+            self.state.best_top1, self.state.best_loss = (
+                start.row["val_top1"],
+                start.row["val_loss"],
+            )
+            self.state.seconds = start.seconds
         self.epoch_state: EpochState | None = None
         self.started = self.saved = time.monotonic()
         if state:
             self._restore(state)
+        elif start:  # whose model lies in the folder: it can be gone on with from now on
+            self._write_checkpoint()
 
     def run(self) -> Classifier:
         """Train to the end, or until `should_stop`, which raises Paused; the best model, as saved."""

@@ -13,7 +13,7 @@ class Objective(nn.Module):
     total = loss of the logits + aux_weight * the sum of the auxiliary heads' losses
     (arXiv:1409.4842, section 5: 0.3). Cross-entropy with label smoothing; class_weight (K,) scales
     the loss of each class and averages to 1 over the training images. labels are (N,) of int64, or
-    (N, K) of probabilities.
+    (N, K) of probabilities. With `after`, images are the maps of that part: see `Model.endpoints`.
     """
 
     def __init__(
@@ -22,8 +22,10 @@ class Objective(nn.Module):
         aux_weight: float,
         label_smoothing: float = 0.0,
         class_weight: Tensor | None = None,
+        after: str = "",
     ):
         super().__init__()
+        self.after = after
         self.model, self.aux_weight, self.label_smoothing = model, aux_weight, label_smoothing
         self.class_weight: Tensor | None
         self.register_buffer("class_weight", class_weight, persistent=False)
@@ -31,7 +33,7 @@ class Objective(nn.Module):
         self.heads = [self.main, *model.net.heads()] if aux_weight else [self.main]
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        outputs = self.model.endpoints(images, self.heads)
+        outputs = self.model.endpoints(images, self.heads, self.after)
         losses = torch.stack([self._loss(outputs[head].float(), labels) for head in self.heads])
         total = losses[0] + self.aux_weight * losses[1:].sum()
         return total, losses.detach(), outputs[self.main].detach()

@@ -26,20 +26,21 @@ from inceptive.data.streaming import StreamBatches
 from inceptive.engines.classifier import Classifier, described
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Preprocessing
+from inceptive.io.progress import Progress
 from inceptive.nn import Model, build
-from inceptive.training.augment import Augment
+from inceptive.training.frozen import FrozenMaps, MapBatches, ViewBatches
 from inceptive.training.recipe import Recipe
 from inceptive.weights.catalogue import catalogue
+from inceptive.weights.load import fetch, is_cached
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """Batches for training, images for validation, and the change between."""
+    """Batches for training, and images for validation."""
 
     train: Batches | StreamBatches
-    augment: Augment
     val: Samples
-    val_images: Tensor | None  # (N, C, S, S) of uint8, if they fit in memory
+    val_images: Tensor | None  # (N, C, S, S) of uint8, if they fit in memory; or maps, of float32
     cache: Cache | None = None  # where decoded images are kept, if the recipe wants it
 
 
@@ -74,10 +75,12 @@ def loaders_for(
     preprocessing: Preprocessing,
     advance: Advance | None = None,
     share: Rank = Rank(),
+    frozen: FrozenMaps | None = None,
 ) -> Loaders:
     """Batches of `data` as the recipe wants them. Raises InceptiveError without a validation split.
 
-    Each of several processes takes its `share` of every batch.
+    Each of several processes takes its `share` of every batch. With `frozen`, which a single process
+    may have, they are the maps of its layers, computed once.
     """
     samples, val = data.split("train"), data.split("val")
     if not recipe.data.soft:
@@ -86,31 +89,52 @@ def loaders_for(
     table, size, seed = recipe.augment, recipe.batch_size, recipe.seed
     kinds = tuple(FILTERS) if recipe.data.random_interpolation else ()
     crop = RandomCrop(preprocessing, table.area, table.aspect, kinds)
-    pictures = CachedImages(samples, crop.spec, cache)
+    if frozen:
+        return Loaders(
+            MapBatches(samples, crop, recipe, frozen), val, frozen.centres(val, "validation", True)
+        )
     train: Batches | StreamBatches
-    if small := fits_in_memory(pictures, share):
-        pictures.keep_in_memory(memory_for(share), advance)
-    if small or not isinstance(samples.images, TarImages):
-        train = Batches(pictures, crop, size, seed, recipe.data.workers, share)
+    if recipe.finetune.views:
+        train = ViewBatches(samples, crop, recipe, cache, share)
     else:
-        train = StreamBatches(samples, crop, size, seed, recipe.data.workers, share)
+        pictures = CachedImages(samples, crop.spec, cache)
+        if small := fits_in_memory(pictures, share):
+            pictures.keep_in_memory(memory_for(share), advance)
+        if small or not isinstance(samples.images, TarImages):
+            train = Batches(pictures, crop, size, seed, recipe.data.workers, share)
+        else:
+            train = StreamBatches(samples, crop, size, seed, recipe.data.workers, share)
     val_images = None
     if fits_in_memory(CachedImages(val, ModelInputs(preprocessing), cache), share):
         val_images = in_memory(val, preprocessing, advance, cache)
-    augment = Augment(table, recipe.image_size, share)
-    return Loaders(train, augment, val, val_images, cache)
+    return Loaders(train, val, val_images, cache)
 
 
-def as_weights_expect(recipe: Recipe) -> Recipe:
+FIRST_CHOICES = ("inception_v3.gluon_in1k", "inception_v3.tf_in1k", "inception_v3.tv_in1k",
+                 "inception_v3.nsfwjs")  # fmt: skip
+"""Published weights to start from: those of the net that is best for its cost, the best first.
+
+They are of one net; the first three differ by their accuracy on ImageNet (78.8, 77.9, 77.5 %). The last
+learned other pictures in its last modules, which a probe finds out.
+"""
+
+
+def as_weights_expect(recipe: Recipe, progress: Progress | None = None) -> Recipe:
     """`recipe` with what it leaves open as its weights have it: net, channels, mean and std.
 
-    weights = "published" are the first in the catalogue that fit the recipe's net. Raises
-    InceptiveError if there are none, or if the model folder is none.
+    weights = "published" are the first in the catalogue that fit the recipe's net; where it names no
+    net, the first of FIRST_CHOICES that is in the cache, else the first of them, which is fetched.
+    Raises InceptiveError if there are none, or if the model folder is none.
     """
     if not recipe.weights:
         return recipe
     name = recipe.weights
-    if name == "published":
+    if name == "published" and "net" not in recipe.model_fields_set:
+        choices = [catalogue()[choice] for choice in FIRST_CHOICES]
+        choice = next(filter(is_cached, choices), choices[0])
+        fetch(choice, progress)
+        name = choice.name
+    elif name == "published":
         fitting = [
             published.name for published in catalogue().values() if published.net == recipe.net
         ]
@@ -185,7 +209,8 @@ def start_from(model: Model, source: Classifier, name: str) -> None:
     shape.
     """
     source_state, state = source.model.state_dict(), model.state_dict()
-    pooled = max(k for k, (_, node) in enumerate(model.net.body) if isinstance(node, AvgPool))
+    pools = [k for k, (_, node) in enumerate(model.net.body) if isinstance(node, AvgPool)]
+    pooled = max(pools, default=len(model.net.body.parts) - 1)
     after = [part for part, _ in model.net.body.parts[pooled:]]
     free = tuple(f"{part}." for part in [*after, *model.net.heads()])
     ends = tuple(f"{layer}." for layer in [*last_layers(model), *last_layers(source.model)])

@@ -1,17 +1,17 @@
 """A linear probe: published layers stay as they are, and one linear layer learns from their maps.
 
-Alain and Bengio, arXiv:1610.01644. Every image runs through the net once; the maps of each module,
-averaged over height and width, are what a multinomial logistic regression learns from. Validation
-picks the module, and how strongly the weights are held small. The classifier is the net up to that
-module: an ordinary value with an ordinary model, and cheaper than the whole net.
+Alain and Bengio, arXiv:1610.01644. Every image runs through the net once; of the maps of a few modules
+in a row, a multinomial logistic regression reads the averages and the greatest numbers. Validation
+picks the modules, and how strongly the weights are held small. The classifier is the net up to the last
+of them: an ordinary value (`Net.reading`) with an ordinary model, and cheaper than the whole net.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,22 +20,25 @@ from inceptive.arch.account import account
 from inceptive.arch.spec import Add, Group, Net, gives_vector
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
-from inceptive.data.source import Data, Samples
+from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing
-from inceptive.io.atomic import write_text
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.nn import Model, build
-from inceptive.training.history import RunState, as_csv, environment, record, validation_row
+from inceptive.training.distributed import device
+from inceptive.training.frozen import BATCH, FrozenMaps
+from inceptive.training.history import RunState, environment, record, validation_row
 from inceptive.training.objective import class_weights
-from inceptive.training.prepare import preprocessing_for, start_from
+from inceptive.training.plan import PILOT, Pilot, first_of_each, planned
+from inceptive.training.prepare import preprocessing_for, wants_bf16
 from inceptive.training.recipe import Recipe
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 """Of the squared weights, beside the mean loss of an image; the module is picked with FIRST."""
 FIRST = 1e-2
 STEPS = 100
+SPAN = 5
+"""Modules in a row that are read together."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,79 @@ class Linear:
         return F.linear(features, self.weight, self.bias)
 
 
-def train_probe(
-    recipe: Recipe,
-    data: Data,
-    out: Path,
-    progress: Progress | None = ON_STANDARD_ERROR,
-) -> Classifier:
-    """The classifier of the module of the recipe's `weights` whose probe validates best, as saved.
+@dataclass(frozen=True)
+class Start:
+    """What a training of given weights begins with: the part of their net whose probe validates best.
 
-    Raises InceptiveError if the weights cannot be had, if they are of another net
+    recipe is complete: what was left to be planned is in it. classifier has the probe as its last
+    layer, and `row`, as history has it, is about it. frozen computes the maps where learning begins.
+    """
+
+    recipe: Recipe
+    classifier: Classifier
+    row: dict[str, float]
+    seconds: float
+    frozen: FrozenMaps
+
+
+def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ERROR) -> Start:
+    """A linear probe of modules of the recipe's `weights`, and the net that ends at the best.
+
+    Raises InceptiveError if no weights are named or they cannot be had, if they are of another net
     than the recipe's, and if the recipe's images are too small for it.
     """
     progress, started = progress or Silent(), time.monotonic()
+    source = _source(recipe, progress)
+    net, modules = source.model.net, modules_of(source.model.net)
+    recipe, modules = _planned(recipe, data, source.model, modules, started, progress)
+    cache = user_cache() if recipe.data.cache else None
+    bf16 = wants_bf16(recipe.speed.precision, device())
+    preprocessing, first = preprocessing_for(recipe, data), modules[0]
+    frozen = FrozenMaps(source.model, first, preprocessing, bf16, cache, progress)
+    samples, val = data.split("train"), data.split("val")
+    train_maps = frozen.centres(samples, "training")
+    val_maps = frozen.centres(val, "validation", exact=True)
+    train, judged = (pooled(source.model, modules, maps, first) for maps in (train_maps, val_maps))
+    targets = torch.from_numpy(samples.targets if recipe.data.soft else samples.labels)
+    weights = class_weights(torch.from_numpy(data.counts("train")), recipe.data.balance)
+
+    def probed(last: int, penalty: float) -> tuple[dict[str, float], Linear, np.ndarray]:
+        read = torch.cat([train[module] for module in modules[:last]], 1)
+        linear = fit(read, targets, len(data.classes), penalty, weights)
+        logits = linear(torch.cat([judged[module] for module in modules[:last]], 1)).numpy()
+        return validation_row(logits, val.labels), linear, logits
+
+    def rank(last: int, penalty: float) -> tuple[float, float]:
+        row, *_ = probed(last, penalty)
+        return row["val_top1"], -row["val_loss"]
+
+    scores = {last: rank(last, FIRST) for last in range(1, len(modules) + 1)}
+    best = max(scores, key=lambda last: scores[last])
+    for last, (top1, _) in scores.items():
+        mark = "  best" if last == best else ""
+        progress.say(
+            f"probe of {first} to {modules[last - 1]}: {top1:.1%} of validation right{mark}"
+        )
+    penalty = max(PENALTIES, key=partial(rank, best))
+    row, linear, logits = probed(best, penalty)
+    model = _model(source, modules[:best], linear).eval()
+    seconds = time.monotonic() - started
+    run = RunState(seconds=seconds, history=[{"epoch": 0, **row, "seconds": round(seconds, 2)}])
+    temperature, info = record(recipe, data, run, logits, val.labels)
+    info["training"] |= environment() | {
+        "probe": {"modules": list(modules[:best]), "penalty": penalty}
+    }
+    classifier = Classifier(model, preprocessing, data.classes, temperature, info)
+    progress.say(
+        f"the net ends after {modules[best - 1]}: {account(model.net).macs / account(net).macs:.0%} of "
+        f"{net.name}'s multiply-adds; {row['val_top1']:.1%} of validation images right after "
+        f"{duration(seconds)}"
+    )
+    return Start(recipe, classifier, row, seconds, frozen)
+
+
+def _source(recipe: Recipe, progress: Progress) -> Classifier:
+    """The recipe's weights. Raises InceptiveError if nothing can be learned from their maps."""
     source = Classifier.load(recipe.weights, progress=progress)
     net = source.model.net
     if recipe.net != net.name:
@@ -69,47 +133,64 @@ def train_probe(
             "the maps of the net they were trained in: leave net out"
         )
     account(net, recipe.image_size)  # too small a picture is refused here, in words
-    preprocessing = preprocessing_for(recipe, data)
-    modules = modules_of(net)
-    if not modules:
+    if not modules_of(net):
         raise InceptiveError(f"{net.name} has no modules whose maps a probe could learn from")
-    train, val = (
-        averages(source.model, modules, data.split(split), preprocessing, recipe, progress)
-        for split in ("train", "val")
-    )
-    samples, labels = data.split("train"), data.split("val").labels
-    targets = torch.from_numpy(samples.targets if recipe.data.soft else samples.labels)
-    weights = class_weights(torch.from_numpy(data.counts("train")), recipe.data.balance)
+    source.model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return source
 
-    def probed(module: str, penalty: float) -> tuple[dict[str, float], Linear]:
-        linear = fit(train[module], targets, len(data.classes), penalty, weights)
-        return validation_row(linear(val[module]).numpy(), labels), linear
 
-    def rank(module: str, penalty: float) -> tuple[float, float]:
-        row, _ = probed(module, penalty)
-        return row["val_top1"], -row["val_loss"]
+def _planned(
+    recipe: Recipe,
+    data: Data,
+    model: Model,
+    modules: list[str],
+    started: float,
+    progress: Progress,
+) -> tuple[Recipe, list[str]]:
+    """The recipe that the time is enough for, and the modules to read.
 
-    scores = {module: rank(module, FIRST) for module in modules}
-    best = max(modules, key=lambda module: scores[module])
-    for module in modules:
-        mark = "  best" if module == best else ""
-        progress.say(f"probe of {module}: {scores[module][0]:.1%} of validation images right{mark}")
-    penalty = max(PENALTIES, key=partial(rank, best))
-    row, linear = probed(best, penalty)
-    model = _model(source, best, linear, recipe.weights)
-    seconds = time.monotonic() - started
-    run = RunState(epoch=1, seconds=seconds, history=[{"epoch": 1, **row, "seconds": seconds}])
-    logits = linear(val[best]).numpy()
-    temperature, info = record(recipe, data, run, logits, labels)
-    info["training"] |= environment() | {"probe": {"module": best, "penalty": penalty}}
-    classifier = Classifier(model.eval(), preprocessing, data.classes, temperature, info)
-    classifier.save(out)
-    write_text(out / "history.csv", as_csv(run.history))
+    Some images of each class go through the whole net: a first probe of SPAN modules in a row, and
+    how long one image takes.
+    """
+    preprocessing, classes = preprocessing_for(recipe, data), len(data.classes)
+    features, labels, seconds, count = [], [], 0.0, 0
+    for split in ("train", "val"):
+        samples = data.split(split)
+        samples = samples.take(first_of_each(samples.labels, classes))
+        labels.append(torch.from_numpy(samples.labels))
+        rows = []
+        for squares in in_order(samples, preprocessing, BATCH):
+            before = time.monotonic()
+            images = preprocessing.normalise(torch.from_numpy(squares).to(device()))
+            rows.append(pooled(model, modules, images))
+            if count:  # the first batch is slower than all others
+                seconds += time.monotonic() - before
+            count += len(squares)
+            progress.advance("a first look", count, 2 * PILOT)
+        features.append({m: torch.cat([row[m] for row in rows]) for m in modules})
+    scores = {}
+    for at in range(len(modules)):
+        train, val = (
+            torch.cat([split[m] for m in modules[at : at + SPAN]], 1) for split in features
+        )
+        logits = fit(train, labels[0], classes, FIRST)(val)
+        loss = float(F.cross_entropy(logits, labels[1]))
+        scores[at] = loss, float((logits.argmax(1) == labels[1]).float().mean())
+    best = min(range(max(1, len(modules) - SPAN + 1)), key=lambda at: scores[at][0])
+    if wanted := recipe.finetune.freeze:
+        if wanted not in modules:
+            raise InceptiveError(
+                f"finetune.freeze = {wanted!r}: {model.net.name} has no such module; "
+                f"there are: {', '.join(modules)}"
+            )
+        best = modules.index(wanted)
     progress.say(
-        f"the net ends after {best}: {account(model.net).macs / account(net).macs:.0%} of "
-        f"{net.name}'s multiply-adds; trained in {duration(seconds)}"
+        f"first look, after {duration(time.monotonic() - started)}: with {len(labels[0])} images to "
+        f"learn from, {scores[best][1]:.0%} of {len(labels[1])} validation images right"
     )
-    return Classifier.load(out)
+    window = modules[best : best + SPAN]
+    pilot = Pilot(seconds / max(count - BATCH, 1), started)
+    return planned(recipe, data, model.net, pilot, window, progress), window
 
 
 def modules_of(net: Net) -> list[str]:
@@ -122,28 +203,22 @@ def modules_of(net: Net) -> list[str]:
     return names
 
 
-def averages(
-    model: Model,
-    modules: Sequence[str],
-    samples: Samples,
-    preprocessing: Preprocessing,
-    recipe: Recipe,
-    progress: Progress,
+@torch.inference_mode()
+def pooled(
+    model: Model, modules: Sequence[str], inputs: Tensor, first: str = ""
 ) -> dict[str, Tensor]:
-    """The maps of each of `modules`, averaged over height and width: (N, C) for N samples in order."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """The average and the greatest number of each map of `modules`: (N, 2 C) for N inputs in order.
+
+    inputs are what the net takes, or the maps of `first`, the first of the modules.
+    """
     rows: dict[str, list[Tensor]] = {module: [] for module in modules}
-    cache = user_cache() if recipe.data.cache else None
-    workers, done = recipe.data.workers, 0
-    for batch in in_order(samples, preprocessing, recipe.batch_size, cache, workers):
-        images = preprocessing.normalise(torch.from_numpy(batch).to(device))
-        with torch.inference_mode():
-            maps = model.endpoints(images.contiguous(memory_format=torch.channels_last), modules)
+    for some in torch.split(inputs, BATCH):
+        x = some.to(device()).float().contiguous(memory_format=torch.channels_last)
+        maps = {first: x} if first else {}
+        maps |= model.endpoints(x, [name for name in modules if name != first], first)
         for module in modules:
-            rows[module].append(maps[module].mean((2, 3)).cpu())
-        done += len(batch)
-        progress.advance("computing maps", done, len(samples))
+            both = torch.cat([maps[module].mean((2, 3)), maps[module].amax((2, 3))], 1)
+            rows[module].append(both.cpu())
     return {module: torch.cat(parts).clone() for module, parts in rows.items()}
 
 
@@ -181,11 +256,16 @@ def fit(
     return Linear(weight / deviation, bias - weight @ (mean / deviation))
 
 
-def _model(source: Classifier, module: str, linear: Linear, name: str) -> Model:
-    """The net up to `module` with the weights of `source`, and `linear` as its last layer."""
-    classes = len(linear.bias)
-    model = build(source.model.net.without_aux().ending_at(module).with_classes(classes))
-    start_from(model, source, name)
-    last = model.get_submodule(model.net.last)
-    last.load_state_dict({"weight": linear.weight, "bias": linear.bias})
-    return model
+def _model(source: Classifier, modules: Sequence[str], linear: Linear) -> Model:
+    """The net that reads `modules`, with the weights of `source` and `linear` at its end."""
+    whole = source.model
+    model = build(whole.net.without_aux().reading(modules).with_classes(len(linear.bias)))
+    parts, inner = [name for name, _ in whole.net.body], ""
+    for part in parts[: parts.index(modules[-1]) + 1]:
+        module = model.get_submodule(f"{inner}{part}")
+        module.load_state_dict(whole.get_submodule(part).state_dict())
+        if part in modules:
+            inner += "read.on."
+    end = model.get_submodule(model.net.last)
+    end.load_state_dict({"weight": linear.weight, "bias": linear.bias})
+    return model.to(device())

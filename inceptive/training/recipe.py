@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from inceptive.errors import InceptiveError, printable, reason
@@ -156,9 +157,19 @@ class StopTable(Table):
 
 class FinetuneTable(Table):
     probe: bool = Field(
-        False, description="one linear layer learns from maps of the weights' net, nothing else"
+        False,
+        description="a linear layer on the weights' maps picks the part the net ends at, and begins",
     )
-    freeze: str = Field("", description="the last part that keeps its weights: 'inception_3b'")
+    freeze: str = Field(
+        "",
+        description="the last part that keeps its weights: 'inception_3b'; a probe picks it",
+    )
+    views: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="fixed views of each image, frozen layers computed once; 0: new ones",
+    )
     lr_scale: float = Field(1.0, ge=0, le=1, description="of all that is not a new last layer")
     batch_norm: Literal["train", "frozen"] = Field(
         "train", description="frozen: statistics stay those of the given weights"
@@ -178,7 +189,7 @@ class Recipe(Table):
     net: str = "googlenet.bn"
     weights: str = ""
     image_size: int = Field(224, ge=8, le=4096)
-    epochs: int = Field(30, ge=1)
+    epochs: int = Field(30, ge=0)
     batch_size: int = Field(64, ge=1)
     seed: int = Field(1, ge=0, lt=2**32)
     data: DataTable = DataTable()
@@ -191,6 +202,14 @@ class Recipe(Table):
     stop: StopTable = StopTable()
     finetune: FinetuneTable = FinetuneTable()
     speed: SpeedTable = SpeedTable()
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if not self.epochs and not self.finetune.probe:
+            raise ValueError(
+                "epochs = 0: only a probe (finetune.probe) is trained without an epoch"
+            )
+        return self
 
     @classmethod
     def read(cls, name: "str | Path | Recipe", changes: Changes = ()) -> "Recipe":
@@ -292,6 +311,8 @@ def _first(error: ValidationError) -> str:
             table = table.model_fields[part].annotation
         return f"unknown key {key}; there are: {', '.join(table.model_fields)}"
     message = first["msg"].removeprefix("Value error, ")
+    if not key:  # of values that do not go together
+        return message
     return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
 
 

@@ -12,17 +12,19 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import evaluate, report_data
 from inceptive.io import store
+from inceptive.io.atomic import write_text
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.report.write import REPORT, write_report
 from inceptive.training import checkpoint
 from inceptive.training.callbacks import Callback
 from inceptive.training.distributed import World, lost
+from inceptive.training.history import as_csv
 from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
 from inceptive.training.prepare import as_weights_expect, frozen_parts, net_for, shares
-from inceptive.training.probe import train_probe
+from inceptive.training.probe import probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
 
 FITTING = {
@@ -31,7 +33,7 @@ FITTING = {
     "solar": "solar",
     "digits": "digits",
 }
-"""The recipe for each built-in set; a folder takes `finetune` with weights, else `photos`."""
+"""The recipe for each built-in set; photographs take `finetune`, without weights `photos`."""
 
 
 def train(
@@ -105,17 +107,22 @@ def train(
             if not (resume or again):  # who had it until now may have left a model
                 world.broadcast(lambda: refuse_to_overwrite(out))
             world.broadcast(lambda: world.begin(str(out)))
-            if chosen.finetune.probe:
+            start = None
+            if chosen.finetune.probe and not resume:
                 if not world.is_single:
                     raise InceptiveError(
-                        "a probe is trained by one process; start it without torchrun"
+                        "a probe is trained by one process: start it without torchrun, or leave it "
+                        "out (finetune.probe=false)"
                     )
-                classifier = train_probe(chosen, data, out, progress)
-                _report(classifier, data, out, command, progress)
-                progress.say(summary(classifier))
-                return classifier
-            run = Run(chosen, data, out, value, resume, progress, callbacks, should_stop)
-            classifier = run.run()
+                start = probe(chosen, data, progress)
+                chosen = start.recipe
+                start.classifier.save(out)
+                write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
+            if start and not chosen.epochs:
+                classifier = Classifier.load(out)
+            else:
+                run = Run(chosen, data, out, value, resume, progress, callbacks, should_stop, start)
+                classifier = run.run()
             if world.is_main:
                 _report(classifier, data, out, command, progress)
             progress.say(summary(classifier))
@@ -138,16 +145,38 @@ def choose_recipe(
     changes: dict[str, Any],
     progress: Progress,
 ) -> Recipe:
-    """The recipe that was asked for, or one that fits the data, with the changes made."""
-    if recipe is None:
-        recipe = "photos"
-        if isinstance(data, Data) or not Path(data).is_dir():
-            name = data.name if isinstance(data, Data) else str(data)
-            recipe = FITTING.get(name.partition(":")[0], recipe)
-        if "weights" in changes:
-            recipe = "finetune"
-        progress.say(f"recipe: {recipe} (another with --recipe; one value with --set)")
-    return as_weights_expect(Recipe.read(recipe, changes))
+    """The recipe that was asked for, or one that fits the data, with the changes made.
+
+    For photographs that is `finetune`, from published weights, unless weights are "none" or cannot be
+    had: then `photos`, from scratch.
+    """
+    if changes.get("weights") == "none":
+        changes = changes | {"weights": ""}
+    if recipe is not None:
+        return as_weights_expect(Recipe.read(recipe, changes), progress)
+    weights = changes.get("weights")
+    if not weights and is_builtin(data):
+        name = FITTING[str(getattr(data, "name", data)).partition(":")[0]]
+    else:
+        name = "finetune" if weights or not {"weights", "net"} & changes.keys() else "photos"
+    try:
+        chosen = as_weights_expect(Recipe.read(name, changes), progress)
+    except InceptiveError as error:
+        if name != "finetune" or weights:
+            raise
+        name = "photos"
+        progress.say(f"no published weights to start from: {error}")
+        chosen = Recipe.read(name, changes)
+    start = f", from {chosen.weights}" if chosen.weights else ", from scratch"
+    progress.say(f"recipe: {name}{start} (another with --recipe; one value with --set)")
+    return chosen
+
+
+def is_builtin(data: str | Path | Data) -> bool:
+    """Whether `data` is a built-in set, which has a recipe of its own."""
+    if not isinstance(data, Data) and Path(data).is_dir():
+        return False
+    return str(getattr(data, "name", data)).partition(":")[0] in FITTING
 
 
 def refuse_unfit(recipe: Recipe, net: Net | None) -> None:

@@ -67,6 +67,17 @@ def fetch(published: Published, progress: Progress | None = ON_STANDARD_ERROR) -
     return path
 
 
+def is_cached(published: Published) -> bool:
+    """Whether its file lies in the cache, the hub's own included. No network is asked."""
+    if (cache_folder() / "weights" / published.file).is_file():
+        return True
+    if not published.hub:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(published.hub, Path(published.file).name), str)
+
+
 def _announcement(published: Published, place: str) -> str:
     size = f"{published.megabytes:.0f} MB, " if published.megabytes else ""
     return f"fetching {published.name} from {place} ({size}licence {published.licence})"

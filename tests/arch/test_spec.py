@@ -55,6 +55,7 @@ REFUSED = {
     "MaxPool: pad is 2, more than half the kernel of 3": lambda: MaxPool(3, pad=2),
     "MaxPool: stride is 4, above the kernel of 2": lambda: MaxPool(2, stride=4, pad="ceil"),
     "MaxPool: kernel is (3, 3); it must be": lambda: MaxPool((3, 3)),
+    "MaxPool: without a kernel it has no stride and no pad": lambda: MaxPool(stride=2),
     "AvgPool: it needs a kernel or a grid": lambda: AvgPool(),
     "AvgPool: pad is 'tf'; it must be 'same', 'valid' or": lambda: AvgPool(3, pad="tf"),
     "AvgPool: pad is 'ceil'; it must be": lambda: AvgPool(3, pad="ceil"),
@@ -107,7 +108,7 @@ REFUSED = {
     "b: Conv(8, 1) reads maps, and a Linear stands before it": lambda: net(
         a=Linear(3), b=Conv(8, 1), fc=FC
     ),
-    "b.y: MaxPool(3) reads maps, and": lambda: net(
+    "b.y: MaxPool(kernel=3) reads maps, and": lambda: net(
         a=Linear(3), b=Concat(x=FC, y=MaxPool(3)), fc=FC
     ),
     "aux_a.b: LRN(5) reads maps, and": lambda: net(

@@ -154,6 +154,7 @@ WORDS = {
     "max ceil, even": MaxPool(2, 2, "ceil"),
     "max tf": MaxPool(3, 2, "tf"),
     "max padded": MaxPool(3, 2, 1),
+    "max of all": MaxPool(),
     "average": AvgPool(3, 1, pad="same"),
     "average counting zeros": AvgPool(3, 1, pad="same", count_pad=True),
     "average valid": AvgPool(3, 2),

@@ -100,7 +100,7 @@ def gap(actual, expected, least=0.0):
 
 def beside_torch(name, size, training):
     """The reference's pass and torch's results for the same images, weights, masks and labels."""
-    net = NETS[name](num_classes=5)
+    net = NETS[name](num_classes=5) if isinstance(name, str) else name
     model = drawn(net)
     rng = np.random.default_rng(1)
     images = torch.from_numpy(rng.normal(size=(3, net.channels, size, size)))
@@ -140,6 +140,14 @@ def agree(name, size, training, bound=EXACT):
     }
     for key, statistic in run.statistics.items():
         assert gap(statistic, state[key].numpy()) < bound, key
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_net_that_reads_the_average_and_the_greatest_of_several_modules(training):
+    parts = ["inception_3a", "inception_3b", "inception_4b"]  # a pooling and a module between
+    net = NETS["googlenet.bn"](num_classes=5).without_aux().reading(parts)
+    assert "read.on.read.on.inception_4a.b1x1.weight" in build(net).state_dict()
+    agree(net, 48, training)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A linear probe of trained layers: scikit-learn's logistic regression, and the model that it makes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,10 +12,9 @@ from sklearn.linear_model import LogisticRegression
 import inceptive
 from inceptive.arch.nets import NETS
 from inceptive.arch.spec import Add, Group
-from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.training.probe import averages, fit, modules_of
+from inceptive.training.probe import fit, modules_of
 from inceptive.training.recipe import Recipe
 
 
@@ -76,6 +76,13 @@ def test_a_net_that_ends_earlier_has_the_maps_of_the_whole(name):
     assert inceptive.account(cut).macs < inceptive.account(net).macs
 
 
+def test_a_net_reads_parts_in_their_order_only():
+    net = NETS["googlenet.bn"](num_classes=5)
+    for parts in (["inception_4a", "inception_3a"], ["inception_4a"] * 2, []):
+        with pytest.raises(InceptiveError, match="do not stand in this order"):
+            net.reading(parts)
+
+
 def test_a_net_ends_only_at_a_part_of_its_own():
     net = NETS["googlenet"](num_classes=5)
     assert [at for at, _ in net.ending_at("inception_4b").aux] == ["inception_4a"]
@@ -95,45 +102,33 @@ def test_only_modules_that_give_maps_are_probed():
 @pytest.mark.training
 def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
     out = tmp_path / "probe"
-    done = command("train", stripes, "--weights", trained[0], "--recipe", "probe", "--out", out,
+    done = command("train", stripes, "--weights", trained[0], "--out", out, "--epochs", "0",
                    "--set", "image_size=32")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "computing maps" not in done.stdout and "of validation images right  best" in done.stderr
+    assert "of validation right  best" in done.stderr and "plan: 32 pixels" in done.stderr
     clf = Classifier.load(out)
-    module = clf.info["training"]["probe"]["module"]
-    assert clf.model.net.name == f"googlenet.bn@{module}" and clf.info["metrics"]["top1"] >= 0.9
+    modules = clf.info["training"]["probe"]["modules"]
+    assert clf.model.net.name == "googlenet.bn@" + "+".join(modules)
+    assert clf.info["metrics"]["top1"] >= 0.9
     assert (out / "report.html").exists() and (out / "history.csv").read_text().count("\n") == 2
     before, after = Classifier.load(trained[0]).model.state_dict(), clf.model.state_dict()
-    kept = [key for key in after if not key.startswith("fc.")]
-    assert kept and all(torch.equal(before[key], after[key]) for key in kept)
+    kept = {key: re.sub(r"^read\.(on\.(read\.)?)*", "", key) for key in after if key[:3] != "fc."}
+    assert kept and all(torch.equal(before[theirs], after[key]) for key, theirs in kept.items())
     evaluated = json.loads(command("evaluate", out, stripes, "--split", "val", "--json").stdout)
     assert evaluated["top1"] == clf.info["metrics"]["top1"]
-    again = inceptive.train(stripes, tmp_path / "on", Recipe.read("finetune", {"image_size": 32}),
-                            weights=out, epochs=1, progress=None)  # fmt: skip
+    again = inceptive.train(stripes, tmp_path / "on", changes={"image_size": 32, "epochs": 1},
+                            recipe=Recipe(), weights=out, progress=None)  # fmt: skip
     assert again.model.net.name == clf.model.net.name
 
 
-def test_the_maps_are_those_of_each_image_in_its_place(trained, stripes):
-    clf = Classifier.load(trained[0])
-    samples = open_data(str(stripes), progress=None).split("val")
-    recipe = Recipe(batch_size=5)
-    rows = averages(clf.model, ["inception_3a"], samples, clf.preprocessing, recipe,
-                    inceptive.io.progress.Silent())["inception_3a"]  # fmt: skip
-    for k in range(len(samples)):
-        image = torch.from_numpy(clf.preprocessing.load(samples.source(k))[None])
-        with torch.inference_mode():
-            maps = clf.model.endpoints(clf.preprocessing.normalise(image), ["inception_3a"])
-        torch.testing.assert_close(rows[k], maps["inception_3a"].mean((2, 3))[0])
-
-
 def test_what_cannot_be_probed_is_one_line(trained, stripes, tmp_path):
-    recipe = Recipe.read("probe", {"image_size": 32})
+    recipe = Recipe.read("finetune", {"image_size": 32, "weights": "", "net": "googlenet.bn"})
     with pytest.raises(InceptiveError, match="a probe learns from the maps of trained weights"):
         inceptive.train(stripes, tmp_path / "a", recipe, progress=None)
     with pytest.raises(InceptiveError, match=r"are for googlenet\.bn, not for googlenet"):
         inceptive.train(stripes, tmp_path / "b", recipe, net="googlenet", weights=trained[0],
                         progress=None)  # fmt: skip
-    small = Recipe.read("probe", {"image_size": 8})
+    small = Recipe.read("finetune", {"image_size": 8})
     with pytest.raises(InceptiveError, match="the least size is"):
         inceptive.train(stripes, tmp_path / "c", small, weights=trained[0], progress=None)
     assert not [path for path in tmp_path.iterdir() if (path / "model.safetensors").exists()]

@@ -1,0 +1,220 @@
+"""Layers that do not learn are computed once: their maps, of each picture and view.
+
+A picture has a few fixed views: its centre square as it is judged, and others that are cropped and
+changed at random. What the frozen layers make of a view never changes, so it is kept, in memory and in
+the cache, and what learns trains from it. Computed anew for each batch it is the same, to rounding.
+"""
+
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inceptive.data.cache import Cache
+from inceptive.data.loading import Batches, RandomCrop, Rank, permutation
+from inceptive.data.pictures import CachedImages, ModelInputs
+from inceptive.data.prefetch import prefetch
+from inceptive.data.source import Images, PathImages, Samples
+from inceptive.images import Preprocessing
+from inceptive.io.cores import cores
+from inceptive.io.progress import Progress
+from inceptive.nn import Model
+from inceptive.training.augment import Augment
+from inceptive.training.recipe import Recipe
+
+BATCH = 32
+"""Pictures that go through the frozen layers at once."""
+CHUNK = 8
+"""Batches whose maps are written to the cache together."""
+KEPT = torch.float16
+"""What maps to learn from are kept in: it holds bfloat16's digits."""
+MEMORY = 6 * 2**30
+"""Bytes of maps that are kept in memory; others are read from the cache again, or computed."""
+Picture = Callable[[int], np.ndarray]
+"""Picture k of a set as a net sees it: uint8 (C, S, S)."""
+
+
+class ViewBatches(Batches):
+    """Batches in which epoch e shows view e modulo `finetune.views` of each picture.
+
+    View 0 is the centre square; what is drawn for another follows from (seed, view, picture).
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        crop: RandomCrop,
+        recipe: Recipe,
+        cache: Cache | None,
+        share: Rank = Rank(),
+    ):
+        pictures = CachedImages(samples, crop.spec, cache)
+        size, workers = recipe.batch_size, recipe.data.workers
+        super().__init__(pictures, crop, size, recipe.seed, workers, share)
+        self.centres = CachedImages(samples, ModelInputs(crop.preprocessing), cache)
+        self.augment, self.views = (
+            Augment(recipe.augment, crop.preprocessing.size),
+            recipe.finetune.views,
+        )
+
+    def picture(self, number: int, index: int) -> np.ndarray:
+        view = number % self.views
+        if not view:
+            return self.centres[index]
+        key = self.seed, view, index
+        square = torch.from_numpy(self.crop(self.pictures[index], key).copy())
+        draws = torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        return self.augment(square[None], draws)[0].round().to(torch.uint8).numpy()
+
+    def name(self, view: int) -> str:
+        """Everything that the pixels of such a view follow from, beside the pictures."""
+        if not view:
+            return ModelInputs(self.crop.preprocessing).name
+        return f"view {view} of seed {self.seed} {self.crop} {self.crop.spec.name} {self.augment}"
+
+
+class FrozenMaps:
+    """What `model` makes of pictures up to its part `after`: (N, C, H, W)."""
+
+    def __init__(
+        self,
+        model: Model,
+        after: str,
+        preprocessing: Preprocessing,
+        bf16: bool,
+        cache: Cache | None,
+        progress: Progress,
+    ):
+        self.model, self.after, self.preprocessing = model, after, preprocessing
+        self.bf16, self.cache, self.progress = bf16, cache, progress
+        self.device = next(model.parameters()).device
+        parts = [name for name, _ in model.net.body]
+        self.parts = parts[: parts.index(after) + 1]
+        digest = sha256()
+        for name, tensor in self.state().items():
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        self._kept: dict[str, tuple[Images, Tensor]] = {}
+        self._name = f"maps {digest.hexdigest()} {after} {preprocessing} torch {torch.__version__}"
+
+    def state(self) -> dict[str, Tensor]:
+        """The weights that the maps follow from, by name."""
+        frozen = tuple(f"{part}." for part in self.parts)
+        return {k: v for k, v in self.model.state_dict().items() if k.startswith(frozen)}
+
+    def of(
+        self, samples: Samples, picture: Picture, name: str, what: str, exact: bool = False
+    ) -> Tensor:
+        """The maps of `picture(k)` for each of `samples`, whose pixels follow from `name` and content.
+
+        On the CPU, as KEPT; `exact`: computed and kept in float32.
+        """
+        bf16 = self.bf16 and not exact
+        dtype = torch.float32 if exact else KEPT
+        spec = f"{self._name} {name} {dtype} {'bf16' if bf16 else 'f32'}"
+        if not (kept := self._kept.get(spec)) or kept[0] is not samples.images:
+            maps = self._of(samples, picture, spec, what, dtype, bf16)
+            self._kept[spec] = samples.images, maps
+            while len(self._kept) > 1 and sum(m.nbytes for _, m in self._kept.values()) > MEMORY:
+                self._kept.pop(next(iter(self._kept)))
+        return self._kept[spec][1]
+
+    def _of(
+        self,
+        samples: Samples,
+        picture: Picture,
+        spec: str,
+        what: str,
+        dtype: torch.dtype,
+        bf16: bool,
+    ) -> Tensor:
+        images, digests = samples.images, None
+        if self.cache and isinstance(images, PathImages) and images.files["digest"].any(1).all():
+            digests = images.files["digest"]  # the content of each file is known
+        kept = self._cached(spec, digests, dtype) if digests is not None else {}
+        missing = [index for index in range(len(samples)) if index not in kept]
+        steps = [missing[at : at + BATCH] for at in range(0, len(missing), BATCH)]
+        maps: Tensor | None = None
+        chunk: list[int] = []
+        done = 0
+
+        def put(indices: list[int], values: Tensor) -> Tensor:
+            out = (
+                torch.empty((len(samples), *values.shape[1:]), dtype=dtype)
+                if maps is None
+                else maps
+            )
+            out[indices] = values
+            return out
+
+        for index, values in kept.items():
+            maps = put([index], values[None])
+        for some, batch in zip(steps, self._batches(picture, steps), strict=True):
+            maps = put(some, self._maps(batch, bf16).to(dtype))
+            chunk += some
+            done += len(some)
+            self.progress.advance(what, done, len(missing))
+            if digests is not None and (len(chunk) >= CHUNK * BATCH or done == len(missing)):
+                pictures = [maps[k].view(torch.uint8).numpy() for k in chunk]
+                assert self.cache and isinstance(images, PathImages)
+                self.cache.add(spec, images.folder, digests[chunk], pictures)
+                chunk = []
+        assert maps is not None
+        return maps
+
+    def _cached(self, spec: str, digests: np.ndarray, dtype: torch.dtype) -> dict[int, Tensor]:
+        """The maps that lie in the cache: (C, H, W) by index. Their width is counted in bytes there."""
+        assert self.cache
+        rows = self.cache.find(spec, digests)
+        found = ((index, self.cache.at(row)) for index, row in enumerate(rows))
+        return {
+            index: torch.from_numpy(values.copy()).view(dtype)
+            for index, values in found
+            if values is not None
+        }
+
+    def centres(self, samples: Samples, split: str, exact: bool = False) -> Tensor:
+        """The maps of the squares that `samples`, those of a split, are judged by."""
+        spec = ModelInputs(self.preprocessing)
+        with CachedImages(samples, spec, self.cache) as squares:
+            what = f"computing frozen layers of {split} images"
+            return self.of(samples, squares.__getitem__, spec.name, what, exact)
+
+    def _batches(self, picture: Picture, steps: list[list[int]]) -> Iterator[np.ndarray]:
+        return prefetch(lambda some: np.stack([picture(k) for k in some]), steps, cores())
+
+    @torch.inference_mode()
+    def _maps(self, batch: np.ndarray, bf16: bool) -> Tensor:
+        images = self.preprocessing.normalise(torch.from_numpy(batch).to(self.device))
+        for part in self.parts:
+            self.model.get_submodule(part).eval()  # what lies behind may be learning
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            images = images.contiguous(memory_format=torch.channels_last)
+            return self.model.endpoints(images, [self.after])[self.after].cpu()
+
+
+class MapBatches(ViewBatches):
+    """The same batches, each of the maps of `frozen` in place of pictures: (N, C, H, W) of float16."""
+
+    def __init__(self, samples: Samples, crop: RandomCrop, recipe: Recipe, frozen: FrozenMaps):
+        super().__init__(samples, crop, recipe, frozen.cache)
+        self.frozen = frozen
+
+    def maps(self, view: int) -> Tensor:
+        """The maps of such a view of every picture, in order."""
+        what = f"computing frozen layers, view {view + 1} of {self.views}"
+        with self.pictures, self.centres:
+            return self.frozen.of(
+                self.pictures.samples, lambda k: self.picture(view, k), self.name(view), what
+            )
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        order = permutation(len(self.pictures), self.seed, number)
+        maps, targets = (
+            self.maps(number % self.views),
+            torch.from_numpy(self.pictures.samples.targets),
+        )
+        for step in range(start, len(self)):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield maps[batch], targets[batch]

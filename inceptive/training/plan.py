@@ -1,0 +1,82 @@
+"""A plan for the time there is: the first seconds measure this machine, and the rest follows."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inceptive.arch.account import account
+from inceptive.arch.spec import Net
+from inceptive.data.source import Data
+from inceptive.errors import InceptiveError
+from inceptive.io.progress import Progress, duration
+from inceptive.training.recipe import Recipe
+
+PILOT = 128
+"""Images of each side that the plan is made from, at least two of each class."""
+LONGEST = 600.0
+"""Seconds that it may take where nobody says how long."""
+SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
+"""Shares of the recipe's image size that are tried, until the time is enough."""
+BACKWARD = 3.0
+"""A step of learning in forward passes: the way back takes about twice as long as the way there."""
+FITTING = 10.0
+"""Seconds for the probes and what is written."""
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """How many `seconds` an image takes to go through the whole net, and when it all `started`."""
+
+    seconds: float
+    started: float
+
+
+def first_of_each(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Indices of about PILOT labels (N,), as many of each class as can be, the first of each."""
+    each = max(2, PILOT // classes)
+    chosen = [np.flatnonzero(labels == label)[:each] for label in range(classes)]
+    return np.sort(np.concatenate(chosen))
+
+
+def planned(
+    recipe: Recipe, data: Data, net: Net, pilot: Pilot, window: Sequence[str], progress: Progress
+) -> Recipe:
+    """`recipe` with the image size, views and epochs that the time is enough for.
+
+    It learns from behind window[0], whose maps of each view are computed once, up to window[-1].
+    """
+    minutes = recipe.stop.minutes
+    spent = time.monotonic() - pilot.started
+    budget = 60 * minutes if minutes else LONGEST
+    images, judged = len(data.split("train")), len(data.split("val"))
+    whole = account(net, recipe.image_size).macs
+    for share in SIZES:
+        size = recipe.image_size if share == 1 else round(recipe.image_size * share / 16) * 16
+        try:
+            frozen, end = (
+                account(net.ending_at(part), size).macs * pilot.seconds / whole
+                for part in (window[0], window[-1])
+            )
+        except InceptiveError:  # so small an image is none to this net
+            break
+        # Of each image the maps; of those to validate with once more, for the report.
+        needed = spent + FITTING + (images + 2 * judged) * end
+        chosen, view = size, images * frozen
+        epoch = (images * BACKWARD + judged) * (end - frozen)
+        if needed <= budget:
+            break
+    left = budget - needed
+    views = max(1, min(recipe.finetune.views, 1 + int(left / 2 / view)))
+    epochs = max(0, min(recipe.epochs, int((left - (views - 1) * view) / epoch)))
+    views = max(1, min(views, epochs))
+    total = needed + (views - 1) * view + epochs * epoch
+    progress.say(
+        f"plan: {chosen} pixels, a probe of {window[0]} to {window[-1]}"
+        + (f", then {epochs} epochs behind {window[0]} with {views} views" if epochs else "")
+        + f": about {duration(total)} on this machine"
+        + (f", of {minutes:g} minutes" if minutes else "")
+    )
+    table = recipe.finetune.model_copy(update={"freeze": window[0], "views": views})
+    return recipe.model_copy(update={"epochs": epochs, "finetune": table, "image_size": chosen})

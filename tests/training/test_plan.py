@@ -1,0 +1,155 @@
+"""What a training of photographs begins with, and what it plans for the time there is."""
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+import time
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from inceptive.arch.nets import NETS
+from inceptive.data.open import open_data
+from inceptive.errors import InceptiveError
+from inceptive.io.progress import Silent
+from inceptive.training.plan import Pilot, first_of_each, planned
+from inceptive.training.recipe import Recipe
+from inceptive.training.train import choose_recipe
+from inceptive.weights.catalogue import find
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """No weights in any cache, and no network."""
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("INCEPTIVE_OFFLINE", "1")
+    return tmp_path / "cache" / "weights"
+
+
+def chosen(data, changes=None, recipe=None):
+    progress = mock.Mock(spec=Silent)
+    value = choose_recipe(data, recipe, changes or {}, progress)
+    return value, " | ".join(call.args[0] for call in progress.say.call_args_list)
+
+
+def test_photographs_start_from_weights_in_the_cache(empty, stripes):
+    published = find("inception_v3.nsfwjs")
+    empty.mkdir(parents=True)
+    (empty / published.file).write_bytes(b"")
+    with mock.patch("inceptive.weights.load.matches", return_value=True):
+        recipe, said = chosen(stripes)
+    assert recipe.weights == "inception_v3.nsfwjs" and recipe.finetune.probe
+    assert recipe.net == published.net and "finetune, from inception_v3.nsfwjs" in said
+
+
+def test_without_weights_and_network_they_are_trained_from_scratch_and_that_is_said(empty, stripes):
+    recipe, said = chosen(stripes)
+    assert recipe == Recipe.read("photos") and "recipe: photos, from scratch" in said
+    assert "no published weights to start from" in said and "INCEPTIVE_OFFLINE is set" in said
+    with pytest.raises(InceptiveError, match="INCEPTIVE_OFFLINE is set"):  # they were asked for
+        chosen(stripes, {"weights": "published"})
+
+
+@pytest.mark.parametrize("changes", [{"weights": "none"}, {"net": "googlenet.bn"}])
+def test_from_scratch_where_that_is_asked_for(empty, stripes, changes):
+    recipe, said = chosen(stripes, changes)
+    assert not recipe.weights and not recipe.finetune.probe and "photos, from scratch" in said
+
+
+def test_a_built_in_set_keeps_its_recipe(empty):
+    assert chosen("digits")[0] == Recipe.read("digits")
+
+
+FETCH = """
+import sys
+from inceptive.training.train import choose_recipe
+from inceptive.io.progress import ON_STANDARD_ERROR
+from inceptive.weights.catalogue import catalogue
+from inceptive.weights.load import fetch
+recipe = choose_recipe(sys.argv[1], None, {}, ON_STANDARD_ERROR)
+print(recipe.weights, fetch(catalogue()[recipe.weights]).read_bytes())
+"""
+
+
+def test_they_are_fetched_from_the_hub_and_that_is_said(tmp_path, stripes):
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("ETag", '"0123456789"')
+            self.send_header("X-Repo-Commit", "a" * 40)
+            self.send_header("Content-Length", "7")
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            self.wfile.write(b"weights")
+
+        def log_message(self, *_):
+            pass
+
+    asked = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub:
+        thread = threading.Thread(target=hub.serve_forever, args=(0.01,))
+        thread.start()
+        gone = {"INCEPTIVE_OFFLINE", "HF_HUB_OFFLINE", "http_proxy", "https_proxy"}
+        environment = {key: value for key, value in os.environ.items() if key not in gone} | {
+            "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HUB_CACHE": str(tmp_path / "hub"),
+            "INCEPTIVE_CACHE": str(tmp_path / "cache"), "no_proxy": "127.0.0.1",
+        }  # fmt: skip
+        words = [sys.executable, "-c", FETCH, str(stripes)]
+        try:
+            first, again = (
+                subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+                for _ in range(2)
+            )
+        finally:
+            hub.shutdown()
+            thread.join()
+    assert first.stdout == again.stdout == "inception_v3.gluon_in1k b'weights'\n", first.stderr
+    assert "fetching inception_v3.gluon_in1k from the Hugging Face hub" in first.stderr
+    assert "licence Apache-2.0" in first.stderr and "fetching" not in again.stderr
+    asked = {path for path in asked if "/resolve/" in path}
+    assert asked == {"/timm/inception_v3.gluon_in1k/resolve/main/model.safetensors"}
+
+
+def plan(stripes, minutes, seconds, **changes):
+    data = open_data(str(stripes), progress=None)
+    recipe = Recipe.read("finetune", {"stop.minutes": minutes, "weights": "x", **changes})
+    net, progress = NETS["inception_v3.nsfwjs"](num_classes=5), mock.Mock(spec=Silent)
+    pilot = Pilot(seconds, time.monotonic())
+    recipe = planned(recipe, data, net, pilot, ["mixed_6b", "mixed_6e"], progress)
+    [call] = progress.say.call_args_list
+    return recipe, call.args[0]
+
+
+def test_the_less_time_there_is_the_smaller_the_images(stripes):
+    plenty, said = plan(stripes, 10, 0.1)
+    assert plenty.image_size == 224 and plenty.finetune.freeze == "mixed_6b"
+    assert said.startswith("plan: 224 pixels, a probe of mixed_6b to mixed_6e: about ")
+    assert said.endswith("on this machine, of 10 minutes")
+    sizes = [plan(stripes, minutes, 2.0)[0].image_size for minutes in (5, 1, 0.5, 0.1)]
+    assert sizes == sorted(sizes, reverse=True) and 224 > sizes[1] > sizes[-1] >= 64
+
+
+def test_what_time_is_left_goes_to_learning_until_it_is_used(stripes):
+    changes = {"epochs": 50, "finetune.views": 4}
+    some, _ = plan(stripes, 1, 0.2, **changes)
+    more, said = plan(stripes, 3, 0.2, **changes)
+    assert 0 < some.epochs < more.epochs <= 50 and "epochs behind mixed_6b with 4 views" in said
+    assert plan(stripes, 60, 0.2, **changes)[0].epochs == 50
+    none, said = plan(stripes, 0.2, 0.2, **changes)
+    assert none.epochs == 0 and none.finetune.views == 1 and "epochs" not in said
+
+
+def test_a_first_look_is_at_as_many_of_each_class():
+    labels = np.repeat([0, 1, 2], [500, 30, 1])
+    counts = np.bincount(labels[first_of_each(labels, 3)])
+    assert counts.tolist() == [42, 30, 1]
+    assert np.bincount(first_of_each(np.arange(1000) % 500, 500) % 500).max() == 2
