@@ -351,10 +351,12 @@ def model_card(classifier: Classifier) -> str:
         lines.append(f"- Trained on {data.get('train')} images of {data.get('name')}{licence}")
     if "top1" in metrics:
         low, high = metrics["top1_interval"]
+        kind, because = "validation", "the epoch was chosen on these images"
+        if metrics.get("split") == "train":
+            kind, because = "training", "it has learned from these very images"
         lines.append(
-            f"- Accuracy on {metrics['count']} validation images: {metrics['top1']:.2%} "
-            f"(95 % interval {low:.2%} to {high:.2%}); the epoch was chosen on these images, "
-            "so judge it on a test split"
+            f"- Accuracy on {metrics['count']} {kind} images: {metrics['top1']:.2%} "
+            f"(95 % interval {low:.2%} to {high:.2%}); {because}, so judge it on a test split"
         )
     lines += [
         "", "```python", "import inceptive", 'clf = inceptive.Classifier.load("this/folder")',

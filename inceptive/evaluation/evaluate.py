@@ -26,7 +26,7 @@ from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.metrics import Measures
 from inceptive.report.page import ComparisonData, ReportData
-from inceptive.report.write import REPORT, history, provenance, write_report
+from inceptive.report.write import REPORT, feedback, history, provenance, write_report
 
 BATCH = 64
 """Views that go through the net at once, unless asked otherwise."""
@@ -242,6 +242,7 @@ def report_data(
         history=history(Path(evaluation.model)),
         facts=facts,
         comparison=comparison,
+        feedback={} if evaluation.members else feedback(engines[0].info),
     )
 
 

@@ -47,7 +47,8 @@ class ReportData:
     labels name the K columns of plain and probs (N, K), the probabilities before and after
     temperature scaling, which `measures` sums up. accounts: of each net that answers; history: rows
     of training, if there are any; facts: lines under "To repeat it", below `command`; comparison:
-    other models on the same images, if there are.
+    other models on the same images, if there are; feedback: what training said of its images, as
+    `training.probe` has it.
     """
 
     model: str
@@ -63,6 +64,7 @@ class ReportData:
     history: Sequence[Mapping[str, float]] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     comparison: ComparisonData | None = None
+    feedback: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def _values(report: ReportData) -> dict[str, Any]:
         ),
         "targets": _targets(curve),
         "counts": _counts(report.data),
+        "learned_from": report.feedback.get("curve", []),
+        "suspects": _suspects(report),
         "examples": _examples(report) if len(classes) <= SHOWN_CLASSES else [],
         "unreadable": report.data.unreadable[:SHOWN_FILES],
         "more_unreadable": max(0, len(report.data.unreadable) - SHOWN_FILES),
@@ -154,6 +158,27 @@ def _answer(report: ReportData, index: int) -> dict[str, Any]:
         "right": int(order[0]) == int(report.samples.labels[index]),
         "answers": [(report.labels[k], float(probs[k])) for k in order],
     }
+
+
+def _suspects(report: ReportData) -> list[dict[str, Any]]:
+    """Training images that look mislabelled, those that are still among the data."""
+    rows = report.feedback.get("suspects", [])
+    samples = report.data.splits.get("train")
+    if not rows or samples is None:
+        return []
+    index = {samples.name(k): k for k in range(len(samples))}
+    return [
+        {
+            "picture": thumbnail(samples.source(index[row["file"]]), report.data.channels),
+            "file": row["file"],
+            "short": _short(row["file"]),
+            "target": row["label"],
+            "right": False,
+            "answers": [(row["answer"], row["prob"])],
+        }
+        for row in rows
+        if row["file"] in index
+    ]
 
 
 def _differ(report: ReportData, comparison: ComparisonData) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inceptive.errors import valid_values
 from inceptive.io.atomic import write_text
 from inceptive.report.page import ReportData, page
 
@@ -25,6 +26,22 @@ def history(folder: Path) -> list[dict[str, float]]:
     except (OSError, ValueError, TypeError, csv.Error):
         return []
     return rows if all("epoch" in row for row in rows) else []
+
+
+def feedback(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What training said of its images: see `training.feedback`. InceptiveError if invalid."""
+    values = info.get("training", {}).get("feedback")
+    if not values:
+        return {}
+    with valid_values("config.json: training.feedback"):
+        keys = ("file", "label", "answer")
+        return {
+            "curve": [(int(count), float(top1)) for count, top1 in values["curve"]],
+            "suspects": [
+                {key: str(row[key]) for key in keys} | {"prob": float(row["prob"])}
+                for row in values["suspects"]
+            ],
+        }
 
 
 def provenance(info: Mapping[str, Any]) -> dict[str, str]:

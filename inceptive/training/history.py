@@ -79,7 +79,7 @@ def record(
         },
         "recipe": recipe.model_dump(),
         "metrics": {
-            "split": "val",
+            "split": "train" if data.splits["val"] is data.splits["train"] else "val",
             "count": len(hits),
             "top1": float(hits.mean()),
             "top1_interval": wilson(int(hits.sum()), len(hits)),

@@ -7,9 +7,10 @@ of them: an ordinary value (`Net.reading`) with an ordinary model, and cheaper t
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.nn import Model, build
+from inceptive.training import feedback
 from inceptive.training.distributed import device
 from inceptive.training.frozen import BATCH, FrozenMaps
 from inceptive.training.history import RunState, environment, record, validation_row
@@ -107,12 +109,14 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         )
     penalty = max(PENALTIES, key=partial(rank, best))
     row, linear, logits = probed(best, penalty)
+    told = _feedback(train[modules[best - 1]], judged[modules[best - 1]], penalty, data, progress)
     model = _model(source, modules[:best], linear).eval()
     seconds = time.monotonic() - started
     run = RunState(seconds=seconds, history=[{"epoch": 0, **row, "seconds": round(seconds, 2)}])
     temperature, info = record(recipe, data, run, logits, val.labels)
     info["training"] |= environment() | {
-        "probe": {"modules": list(modules[:best]), "penalty": penalty}
+        "probe": {"modules": list(modules[:best]), "penalty": penalty},
+        "feedback": told,
     }
     classifier = Classifier(model, preprocessing, data.classes, temperature, info)
     progress.say(
@@ -121,6 +125,33 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         f"{duration(seconds)}"
     )
     return Start(recipe, classifier, row, seconds, frozen)
+
+
+def _feedback(
+    features: Tensor, judged: Tensor, penalty: float, data: Data, progress: Progress
+) -> dict[str, Any]:
+    """What probes of one module say of the images, told to a person and for the report."""
+    samples, val, classes = data.split("train"), data.split("val"), data.classes
+
+    def fitted(some: Tensor, labels: Tensor) -> Linear:
+        return fit(some, labels, len(classes), penalty)
+
+    def answers(linear: Callable[[Tensor], Tensor]) -> np.ndarray:
+        return linear(judged).argmax(1).numpy()
+
+    curve = feedback.learning_curve(
+        fitted,
+        features,
+        samples.labels,
+        lambda linear: float((answers(linear) == val.labels).mean()),
+    )
+    every = answers(fitted(features, torch.from_numpy(samples.labels)))
+    curve.append((len(samples), float((every == val.labels).mean())))
+    hits = np.bincount(val.labels[every == val.labels], minlength=len(classes))
+    recalls = hits / np.maximum(data.counts("val"), 1)
+    doubtful = feedback.suspects(fitted, features, samples, classes)
+    feedback.say(curve, recalls.tolist(), classes, doubtful, progress)
+    return {"curve": curve, "suspects": doubtful}
 
 
 def _source(recipe: Recipe, progress: Progress) -> Classifier:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def train(
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
         describe(data, progress)
+        data = judged_by_itself(data, chosen, progress)
         # Not before the data is read: the folder may lie within, and is made here.
         with training_lock(out) if world.is_main else nullcontext():
             if not (resume or again):  # who had it until now may have left a model
@@ -159,6 +161,8 @@ def choose_recipe(
         name = FITTING[str(getattr(data, "name", data)).partition(":")[0]]
     else:
         name = "finetune" if weights or not {"weights", "net"} & changes.keys() else "photos"
+    if name == "finetune" and not weights and not is_there(data):  # nothing is fetched for it
+        name = "photos"
     try:
         chosen = as_weights_expect(Recipe.read(name, changes), progress)
     except InceptiveError as error:
@@ -170,6 +174,11 @@ def choose_recipe(
     start = f", from {chosen.weights}" if chosen.weights else ", from scratch"
     progress.say(f"recipe: {name}{start} (another with --recipe; one value with --set)")
     return chosen
+
+
+def is_there(data: str | Path | Data) -> bool:
+    """Whether `data` may be a set: opened, at a URI, or a folder."""
+    return isinstance(data, Data) or store.is_uri(str(data)) or expand(data).is_dir()
 
 
 def is_builtin(data: str | Path | Data) -> bool:
@@ -269,6 +278,19 @@ def describe(data: Data, progress: Progress) -> None:
     say_notes(data, progress)
 
 
+def judged_by_itself(data: Data, recipe: Recipe, progress: Progress) -> Data:
+    """`data`; where it is too small to hold any image out, validated on what it learns from."""
+    if not recipe.data.val or len(data.splits.get("val", ())):
+        return data
+    train = data.split("train")
+    progress.say(
+        f"note: {len(train)} images of {len(data.classes)} classes are too few to hold any out: the "
+        "model is validated on the images it learns from, so its accuracy says little; 10 of each class or "
+        "more are better"
+    )
+    return replace(data, splits={**data.splits, "val": train})
+
+
 def _report(
     classifier: Classifier, data: Data, out: Path, command: str, progress: Progress
 ) -> None:
@@ -289,6 +311,7 @@ def summary(classifier: Classifier) -> str:
     metrics, training = classifier.info["metrics"], classifier.info["training"]
     low, high = metrics["top1_interval"]
     return (
-        f"best epoch {training['epoch']}: {metrics['top1']:.2%} of {metrics['count']} validation "
+        f"best epoch {training['epoch']}: {metrics['top1']:.2%} of {metrics['count']} "
+        f"{'validation' if metrics['split'] == 'val' else 'training'} "
         f"images right (95 % interval {low:.1%} to {high:.1%}), after {duration(training['seconds'])}"
     )

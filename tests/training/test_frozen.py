@@ -44,7 +44,7 @@ def test_maps_computed_once_train_as_those_of_every_batch(
     assert type(run.loaders.train) is ViewBatches and run.learner.after == ""
     for row, other in zip(cached.rows, plain.rows, strict=True):
         assert row["loss"] == pytest.approx(other["loss"], rel=within)
-        assert row["val_loss"] == pytest.approx(other["val_loss"], rel=within)
+        assert row["val_loss"] == pytest.approx(other["val_loss"], rel=within, abs=within / 3)
     state, begun = always.model.state_dict(), Classifier.load(trained[0]).model.state_dict()
     moved = 0
     for key, value in once.model.state_dict().items():

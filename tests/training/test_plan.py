@@ -10,9 +10,11 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from conftest import command
 
 from inceptive.arch.nets import NETS
 from inceptive.data.open import open_data
+from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import Silent
 from inceptive.training.plan import Pilot, first_of_each, planned
@@ -153,3 +155,24 @@ def test_a_first_look_is_at_as_many_of_each_class():
     counts = np.bincount(labels[first_of_each(labels, 3)])
     assert counts.tolist() == [42, 30, 1]
     assert np.bincount(first_of_each(np.arange(1000) % 500, 500) % 500).max() == 2
+
+
+@pytest.mark.training
+def test_one_or_two_images_a_class_train_and_their_accuracy_is_not_believed(
+    stripes, trained, tmp_path
+):
+    few = tmp_path / "few"
+    for kind, count in (("across", 1), ("down", 2)):
+        (few / kind).mkdir(parents=True)
+        for path in sorted((stripes / kind).iterdir())[:count]:
+            (few / kind / path.name).write_bytes(path.read_bytes())
+    done = command("train", few, "--weights", trained[0], "--out", tmp_path / "m", "--set",
+                   "image_size=32")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "note: 3 images of 2 classes are too few to hold any out" in done.stderr
+    assert "of 3 training images right" in done.stderr
+    assert "it has learned from these very images" in (tmp_path / "m" / "README.md").read_text()
+    assert Classifier.load(tmp_path / "m").info["metrics"]["split"] == "train"
+    refused = command("train", few, "--weights", trained[0], "--out", tmp_path / "n", "--set",
+                      "image_size=32", "--set", "data.val=0")  # fmt: skip
+    assert refused.returncode == 1 and "has no val split" in refused.stderr

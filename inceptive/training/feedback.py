@@ -1,0 +1,89 @@
+"""What a probe's features say of the images: would more of them help, and which look mislabelled?"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inceptive.data.source import Samples
+from inceptive.io.progress import Progress
+
+Fit = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
+"""A probe of features (N, F) and labels (N,): what gives logits (M, K) of features (M, F)."""
+SHARES = (0.25, 0.5)
+FOLDS = 5
+SURE, MOST = 0.95, 24
+"""How sure a probe has to be that an image is of another class; images that are named, at most."""
+
+
+def learning_curve(
+    fit: Fit,
+    features: Tensor,
+    labels: np.ndarray,
+    score: Callable[[Callable[[Tensor], Tensor]], float],
+) -> list[tuple[int, float]]:
+    """(images to learn from, `score` of their probe) for the SHARES of each class, the first of each."""
+    curve = []
+    for share in SHARES:
+        classes = (np.flatnonzero(labels == label) for label in np.unique(labels))
+        parts = [of[: max(1, round(len(of) * share))] for of in classes]
+        chosen = torch.from_numpy(np.sort(np.concatenate(parts)))
+        linear = fit(features[chosen], torch.from_numpy(labels)[chosen])
+        curve.append((len(chosen), score(linear)))
+    return curve
+
+
+def suspects(
+    fit: Fit, features: Tensor, samples: Samples, classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The images that a probe of the others is SURE are of another class, the surest first.
+
+    Each as {"file", "label", "answer", "prob"}. The probe of each fold learns from the other FOLDS - 1.
+    """
+    labels = torch.from_numpy(samples.labels)
+    folds = torch.from_numpy(np.random.default_rng(0).permutation(len(labels)) % FOLDS)
+    probs = torch.zeros(len(labels), len(classes))
+    for fold in range(FOLDS):
+        rest = folds != fold
+        probs[~rest] = fit(features[rest], labels[rest])(features[~rest]).softmax(1)
+    prob, answer = probs.max(1)
+    contradicted = torch.nonzero((answer != labels) & (prob >= SURE)).flatten()
+    order = contradicted[prob[contradicted].argsort(descending=True, stable=True)]
+    return [
+        {
+            "file": samples.name(index),
+            "label": classes[int(labels[index])],
+            "answer": classes[int(answer[index])],
+            "prob": round(float(prob[index]), 4),
+        }
+        for index in order[:MOST].tolist()
+    ]
+
+
+def say(
+    curve: Sequence[tuple[int, float]],
+    recalls: Sequence[float],
+    classes: Sequence[str],
+    doubtful: Sequence[dict[str, Any]],
+    progress: Progress,
+) -> None:
+    """Tell a person what the curve, each class's recall and the doubtful images mean."""
+    steps = ", ".join(f"{top1:.1%} with {count}" for count, top1 in curve)
+    gain = curve[-1][1] - curve[-2][1]
+    worst = sorted(range(len(classes)), key=lambda k: recalls[k])[:2]
+    least = ", ".join(f"{classes[k]} ({recalls[k]:.0%} of them found)" for k in worst)
+    help_ = (
+        f"twice as many gave {gain:+.1%}: more images would help, of {least} first"
+        if gain >= 0.005
+        else "more of the same images would help little"
+    )
+    progress.say(f"images to learn from: {steps}; {help_}")
+    if doubtful:
+        first = doubtful[0]
+        progress.say(
+            f"{len(doubtful)} images to look at: a probe of the others is sure that they are of another "
+            f"class, first {first['file']} ({first['label']}, looks like {first['answer']}); "
+            "report.html shows them"
+        )
