@@ -285,8 +285,8 @@ def judged_by_itself(data: Data, recipe: Recipe, progress: Progress) -> Data:
     train = data.split("train")
     progress.say(
         f"note: {len(train)} images of {len(data.classes)} classes are too few to hold any out: the "
-        "model is validated on the images it learns from, so its accuracy says little; 10 of each class or "
-        "more are better"
+        "model is validated on the images it learns from, so its accuracy says little; 10 of each "
+        "class or more are better"
     )
     return replace(data, splits={**data.splits, "val": train})
 
