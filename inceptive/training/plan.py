@@ -21,7 +21,7 @@ SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
 """Shares of the recipe's image size that are tried, until the time is enough."""
 BACKWARD = 3.0
 """A step of learning in forward passes: the way back takes about twice as long as the way there."""
-FITTING = 10.0
+FITTING = 20.0
 """Seconds for the probes and what is written."""
 
 
@@ -61,13 +61,12 @@ def planned(
             )
         except InceptiveError:  # so small an image is none to this net
             break
-        # Of each image the maps; of those to validate with once more, for the report.
-        needed = spent + FITTING + (images + 2 * judged) * end
+        needed = spent + FITTING + (images + judged) * end
         chosen, view = size, images * frozen
         epoch = (images * BACKWARD + judged) * (end - frozen)
         if needed <= budget:
             break
-    left = budget - needed
+    left = budget - needed - judged * end  # which are judged once more in the end
     views = max(1, min(recipe.finetune.views, 1 + int(left / 2 / view)))
     epochs = max(0, min(recipe.epochs, int((left - (views - 1) * view) / epoch)))
     views = max(1, min(views, epochs))

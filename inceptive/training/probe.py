@@ -59,12 +59,14 @@ class Start:
     """What a training of given weights begins with: the part of their net whose probe validates best.
 
     recipe is complete: what was left to be planned is in it. classifier has the probe as its last
-    layer, and `row`, as history has it, is about it. frozen computes the maps where learning begins.
+    layer; `row`, as history has it, and the validation images' `logits` (N, K) are about it. frozen
+    computes the maps where learning begins.
     """
 
     recipe: Recipe
     classifier: Classifier
     row: dict[str, float]
+    logits: np.ndarray
     seconds: float
     frozen: FrozenMaps
 
@@ -124,7 +126,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         f"{net.name}'s multiply-adds; {row['val_top1']:.1%} of validation images right after "
         f"{duration(seconds)}"
     )
-    return Start(recipe, classifier, row, seconds, frozen)
+    return Start(recipe, classifier, row, logits, seconds, frozen)
 
 
 def _feedback(

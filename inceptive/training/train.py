@@ -6,16 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from inceptive.arch.spec import Net
 from inceptive.data.open import open_data, say_notes
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.evaluation.evaluate import evaluate, report_data
+from inceptive.evaluation.evaluate import Evaluation, evaluate, report_data
 from inceptive.io import store
 from inceptive.io.atomic import write_text
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
+from inceptive.metrics import softmax
 from inceptive.report.write import REPORT, write_report
 from inceptive.training import checkpoint
 from inceptive.training.callbacks import Callback
@@ -109,7 +112,7 @@ def train(
             if not (resume or again):  # who had it until now may have left a model
                 world.broadcast(lambda: refuse_to_overwrite(out))
             world.broadcast(lambda: world.begin(str(out)))
-            start = None
+            start = logits = None
             if chosen.finetune.probe and not resume:
                 if not world.is_single:
                     raise InceptiveError(
@@ -121,12 +124,12 @@ def train(
                 start.classifier.save(out)
                 write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
             if start and not chosen.epochs:
-                classifier = Classifier.load(out)
+                classifier, logits = Classifier.load(out), start.logits
             else:
                 run = Run(chosen, data, out, value, resume, progress, callbacks, should_stop, start)
                 classifier = run.run()
             if world.is_main:
-                _report(classifier, data, out, command, progress)
+                _report(classifier, data, out, command, progress, logits)
             progress.say(summary(classifier))
             return classifier
     except InceptiveError as error:
@@ -292,14 +295,26 @@ def judged_by_itself(data: Data, recipe: Recipe, progress: Progress) -> Data:
 
 
 def _report(
-    classifier: Classifier, data: Data, out: Path, command: str, progress: Progress
+    classifier: Classifier,
+    data: Data,
+    out: Path,
+    command: str,
+    progress: Progress,
+    logits: np.ndarray | None = None,
 ) -> None:
-    """`report.html` in the model folder, on the validation images.
+    """`report.html` in the model folder, on the validation images, whose `logits` (N, K) may be known.
 
     The model is written by then: where the page cannot be had, it says why and the training stands.
     """
     try:
-        evaluation = evaluate({str(out): classifier}, data, "val", progress=progress)
+        if logits is None:
+            evaluation = evaluate({str(out): classifier}, data, "val", progress=progress)
+        else:
+            probs = softmax(logits), softmax(logits, classifier.temperature)
+            evaluation = Evaluation.from_probs(
+                *probs, data.classes, data.split("val"), model=str(out), engine=classifier.name,
+                data=data.name, split="val", crops=1,
+            )  # fmt: skip
         write_report(out, report_data(evaluation, [classifier], data, command))
         progress.say(f"written: {out / REPORT}")
     except InceptiveError as error:
