@@ -32,6 +32,10 @@ class InceptiveError(Exception):
     """A request that cannot be met: one line that names the thing, the reason and what to do."""
 
 
+class InvalidArgument(InceptiveError):
+    """A value that no request could have, whatever it is of: a command ends with status 2."""
+
+
 def reason(error: BaseException, most: int = 200) -> str:
     """Why, in one line of at most `most` characters: the system's own words where it gives any."""
     words = " ".join(str(getattr(error, "strerror", None) or error).split())

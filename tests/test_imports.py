@@ -8,6 +8,7 @@ import inceptive
 PACKAGE = Path(inceptive.__file__).parent
 ROWS = [
     ["errors"],
+    ["arguments"],
     ["arch", "io"],
     ["reference", "nn", "images", "metrics"],
     ["data"],
@@ -22,9 +23,9 @@ ROWS = [
 ]
 THIN = {"engines/classifier.py": {"evaluation", "explaining", "exporting"}}
 """Methods that only call a function of a room below: imported inside them."""
-WITHOUT_TORCH = {"errors", "io", "arch", "images", "metrics", "reference", "cli"}
+WITHOUT_TORCH = {"errors", "arguments", "io", "arch", "images", "metrics", "reference", "cli"}
 """At the top of their modules; functions of `cli` import what they need."""
-PLAIN = {"errors", "arch"}
+PLAIN = {"errors", "arguments", "arch"}
 """Rooms that need nothing but the standard library."""
 OPTIONAL = {
     "pi_heif": "images/decoding.py",

@@ -93,7 +93,7 @@ class Costs:
         return self.body[-1].view.depth
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Account(Costs):
     """Every layer of a net, `body` and then each head, for square images of side `image_size`."""
 
@@ -105,6 +105,12 @@ class Account(Costs):
     def lines(self) -> list[Line]:
         """Every layer, those of the heads last."""
         return [*self.body, *(line for head in self.aux.values() for line in head)]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Account of {self.net.name}, {self.image_size} x {self.image_size} pixels: "
+            f"{self.params:,} params, {self.macs:,} macs, {len(self.lines)} layers>"
+        )
 
     @property
     def params_with_aux(self) -> int:

@@ -13,31 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from itertools import pairwise
-from math import isfinite
-from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
     Literal,
-    NamedTuple,
     Self,
     TypeAlias,
-    Union,
     assert_never,
-    get_args,
-    get_origin,
     get_type_hints,
 )
 
-from inceptive.errors import InceptiveError, printable
-
-
-class Allowed(NamedTuple):
-    """Which values of a type a field takes: in words, and as a test."""
-
-    words: str
-    test: Callable[[Any], bool]
-
+from inceptive.arguments import Allowed, brief, in_words, matcher
+from inceptive.errors import InceptiveError
 
 MOST = 2**20
 """Above every width, kernel and size of a sensible net: a file cannot ask for all memory."""
@@ -87,7 +74,7 @@ class Word:
         for name, hint, test in _fields(type(self)):  # type: ignore[arg-type]
             value = getattr(self, name)
             if not test(value):
-                self._refuse(f"{name} is {_brief(value)}; it must be {_in_words(hint)}")
+                self._refuse(f"{name} is {brief(value)}; it must be {in_words(hint)}")
 
     def _refuse(self, problem: str) -> None:
         raise InceptiveError(f"{type(self).__name__}: {problem}")
@@ -576,57 +563,4 @@ def _there_are(names: Iterable[str]) -> str:
 def _fields(word: Any) -> list[tuple[str, Any, Callable[[Any], bool]]]:
     """Name, type and test of each field of a word."""
     hints = get_type_hints(word, include_extras=True)
-    return [(name, hint, _test(hint)) for name, hint in hints.items()]
-
-
-def _test(hint: Any) -> Callable[[Any], bool]:
-    """A test whether a value is of the type `hint`: exactly, a bool is no number."""
-    kind, options = get_origin(hint), get_args(hint)
-    if hint is float:
-        return lambda value: type(value) in (int, float) and isfinite(value)
-    if kind is Annotated:
-        inner, allowed = _test(options[0]), options[1].test
-        return lambda value: inner(value) and allowed(value)
-    if kind is Literal:
-        return lambda value: type(value) is str and value in options
-    if kind is tuple and options[-1] is Ellipsis:
-        item_test = _test(options[0])
-        return lambda value: type(value) is tuple and all(map(item_test, value))
-    if kind is tuple:
-        first, second = map(_test, options)
-        return lambda value: (
-            type(value) is tuple and len(value) == 2 and first(value[0]) and second(value[1])
-        )
-    if kind in (Union, UnionType):
-        words = tuple(option for option in options if _is_word(option))
-        tests = [_test(option) for option in options if not _is_word(option)]
-        return lambda value: isinstance(value, words) or any(test(value) for test in tests)
-    if _is_word(hint):
-        return lambda value: isinstance(value, hint)
-    return lambda value: type(value) is hint
-
-
-def _is_word(hint: Any) -> bool:
-    return isinstance(hint, type) and get_origin(hint) is None and issubclass(hint, Word)
-
-
-def _in_words(hint: Any) -> str:
-    """A type as a message says it."""
-    kind, options = get_origin(hint), get_args(hint)
-    if kind is Annotated:
-        return str(options[1].words)
-    if kind is Literal:
-        return ", ".join(map(repr, options))
-    if kind is tuple:
-        if options[-1] is Ellipsis:
-            return f"several of {_in_words(options[0])}"
-        return f"({', '.join(map(_in_words, options))})"
-    if kind in (Union, UnionType):
-        return " or ".join(dict.fromkeys(map(_in_words, options)))
-    names = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
-    return "None" if hint is NoneType else names.get(hint, hint.__name__)
-
-
-def _brief(value: object) -> str:
-    text = printable(repr(value))
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    return [(name, hint, matcher(hint, exact=True)) for name, hint in hints.items()]

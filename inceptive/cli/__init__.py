@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from inceptive import __version__
-from inceptive.errors import InceptiveError, printable, reason
+from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
 
 COMMANDS = (
     "nets", "table", "trace", "draw", "train", "evaluate", "explain", "predict", "score", "compare",
@@ -89,7 +89,7 @@ def main() -> None:
                 sys.stdout.flush()
     except InceptiveError as error:
         print(printable(f"inceptive {command}: {error}"), file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, InvalidArgument) else 1)
     except MemoryError:
         print(f"inceptive {printable(command)}: there is not enough memory for it", file=sys.stderr)
         sys.exit(1)

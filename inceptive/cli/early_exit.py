@@ -37,7 +37,7 @@ def run(
     from inceptive.evaluation.early_exit import choose_early_exit
 
     with closing(Display()) as display:
-        chosen = choose_early_exit(model, data, max_drop, display)
+        chosen = choose_early_exit(model, data or None, max_drop, display)
     tables.answer(tables.as_json(chosen.to_dict()) if json else as_text(chosen))
 
 

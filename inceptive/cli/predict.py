@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from inceptive.cli import tables
 from inceptive.cli.progress import say
-from inceptive.errors import InceptiveError, printable
+from inceptive.errors import InceptiveError, InvalidArgument, printable
 from inceptive.io.atomic import atomic_write, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def run(
         list[Path], Argument(metavar="PATH...", help="image files, and folders of them")
     ],
     top: Annotated[int, Option(min=1, help="answers for each image")] = 5,
-    format: Annotated[Literal["table", "json", "csv", "parquet"], Option("--format")] = "table",
+    format: Annotated[
+        Literal["table", "json", "csv", "parquet"] | None,
+        Option("--format", help="[default: as --out ends, else table]"),
+    ] = None,
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     out: Annotated[Path | None, Option(help="a file to write instead of standard output")] = None,
     batch_size: Annotated[int, Option(min=1, help="images at once, at most")] = 32,
@@ -53,9 +56,11 @@ def run(
     from inceptive.engines.open import open_engine
     from inceptive.engines.prediction import predictions
 
-    format = "json" if json else format
-    if format == "parquet" and not out:
-        raise InceptiveError("parquet is not text: name a file with --out")
+    ending = out.suffix.lower().removeprefix(".") if out else ""
+    by_ending = ending if ending in ("json", "csv", "parquet") else "table"
+    kind = "json" if json else format or by_ending
+    if kind == "parquet" and not out:
+        raise InvalidArgument("parquet is not text: name a file with --out")
     opened = open_engine(model, engine, say, early_exit)
     images = list(_find(paths))
     if out and any(_same_file(out, image) for image in images):
@@ -71,7 +76,7 @@ def run(
                 errors.append(answer.error)
             yield answer
 
-    _write(answers(), top, format, out)
+    _write(answers(), top, kind, out)
     if shares := opened.exit_shares():
         say(exit_summary(shares))
     for error in errors:

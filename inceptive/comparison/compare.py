@@ -8,13 +8,14 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from inceptive.arguments import NonNegativeFloat, checked
 from inceptive.comparison.cost import BATCH, Speed, speeds
 from inceptive.comparison.pairs import Pair, pair
 from inceptive.data.folder import hidden
 from inceptive.data.source import Data
 from inceptive.engines import records
 from inceptive.engines.open import open_engine
-from inceptive.engines.prediction import Prediction, predictions
+from inceptive.engines.prediction import Image, Prediction, as_source, predictions
 from inceptive.engines.protocol import Engine, Size
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import Evaluation, evaluate_engine, label_order, report_data
@@ -128,13 +129,14 @@ class Comparison:
         return as_csv(header, rows) + "\n"
 
 
+@checked
 def compare(
     models: Models,
-    data: str | Path | Data | Sequence[Source],
+    data: str | Path | Data | Iterable[Image],
     split: str = "",
     *,
     engine: str = "auto",
-    seconds: float = 0.5,
+    seconds: NonNegativeFloat = 0.5,
     strict: bool = False,
     out: str | Path | None = None,
     command: str = "",
@@ -204,12 +206,12 @@ def compare(
     return comparison
 
 
-def unlabelled(data: str | Path | Data | Sequence[Source]) -> list[Source] | None:
+def unlabelled(data: str | Path | Data | Iterable[Image]) -> list[Source] | None:
     """The images of `data` if they have no labels; None if it is a labelled set, or might be one."""
     if isinstance(data, Data):
         return None
     if not isinstance(data, str | Path):
-        return list(data)
+        return [image if isinstance(image, str | Path) else as_source(image) for image in data]
     path = Path(data).expanduser()
     if path.is_file():
         return [path]

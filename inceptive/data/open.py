@@ -4,10 +4,11 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from inceptive.arguments import Allowed, checked
 from inceptive.data.builtin import BUILTIN, divided
 from inceptive.data.folder import build_splits, read_folder
 from inceptive.data.scan import Advance, scan_all
@@ -20,12 +21,14 @@ from inceptive.io import store as storage
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
-Arrays = tuple[
-    np.ndarray | Sequence[str | os.PathLike[str]], np.ndarray | Sequence[int], Sequence[str]
+Arrays = Annotated[
+    tuple[np.ndarray | Sequence[str | os.PathLike[str]], np.ndarray | Sequence[int], Sequence[str]],
+    Allowed("(images, labels, classes)", lambda _: True),
 ]
 """Images, the number of each one's class, and the classes' names."""
 
 
+@checked
 def open_data(
     data: str | os.PathLike[str] | Arrays | Data,
     shares: SplitFractions = SplitFractions(),

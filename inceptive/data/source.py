@@ -105,7 +105,7 @@ class ArrayImages(Images):
         return replace(super().join(others, name), origin=name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Samples:
     """N labelled images: the pictures, and labels (N,) of int64.
 
@@ -118,6 +118,9 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"<Samples: {len(self)} images>"
 
     def source(self, index: int) -> Source:
         """What `images.decode` takes for image `index`."""
@@ -138,7 +141,7 @@ class Samples:
         return self.labels if self.soft is None else self.soft.astype(np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """A labelled set. Label k stands for classes[k]; splits are some of train, val and test.
 
@@ -177,6 +180,11 @@ class Data:
                 f"it has: {', '.join(filled)}"
             )
         return self.splits[name]
+
+    def __repr__(self) -> str:
+        classes = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
+        counts = ", ".join(f"{len(samples)} {split}" for split, samples in self.splits.items())
+        return f"<Data {self.name}: {len(self.classes)} classes ({classes}), images: {counts}>"
 
     def counts(self, split: str) -> np.ndarray:
         """Images of each class in `split`: (K,) int64."""

@@ -10,7 +10,7 @@ from functools import partial
 from hashlib import sha256
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import numpy as np
 import torch
@@ -21,17 +21,18 @@ from inceptive.arch.account import Account, account
 from inceptive.arch.codec import net_to_dict
 from inceptive.arch.nets import refuse_imitation
 from inceptive.arch.spec import Net
+from inceptive.arguments import Allowed, checked
 from inceptive.engines import folder as model_folder
 from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.folder import CARD as CARD
 from inceptive.engines.folder import CONFIG as CONFIG
 from inceptive.engines.folder import WEIGHTS as WEIGHTS
 from inceptive.engines.metadata import read_net
-from inceptive.engines.prediction import Image, SingleImage, predict, predictions
+from inceptive.engines.prediction import KIND, Image, SingleImage, predict, predictions
 from inceptive.engines.prediction import Prediction as Prediction
 from inceptive.engines.protocol import Engine, Size, Stage
 from inceptive.errors import InceptiveError, valid_values
-from inceptive.images import Preprocessing, Source
+from inceptive.images import Preprocessing
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.metrics import Threshold, softmax
@@ -46,10 +47,12 @@ if TYPE_CHECKING:
     from inceptive.explaining.explain import Explanation
     from inceptive.exporting.export import Export
 
+OneImage = Annotated[Image | Tensor, Allowed(KIND, lambda _: True)]
+"""One image, as `Classifier.predict` takes it."""
 HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder asks no network
 
 
-@dataclass
+@dataclass(repr=False)
 class Classifier(Engine):
     """labels[k] names logit k. `temperature` divides the logits before softmax (see metrics).
 
@@ -80,7 +83,16 @@ class Classifier(Engine):
             )
         refuse_imitation(self.model.net)
 
+    def __repr__(self) -> str:
+        shown = ", ".join(self.labels[:5]) + (", ..." if len(self.labels) > 5 else "")
+        side, channels = self.preprocessing.size, self.preprocessing.channels
+        return (
+            f"<Classifier {self.model.net.name}: {len(self.labels)} classes ({shown}), images of "
+            f"{side} x {side} pixels, {channels} channel{'s' if channels > 1 else ''}>"
+        )
+
     @classmethod
+    @checked
     def load(
         cls,
         model: str | Path,
@@ -129,6 +141,7 @@ class Classifier(Engine):
         model = model_folder.model_of(net, tensors, folder / WEIGHTS)
         return cls(model.eval(), preprocessing, labels, temperature, info, folder / WEIGHTS)
 
+    @checked
     def save(self, folder: str | Path) -> None:
         """Write the model folder: see `model_folder.write`."""
         tensors = {key: value.contiguous() for key, value in self.model.state_dict().items()}
@@ -252,9 +265,9 @@ class Classifier(Engine):
 
         An image is a path, the bytes of a file, an open binary file, a Pillow image, an array (H, W) or
         (H, W, C) with 1, 3 or 4 channels, or a tensor (C, H, W) of uint8. Many are a list, tuple or
-        iterator of these, an array (N, H, W, C) or a tensor (N, C, H, W). A picture that cannot be
-        read has `error` set and no answer; the others are answered. Raises InceptiveError for what is
-        no image, and unless `top` and `batch_size` are 1 or more.
+        iterator of these, an array (N, H, W, C) or a tensor (N, C, H, W). A file that cannot be read
+        has `error` set and no answer; the others are answered. Raises InceptiveError for what is of
+        none of these kinds, alone or among others, and unless `top` and `batch_size` are 1 or more.
         """
         return predict(self, images, top, batch_size)
 
@@ -289,7 +302,7 @@ class Classifier(Engine):
 
     def explain(
         self,
-        image: Source | None = None,
+        image: "OneImage | None" = None,
         method: str = "gradcam",
         *,
         layer: str = "",

@@ -6,6 +6,7 @@ Nothing here imports torch unless it is the engine: an exported model starts in 
 from collections.abc import Callable
 from pathlib import Path
 
+from inceptive.arguments import checked
 from inceptive.engines import onnx, records
 from inceptive.engines.early_exit import EarlyExitEngine
 from inceptive.engines.exported import ExportedEngine
@@ -14,7 +15,7 @@ from inceptive.engines.onnx import OnnxEngine
 from inceptive.engines.openvino import OpenVinoEngine
 from inceptive.engines.protocol import Engine
 from inceptive.engines.records import ENGINES
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.io.paths import expand
 
 KINDS = ("auto", "torch", *ENGINES)
@@ -24,6 +25,7 @@ CLASSES: dict[str, type[ExportedEngine]] = {"onnx": OnnxEngine, "openvino": Open
 Note = Callable[[str], None]
 
 
+@checked
 def open_engine(
     model: str | Path | Engine,
     name: str = "auto",
@@ -68,7 +70,7 @@ def _open(
 ) -> Engine:
     kind, _, precision = name.partition(":")
     if kind not in KINDS or (precision and (kind not in ENGINES or precision not in PRECISIONS)):
-        raise InceptiveError(
+        raise InvalidArgument(
             f"no engine is called {name!r}; there are: {', '.join(KINDS)}, "
             f"and {', '.join(f'{engine}:PRECISION' for engine in ENGINES)} ({', '.join(PRECISIONS)})"
         )

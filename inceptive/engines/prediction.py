@@ -14,10 +14,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image as PillowImage
 
+from inceptive.arguments import PositiveInt, checked
 from inceptive.data.prefetch import prefetch_batches
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
-from inceptive.images import Source, Stored, printable
+from inceptive.images import NoImage, Source, Stored, printable
 from inceptive.io.cores import cores
 from inceptive.io.paths import expand
 
@@ -84,11 +85,11 @@ def row(prediction: Prediction, top: int) -> list[Any]:
     ]
 
 
-KINDS = (
-    "an image is a path, bytes, an open binary file, a Pillow image, an array (H, W) or (H, W, 1, 3 "
-    "or 4) or a tensor (1 or 3, H, W) of uint8; several are a list of these, an array (N, H, W, C) or "
-    "a tensor (N, C, H, W)"
+KIND = (
+    "a path, bytes, an open binary file, a Pillow image, an array (H, W) or (H, W, 1, 3 or 4) or a "
+    "tensor (1 or 3, H, W) of uint8"
 )
+KINDS = f"an image is {KIND}; several are a list of these, or of (N, H, W, C) or (N, C, H, W)"
 
 
 @runtime_checkable
@@ -110,8 +111,9 @@ Image = SingleImage | np.ndarray
 SINGLE = (str, os.PathLike, bytes, bytearray, memoryview, Readable, Stored, PillowImage.Image)
 
 
+@checked
 def predict(
-    engine: Engine, images: Any, top: int = 5, batch_size: int = 32
+    engine: Engine, images: Any, top: PositiveInt = 5, batch_size: PositiveInt = 32
 ) -> Prediction | list[Prediction]:
     """A Prediction for one image, a list of them for many. See `Classifier.predict`."""
     if is_single(images):
@@ -120,19 +122,16 @@ def predict(
     return list(predictions(engine, images, top, batch_size))
 
 
+@checked
 def predictions(
-    engine: Engine, images: Iterable[Any], top: int = 5, batch_size: int = 32
+    engine: Engine, images: Any, top: PositiveInt = 5, batch_size: PositiveInt = 32
 ) -> Iterator[Prediction]:
     """One Prediction for each image, in order, as they are done.
 
     A batch is what has been decoded by the time the engine is free, at most `batch_size`; at most
     two batches wait, so any number of images takes the same memory. An image that cannot be decoded
-    has `error` set and no answer. Raises InceptiveError unless `top` and `batch_size` are 1 or more.
+    has `error` set and no answer. Raises InceptiveError, naming it, for what is of no kind of image.
     """
-    for name, value in (("top", top), ("batch_size", batch_size)):
-        if type(value) is not int or value < 1:
-            raise InceptiveError(f"{name} is a whole number, 1 or more, not {value!r}")
-
     if isinstance(images, SINGLE) or (is_array(images) and _is_single_array(images)):
         raise InceptiveError(
             "predictions takes several images; predict takes one, or a list of one"
@@ -143,6 +142,8 @@ def predictions(
         name = os.fspath(image) if path else f"image {number}"
         try:
             return name, engine.preprocessing.load(as_source(image), printable(name))
+        except NoImage as error:
+            raise InceptiveError(f"{name}: {error}") from None
         except InceptiveError as error:
             return name, str(error)
 
@@ -180,14 +181,14 @@ def _is_single_array(array: Any) -> bool:
         return True
     if len(shape) == 4 and shape[at] in channels:
         return False
-    raise InceptiveError(f"{_shape(array)} is not clear; {KINDS}")
+    raise NoImage(f"{_shape(array)} is not clear; {KINDS}")
 
 
 def as_source(image: Any) -> Source:
     """One image as `decode` takes it. Raises InceptiveError if it is none."""
     if is_array(image):
         if not _is_single_array(image):
-            raise InceptiveError(f"{_shape(image)} holds more than one image")
+            raise NoImage(f"{_shape(image)} holds more than one image")
         array = np.asarray(image.detach().cpu() if _is_tensor(image) else image)
         if _is_tensor(image) and array.ndim == 3:
             array = array.transpose(1, 2, 0)
@@ -204,7 +205,7 @@ def as_source(image: Any) -> Source:
         return image
     if isinstance(image, Readable):
         return _content(image)
-    raise InceptiveError(f"{type(image).__name__} is no image; {KINDS}")
+    raise NoImage(f"{type(image).__name__} is no image; {KINDS}")
 
 
 def _content(file: Readable) -> bytes:
@@ -215,7 +216,7 @@ def _content(file: Readable) -> bytes:
     except (OSError, ValueError) as error:  # a closed file raises ValueError
         raise InceptiveError(f"the open file cannot be read ({error})") from None
     if not isinstance(content, bytes):
-        raise InceptiveError('the open file gives text, not bytes; open it with mode "rb"')
+        raise NoImage('the open file gives text, not bytes; open it with mode "rb"')
     return content
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from inceptive.arch.account import account
+from inceptive.arguments import NonNegativeFloat, checked
 from inceptive.data.cache import user_cache
 from inceptive.data.open import open_data_for
 from inceptive.data.pictures import in_order
@@ -18,16 +19,17 @@ from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 BATCH = 64
 
 
+@checked
 def choose_early_exit(
     model: str | Path | Classifier,
-    data: str | Path | Data = "",
-    max_drop: float = 0.2,
+    data: str | Path | Data | None = None,
+    max_drop: NonNegativeFloat = 0.2,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> EarlyExit:
     """When each head of `model` answers for the whole net: see `engines.early_exit.choose`.
 
     model is a model folder, whose config.json then holds the choice, or a `Classifier`, whose `info`
-    does. It is made on the validation images of `data` ("": those that the model was trained with),
+    does. It is made on the validation images of `data` (None: those that the model was trained with),
     of whose top-1 at most `max_drop` points may be lost. Raises InceptiveError if the model has no
     heads, or the images cannot be had.
     """

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from inceptive import metrics
+from inceptive.arguments import PositiveInt, checked
 from inceptive.data.cache import Cache, user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.prefetch import prefetch
 from inceptive.data.source import Data, Samples, class_indices
 from inceptive.engines.early_exit import exit_summary
 from inceptive.engines.protocol import Engine
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.evaluation.crops import PROTOCOLS, crops
 from inceptive.evaluation.open import Models, default_split, named, open_models_and_data
 from inceptive.images import Preprocessing
@@ -104,6 +105,7 @@ class Evaluation(Measures):
         return as_csv(("image", "class", "label", "prob"), rows) + "\n"
 
 
+@checked
 def evaluate(
     models: Models,
     data: str | Path | Data,
@@ -112,7 +114,7 @@ def evaluate(
     engine: str = "auto",
     crops: int = 1,
     early_exit: bool = False,
-    batch_size: int = BATCH,
+    batch_size: PositiveInt = BATCH,
     strict: bool = False,
     out: str | Path | None = None,
     command: str = "",
@@ -135,9 +137,7 @@ def evaluate(
     """
     progress = progress or Silent()
     if crops not in PROTOCOLS:
-        raise InceptiveError(f"crops are {', '.join(map(str, PROTOCOLS))}, not {crops}")
-    if batch_size < 1:
-        raise InceptiveError(f"batch_size is at least 1, not {batch_size}")
+        raise InvalidArgument(f"crops are {', '.join(map(str, PROTOCOLS))}, not {crops}")
     requests = named(models, engine)
     engines, labelled = open_models_and_data(requests, data, early_exit, strict, progress)
     if len({tuple(sorted(opened.labels)) for opened in engines}) > 1:

@@ -1,28 +1,39 @@
 """One image and one model explained, by whichever method: pictures, and the figures beside them."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from inceptive.arguments import NonNegativeInt, PositiveInt, checked
 from inceptive.data.cache import user_cache
 from inceptive.data.open import open_data_for
 from inceptive.data.source import Data
-from inceptive.engines.classifier import Classifier
+from inceptive.engines.classifier import Classifier, OneImage
 from inceptive.engines.open import is_exported, is_peer, open_engine
-from inceptive.engines.prediction import class_number
+from inceptive.engines.prediction import as_source, class_number
 from inceptive.engines.protocol import Engine
-from inceptive.errors import InceptiveError, printable
+from inceptive.errors import InceptiveError, InvalidArgument, printable
 from inceptive.explaining import attribution, branches, dream, figures, maps
 from inceptive.images import Source, decode
 from inceptive.io.atomic import write_bytes, write_json
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
-METHODS = ("gradcam", "occlusion", "features", "branches", "deepdream", "visualise")
+METHODS: dict[str, Sequence[str]] = {
+    "gradcam": ("image", "layer", "label"),
+    "occlusion": ("image", "label"),
+    "features": ("image", "layer", "data", "count"),
+    "branches": ("image", "label"),
+    "deepdream": ("image", "layer", "channel", "label", "steps", "seed"),
+    "visualise": ("layer", "channel", "label", "steps", "seed"),
+}
+"""Each method with the options that it takes."""
 EXAMPLES, ROWS = 8, 12
 """Images for each channel, and channels that get them."""
 LONGEST = 1024
@@ -76,18 +87,19 @@ class _View:
         }
 
 
+@checked
 def explain(
     model: str | Path | Engine,
-    image: Source | None = None,
+    image: OneImage | None = None,
     method: str = "gradcam",
     *,
     layer: str = "",
-    channel: int | None = None,
+    channel: NonNegativeInt | None = None,
     label: str | int | None = None,
     data: str | Path | Data | None = None,
-    count: int = 32,
-    steps: int | None = None,
-    seed: int = 0,
+    count: PositiveInt = 32,
+    steps: PositiveInt | None = None,
+    seed: NonNegativeInt = 0,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Explanation:
     """What `model` sees in `image`, by one of METHODS, as pictures and figures.
@@ -102,28 +114,31 @@ def explain(
 
     model is a classifier, or what `Classifier.load` takes; for occlusion, which needs only logits, any
     engine, or what `open_engine` takes. Raises InceptiveError for another method of an exported file
-    or a peer's net, an image that cannot be read, or a layer, channel or label that there is not.
+    or a peer's net, an image that cannot be read, a layer, channel or label that there is not, or an
+    option that the method does not take.
 
     >>> inceptive.explain("runs/mine", "photo.jpg").save("explained")  # doctest: +SKIP
     """
-    if method not in METHODS:
-        raise InceptiveError(f"no method is called {method!r}; there are: {', '.join(METHODS)}")
-    if image is None and method != "visualise":
-        raise InceptiveError(f"{method} needs an image: name one after MODEL")
+    options = {"layer": layer, "channel": channel, "label": label, "data": data, "count": count,
+               "steps": steps, "seed": seed}  # fmt: skip
+    defaults = signature(explain).parameters
+    used = [option for option, value in options.items() if value != defaults[option].default]
+    _refuse_unfit(method, used + ["image"] * (image is not None))
+    name = _name(image)
+    source = None if image is None else as_source(image)
     progress = progress or Silent()
     engine = _open(model, method, progress)
     number = None if label is None else class_number(str(label), engine.labels, len(engine.labels))
     if method == "occlusion":
-        assert image is not None
-        result = _occlusion(engine, _view(engine, image, number), progress)
+        assert source is not None
+        result = _occlusion(engine, _view(engine, source, name, number), progress)
     elif not isinstance(engine, Classifier):
         raise _needs_gradients(engine.name, method)
-    elif image is None or method in ("deepdream", "visualise"):
+    elif source is None or method in ("deepdream", "visualise"):
         target = _target(engine, layer, channel, number)
-        photo = image if method == "deepdream" else None
-        result = _grow(engine, target, photo, seed, steps, progress)
+        result = _grow(engine, target, source, name, seed, steps, progress)
     else:
-        view = _view(engine, image, number)
+        view = _view(engine, source, name, number)
         match method:
             case "gradcam":
                 result = _gradcam(engine, view, layer)
@@ -133,10 +148,23 @@ def explain(
                 result = _features(engine, view, layer, count, data, progress)
     pictures, details = result
     if isinstance(model, str | Path):
-        name = printable(model)
+        title = printable(model)
     else:
-        name = model.model.net.name if isinstance(model, Classifier) else model.name
-    return Explanation(method, pictures, {"model": name, "method": method} | details)
+        title = model.model.net.name if isinstance(model, Classifier) else model.name
+    return Explanation(method, pictures, {"model": title, "method": method} | details)
+
+
+def _refuse_unfit(method: str, options: list[str]) -> None:
+    """Raises InceptiveError for a method that there is not, or one that would leave an option unused."""
+    if method not in METHODS:
+        raise InvalidArgument(f"no method is called {method!r}; there are: {', '.join(METHODS)}")
+    takes = METHODS[method]
+    if "image" in takes and "image" not in options:
+        raise InvalidArgument(f"{method} needs an image: name one after the model")
+    if "label" in options and "channel" in takes:  # a label is a channel of the last layer
+        takes = [option for option in takes if option not in ("layer", "channel")]
+    if unused := [option for option in options if option not in takes]:
+        raise InvalidArgument(f"{method} takes {', '.join(takes)}; leave out {', '.join(unused)}")
 
 
 def _open(model: str | Path | Engine, method: str, progress: Progress) -> Engine:
@@ -157,14 +185,14 @@ def _needs_gradients(name: str, method: str) -> InceptiveError:
     )
 
 
-def _view(engine: Engine, image: Source, label: int | None) -> _View:
+def _view(engine: Engine, image: Source, name: str, label: int | None) -> _View:
     square = engine.preprocessing.load(image)
     probs = engine.probs(square[None])[0]
     label = int(probs.argmax()) if label is None else label
-    return _View(_name(image), square, probs, label, engine.labels)
+    return _View(name, square, probs, label, engine.labels)
 
 
-def _name(image: Source) -> str:
+def _name(image: OneImage | None) -> str:
     return printable(image) if isinstance(image, str | Path) else "the image"
 
 
@@ -259,6 +287,7 @@ def _grow(
     classifier: Classifier,
     target: dream.Target,
     image: Source | None,
+    name: str,
     seed: int,
     steps: int | None,
     progress: Progress,
@@ -282,9 +311,8 @@ def _grow(
         after = dream.deepdream(classifier, target, before, advance=advance, **options)
     content = io.BytesIO()
     Image.fromarray(after[..., 0] if after.shape[2] == 1 else after).save(content, "PNG")
-    details = {} if image is None else {"image": _name(image)}
-    name = "visualise.png" if image is None else "deepdream.png"
-    return {name: content.getvalue()}, details | {
+    details = {} if image is None else {"image": name}
+    return {"visualise.png" if image is None else "deepdream.png": content.getvalue()}, details | {
         "layer": target.layer,
         "channel": target.channel,
         "seed": seed,

@@ -9,11 +9,12 @@ import torch
 
 from inceptive.arch.account import account
 from inceptive.arch.nets import NETS, open_net
-from inceptive.arch.spec import Net
-from inceptive.engines.classifier import Classifier
-from inceptive.engines.prediction import class_number
-from inceptive.errors import InceptiveError, printable
-from inceptive.images import Preprocessing, Source
+from inceptive.arch.spec import Count, Net
+from inceptive.arguments import NonNegativeInt, checked
+from inceptive.engines.classifier import Classifier, OneImage
+from inceptive.engines.prediction import as_source, class_number
+from inceptive.errors import InceptiveError, InvalidArgument, printable
+from inceptive.images import Preprocessing
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.nn import build
@@ -59,17 +60,18 @@ class ModelTrace:
         }
 
 
+@checked
 def trace(
     model: str | Path | Net | Classifier,
-    image: Source,
+    image: OneImage,
     layer: str,
     *,
-    channel: int | None = None,
+    channel: NonNegativeInt | None = None,
     at: tuple[int, int] | None = None,
     label: str | int | None = None,
-    size: int | None = None,
-    seed: int | None = None,
-    classes: int | None = None,
+    size: Count | None = None,
+    seed: NonNegativeInt | None = None,
+    classes: Count | None = None,
     published: bool = False,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> ModelTrace:
@@ -86,7 +88,7 @@ def trace(
     net, preprocessing, labels = subject.net, subject.preprocessing, subject.labels
     name, _ = reference.find(net, layer)
     number = None if label is None else class_number(str(label), labels, net.num_classes)
-    pixels = preprocessing.load(image)
+    pixels = preprocessing.load(as_source(image))
     x = preprocessing.normalise(pixels)
     side = preprocessing.size
     (progress or Silent()).say(
@@ -114,16 +116,23 @@ def _open(
     published: bool,
 ) -> _Subject:
     """The net, its weights in float64, and how it sees an image."""
+    options = {"size": size, "seed": seed, "classes": classes, "published": published or None}
+
+    def refuse_all_but(takes: tuple[str, ...], why: str) -> None:
+        given = [option for option, value in options.items() if value is not None]
+        if unused := [option for option in given if option not in takes]:
+            raise InvalidArgument(f"{why}: leave out {', '.join(unused)}")
+
     if isinstance(model, Net):
+        refuse_all_but(("size", "seed"), f"{model.name} is a value, with its own classes")
         return _fresh(model, size, seed)
     if isinstance(model, Classifier):
+        refuse_all_but((), f"{model.model.net.name} has its own weights and size")
         return _trained(model, model.model.net.name)
     name, exists = str(model), expand(model).exists()
     if _is_net(name) and not (exists or published):
         return _fresh(open_net(name, 1000 if classes is None else classes), size, seed)
-    fresh = {"--size": size, "--seed": seed, "--classes": classes}
-    if unfit := [option for option, value in fresh.items() if value is not None]:
-        raise InceptiveError(f"{name} has its own weights and size: leave out {unfit[0]}")
+    refuse_all_but(("published",), f"{name} has its own weights and size")
     weights = {key for entry in catalogue().values() for key in (entry.name, entry.hub) if key}
     if published and name not in weights:
         raise InceptiveError(f"no published weights are called {name}; see `inceptive nets`")

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from inceptive.arguments import NonNegativeFloat, checked
 from inceptive.data.open import open_data_for
 from inceptive.data.source import Data
 from inceptive.engines import records
@@ -89,13 +90,14 @@ class Export:
         return asdict(self) | {"path": str(self.path), "name": self.name}
 
 
+@checked
 def export(
     model: str | Path | Classifier,
     to: str = "onnx",
     precision: str = "f32",
     *,
     calibrate: str | Path | Data | None = None,
-    max_drop: float = 0.5,
+    max_drop: NonNegativeFloat = 0.5,
     out: str | Path | None = None,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Export:
@@ -118,12 +120,13 @@ def export(
     return _export(classifier, folder, to, precision, data, max_drop, progress)
 
 
+@checked
 def export_all(
     model: str | Path | Classifier,
     precision: str | None = None,
     *,
     calibrate: str | Path | Data | None = None,
-    max_drop: float = 0.5,
+    max_drop: NonNegativeFloat = 0.5,
     out: str | Path | None = None,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> list[Export]:

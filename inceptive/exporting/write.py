@@ -16,7 +16,7 @@ from inceptive.engines.metadata import KEY, Metadata
 from inceptive.engines.onnx import OnnxEngine
 from inceptive.engines.open import PRECISIONS, file_name, open_exported
 from inceptive.engines.records import ENGINES, Record
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import InceptiveError, InvalidArgument, reason
 from inceptive.exporting.calibration import ExportData
 from inceptive.exporting.check import compare_outputs, speed
 from inceptive.io.atomic import write_bytes
@@ -29,7 +29,7 @@ NO_IMAGES = "int8 is calibrated on images: name a set of them with --calibrate"
 def check_runnable(to: str, precision: str) -> None:
     """Raises InceptiveError, before anything is read, for what cannot be written or run here."""
     if to not in ENGINES or precision not in PRECISIONS:
-        raise InceptiveError(
+        raise InvalidArgument(
             f"no engine is called {to}:{precision}; there are: {', '.join(ENGINES)}, "
             f"each in {', '.join(PRECISIONS)}"
         )

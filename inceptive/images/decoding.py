@@ -38,6 +38,10 @@ MAX_BYTES = 1 << 30
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1".split())
 
 
+class NoImage(InceptiveError):
+    """What was given is of no kind that could be an image, whatever it holds."""
+
+
 class Stored(ABC):
     """An image file that lies inside another file, say a tar."""
 
@@ -78,6 +82,8 @@ def decode(
             _refuse_size(source.size, name)
             source.load()
             return _finish(source, channels)
+    if not isinstance(source, str | os.PathLike | bytes | Stored):
+        raise NoImage(f"{type(source).__name__} is no image")
     if isinstance(source, bytes):
         data = source
     else:
@@ -121,7 +127,7 @@ def read_image(path: str | os.PathLike[str]) -> bytes:
 def _from_array(array: np.ndarray) -> Image.Image:
     rgb = array.ndim == 3 and array.shape[2] == 3
     if array.dtype != np.uint8 or not (array.ndim == 2 or rgb) or not array.size:
-        raise InceptiveError(
+        raise NoImage(
             f"an array must be uint8 (H, W) or (H, W, 3), not {array.dtype} {array.shape}"
         )
     return Image.fromarray(array)

@@ -7,7 +7,7 @@ called with (done, total), is called `advance`.
 
 import sys
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from inceptive.errors import printable_lines
 
@@ -15,6 +15,7 @@ LINE_SECONDS = 10.0
 """Between two lines of `Lines` on one piece of work."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Takes lines for a person, and how far a piece of work is. None in its place means silence."""
 

@@ -2,24 +2,30 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from inceptive.arguments import Allowed, PositiveInt, checked
 from inceptive.errors import InceptiveError, printable
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.serving.limits import MIB, Limits
 
+Port = Annotated[int, Allowed("a whole number from 0 to 65535", lambda n: 0 <= n <= 65535)]
+Positive = Annotated[float, Allowed("a number above 0", lambda x: x > 0)]
 
+
+@checked
 def serve(
     models: str | Path | Sequence[str | Path],
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Port = 8000,
     *,
     engine: str = "auto",
     early_exit: bool = False,
     accuracy: float | None = None,
-    max_mib: float = 64,
-    max_images: int = 64,
-    waiting: int = 256,
-    seconds: float = 30,
+    max_mib: Positive = 64,
+    max_images: PositiveInt = 64,
+    waiting: PositiveInt = 256,
+    seconds: Positive = 30,
     token: str = "",
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> None:

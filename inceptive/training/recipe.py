@@ -21,7 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from inceptive.errors import InceptiveError, printable, reason
+from inceptive.arguments import checked
+from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
 from inceptive.images import Interpolation
 
 Fraction = float
@@ -212,6 +213,7 @@ class Recipe(Table):
         return self
 
     @classmethod
+    @checked
     def read(cls, name: "str | Path | Recipe", changes: Changes = ()) -> "Recipe":
         """The shipped recipe called `name`, that of a TOML file or a value, with `changes` made.
 
@@ -327,7 +329,7 @@ def apply_changes(values: dict[str, Any], changes: Changes) -> dict[str, Any]:
         for name in tables:
             table = table.setdefault(name, {})
             if not isinstance(table, dict):
-                raise InceptiveError(f"--set {printable(key)}: {name} is a value, not a table")
+                raise InvalidArgument(f"{printable(key)}: {name} is a value, not a table")
         table[last] = value
     return values
 
@@ -343,13 +345,13 @@ def _parse(change: str) -> tuple[str, Any]:
     """The key and the value of "table.key=value": TOML, or a bare word taken as a string."""
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
-        raise InceptiveError(f"--set {change}: expected key=value, as in optimizer.lr=0.1")
+        raise InvalidArgument(f"{printable(change)}: expected key=value, as in optimizer.lr=0.1")
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         parsed = {"value": text}
     if len(parsed) > 1:
-        raise InceptiveError(f"--set {printable(change)}: expected one key=value")
+        raise InvalidArgument(f"{printable(change)}: expected one key=value")
     return key.strip(), parsed["value"]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from inceptive.arch.spec import Net
+from inceptive.arguments import checked
 from inceptive.data.open import open_data, say_notes
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
@@ -40,6 +41,7 @@ FITTING = {
 """The recipe for each built-in set; photographs take `finetune`, without weights `photos`."""
 
 
+@checked
 def train(
     data: str | Path | Data,
     out: str | Path | None = None,

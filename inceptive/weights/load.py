@@ -95,6 +95,8 @@ def by_hand(published: Published, file: str | Path) -> Path:
 
 def hub_folder(hub: str) -> Path:
     """The model folder kept in a repository of the Hugging Face hub, in the hub's own cache."""
+    if len(list(filter(None, hub.split("/")))) != 2:
+        raise InceptiveError(f"after hf: stands OWNER/NAME of the Hugging Face hub, not {hub!r}")
     for name in ("model.safetensors", "config.json"):
         path = _from_hub(hub, name)
     return path.parent

@@ -129,6 +129,6 @@ def test_images_models_and_options_that_do_not_fit_are_refused(trained, photo, t
         done.returncode == 1 and "is not a net, a published name or a model folder" in done.stderr
     )
     done = command("trace", trained[0], photo, "--layer", "fc", "--size", "64")
-    assert done.returncode == 1 and "leave out --size" in done.stderr
+    assert done.returncode == 2 and "leave out size" in done.stderr
     done = command("trace", "googlenet", photo, "--layer", "fc", "--published")
     assert done.returncode == 1 and "no published weights are called googlenet" in done.stderr

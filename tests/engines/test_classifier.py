@@ -253,7 +253,7 @@ def test_a_config_that_asks_for_much_takes_nothing(tmp_path):
 
 
 def test_an_empty_repository_of_the_hub_is_no_published_name():
-    with pytest.raises(InceptiveError, match="cannot be had from the Hugging Face hub"):
+    with pytest.raises(InceptiveError, match="after hf: stands OWNER/NAME of the Hugging Face hub"):
         Classifier.load("hf:")
 
 

@@ -11,12 +11,13 @@ from conftest import picture
 from PIL import Image
 
 from inceptive.engines.prediction import Prediction, class_number, predict, predictions
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
 
 
-class Mean:
+class Mean(Engine):
     """Logits are the picture's mean and its complement; `seen` are the sizes of its batches."""
 
     labels, temperature = ("dark", "light"), 1.0
@@ -220,16 +221,23 @@ def test_what_is_no_image_is_refused_in_one_line(wrong, said):
     assert "\n" not in str(refused.value)
 
 
-def test_a_bad_item_of_a_list_has_an_error_and_the_others_an_answer(tmp_path):
+@pytest.mark.parametrize(("wrong", "said"), [
+    (7, "int is no image"), (None, "NoneType is no image"), (RGB.astype(float), "must be uint8"),
+    (RGB.transpose(2, 0, 1), "is not clear"), (io.StringIO("text"), 'mode "rb"'),
+    (np.stack([RGB, RGB]), "more than one image"), ([RGB], "list is no image"),
+])  # fmt: skip
+def test_an_item_of_no_kind_of_image_is_refused_by_its_number(wrong, said):
+    with pytest.raises(InceptiveError, match=f"^image 1: .*{said}"):
+        predict(Colour(), [RGB, wrong, RGB])
+
+
+def test_a_file_that_cannot_be_read_has_an_error_and_the_others_an_answer(tmp_path):
     closed = as_png(RGB)
     closed.close()
-    items = [RGB, 7, RGB.astype(float), RGB.transpose(2, 0, 1), tmp_path / "none.png", b"", closed,
-             io.StringIO("text"), np.stack([RGB, RGB]), as_png(RGB)]  # fmt: skip
-    answers = predict(Colour(), items)
-    assert [bool(one.top) for one in answers] == [True] + [False] * 8 + [True]
-    for answer, said in zip(answers[1:-1], ("int is no image", "must be uint8", "is not clear",
-                            "none.png: cannot be read", "is empty", "the open file cannot be read",
-                            'mode "rb"', "more than one image"), strict=True):  # fmt: skip
+    answers = predict(Colour(), [RGB, tmp_path / "none.png", b"", closed, as_png(RGB)])
+    assert [bool(one.top) for one in answers] == [True, False, False, False, True]
+    for answer, said in zip(answers[1:-1], ("none.png: cannot be read", "is empty",
+                            "the open file cannot be read"), strict=True):  # fmt: skip
         assert said in answer.error and said in repr(answer)
         with pytest.raises(InceptiveError, match=re.escape(said)):
             _ = answer.label
@@ -242,5 +250,5 @@ def test_a_bad_item_of_a_list_has_an_error_and_the_others_an_answer(tmp_path):
 def test_numbers_that_mean_nothing_are_refused(options):
     [name] = options
     for ask in (predict, predictions):
-        with pytest.raises(InceptiveError, match=f"{name} is a whole number, 1 or more, not"):
+        with pytest.raises(InceptiveError, match=f"{name} = .*: expected a whole number from 1"):
             ask(Colour(), [RGB], **options)

@@ -281,7 +281,7 @@ def test_progress_is_said_and_what_cannot_be_done_is_refused():
     assert lines == ["evaluating mine on 40 test images of shades"]
     for options, message in (
         ({"crops": 7}, "crops are 1, 8, 10, 144, not 7"),
-        ({"batch_size": 0}, "batch_size is at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size = 0: expected a whole number from 1"),
         ({"split": "val"}, "shades has no val split; it has: test"),
     ):
         with pytest.raises(InceptiveError, match=message):

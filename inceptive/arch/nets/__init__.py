@@ -21,7 +21,8 @@ from inceptive.arch.nets import (
     inception_v4,
     xception,
 )
-from inceptive.arch.spec import Net
+from inceptive.arch.spec import Count, Net
+from inceptive.arguments import checked
 from inceptive.errors import InceptiveError, printable
 
 
@@ -38,7 +39,8 @@ class Maker:
     name: str
     function: Callable[..., Net]
 
-    def __call__(self, num_classes: int = 1000, channels: int = 3, **unknown: Never) -> Net:
+    @checked
+    def __call__(self, num_classes: Count = 1000, channels: Count = 3, **unknown: Never) -> Net:
         """The net for `num_classes` classes and images of `channels` channels."""
         if unknown:
             raise InceptiveError(
@@ -46,9 +48,15 @@ class Maker:
             )
         return self.function(num_classes=num_classes, channels=channels)
 
+    def __repr__(self) -> str:
+        return f"NETS[{self.name!r}], to be called: NETS[{self.name!r}](num_classes=10)"
+
 
 class Nets(dict[str, Maker]):
     """Name -> what makes the value. A name that is not there is an InceptiveError and a KeyError."""
+
+    def __repr__(self) -> str:
+        return f"<NETS: {', '.join(self)}>"
 
     def __missing__(self, name: object) -> Maker:
         near = get_close_matches(str(name).lower(), self, n=1)

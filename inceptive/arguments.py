@@ -1,0 +1,158 @@
+"""What a value may be, read from its annotation: for the words of a net, and for public functions.
+
+`Annotated[float, Allowed("a number from 0", lambda x: x >= 0)]` is a number, and says so if it is not.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial, wraps
+from inspect import signature
+from math import inf
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from inceptive.errors import InvalidArgument, printable
+
+
+class Allowed(NamedTuple):
+    """Which values of a type are taken: in words, and as a test."""
+
+    words: str
+    test: Callable[[Any], bool]
+
+
+PositiveInt: TypeAlias = Annotated[int, Allowed("a whole number from 1", lambda n: n >= 1)]
+NonNegativeInt: TypeAlias = Annotated[int, Allowed("a whole number from 0", lambda n: n >= 0)]
+NonNegativeFloat: TypeAlias = Annotated[float, Allowed("a number from 0", lambda x: x >= 0)]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, raising InvalidArgument, before it begins, for a value that is not as annotated.
+
+    NumPy's numbers are numbers; an empty text is no path, for it would be the working folder.
+    """
+    parameters = signature(function).parameters
+
+    @cache
+    def tests() -> dict[str, tuple[Any, Callable[[Any], bool]]]:
+        hints = get_type_hints(function, include_extras=True)
+        one_value = [name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD]
+        return {name: (hints[name], matcher(hints[name])) for name in one_value if name in hints}
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
+            hint, matches = tests().get(name, (Any, None))
+            if matches and not matches(value):
+                problem = (
+                    "is empty" if isinstance(value, str) and not value else f"= {brief(value)}"
+                )
+                raise InvalidArgument(f"{name} {problem}: expected {in_words(hint)}")
+        return function(*args, **kwargs)
+
+    return call
+
+
+def matcher(hint: Any, exact: bool = False) -> Callable[[Any], bool]:
+    """A test whether a value is of the type `hint`; a bool is no number, and nan and inf are none.
+
+    exact: only Python's own types, as JSON knows them, not what else can stand for them.
+    """
+    kind, options = get_origin(hint), get_args(hint)
+    inner = partial(matcher, exact=exact)
+    if hint is Any:
+        return lambda value: True
+    if hint in (int, float) and not exact:
+        number: Any = {int: Integral, float: Real}[hint]
+        return lambda value: (
+            isinstance(value, number) and not isinstance(value, bool) and -inf < value < inf
+        )
+    if hint is float:
+        return lambda value: type(value) in (int, float) and -inf < value < inf
+    if kind is Annotated:
+        matches, allowed = inner(options[0]), options[1].test
+        return lambda value: matches(value) and allowed(value)
+    if kind is Literal:
+        return lambda value: type(value) is str and value in options
+    if kind is tuple and options[-1] is not Ellipsis:
+        items = [inner(option) for option in options]
+        return lambda value: (
+            type(value) is tuple
+            and len(value) == len(items)
+            and all(item(part) for item, part in zip(items, value, strict=True))
+        )
+    if kind in (tuple, Sequence):
+        item = inner(options[0])
+        return lambda value: isinstance(value, kind) and all(map(item, value))
+    if kind is Mapping:
+        key, item = map(inner, options)
+        return lambda value: (
+            isinstance(value, Mapping) and all(map(key, value)) and all(map(item, value.values()))
+        )
+    if kind in (Union, UnionType):
+        classes = tuple(option for option in options if _is_class(option))
+        others = [inner(option) for option in options if not _is_class(option)]
+        paths = not exact and any(map(_is_path, options))
+        return lambda value: (
+            not (paths and isinstance(value, str) and not value)
+            and (isinstance(value, classes) or any(other(value) for other in others))
+        )
+    if _is_path(hint):
+        return lambda value: isinstance(value, os.PathLike)
+    if exact and not _is_class(hint):
+        return lambda value: type(value) is hint
+    return lambda value: isinstance(value, kind or hint)
+
+
+def _is_class(hint: Any) -> bool:
+    """Whether `hint` is a class of which every value will do: no number, and nothing generic."""
+    return (
+        isinstance(hint, type)
+        and not get_origin(hint)
+        and hint not in (int, float, bool, str, Path)
+    )
+
+
+def _is_path(hint: Any) -> bool:
+    return os.PathLike in (get_origin(hint), hint) or hint is Path
+
+
+def in_words(hint: Any) -> str:
+    """A type as a message says it."""
+    kind, options = get_origin(hint), get_args(hint)
+    if kind is Annotated:
+        return str(options[1].words)
+    if kind is Literal:
+        return ", ".join(map(repr, options))
+    if kind in (tuple, Sequence) and options[-1] is not Ellipsis and len(options) > 1:
+        return f"({', '.join(map(in_words, options))})"
+    if kind in (tuple, Sequence):
+        return f"several of {in_words(options[0])}"
+    if kind in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(in_words, options)))
+    names = {int: "a whole number", float: "a number", bool: "True or False", str: "text",
+             NoneType: "None", Mapping: "a mapping", Callable: "a function"}  # fmt: skip
+    return "a path" if _is_path(hint) else names.get(kind or hint) or hint.__name__
+
+
+def brief(value: object) -> str:
+    """`value` as one would write it, cut short."""
+    text = printable(repr(value))
+    return text if len(text) <= 80 else f"{text[:80]}…"
