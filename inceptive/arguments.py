@@ -46,7 +46,8 @@ R = TypeVar("R")
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """`function`, raising InvalidArgument, before it begins, for a value that is not as annotated.
 
-    NumPy's numbers are numbers; an empty text is no path, for it would be the working folder.
+    NumPy's numbers are taken, and passed on as Python's; an empty text is no path, for it would be the
+    working folder.
     """
     parameters = signature(function).parameters
 
@@ -65,9 +66,19 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                     "is empty" if isinstance(value, str) and not value else f"= {brief(value)}"
                 )
                 raise InvalidArgument(f"{name} {problem}: expected {in_words(hint)}")
-        return function(*args, **kwargs)
+        options = {name: _plain(value) for name, value in kwargs.items()}
+        return function(*map(_plain, args), **options)  # type: ignore[arg-type]
 
     return call
+
+
+def _plain(value: Any) -> Any:
+    """A number of any library as Python's own, which JSON takes; so in a tuple. Else `value` itself."""
+    if type(value) is tuple:
+        return tuple(map(_plain, value))
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def matcher(hint: Any, exact: bool = False) -> Callable[[Any], bool]:

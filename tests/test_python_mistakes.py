@@ -1,10 +1,12 @@
 """Mistakes in Python calls: each ends in one line of InceptiveError that names the argument."""
 
 import io
+import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import inceptive
 from inceptive.engines.classifier import Classifier
@@ -112,20 +114,23 @@ def test_a_mistake_in_a_call_is_one_line(clf, name):
     assert "\n" not in str(caught.value)
 
 
-def test_what_stands_for_a_number_or_a_path_is_taken(clf, tmp_path):
-    """NumPy's numbers, and what has a path; checks must not refuse what works."""
+def test_what_stands_for_a_number_is_taken(clf):
+    """Checks must not refuse what works."""
     assert clf.predict(GREY, top=np.int64(1)).label in clf.labels
-    inceptive.NETS["googlenet"](num_classes=np.int64(3).item())
-    trace = inceptive.trace(clf, GREY, "conv1", label=np.int64(1), at=(np.int64(0), 0))
-    assert trace.trace.label == 1
-    file = io.BytesIO()
-    from PIL import Image
+    assert inceptive.NETS["googlenet"](num_classes=np.int64(3)).num_classes == 3
 
+
+@pytest.mark.nets
+def test_what_stands_for_a_number_or_an_image_is_traced(clf):
+    answer = inceptive.trace(clf, GREY, "conv1", label=np.int64(1), at=(np.int64(0), 0)).trace
+    assert answer.label == 1
+    fresh = inceptive.trace(NET, GREY, "conv1", size=np.int64(40), seed=np.int64(1))
+    assert json.loads(json.dumps(fresh.to_dict()))["image_size"] == 40
+    file = io.BytesIO()
     Image.fromarray(GREY).save(file, "PNG")
     for image in (file, torch.from_numpy(GREY), file.getvalue()):
-        assert inceptive.trace(clf, image, "conv1").trace.value == inceptive.trace(
-            clf, GREY, "conv1"
-        ).trace.value  # fmt: skip
+        traced = inceptive.trace(clf, image, "conv1", label=1, at=(0, 0)).trace
+        assert traced.value == answer.value
 
 
 def test_an_invalid_argument_is_an_error_like_others():
