@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from inceptive import __version__
 from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
@@ -55,6 +56,14 @@ def options(
     """The options of `inceptive` itself."""
 
 
+class Command(TyperCommand):
+    """A command whose usage names its arguments as help does; typer itself puts them into braces."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = [each for each in self.params if each.param_type_name == "argument"]
+        return [str(self.options_metavar), *(each.metavar or each.name for each in arguments)]
+
+
 def stoppable(run: Callable[..., None]) -> Callable[..., None]:
     """`run`, ending with one line and status 130 on Ctrl-C (typer would say "Aborted" and 1)."""
 
@@ -75,7 +84,7 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
 
 for command_module in COMMANDS:
     command = import_module(f"inceptive.cli.{command_module}")
-    app.command(name=command.NAME)(stoppable(command.run))
+    app.command(name=command.NAME, cls=Command)(stoppable(command.run))
 
 
 def main() -> None:

@@ -10,7 +10,11 @@ NAME = "shards"
 
 def run(
     data: Annotated[
-        str, Argument(help="a folder of class folders, a built-in set, or shards to be cut anew")
+        str,
+        Argument(
+            metavar="DATA",
+            help="a folder of class folders, a built-in set, or shards to be cut anew",
+        ),
     ],
     out: Annotated[Path, Option(help="the folder to write")],
     split: Annotated[

@@ -12,8 +12,9 @@ def run(
     data: Annotated[
         str,
         Argument(
+            metavar="DATA",
             help="a folder of class folders or of tar shards, a URL of shards, or digits, "
-            "fashion-mnist, cifar10[:ARCHIVE], solar[:grades|:cells]"
+            "fashion-mnist, cifar10[:ARCHIVE], solar[:grades|:cells]",
         ),
     ],
     recipe: Annotated[

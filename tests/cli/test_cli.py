@@ -41,6 +41,15 @@ def test_every_command_has_help(name):
     assert done.returncode == 0 and done.stderr == "" and "Usage: inceptive" in done.stdout
 
 
+@pytest.mark.parametrize(("name", "arguments"), [
+    ("train", " DATA"), ("predict", " MODEL PATH..."), ("early-exit", " MODEL [DATA]"), ("nets", ""),
+])  # fmt: skip
+def test_usage_names_the_arguments_as_help_does(name, arguments):
+    assert command(name, "--help").stdout.startswith(
+        f"Usage: inceptive {name} [OPTIONS]{arguments}\n"
+    )
+
+
 @pytest.mark.parametrize("words", [
     ["paint"], ["table"], ["table", "googlenet", "--size", "big"], ["train"], ["evaluate", "only"],
     ["predict", "model"], ["table", "googlenet", "--format", "xml"],
