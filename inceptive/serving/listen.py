@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from inceptive.errors import InceptiveError, requires
+from inceptive.errors import InceptiveError, reason, requires
 
 with requires("serve needs uvicorn", "serve"):
     import uvicorn
@@ -26,7 +26,7 @@ class _Server(uvicorn.Server):
 def listen(app: Any, host: str, port: int, seconds: float, say: Callable[[str], None]) -> None:
     """Answer until SIGINT or SIGTERM; what has begun then has `seconds` to end.
 
-    A SIGTERM is raised again once all is answered. Raises InceptiveError if the address is not free.
+    A SIGTERM is raised again once all is answered. Raises InceptiveError if it cannot listen there.
     """
     config = uvicorn.Config(
         app,
@@ -40,7 +40,8 @@ def listen(app: Any, host: str, port: int, seconds: float, say: Callable[[str], 
         _Server(config, say).run()
     except KeyboardInterrupt:
         pass
-    except SystemExit:  # its way to say that it cannot listen; the reason is in its log
+    except SystemExit as stop:  # raised while it handles the OSError that says why
+        why = reason(stop.__context__ or stop)
         raise InceptiveError(
-            f"cannot listen on {host}:{port}; is it in use? --port takes another"
+            f"cannot listen on {host}:{port} ({why}); try another host or port"
         ) from None

@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -473,12 +474,18 @@ def test_it_stops_when_it_is_asked_to(trained, how):
 
 
 @pytest.mark.faults
-def test_a_port_that_is_taken_and_a_model_that_is_not_there(port, trained, tmp_path):
+def test_a_port_that_is_taken_a_host_and_a_model_that_are_not_there(port, trained, tmp_path):
+    with pytest.raises(socket.gaierror) as unknown:
+        socket.getaddrinfo("nowhere.invalid", port)
     # In a process of its own: a server that cannot begin leaves its event loop and its log to others.
     words = [sys.executable, "-c", SERVER, "serve", trained[0], "--port", str(port)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 1 and "cannot listen on 127.0.0.1" in done.stderr
-    assert "Traceback" not in done.stderr
+    for host, said in (("127.0.0.1", "in use"), ("nowhere.invalid", str(unknown.value.strerror))):
+        done = subprocess.run(
+            [*words, "--host", host], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert f"cannot listen on {host}:{port} (" in last and said in last
     done = command("serve", tmp_path / "none")
     assert done.returncode == 1 and "none" in done.stderr and "Traceback" not in done.stderr
 
