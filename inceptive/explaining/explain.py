@@ -160,7 +160,7 @@ def _refuse_unfit(method: str, options: list[str]) -> None:
         raise InvalidArgument(f"no method is called {method!r}; there are: {', '.join(METHODS)}")
     takes = METHODS[method]
     if "image" in takes and "image" not in options:
-        raise InceptiveError(f"{method} needs an image: name one after the model")
+        raise InvalidArgument(f"{method} needs an image: name one after the model")
     if "label" in options and "channel" in takes:  # a label is a channel of the last layer
         takes = [option for option in takes if option not in ("layer", "channel")]
     if unused := [option for option in options if option not in takes]:
