@@ -165,5 +165,5 @@ def in_words(hint: Any) -> str:
 
 def brief(value: object) -> str:
     """`value` as one would write it, cut short."""
-    text = printable(repr(value))
+    text = printable(" ".join(repr(value).split()))
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -80,8 +80,6 @@ def open_data(
 
 def _from_arrays(data: Arrays, shares: SplitFractions, advance: Advance) -> Data:
     """The set of (images, labels, classes), divided."""
-    if len(data) != 3:
-        raise InceptiveError(f"data is (images, labels, classes), not {len(data)} values")
     images, labels, classes = data[0], np.asarray(data[1]), tuple(map(str, data[2]))
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise InceptiveError("classes are two names or more, each once")
