@@ -57,17 +57,20 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         one_value = [name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD]
         return {name: (hints[name], matcher(hints[name])) for name in one_value if name in hints}
 
+    def take(name: str, value: Any) -> Any:
+        hint, matches = tests().get(name, (Any, None))
+        if hint is Any or not matches:
+            return value
+        if not matches(value):
+            problem = "is empty" if isinstance(value, str) and not value else f"= {brief(value)}"
+            raise InvalidArgument(f"{name} {problem}: expected {in_words(hint)}")
+        return _plain(value)
+
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
-            hint, matches = tests().get(name, (Any, None))
-            if matches and not matches(value):
-                problem = (
-                    "is empty" if isinstance(value, str) and not value else f"= {brief(value)}"
-                )
-                raise InvalidArgument(f"{name} {problem}: expected {in_words(hint)}")
-        options = {name: _plain(value) for name, value in kwargs.items()}
-        return function(*map(_plain, args), **options)  # type: ignore[arg-type]
+        rest = args[len(parameters) :]  # too many, which Python refuses
+        options = {name: take(name, value) for name, value in kwargs.items()}
+        return function(*map(take, parameters, args), *rest, **options)  # type: ignore[arg-type]
 
     return call
 
