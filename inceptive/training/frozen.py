@@ -5,7 +5,7 @@ changed at random. What the frozen layers make of a view never changes, so it is
 the cache, and what learns trains from it. Computed anew for each batch it is the same, to rounding.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -76,7 +76,10 @@ class ViewBatches(Batches):
 
 
 class FrozenMaps:
-    """What `model` makes of pictures up to its part `after`: (N, C, H, W)."""
+    """What `model` makes of pictures up to its part `after`: (N, C, H, W).
+
+    With `read`, modules up to `after`, it is what a probe reads of them: see `pooled`, (N, F, 1, 1).
+    """
 
     def __init__(
         self,
@@ -86,8 +89,10 @@ class FrozenMaps:
         bf16: bool,
         cache: Cache | None,
         progress: Progress,
+        read: Sequence[str] = (),
     ):
         self.model, self.after, self.preprocessing = model, after, preprocessing
+        self.read = read
         self.bf16, self.cache, self.progress = bf16, cache, progress
         self.device = next(model.parameters()).device
         parts = [name for name, _ in model.net.body]
@@ -96,7 +101,9 @@ class FrozenMaps:
         for name, tensor in self.state().items():
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         self._kept: dict[str, tuple[Images, Tensor]] = {}
-        self._name = f"maps {digest.hexdigest()} {after} {preprocessing} torch {torch.__version__}"
+        self._name = (
+            f"maps {digest.hexdigest()} {after} {read} {preprocessing} torch {torch.__version__}"
+        )
 
     def state(self) -> dict[str, Tensor]:
         """The weights that the maps follow from, by name."""
@@ -132,9 +139,6 @@ class FrozenMaps:
         images, digests = samples.images, None
         if self.cache and isinstance(images, PathImages) and images.files["digest"].any(1).all():
             digests = images.files["digest"]  # the content of each file is known
-        kept = self._cached(spec, digests, dtype) if digests is not None else {}
-        missing = [index for index in range(len(samples)) if index not in kept]
-        steps = [missing[at : at + BATCH] for at in range(0, len(missing), BATCH)]
         maps: Tensor | None = None
         chunk: list[int] = []
         done = 0
@@ -148,8 +152,12 @@ class FrozenMaps:
             out[indices] = values
             return out
 
-        for index, values in kept.items():
+        missing = set(range(len(samples)))
+        for index, values in self._cached(spec, digests, dtype):
             maps = put([index], values[None])
+            missing.remove(index)
+        left = sorted(missing)
+        steps = [left[at : at + BATCH] for at in range(0, len(left), BATCH)]
         for some, batch in zip(steps, self._batches(picture, steps), strict=True):
             maps = put(some, self._maps(batch, bf16).to(dtype))
             chunk += some
@@ -163,16 +171,15 @@ class FrozenMaps:
         assert maps is not None
         return maps
 
-    def _cached(self, spec: str, digests: np.ndarray, dtype: torch.dtype) -> dict[int, Tensor]:
-        """The maps that lie in the cache: (C, H, W) by index. Their width is counted in bytes there."""
-        assert self.cache
-        rows = self.cache.find(spec, digests)
-        found = ((index, self.cache.at(row)) for index, row in enumerate(rows))
-        return {
-            index: torch.from_numpy(values.copy()).view(dtype)
-            for index, values in found
-            if values is not None
-        }
+    def _cached(
+        self, spec: str, digests: np.ndarray | None, dtype: torch.dtype
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The maps that lie in the cache: index and (C, H, W). Their width is counted in bytes there."""
+        if self.cache is None or digests is None:
+            return
+        for index, row in enumerate(self.cache.find(spec, digests)):
+            if (values := self.cache.at(row)) is not None:
+                yield index, torch.from_numpy(values.copy()).view(dtype)
 
     def centres(self, samples: Samples, split: str, exact: bool = False) -> Tensor:
         """The maps of the squares that `samples`, those of a split, are judged by."""
@@ -191,7 +198,16 @@ class FrozenMaps:
             self.model.get_submodule(part).eval()  # what lies behind may be learning
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             images = images.contiguous(memory_format=torch.channels_last)
-            return self.model.endpoints(images, [self.after])[self.after].cpu()
+            maps = self.model.endpoints(images, self.read or [self.after])
+        if not self.read:
+            return maps[self.after].cpu()
+        return torch.cat([pooled(maps[part]) for part in self.read], 1)[..., None, None].cpu()
+
+
+def pooled(maps: Tensor) -> Tensor:
+    """The average of each map, then the greatest number of each: (N, 2 C) of maps (N, C, H, W)."""
+    maps = maps.float()
+    return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
 
 
 class MapBatches(ViewBatches):

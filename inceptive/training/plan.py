@@ -67,10 +67,10 @@ def planned(
         if needed <= budget:
             break
     left = budget - needed - judged * end  # which are judged once more in the end
-    views = max(1, min(recipe.finetune.views, 1 + int(left / 2 / view)))
-    epochs = max(0, min(recipe.epochs, int((left - (views - 1) * view) / epoch)))
+    views = max(1, min(recipe.finetune.views, int(left / 2 / view)))
+    epochs = max(0, min(recipe.epochs, int((left - views * view) / epoch)))
     views = max(1, min(views, epochs))
-    total = needed + (views - 1) * view + epochs * epoch
+    total = needed + (views * view + epochs * epoch + judged * end if epochs else 0)
     progress.say(
         f"plan: {chosen} pixels, a probe of {window[0]} to {window[-1]}"
         + (f", then {epochs} epochs behind {window[0]} with {views} views" if epochs else "")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inceptive.arch.account import account
+from inceptive.arch.account import Shape, account, out_shape
 from inceptive.arch.spec import Add, Group, Net, gives_vector
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
@@ -28,7 +28,7 @@ from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.nn import Model, build
 from inceptive.training import feedback
 from inceptive.training.distributed import device
-from inceptive.training.frozen import BATCH, FrozenMaps
+from inceptive.training.frozen import BATCH, FrozenMaps, pooled
 from inceptive.training.history import RunState, environment, record, validation_row
 from inceptive.training.objective import class_weights
 from inceptive.training.plan import PILOT, Pilot, first_of_each, planned
@@ -39,6 +39,10 @@ PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 """Of the squared weights, beside the mean loss of an image; the module is picked with FIRST."""
 FIRST = 1e-2
 STEPS = 100
+CHOOSING = 5000
+"""Images to learn from, at most, while modules and penalty are chosen."""
+FEEDBACK = 200_000
+"""Images to learn from times classes, at most, for which feedback takes seconds and not minutes."""
 SPAN = 5
 """Modules in a row that are read together."""
 
@@ -84,22 +88,26 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     cache = user_cache() if recipe.data.cache else None
     bf16 = wants_bf16(recipe.speed.precision, device())
     preprocessing, first = preprocessing_for(recipe, data), modules[0]
-    frozen = FrozenMaps(source.model, first, preprocessing, bf16, cache, progress)
+    options = preprocessing, bf16, cache, progress
+    reader = FrozenMaps(source.model, modules[-1], *options, read=modules)
     samples, val = data.split("train"), data.split("val")
-    train_maps = frozen.centres(samples, "training")
-    val_maps = frozen.centres(val, "validation", exact=True)
-    train, judged = (pooled(source.model, modules, maps, first) for maps in (train_maps, val_maps))
+    train = _columns(reader.centres(samples, "training"), source.model, modules)
+    judged = _columns(reader.centres(val, "validation", exact=True), source.model, modules)
     targets = torch.from_numpy(samples.targets if recipe.data.soft else samples.labels)
     weights = class_weights(torch.from_numpy(data.counts("train")), recipe.data.balance)
 
-    def probed(last: int, penalty: float) -> tuple[dict[str, float], Linear, np.ndarray]:
-        read = torch.cat([train[module] for module in modules[:last]], 1)
-        linear = fit(read, targets, len(data.classes), penalty, weights)
+    some = torch.linspace(0, len(samples) - 1, min(len(samples), CHOOSING)).round().long()
+
+    def probed(
+        last: int, penalty: float, some: Tensor | slice = slice(None)
+    ) -> tuple[dict[str, float], Linear, np.ndarray]:
+        read = torch.cat([train[module][some] for module in modules[:last]], 1)
+        linear = fit(read, targets[some], len(data.classes), penalty, weights)
         logits = linear(torch.cat([judged[module] for module in modules[:last]], 1)).numpy()
         return validation_row(logits, val.labels), linear, logits
 
     def rank(last: int, penalty: float) -> tuple[float, float]:
-        row, *_ = probed(last, penalty)
+        row, *_ = probed(last, penalty, some)
         return row["val_top1"], -row["val_loss"]
 
     scores = {last: rank(last, FIRST) for last in range(1, len(modules) + 1)}
@@ -126,6 +134,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         f"{net.name}'s multiply-adds; {row['val_top1']:.1%} of validation images right after "
         f"{duration(seconds)}"
     )
+    frozen = FrozenMaps(source.model, first, *options)
     return Start(recipe, classifier, row, logits, seconds, frozen)
 
 
@@ -134,6 +143,8 @@ def _feedback(
 ) -> dict[str, Any]:
     """What probes of one module say of the images, told to a person and for the report."""
     samples, val, classes = data.split("train"), data.split("val"), data.classes
+    if len(samples) * len(classes) > FEEDBACK:
+        return {}
 
     def fitted(some: Tensor, labels: Tensor) -> Linear:
         return fit(some, labels, len(classes), penalty)
@@ -195,7 +206,10 @@ def _planned(
         for squares in in_order(samples, preprocessing, BATCH):
             before = time.monotonic()
             images = preprocessing.normalise(torch.from_numpy(squares).to(device()))
-            rows.append(pooled(model, modules, images))
+            with torch.inference_mode():
+                x = images.contiguous(memory_format=torch.channels_last)
+                maps = model.endpoints(x, modules)
+            rows.append({module: pooled(maps[module]).cpu() for module in modules})
             if count:  # the first batch is slower than all others
                 seconds += time.monotonic() - before
             count += len(squares)
@@ -236,23 +250,18 @@ def modules_of(net: Net) -> list[str]:
     return names
 
 
-@torch.inference_mode()
-def pooled(
-    model: Model, modules: Sequence[str], inputs: Tensor, first: str = ""
-) -> dict[str, Tensor]:
-    """The average and the greatest number of each map of `modules`: (N, 2 C) for N inputs in order.
-
-    inputs are what the net takes, or the maps of `first`, the first of the modules.
-    """
-    rows: dict[str, list[Tensor]] = {module: [] for module in modules}
-    for some in torch.split(inputs, BATCH):
-        x = some.to(device()).float().contiguous(memory_format=torch.channels_last)
-        maps = {first: x} if first else {}
-        maps |= model.endpoints(x, [name for name in modules if name != first], first)
-        for module in modules:
-            both = torch.cat([maps[module].mean((2, 3)), maps[module].amax((2, 3))], 1)
-            rows[module].append(both.cpu())
-    return {module: torch.cat(parts).clone() for module, parts in rows.items()}
+def _columns(read: Tensor, model: Model, modules: Sequence[str]) -> dict[str, Tensor]:
+    """What was read of each of `modules`: (N, 2 C) in float32, out of (N, F, 1, 1) of all of them."""
+    net = model.net
+    shape: Shape = (net.channels, net.image_size, net.image_size)
+    widths = {}
+    for part, node in net.body:
+        shape = out_shape(node, shape)
+        widths[part] = 2 * shape[0]
+        if part == modules[-1]:
+            break
+    columns = torch.split(read.flatten(1).float(), [widths[module] for module in modules], 1)
+    return dict(zip(modules, columns, strict=True))
 
 
 def fit(
