@@ -13,6 +13,8 @@ from inceptive.errors import InceptiveError
 from inceptive.io.progress import Progress, duration
 from inceptive.training.recipe import Recipe
 
+CHOOSING = 5000
+"""Images to learn from, at most, while modules and penalty are chosen."""
 PILOT = 128
 """Images of each side that the plan is made from, at least two of each class."""
 LONGEST = 600.0
@@ -21,8 +23,11 @@ SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
 """Shares of the recipe's image size that are tried, until the time is enough."""
 BACKWARD = 3.0
 """A step of learning in forward passes: the way back takes about twice as long as the way there."""
-FITTING = 20.0
-"""Seconds for the probes and what is written."""
+WRITING = 15.0
+"""Seconds for what is written in the end."""
+FITTING = 5e-7
+"""Seconds that the probes take for each number that is read of an image: as long as that was on two
+slow cores, for about nine probes of some images and one of all."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,24 @@ def first_of_each(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def planned(
-    recipe: Recipe, data: Data, net: Net, pilot: Pilot, window: Sequence[str], progress: Progress
+    recipe: Recipe,
+    data: Data,
+    net: Net,
+    pilot: Pilot,
+    window: Sequence[str],
+    numbers: int,
+    progress: Progress,
 ) -> Recipe:
     """`recipe` with the image size, views and epochs that the time is enough for.
 
-    It learns from behind window[0], whose maps of each view are computed once, up to window[-1].
+    A probe reads so many `numbers` of an image. The net learns from behind window[0], whose maps of
+    each view are computed once, up to window[-1].
     """
     minutes = recipe.stop.minutes
     spent = time.monotonic() - pilot.started
     budget = 60 * minutes if minutes else LONGEST
     images, judged = len(data.split("train")), len(data.split("val"))
+    fitting = FITTING * numbers * (5 * min(images, CHOOSING) + 3 * images)
     whole = account(net, recipe.image_size).macs
     for share in SIZES:
         size = recipe.image_size if share == 1 else round(recipe.image_size * share / 16) * 16
@@ -61,7 +74,7 @@ def planned(
             )
         except InceptiveError:  # so small an image is none to this net
             break
-        needed = spent + FITTING + (images + judged) * end
+        needed = spent + WRITING + fitting + (images + judged) * end
         chosen, view = size, images * frozen
         epoch = (images * BACKWARD + judged) * (end - frozen)
         if needed <= budget:

@@ -26,7 +26,7 @@ from inceptive.data.streaming import StreamBatches
 from inceptive.engines.classifier import Classifier, described
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Preprocessing
-from inceptive.io.progress import Progress
+from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.nn import Model, build
 from inceptive.training.frozen import FrozenMaps, MapBatches, ViewBatches
 from inceptive.training.recipe import Recipe
@@ -119,7 +119,7 @@ learned other pictures in its last modules, which a probe finds out.
 """
 
 
-def as_weights_expect(recipe: Recipe, progress: Progress | None = None) -> Recipe:
+def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ERROR) -> Recipe:
     """`recipe` with what it leaves open as its weights have it: net, channels, mean and std.
 
     weights = "published" are the first in the catalogue that fit the recipe's net; where it names no

@@ -31,7 +31,7 @@ from inceptive.training.distributed import device
 from inceptive.training.frozen import BATCH, FrozenMaps, pooled
 from inceptive.training.history import RunState, environment, record, validation_row
 from inceptive.training.objective import class_weights
-from inceptive.training.plan import PILOT, Pilot, first_of_each, planned
+from inceptive.training.plan import CHOOSING, PILOT, Pilot, first_of_each, planned
 from inceptive.training.prepare import preprocessing_for, wants_bf16
 from inceptive.training.recipe import Recipe
 
@@ -39,8 +39,6 @@ PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 """Of the squared weights, beside the mean loss of an image; the module is picked with FIRST."""
 FIRST = 1e-2
 STEPS = 100
-CHOOSING = 5000
-"""Images to learn from, at most, while modules and penalty are chosen."""
 FEEDBACK = 200_000
 """Images to learn from times classes, at most, for which feedback takes seconds and not minutes."""
 SPAN = 5
@@ -237,7 +235,8 @@ def _planned(
     )
     window = modules[best : best + SPAN]
     pilot = Pilot(seconds / max(count - BATCH, 1), started)
-    return planned(recipe, data, model.net, pilot, window, progress), window
+    numbers = sum(features[0][module].shape[1] for module in window)
+    return planned(recipe, data, model.net, pilot, window, numbers, progress), window
 
 
 def modules_of(net: Net) -> list[str]:

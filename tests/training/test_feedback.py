@@ -83,4 +83,4 @@ def test_the_report_shows_it(trained, stripes, tmp_path):
     page = (tmp_path / "m" / "report.html").read_text()
     assert "What would help" in page
     for row in feedback["suspects"]:
-        assert f"across-{moved.name}" in row["file"] and "look mislabelled" in page
+        assert f"across-{moved.name}" in row["file"] and "may be mislabelled" in page

@@ -126,7 +126,7 @@ def plan(stripes, minutes, seconds, **changes):
     recipe = Recipe.read("finetune", {"stop.minutes": minutes, "weights": "x", **changes})
     net, progress = NETS["inception_v3.nsfwjs"](num_classes=5), mock.Mock(spec=Silent)
     pilot = Pilot(seconds, time.monotonic())
-    recipe = planned(recipe, data, net, pilot, ["mixed_6b", "mixed_6e"], progress)
+    recipe = planned(recipe, data, net, pilot, ["mixed_6b", "mixed_6e"], 3072, progress)
     [call] = progress.say.call_args_list
     return recipe, call.args[0]
 
