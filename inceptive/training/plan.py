@@ -63,7 +63,7 @@ def planned(
     spent = time.monotonic() - pilot.started
     budget = 60 * minutes if minutes else LONGEST
     images, judged = len(data.split("train")), len(data.split("val"))
-    fitting = FITTING * numbers * (5 * min(images, CHOOSING) + 3 * images)
+    fitting = FITTING * numbers * (2 * min(images, CHOOSING) + 3 * images)
     whole = account(net, recipe.image_size).macs
     for share in SIZES:
         size = recipe.image_size if share == 1 else round(recipe.image_size * share / 16) * 16

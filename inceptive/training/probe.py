@@ -38,7 +38,8 @@ from inceptive.training.recipe import Recipe
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 """Of the squared weights, beside the mean loss of an image; the module is picked with FIRST."""
 FIRST = 1e-2
-STEPS = 100
+STEPS, CHOOSING_STEPS = 100, 30
+"""Of L-BFGS for the probe that is kept, and for those that choose modules and penalty."""
 FEEDBACK = 200_000
 """Images to learn from times classes, at most, for which feedback takes seconds and not minutes."""
 SPAN = 5
@@ -97,15 +98,15 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     some = torch.linspace(0, len(samples) - 1, min(len(samples), CHOOSING)).round().long()
 
     def probed(
-        last: int, penalty: float, some: Tensor | slice = slice(None)
+        last: int, penalty: float, some: Tensor | slice = slice(None), steps: int = STEPS
     ) -> tuple[dict[str, float], Linear, np.ndarray]:
         read = torch.cat([train[module][some] for module in modules[:last]], 1)
-        linear = fit(read, targets[some], len(data.classes), penalty, weights)
+        linear = fit(read, targets[some], len(data.classes), penalty, weights, steps)
         logits = linear(torch.cat([judged[module] for module in modules[:last]], 1)).numpy()
         return validation_row(logits, val.labels), linear, logits
 
     def rank(last: int, penalty: float) -> tuple[float, float]:
-        row, *_ = probed(last, penalty, some)
+        row, *_ = probed(last, penalty, some, CHOOSING_STEPS)
         return row["val_top1"], -row["val_loss"]
 
     scores = {last: rank(last, FIRST) for last in range(1, len(modules) + 1)}
@@ -269,6 +270,7 @@ def fit(
     classes: int,
     penalty: float,
     class_weight: Tensor | None = None,
+    steps: int = STEPS,
 ) -> Linear:
     """The multinomial logistic regression of targets (N,), or (N, K) of probabilities, on (N, F).
 
@@ -283,7 +285,7 @@ def fit(
     if targets.ndim == 1:
         targets = F.one_hot(targets, classes).float()
     shares = targets if class_weight is None else targets * class_weight
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
