@@ -32,7 +32,7 @@ SPLIT = ["data.val=0.2", "data.test=0"]
 FINE = [
     *("image_size=192", "epochs=16", "batch_size=16", "optimizer.kind=adamw", "optimizer.lr=0.001"),
     *("optimizer.weight_decay=0.05", "finetune.freeze=mixed_6b", "finetune.batch_norm=frozen"),
-    *("finetune.lr_scale=0.5", "ema.decay=0.95"),
+    *("finetune.lr_scale=0.5", "ema.decay=0.95", "finetune.probe=false", "finetune.views=0"),
 ]
 QUALITY = 82
 COMMAND = [str(Path(sys.executable).with_name("inceptive"))]
@@ -44,7 +44,8 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     stamps = gathered()
     fine = trained("fine-tuned", stamps, [*SPLIT, *FINE], "--weights", "inception_v3.nsfwjs")
-    scratch = trained("from scratch", stamps, [*SPLIT, "image_size=96", "epochs=40"])
+    sets = [*SPLIT, "image_size=96", "epochs=40"]
+    scratch = trained("from scratch", stamps, sets, "--weights", "none")
     digits = trained("digits", "digits", [])
     photo = MADE / "dahlia.jpg"
     Image.fromarray(load_sample_images().images[1]).save(photo, quality=92)

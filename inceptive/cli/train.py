@@ -24,12 +24,14 @@ def run(
     weights: Annotated[
         str,
         Option(
-            metavar="FOLDER|NAME|published",
-            help="start from a model folder's weights, or published ones (see `inceptive nets`)",
+            metavar="FOLDER|NAME|published|none",
+            help="start from a model folder's weights or published ones (see `inceptive nets`), as "
+            "photographs do unasked; none: from scratch",
         ),
     ] = "",
     minutes: Annotated[
-        float | None, Option(help="how long it may take, report included; epochs are planned so")
+        float | None,
+        Option(help="how long it may take: planned for with weights, else it stops then"),
     ] = None,
     epochs: Annotated[int | None, Option(help="passes over the training images, at most")] = None,
     out: Annotated[Path | None, Option(help="the folder to write [default: runs/DATA]")] = None,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inceptive.data.source import Samples
 from inceptive.io.progress import Progress
+from inceptive.training.plan import spread
 
 Fit = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
 """A probe of features (N, F) and labels (N,): what gives logits (M, K) of features (M, F)."""
@@ -24,11 +25,11 @@ def learning_curve(
     labels: np.ndarray,
     score: Callable[[Callable[[Tensor], Tensor]], float],
 ) -> list[tuple[int, float]]:
-    """(images to learn from, `score` of their probe) for the SHARES of each class, the first of each."""
+    """(images to learn from, `score` of their probe) for the SHARES of each class."""
     curve = []
     for share in SHARES:
         classes = (np.flatnonzero(labels == label) for label in np.unique(labels))
-        parts = [of[: max(1, round(len(of) * share))] for of in classes]
+        parts = [spread(of, max(1, round(len(of) * share))) for of in classes]
         chosen = torch.from_numpy(np.sort(np.concatenate(parts)))
         linear = fit(features[chosen], torch.from_numpy(labels)[chosen])
         curve.append((len(chosen), score(linear)))
@@ -66,24 +67,24 @@ def say(
     curve: Sequence[tuple[int, float]],
     recalls: Sequence[float],
     classes: Sequence[str],
-    doubtful: Sequence[dict[str, Any]],
+    mislabelled: Sequence[dict[str, Any]],
     progress: Progress,
 ) -> None:
-    """Tell a person what the curve, each class's recall and the doubtful images mean."""
+    """Tell a person what the curve, each class's recall and the mislabelled images mean."""
     steps = ", ".join(f"{top1:.1%} with {count}" for count, top1 in curve)
     gain = curve[-1][1] - curve[-2][1]
     worst = sorted(range(len(classes)), key=lambda k: recalls[k])[:2]
     least = ", ".join(f"{classes[k]} ({recalls[k]:.0%} of them found)" for k in worst)
-    help_ = (
+    advice = (
         f"twice as many gave {gain:+.1%}: more images would help, of {least} first"
         if gain >= 0.005
         else "more of the same images would help little"
     )
-    progress.say(f"images to learn from: {steps}; {help_}")
-    if doubtful:
-        first = doubtful[0]
+    progress.say(f"images to learn from: {steps}; {advice}")
+    if mislabelled:
+        first = mislabelled[0]
         progress.say(
-            f"{len(doubtful)} images to look at: a probe of the others is sure that they are of another "
-            f"class, first {first['file']} ({first['label']}, looks like {first['answer']}); "
+            f"{len(mislabelled)} images to look at: a probe of the others is sure that they are of "
+            f"another class, first {first['file']} ({first['label']}, looks like {first['answer']}); "
             "report.html shows them"
         )

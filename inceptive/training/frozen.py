@@ -100,7 +100,7 @@ class FrozenMaps:
         digest = sha256()
         for name, tensor in self.state().items():
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        self._kept: dict[str, tuple[Images, Tensor]] = {}
+        self._memory: dict[str, tuple[Images, Tensor]] = {}
         self._name = (
             f"maps {digest.hexdigest()} {after} {read} {preprocessing} torch {torch.__version__}"
         )
@@ -120,12 +120,14 @@ class FrozenMaps:
         bf16 = self.bf16 and not exact
         dtype = torch.float32 if exact else KEPT
         spec = f"{self._name} {name} {dtype} {'bf16' if bf16 else 'f32'}"
-        if not (kept := self._kept.get(spec)) or kept[0] is not samples.images:
+        if not (kept := self._memory.get(spec)) or kept[0] is not samples.images:
             maps = self._of(samples, picture, spec, what, dtype, bf16)
-            self._kept[spec] = samples.images, maps
-            while len(self._kept) > 1 and sum(m.nbytes for _, m in self._kept.values()) > MEMORY:
-                self._kept.pop(next(iter(self._kept)))
-        return self._kept[spec][1]
+            self._memory[spec] = samples.images, maps
+            while (
+                len(self._memory) > 1 and sum(m.nbytes for _, m in self._memory.values()) > MEMORY
+            ):
+                self._memory.pop(next(iter(self._memory)))
+        return self._memory[spec][1]
 
     def _of(
         self,

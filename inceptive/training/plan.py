@@ -38,10 +38,16 @@ class Pilot:
     started: float
 
 
-def first_of_each(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Indices of about PILOT labels (N,), as many of each class as can be, the first of each."""
+def spread(indices: np.ndarray, count: int) -> np.ndarray:
+    """So many of `indices` (N,), all at most, evenly over their order: neighbours are often alike."""
+    some = np.linspace(0, len(indices) - 1, min(count, len(indices)))
+    return indices[some.round().astype(np.int64)]
+
+
+def some_of_each(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Indices of about PILOT labels (N,), as many of each class as can be."""
     each = max(2, PILOT // classes)
-    chosen = [np.flatnonzero(labels == label)[:each] for label in range(classes)]
+    chosen = [spread(np.flatnonzero(labels == label), each) for label in range(classes)]
     return np.sort(np.concatenate(chosen))
 
 

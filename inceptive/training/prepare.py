@@ -112,10 +112,10 @@ def loaders_for(
 
 FIRST_CHOICES = ("inception_v3.gluon_in1k", "inception_v3.tf_in1k", "inception_v3.tv_in1k",
                  "inception_v3.nsfwjs")  # fmt: skip
-"""Published weights to start from: those of the net that is best for its cost, the best first.
+"""Published weights to start from, by their stated accuracy on ImageNet (78.8, 77.9, 77.5 %).
 
-They are of one net; the first three differ by their accuracy on ImageNet (78.8, 77.9, 77.5 %). The last
-learned other pictures in its last modules, which a probe finds out.
+All are of Inception v3; which is the best to learn from was not measured. The last learned other
+pictures in its last modules, which a probe finds out.
 """
 
 

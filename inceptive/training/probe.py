@@ -31,7 +31,7 @@ from inceptive.training.distributed import device
 from inceptive.training.frozen import BATCH, FrozenMaps, pooled
 from inceptive.training.history import RunState, environment, record, validation_row
 from inceptive.training.objective import class_weights
-from inceptive.training.plan import CHOOSING, PILOT, Pilot, first_of_each, planned
+from inceptive.training.plan import CHOOSING, PILOT, Pilot, planned, some_of_each, spread
 from inceptive.training.prepare import preprocessing_for, wants_bf16
 from inceptive.training.recipe import Recipe
 
@@ -90,19 +90,19 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     options = preprocessing, bf16, cache, progress
     reader = FrozenMaps(source.model, modules[-1], *options, read=modules)
     samples, val = data.split("train"), data.split("val")
-    train = _columns(reader.centres(samples, "training"), source.model, modules)
-    judged = _columns(reader.centres(val, "validation", exact=True), source.model, modules)
+    train_features = _columns(reader.centres(samples, "training"), source.model, modules)
+    val_features = _columns(reader.centres(val, "validation", exact=True), source.model, modules)
     targets = torch.from_numpy(samples.targets if recipe.data.soft else samples.labels)
     weights = class_weights(torch.from_numpy(data.counts("train")), recipe.data.balance)
 
-    some = torch.linspace(0, len(samples) - 1, min(len(samples), CHOOSING)).round().long()
+    some = torch.from_numpy(spread(np.arange(len(samples)), CHOOSING))
 
     def probed(
         last: int, penalty: float, some: Tensor | slice = slice(None), steps: int = STEPS
     ) -> tuple[dict[str, float], Linear, np.ndarray]:
-        read = torch.cat([train[module][some] for module in modules[:last]], 1)
+        read = torch.cat([train_features[module][some] for module in modules[:last]], 1)
         linear = fit(read, targets[some], len(data.classes), penalty, weights, steps)
-        logits = linear(torch.cat([judged[module] for module in modules[:last]], 1)).numpy()
+        logits = linear(torch.cat([val_features[module] for module in modules[:last]], 1)).numpy()
         return validation_row(logits, val.labels), linear, logits
 
     def rank(last: int, penalty: float) -> tuple[float, float]:
@@ -118,18 +118,19 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         )
     penalty = max(PENALTIES, key=partial(rank, best))
     row, linear, logits = probed(best, penalty)
-    told = _feedback(train[modules[best - 1]], judged[modules[best - 1]], penalty, data, progress)
+    end = modules[best - 1]
+    advice = _feedback(train_features[end], val_features[end], penalty, data, progress)
     model = _model(source, modules[:best], linear).eval()
     seconds = time.monotonic() - started
     run = RunState(seconds=seconds, history=[{"epoch": 0, **row, "seconds": round(seconds, 2)}])
     temperature, info = record(recipe, data, run, logits, val.labels)
     info["training"] |= environment() | {
         "probe": {"modules": list(modules[:best]), "penalty": penalty},
-        "feedback": told,
+        "feedback": advice,
     }
     classifier = Classifier(model, preprocessing, data.classes, temperature, info)
     progress.say(
-        f"the net ends after {modules[best - 1]}: {account(model.net).macs / account(net).macs:.0%} of "
+        f"the net ends after {end}: {account(model.net).macs / account(net).macs:.0%} of "
         f"{net.name}'s multiply-adds; {row['val_top1']:.1%} of validation images right after "
         f"{duration(seconds)}"
     )
@@ -138,7 +139,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
 
 
 def _feedback(
-    features: Tensor, judged: Tensor, penalty: float, data: Data, progress: Progress
+    features: Tensor, val_features: Tensor, penalty: float, data: Data, progress: Progress
 ) -> dict[str, Any]:
     """What probes of one module say of the images, told to a person and for the report."""
     samples, val, classes = data.split("train"), data.split("val"), data.classes
@@ -149,7 +150,7 @@ def _feedback(
         return fit(some, labels, len(classes), penalty)
 
     def answers(linear: Callable[[Tensor], Tensor]) -> np.ndarray:
-        return linear(judged).argmax(1).numpy()
+        return linear(val_features).argmax(1).numpy()
 
     curve = feedback.learning_curve(
         fitted,
@@ -161,9 +162,9 @@ def _feedback(
     curve.append((len(samples), float((every == val.labels).mean())))
     hits = np.bincount(val.labels[every == val.labels], minlength=len(classes))
     recalls = hits / np.maximum(data.counts("val"), 1)
-    doubtful = feedback.suspects(fitted, features, samples, classes)
-    feedback.say(curve, recalls.tolist(), classes, doubtful, progress)
-    return {"curve": curve, "suspects": doubtful}
+    mislabelled = feedback.suspects(fitted, features, samples, classes)
+    feedback.say(curve, recalls.tolist(), classes, mislabelled, progress)
+    return {"curve": curve, "suspects": mislabelled}
 
 
 def _source(recipe: Recipe, progress: Progress) -> Classifier:
@@ -199,7 +200,7 @@ def _planned(
     features, labels, seconds, count = [], [], 0.0, 0
     for split in ("train", "val"):
         samples = data.split(split)
-        samples = samples.take(first_of_each(samples.labels, classes))
+        samples = samples.take(some_of_each(samples.labels, classes))
         labels.append(torch.from_numpy(samples.labels))
         rows = []
         for squares in in_order(samples, preprocessing, BATCH):

@@ -65,9 +65,9 @@ def train(
     data: a folder, URL or built-in set as `open_data` takes it, or a set opened before. out: a folder
     that is new or empty, else "runs/" and the name of the data. recipe: a shipped recipe's name, a
     TOML file or a value, else the one that fits the data. net: a net's name, "mynet.py:mynet" or a
-    value, instead of the recipe's. weights: a model folder or published name to start from. minutes
-    and epochs: how long at most. changes: {"optimizer.lr": 0.1}, after the recipe. strict: an
-    unreadable image is an error.
+    value, instead of the recipe's. weights: a model folder or published name to start from, as
+    photographs do unasked; "none": from scratch. minutes and epochs: how long at most. changes:
+    {"optimizer.lr": 0.1}, after the recipe. strict: an unreadable image is an error.
 
     resume: go on from the checkpoint in `out`, with the recipe in it and what is given here; what
     cannot change on the way is refused. should_stop is asked after each step; once it says so, the

@@ -17,7 +17,7 @@ from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import Silent
-from inceptive.training.plan import Pilot, first_of_each, planned
+from inceptive.training.plan import Pilot, planned, some_of_each, spread
 from inceptive.training.recipe import Recipe
 from inceptive.training.train import choose_recipe
 from inceptive.weights.catalogue import find
@@ -152,9 +152,15 @@ def test_what_time_is_left_goes_to_learning_until_it_is_used(stripes):
 
 def test_a_first_look_is_at_as_many_of_each_class():
     labels = np.repeat([0, 1, 2], [500, 30, 1])
-    counts = np.bincount(labels[first_of_each(labels, 3)])
+    counts = np.bincount(labels[some_of_each(labels, 3)])
     assert counts.tolist() == [42, 30, 1]
-    assert np.bincount(first_of_each(np.arange(1000) % 500, 500) % 500).max() == 2
+    assert np.bincount(some_of_each(np.arange(1000) % 500, 500) % 500).max() == 2
+    assert spread(np.arange(10, 110), 4).tolist() == [
+        10,
+        43,
+        76,
+        109,
+    ]  # not the first, which are alike
 
 
 @pytest.mark.training
