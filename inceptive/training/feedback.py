@@ -1,6 +1,7 @@
 """What a probe's features say of the images: would more of them help, and which look mislabelled?"""
 
 from collections.abc import Callable, Sequence
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -65,19 +66,25 @@ def suspects(
 
 def say(
     curve: Sequence[tuple[int, float]],
+    judged: int,
     recalls: Sequence[float],
     classes: Sequence[str],
     mislabelled: Sequence[dict[str, Any]],
     progress: Progress,
 ) -> None:
-    """Tell a person what the curve, each class's recall and the mislabelled images mean."""
+    """Tell a person what the curve, on so many `judged` images, each class's recall and the mislabelled
+    images mean. A gain within its standard error, of two independent shares, is none.
+    """
     steps = ", ".join(f"{top1:.1%} with {count}" for count, top1 in curve)
-    gain = curve[-1][1] - curve[-2][1]
+    top1, gain = curve[-1][1], curve[-1][1] - curve[-2][1]
+    error = sqrt(2 * top1 * (1 - top1) / judged)
     worst = sorted(range(len(classes)), key=lambda k: recalls[k])[:2]
     least = ", ".join(f"{classes[k]} ({recalls[k]:.0%} of them found)" for k in worst)
     advice = (
         f"twice as many gave {gain:+.1%}: more images would help, of {least} first"
-        if gain >= 0.005
+        if gain > error
+        else f"that tells nothing: {judged} images to judge by leave {error:.1%} to chance"
+        if error > 0.02
         else "more of the same images would help little"
     )
     progress.say(f"images to learn from: {steps}; {advice}")

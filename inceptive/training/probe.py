@@ -163,7 +163,7 @@ def _feedback(
     hits = np.bincount(val.labels[every == val.labels], minlength=len(classes))
     recalls = hits / np.maximum(data.counts("val"), 1)
     mislabelled = feedback.suspects(fitted, features, samples, classes)
-    feedback.say(curve, recalls.tolist(), classes, mislabelled, progress)
+    feedback.say(curve, len(val), recalls.tolist(), classes, mislabelled, progress)
     return {"curve": curve, "suspects": mislabelled}
 
 

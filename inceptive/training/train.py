@@ -168,8 +168,9 @@ def choose_recipe(
         name = "finetune" if weights or not {"weights", "net"} & changes.keys() else "photos"
     if name == "finetune" and not weights and not is_there(data):  # nothing is fetched for it
         name = "photos"
+    chosen = Recipe.read(name, changes)
     try:
-        chosen = as_weights_expect(Recipe.read(name, changes), progress)
+        chosen = as_weights_expect(chosen, progress)
     except InceptiveError as error:
         if name != "finetune" or weights:
             raise

@@ -53,13 +53,14 @@ def test_the_curve_counts_shares_of_each_class():
 
 
 @pytest.mark.parametrize(
-    ("curve", "words"),
-    [([(10, 0.7), (20, 0.8)], "more images would help, of owl (50% of them found)"),
-     ([(10, 0.8), (20, 0.8)], "would help little")],
+    ("curve", "judged", "words"),
+    [([(10, 0.7), (20, 0.8)], 1000, "more images would help, of owl (50% of them found)"),
+     ([(10, 0.8), (20, 0.8)], 1000, "would help little"),
+     ([(10, 0.7), (20, 0.8)], 18, "18 images to judge by leave 13.3% to chance")],
 )  # fmt: skip
-def test_a_person_is_told_what_would_help(curve, words):
+def test_a_person_is_told_what_would_help(curve, judged, words):
     progress = mock.Mock(spec=Silent)
-    say(curve, [0.9, 0.5], ["cat", "owl"], [], progress)
+    say(curve, judged, [0.9, 0.5], ["cat", "owl"], [], progress)
     [call] = progress.say.call_args_list
     assert words in call.args[0] and "80.0% with 20" in call.args[0]
 

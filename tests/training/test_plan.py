@@ -58,6 +58,11 @@ def test_without_weights_and_network_they_are_trained_from_scratch_and_that_is_s
         chosen(stripes, {"weights": "published"})
 
 
+def test_a_mistake_in_an_option_is_not_taken_for_weights_that_cannot_be_had(empty, stripes):
+    with pytest.raises(InceptiveError, match=r"recipe finetune: stop\.minutes = -1"):
+        chosen(stripes, {"stop.minutes": -1.0})
+
+
 @pytest.mark.parametrize("changes", [{"weights": "none"}, {"net": "googlenet.bn"}])
 def test_from_scratch_where_that_is_asked_for(empty, stripes, changes):
     recipe, said = chosen(stripes, changes)
