@@ -32,11 +32,12 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     killed left next to `path` goes with the next one.
     """
     path = expand(path)
-    part = path.parent / f".{path.name}.{os.urandom(4).hex()}.part"
+    part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
-        with _create(part) as file:
+        part, opened = _create(path)
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -47,18 +48,24 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise InceptiveError(f"{path}: cannot be written ({reason(error)})") from None
     finally:
-        with contextlib.suppress(OSError):  # where nothing can be written, nothing is to be removed
-            part.unlink(missing_ok=True)
+        if part is not None:
+            with contextlib.suppress(OSError):  # where none can be written, none is to be removed
+                part.unlink(missing_ok=True)
 
 
-def _create(part: Path) -> IO[bytes]:
-    """A new file, locked to show that its writer lives: the lock goes when the process does."""
+def _create(path: Path) -> tuple[Path, IO[bytes]]:
+    """A new file beside `path`, locked to show that its writer lives: the lock dies with the process.
+
+    Each try has a name of its own: who swept the file of an earlier one may still be about to remove its
+    name, and would remove this one's.
+    """
     while True:
+        part = path.parent / f".{path.name}.{os.urandom(4).hex()}.part"
         file = open(part, "xb")  # noqa: SIM115
         # Who sweeps may have it for a moment. On a disk without locks nobody sweeps.
         lock_file(file, wait=True)
         if part.exists():
-            return file
+            return part, file
         file.close()  # swept away before it was locked
 
 

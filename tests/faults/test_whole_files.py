@@ -30,6 +30,7 @@ from inceptive.errors import InceptiveError
 from inceptive.exporting import write
 from inceptive.exporting.calibration import synthetic
 from inceptive.images import Preprocessing
+from inceptive.io import atomic
 from inceptive.io.atomic import atomic_write, write_bytes, write_json, write_text
 from inceptive.training import checkpoint
 from inceptive.training.lock import training_lock
@@ -365,6 +366,25 @@ def test_two_threads_that_write_one_file_write_one_or_the_other(tmp_path):
     with ThreadPoolExecutor(20) as pool:  # raises what a writer raised
         list(pool.map(lambda text: write_text(tmp_path / "t", text), texts * 100))
     assert (tmp_path / "t").read_text() in texts and left_over(tmp_path) == []
+
+
+def test_who_swept_a_file_before_it_was_locked_does_not_remove_the_next(tmp_path, monkeypatch):
+    """Two sweepers may open the file that a writer is about to lock: one removes it, the writer makes
+    another, and the second, which holds the lock of the file that is gone, removes its name too."""
+    names = []
+
+    def swept_once(file, wait):
+        names.append(Path(file.name))
+        if len(names) == 1:
+            names[0].unlink()
+        return True
+
+    monkeypatch.setattr(atomic, "lock_file", swept_once)
+    with atomic_write(tmp_path / "t") as file:
+        names[0].unlink(missing_ok=True)  # the second sweeper
+        file.write(b"whole")
+    assert len(names) == 2 and (tmp_path / "t").read_bytes() == b"whole"
+    assert left_over(tmp_path) == []
 
 
 def test_only_what_belongs_to_the_file_is_swept(tmp_path):
