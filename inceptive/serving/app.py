@@ -7,14 +7,15 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import inceptive
-from inceptive.errors import InceptiveError, requires
-from inceptive.serving.inference import InferenceService
+from inceptive.errors import InceptiveError, printable, requires
+from inceptive.serving.inference import InferenceService, Refused
 from inceptive.serving.limits import Guard, Limits
 from inceptive.serving.metrics import Metrics
 from inceptive.serving.model import ServedModel
 
 with requires("serve needs FastAPI", "serve"):
-    from fastapi import APIRouter, FastAPI, Query, Request
+    from fastapi import APIRouter, Depends, FastAPI, Query, Request
+    from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, JSONResponse, Response
     from starlette.exceptions import HTTPException
 
@@ -25,6 +26,26 @@ CSP = (
 Named = Annotated[
     str, Query(description="which of the models, by name; the first if none is named")
 ]
+
+REASON = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+
+
+def refuse_unknown(request: Request) -> None:
+    """Raises Refused for a query parameter that the route has not."""
+    names = [each.alias for each in request.scope["route"].dependant.query_params]
+    if unknown := [name for name in request.query_params if name not in names]:
+        there = f"there are: {', '.join(names)}" if names else "there are none"
+        raise Refused(422, f"unknown query parameter {printable(unknown[0])}; {there}")
+
+
+def head_as_get(app: Any) -> Any:
+    """ASGI: HEAD is answered as GET is; the server leaves the body out."""
+
+    async def call(scope: Any, receive: Any, send: Any) -> None:
+        method = {"method": "GET"} if scope.get("method") == "HEAD" else {}
+        await app(scope | method, receive, send)
+
+    return call
 
 
 def make_app(models: Sequence[ServedModel], limits: Limits) -> Any:
@@ -44,13 +65,26 @@ def make_app(models: Sequence[ServedModel], limits: Limits) -> Any:
         lifespan=lifespan,
         docs_url=None,  # its pages would fetch scripts from elsewhere
         redoc_url=None,
+        responses={
+            "default": {
+                "description": "Refused, with the reason",
+                "content": {"application/json": {"schema": REASON}},
+            }
+        },
     )
     app.add_middleware(Guard, limits=limits)
     app.middleware("http")(metrics.count)
+    app.add_middleware(head_as_get)
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:
         return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        message = f"{first['loc'][-1]} = {first['input']}: {first['msg']}"
+        return JSONResponse({"error": printable(message)}, 422)
 
     @app.exception_handler(InceptiveError)
     async def failed(_: Request, error: InceptiveError) -> Response:
@@ -71,12 +105,12 @@ def model_routes(service: InferenceService, metrics: Metrics) -> APIRouter:
         """Whether it answers."""
         return {"status": "ok"}
 
-    @routes.get("/v1/model")
+    @routes.get("/v1/model", dependencies=[Depends(refuse_unknown)])
     async def model(model: Named = "") -> dict[str, Any]:
         """The model: classes, preprocessing, engine, what it was trained on, its layers."""
         return service.model(model).to_dict()
 
-    @routes.get("/v1/models")
+    @routes.get("/v1/models", dependencies=[Depends(refuse_unknown)])
     async def models() -> list[dict[str, Any]]:
         """Every model that is served, each as in /v1/model."""
         return [model.to_dict() for model in service.models.values()]
@@ -91,7 +125,7 @@ def model_routes(service: InferenceService, metrics: Metrics) -> APIRouter:
 
 def inference_routes(service: InferenceService) -> APIRouter:
     """The routes that take images."""
-    routes = APIRouter()
+    routes = APIRouter(dependencies=[Depends(refuse_unknown)])
 
     @routes.post("/v1/predict")
     async def predict(

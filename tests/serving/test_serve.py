@@ -194,6 +194,21 @@ def test_many_look_inside_at_once_when_nobody_has_before(larger):
     assert [status for status, _, _ in found] == [200] * 8
 
 
+@with_captum
+def test_a_model_that_torch_runs_is_explained_without_a_second_copy(larger, monkeypatch):
+    from inceptive.engines.classifier import Classifier
+    from inceptive.serving.model import ServedModel
+
+    served = ServedModel.open(str(larger), "larger", "torch", False, None, print)
+    monkeypatch.setattr(Classifier, "load", None)  # who calls it fails
+    image = np.zeros((1, 64, 64), np.uint8)
+    assert served.explainer.features(image, "conv1").startswith(b"\x89PNG")
+    mine, other = served.engine.model, served.explainer._classifier.model
+    assert mine is not other  # whose hooks are its own, and whose tensors are not
+    for one, same in zip(mine.state_dict().values(), other.state_dict().values(), strict=True):
+        assert one.data_ptr() == same.data_ptr()
+
+
 @pytest.mark.nets
 @with_captum
 def test_maps_of_any_layer(two):
@@ -332,10 +347,46 @@ def test_a_length_that_is_not_told_is_counted(port):
 
 
 def test_other_paths_and_methods(port):
-    for method, path, status in (("GET", "/nowhere", 404), ("GET", "/v1/predict", 405),
-                                 ("POST", "/v1/predict?top=0", 422)):  # fmt: skip
-        found, _, content = ask(port, method, path, b"x" if method == "POST" else None)
-        assert found == status and json.loads(content)
+    for method, path, status in (("GET", "/nowhere", 404), ("GET", "/v1/predict", 405)):
+        found, _, content = ask(port, method, path)
+        assert found == status and json.loads(content)["error"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/metrics", "/v1/model"])
+def test_head_is_answered_as_get_is_without_a_body(port, path):
+    wanted, headers, content = ask(port, "GET", path)
+    status, mine, body = ask(port, "HEAD", path)
+    assert status == wanted == 200 and content and body == b""
+    assert mine.keys() == headers.keys() and mine["content-type"] == headers["content-type"]
+    assert ask(port, "HEAD", "/v1/predict")[0] == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "reason"),
+    [
+        ("POST", "/v1/predict?topp=2", "unknown query parameter topp; there are: top, model"),
+        ("POST", "/v1/explain?layer=x", "unknown query parameter layer; there are: label, model"),
+        ("POST", "/v1/features?a%0Ab=", r"unknown query parameter a\nb; there are: layer, model"),
+        ("GET", "/v1/model?name=x", "unknown query parameter name; there are: model"),
+        ("GET", "/v1/models?model=x", "unknown query parameter model; there are none"),
+        ("POST", "/v1/predict?top=0", "top = 0: Input should be greater than or equal to 1"),
+        ("POST", "/v1/predict?top=two", "top = two: Input should be a valid integer"),
+        ("POST", "/v1/predict?top=", "top = : Input should be a valid integer"),
+    ],
+)
+def test_a_query_that_is_not_understood_is_refused_by_name(port, method, path, reason):
+    status, _, content = ask(port, method, path, png("down", 1) if method == "POST" else None)
+    told = json.loads(content)
+    assert status == 422 and told.keys() == {"error"} and told["error"].startswith(reason)
+
+
+def test_the_interface_says_the_form_of_a_refusal(port):
+    routes = json.loads(ask(port, "GET", "/openapi.json")[2])["paths"]
+    for path in ("/v1/predict", "/v1/explain", "/v1/features"):
+        answers = routes[path]["post"]["responses"]
+        assert answers.keys() == {"200", "default"}
+        schema = answers["default"]["content"]["application/json"]["schema"]
+        assert schema["required"] == ["error"]
 
 
 def test_who_has_no_token_is_refused(port):
