@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Recorder
+from conftest import Recorder, command
 
 import inceptive
 from inceptive.data.open import open_data
@@ -254,6 +254,19 @@ def test_weights_are_a_value_and_never_read_as_toml(tiny, trained, tmp_path, nam
     shutil.copytree(trained[0], tmp_path / name)
     weights = str(tmp_path / name)
     assert choose_recipe("photos", tiny, {"weights": weights}, Silent()).weights == weights
+
+
+@pytest.mark.parametrize("name", [r"runs\mine", 'it\'s "x"', "a\u200bb", "3", " spaced "])
+def test_the_command_hands_weights_on_as_they_were_typed(stripes, tmp_path, monkeypatch, name):
+    taken = []
+
+    def choose(data, recipe, changes, progress):
+        taken.append(changes["weights"])
+        raise InceptiveError("far enough")
+
+    monkeypatch.setattr("inceptive.training.train.choose_recipe", choose)
+    done = command("train", stripes, "--weights", name, "--out", tmp_path / "m")
+    assert "far enough" in done.stderr and taken == [name]
 
 
 def test_a_batch_too_small_to_normalise_is_refused_in_words(stripes, tiny, tmp_path):
