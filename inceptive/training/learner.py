@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -24,7 +26,7 @@ from inceptive.training.prepare import (
     wants_bf16,
 )
 from inceptive.training.recipe import Recipe
-from inceptive.training.schedule import lr_factor
+from inceptive.training.schedule import lr_factor, size_at
 from inceptive.training.shared_layers import join
 
 
@@ -56,6 +58,7 @@ class Learner:
         counts = torch.from_numpy(data.counts("train"))
         weights = class_weights(counts, recipe.data.balance)
         self.after, smoothing = after, recipe.loss.label_smoothing
+        self.size = recipe.image_size
         objective = Objective(self.model, recipe.aux.weight, smoothing, weights, after)
         self.heads = objective.heads
         self.objective: nn.Module = objective.to(self.device)
@@ -93,6 +96,12 @@ class Learner:
                 if isinstance(module, Norm):
                     module.eval()
 
+    def set_size(self, epoch: float) -> None:
+        """From now on images are seen at the size of such a moment."""
+        recipe = self.recipe
+        self.size = size_at(recipe.schedule, epoch, recipe.epochs, recipe.image_size)
+        self.augment = replace(self.augment, size=self.size)
+
     def set_lr(self, epoch: float) -> float:
         """The rate of such a moment, for every group its own; that of new layers is returned."""
         factor = lr_factor(self.recipe.schedule, epoch, self.recipe.epochs)
@@ -106,7 +115,7 @@ class Learner:
         Raises InceptiveError if so few images cannot be normalised.
         """
         batch = batch.to(self.device)
-        images = self._inputs(batch if self.after else self.augment(batch, draws))
+        images = self._inputs(batch if self.after else self.augment(self._resized(batch), draws))
         self.gathered = (self.gathered + 1) % self.recipe.speed.accumulate
         with self._unsent() if self.gathered else nullcontext():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -121,6 +130,13 @@ class Learner:
                 self.average.update_parameters(self.model)
         hard = labels if labels.ndim == 1 else labels.argmax(1)
         return losses, (logits.argmax(1) == hard).sum()
+
+    def _resized(self, images: Tensor) -> Tensor:
+        """Images (N, C, S, S) as small as this moment's are, with the border that is cut off."""
+        if self.size == self.recipe.image_size:
+            return images
+        side = round(images.shape[-1] * self.size / self.recipe.image_size)
+        return F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
 
     def _unsent(self) -> AbstractContextManager[None]:
         """In this block gradients stay in this process."""

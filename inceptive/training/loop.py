@@ -43,6 +43,7 @@ from inceptive.training.history import (
     validation_row,
 )
 from inceptive.training.learner import Learner
+from inceptive.training.plan import WRITING
 from inceptive.training.prepare import loaders_for, model_for, preprocessing_for
 from inceptive.training.probe import Start
 from inceptive.training.recipe import AugmentTable, Recipe, refuse_unresumable
@@ -81,6 +82,7 @@ class Run:
         self.progress = progress or Silent()
         self.callbacks = [ProgressCallback(self.progress), *callbacks]
         torch.manual_seed(recipe.seed)
+        self.started = time.monotonic()
         self.world = World()
         self.world.refuse_unless_alike(self._fingerprint(), "data")
         # The process that writes reads the checkpoint too, and tells the others.
@@ -114,7 +116,13 @@ class Run:
             )
             self.state.seconds = start.seconds
         self.epoch_state: EpochState | None = None
-        self.started = self.saved = time.monotonic()
+        self.judging = 0.0
+        """Seconds that the last validation took."""
+        self.best_logits = start.logits if start else None
+        """Of the validation images, by the model that is kept; None if another process found it."""
+        self.saved = time.monotonic()
+        if not start:
+            self.state.seconds = self.saved - self.started
         if state:
             self._restore(state)
         elif start:  # whose model lies in the folder: it can be gone on with from now on
@@ -126,7 +134,9 @@ class Run:
         self.started = started = time.monotonic() - state.seconds
         while state.epoch < recipe.epochs:
             row = self._epoch(state.epoch)
+            before = time.monotonic()
             logits = self._validate()
+            self.judging = time.monotonic() - before
             state.epoch += 1
             row |= validation_row(logits, self.loaders.val.labels)
             state.seconds = time.monotonic() - started
@@ -140,6 +150,7 @@ class Run:
             if self.world.is_main:
                 if better:
                     self._classifier(logits).save(self.out)
+                    self.best_logits = logits
                 write_text(self.out / "history.csv", as_csv(state.history))
             self._write_checkpoint()
             for callback in self.callbacks:
@@ -158,6 +169,7 @@ class Run:
         """One pass over the training images, or what is left of it; the row of history that it gives."""
         learner, steps, world = self.learner, len(self.loaders.train), self.world.share.world
         learner.set_training()
+        learner.set_size(self._moment(number))
         for callback in self.callbacks:
             callback.on_epoch_start(number, self.recipe.epochs, steps)
         at = self.epoch_state = self.epoch_state or EpochState(
@@ -167,7 +179,7 @@ class Run:
         draws, before = torch.Generator(), time.monotonic() - at.seconds
         for batch, labels in self.loaders.train.epoch(number, at.step):
             self._draw_for(number, at.step, draws)
-            at.lr = learner.set_lr(number + at.step / steps)
+            at.lr = learner.set_lr(self._moment(number + at.step / steps))
             at.step += 1
             losses, hits = learner.step(batch, labels.to(learner.device), draws)
             at.losses += losses / world
@@ -195,6 +207,17 @@ class Run:
         row["top1"] = round(top1, 5)
         row["images_per_second"] = round(at.images / at.seconds, 1)
         return row
+
+    def _moment(self, epoch: float) -> float:
+        """How far the training is, in epochs: where time runs out before them, the time decides."""
+        if not self.recipe.stop.minutes:
+            return epoch
+        used = (time.monotonic() - self.started) / self._seconds()
+        return self.world.broadcast(lambda: max(epoch, min(used, 1.0) * self.recipe.epochs))
+
+    def _seconds(self) -> float:
+        """What there is for learning: the minutes without those for judging and writing."""
+        return max(1.0, 60 * self.recipe.stop.minutes - WRITING - self.judging)
 
     def _draw_for(self, epoch: int, step: int, draws: torch.Generator) -> None:
         """Begin dropout and `draws`, of the changes to pictures, anew for a step.
@@ -280,7 +303,7 @@ class Run:
         return ""
 
     def _out_of_time(self, seconds: float) -> bool:
-        return bool(self.recipe.stop.minutes) and seconds >= 60 * self.recipe.stop.minutes
+        return bool(self.recipe.stop.minutes) and seconds >= self._seconds()
 
     def _fingerprint(self) -> dict[str, Any]:
         counts = {split: len(samples) for split, samples in self.data.splits.items()}

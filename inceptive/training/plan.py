@@ -3,15 +3,23 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
+import torch
 
 from inceptive.arch.account import account
 from inceptive.arch.spec import Net
 from inceptive.data.source import Data
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import Progress, duration
+from inceptive.nn import Model, build
+from inceptive.training.augment import Augment
+from inceptive.training.distributed import World
+from inceptive.training.learner import Learner
+from inceptive.training.prepare import net_for, preprocessing_for, wants_bf16
 from inceptive.training.recipe import Recipe
+from inceptive.training.schedule import size_at
 
 CHOOSING = 5000
 """Images to learn from, at most, while modules and penalty are chosen."""
@@ -25,6 +33,12 @@ BACKWARD = 3.0
 """A step of learning in forward passes: the way back takes about twice as long as the way there."""
 WRITING = 15.0
 """Seconds for what is written in the end."""
+FEWEST = 10
+"""Epochs that a training from scratch should have, before its images become smaller."""
+MOMENTS = 20
+"""Of a training, at which the size of its images is looked up."""
+SOME = 16
+"""Images of a batch, at most, whose steps are measured."""
 FITTING = 5e-7
 """Seconds that the probes take for each number that is read of an image: as long as that was on two
 slow cores, for about nine probes of some images and one of all."""
@@ -98,3 +112,86 @@ def planned(
     )
     table = recipe.finetune.model_copy(update={"freeze": window[0], "views": views})
     return recipe.model_copy(update={"epochs": epochs, "finetune": table, "image_size": chosen})
+
+
+def in_fastest_precision(recipe: Recipe, model: Model, device: torch.device) -> Recipe:
+    """`recipe` with bf16 or f32 in place of `auto`.
+
+    A processor may have instructions for bf16 and yet be faster without: there some images go through
+    `model` in both.
+    """
+    kind = "bf16" if wants_bf16(recipe.speed.precision, device) else "f32"
+    if recipe.speed.precision == "auto" and kind == "bf16" and device.type == "cpu":
+        images = torch.zeros(SOME, model.net.channels, recipe.image_size, recipe.image_size)
+        images = images.contiguous(memory_format=torch.channels_last)
+
+        def seconds(kind: str) -> float:
+            times = []
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, kind == "bf16"):
+                for _ in range(3):
+                    before = time.perf_counter()
+                    model(images)
+                    times.append(time.perf_counter() - before)
+            return min(times)
+
+        kind = min(("f32", "bf16"), key=seconds)
+    table = recipe.speed.model_copy(update={"precision": kind})
+    return recipe.model_copy(update={"speed": table})
+
+
+def paced(recipe: Recipe, data: Data, net: Net | None, world: World, progress: Progress) -> Recipe:
+    """`recipe` with the image size and epochs that stop.minutes are enough for, at most its own.
+
+    Steps of a net like the one that will learn are measured. The loop holds to the time, should this
+    machine become slower meanwhile: see `Run`.
+    """
+    started, preprocessing = time.monotonic(), preprocessing_for(recipe, data)
+    model = build(net_for(recipe, data, preprocessing.channels, net))
+    recipe = in_fastest_precision(recipe, model, world.device)
+    minutes = recipe.stop.minutes
+    if not minutes:
+        return recipe
+    augment = Augment(recipe.augment, recipe.image_size, world.share)
+    learner = Learner(recipe, data, model, preprocessing, augment, world)
+    learner.set_training()
+    count = max(2, min(SOME, recipe.batch_size // world.share.world))
+    shape = (count, preprocessing.channels, preprocessing.resize, preprocessing.resize)
+    images, draws = torch.zeros(shape, dtype=torch.uint8), torch.Generator()
+    labels = torch.zeros(count, dtype=torch.int64, device=world.device)
+    times = []
+    for _ in range(3):
+        before = time.monotonic()
+        learner.step(images, labels, draws)[0].tolist()  # an accelerator has then done its work
+        times.append((time.monotonic() - before) / count / world.share.world)
+    trained, judged = len(data.split("train")), len(data.split("val"))
+    whole = account(model.net, recipe.image_size).macs
+
+    def epoch_seconds(size: int) -> float:
+        """Of a mean epoch whose images have `size` pixels in the end."""
+        sizes = [size_at(recipe.schedule, k + 0.5, MOMENTS, size) for k in range(MOMENTS)]
+        costs = {
+            pixels: account(model.net, pixels).macs / whole * min(times)
+            for pixels in {*sizes, size}
+        }
+        mean = sum(costs[pixels] for pixels in sizes) / MOMENTS
+        return trained * mean + judged * costs[size] / BACKWARD
+
+    left = 60 * minutes - WRITING - (time.monotonic() - started)
+    for share in SIZES:
+        size = recipe.image_size if share == 1 else round(recipe.image_size * share / 16) * 16
+        try:
+            seconds = epoch_seconds(size)
+        except InceptiveError:  # so small an image is none to this net
+            break
+        chosen, epochs = size, max(1, min(recipe.epochs, ceil(left / seconds)))
+        if left / seconds >= min(recipe.epochs, FEWEST):
+            break
+    smallest = size_at(recipe.schedule, 0, epochs, chosen)
+    progress.say(
+        f"plan: {chosen} pixels"
+        + (f" ({smallest} in the beginning)" if smallest < chosen else "")
+        + f", {epochs} epochs in {recipe.speed.precision}: about "
+        f"{duration(min(60 * minutes, epochs * seconds + WRITING))} on this machine, of "
+        f"{minutes:g} minutes"
+    )
+    return recipe.model_copy(update={"epochs": epochs, "image_size": chosen})

@@ -31,8 +31,16 @@ from inceptive.training.distributed import device
 from inceptive.training.frozen import BATCH, FrozenMaps, pooled
 from inceptive.training.history import RunState, environment, record, validation_row
 from inceptive.training.objective import class_weights
-from inceptive.training.plan import CHOOSING, PILOT, Pilot, planned, some_of_each, spread
-from inceptive.training.prepare import preprocessing_for, wants_bf16
+from inceptive.training.plan import (
+    CHOOSING,
+    PILOT,
+    Pilot,
+    in_fastest_precision,
+    planned,
+    some_of_each,
+    spread,
+)
+from inceptive.training.prepare import preprocessing_for
 from inceptive.training.recipe import Recipe
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -83,9 +91,10 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     progress, started = progress or Silent(), time.monotonic()
     source = _source(recipe, progress)
     net, modules = source.model.net, modules_of(source.model.net)
+    recipe = in_fastest_precision(recipe, source.model, device())
     recipe, modules = _planned(recipe, data, source.model, modules, started, progress)
     cache = user_cache() if recipe.data.cache else None
-    bf16 = wants_bf16(recipe.speed.precision, device())
+    bf16 = recipe.speed.precision == "bf16"
     preprocessing, first = preprocessing_for(recipe, data), modules[0]
     options = preprocessing, bf16, cache, progress
     reader = FrozenMaps(source.model, modules[-1], *options, read=modules)

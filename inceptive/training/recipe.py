@@ -110,6 +110,15 @@ class ScheduleTable(Table):
     step_epochs: float = Field(30, gt=0, description="step: times `factor` every so many epochs")
     factor: float = Field(0.1, gt=0, le=1)
     final: float = Field(0.0, ge=0, lt=1, description="cosine, linear: the last lr, as a share")
+    smallest: Fraction = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="image size of the first epoch, as a share; it grows (progressive resizing)",
+    )
+    grown: Fraction = Field(
+        0.6, gt=0, le=1, description="share of the training after which images have their full size"
+    )
 
 
 class LossTable(Table):
@@ -153,7 +162,9 @@ class EmaTable(Table):
 
 class StopTable(Table):
     patience: int = Field(0, ge=0, description="epochs without a better validation; 0: never stop")
-    minutes: float = Field(0.0, ge=0, description="stop there, within an epoch too; 0: no limit")
+    minutes: float = Field(
+        0.0, ge=0, description="the rate ends when they do, within an epoch too; 0: no limit"
+    )
 
 
 class FinetuneTable(Table):

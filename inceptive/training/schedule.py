@@ -1,4 +1,4 @@
-"""The learning rate through a run."""
+"""The learning rate and the size of images through a run."""
 
 from math import cos, pi
 
@@ -24,3 +24,13 @@ def lr_factor(table: ScheduleTable, epoch: float, epochs: int) -> float:
             if table.kind == "cosine":
                 remaining = (1 - cos(pi * remaining)) / 2
             return table.final + (1 - table.final) * remaining
+
+
+def size_at(table: ScheduleTable, epoch: float, epochs: int, size: int) -> int:
+    """The pixels of images at `epoch` of `epochs`, where they have `size` in the end.
+
+    They grow evenly, in steps of 16, from the share `smallest` of it until the share `grown` of the
+    epochs is done.
+    """
+    share = table.smallest + (1 - table.smallest) * epoch / (table.grown * epochs)
+    return size if share >= 1 else min(size, max(16, round(size * share / 16) * 16))

@@ -28,6 +28,7 @@ from inceptive.training.history import as_csv
 from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
+from inceptive.training.plan import paced
 from inceptive.training.prepare import as_weights_expect, frozen_parts, net_for, shares
 from inceptive.training.probe import probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
@@ -128,8 +129,11 @@ def train(
             if start and not chosen.epochs:
                 classifier, logits = Classifier.load(out), start.logits
             else:
+                if not (start or resume):
+                    pace = paced(chosen, data, value, world, progress)
+                    chosen = world.broadcast(lambda: pace)
                 run = Run(chosen, data, out, value, resume, progress, callbacks, should_stop, start)
-                classifier = run.run()
+                classifier, logits = run.run(), run.best_logits
             if world.is_main:
                 _report(classifier, data, out, command, progress, logits)
             progress.say(summary(classifier))

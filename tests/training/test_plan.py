@@ -1,6 +1,8 @@
 """What a training of photographs begins with, and what it plans for the time there is."""
 
+import contextlib
 import http.server
+import itertools
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from conftest import command
 
 from inceptive.arch.nets import NETS
@@ -17,7 +20,15 @@ from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import Silent
-from inceptive.training.plan import Pilot, planned, some_of_each, spread
+from inceptive.training.distributed import World
+from inceptive.training.plan import (
+    Pilot,
+    in_fastest_precision,
+    paced,
+    planned,
+    some_of_each,
+    spread,
+)
 from inceptive.training.recipe import Recipe
 from inceptive.training.train import choose_recipe
 from inceptive.weights.catalogue import find
@@ -166,6 +177,61 @@ def test_a_first_look_is_at_as_many_of_each_class():
         76,
         109,
     ]  # not the first, which are alike
+
+
+def pace(stripes, tiny, minutes, **changes):
+    """As planned where every look at the clock is a tenth of a second after the last one."""
+    clock, progress = itertools.count(), mock.Mock(spec=Silent)
+    recipe = Recipe.read(tiny, {"stop.minutes": minutes, "image_size": 128, **changes})
+    with mock.patch("inceptive.training.plan.time.monotonic", lambda: next(clock) / 10):
+        recipe = paced(recipe, open_data(str(stripes), progress=None), None, World(), progress)
+    return recipe, [call.args[0] for call in progress.say.call_args_list]
+
+
+def test_the_less_time_from_scratch_the_smaller_the_images_then_the_fewer_the_epochs(stripes, tiny):
+    plenty, [said] = pace(stripes, tiny, 60)
+    assert (plenty.image_size, plenty.epochs) == (128, 8)
+    assert said.startswith("plan: 128 pixels, 8 epochs in f32: about ")
+    assert said.endswith(" on this machine, of 60 minutes")
+    plans = [pace(stripes, tiny, minutes)[0] for minutes in (0.32, 0.28, 0.255)]
+    sizes, epochs = [plan.image_size for plan in plans], [plan.epochs for plan in plans]
+    assert sizes == sorted(sizes, reverse=True) and 128 > sizes[-1] >= 32
+    assert epochs[0] == 8 and 1 <= epochs[-1] < 8
+    assert pace(stripes, tiny, 0) == (plenty.changed({"stop.minutes": 0.0, "epochs": 8}), [])
+
+
+def test_images_that_grow_leave_time_for_more_epochs(stripes, tiny):
+    whole, _ = pace(stripes, tiny, 0.4, epochs=100)
+    grown, [said] = pace(stripes, tiny, 0.4, **{"epochs": 100, "schedule.smallest": 0.5})
+    assert grown.image_size >= whole.image_size and grown.epochs > whole.epochs
+    assert (
+        f"plan: {grown.image_size} pixels ({grown.image_size // 32 * 16} in the beginning)" in said
+    )
+
+
+@pytest.mark.parametrize("fastest", ["f32", "bf16"])
+def test_of_two_precisions_the_faster_is_taken(tiny, fastest):
+    """Where the processor has instructions for bf16; this one need not."""
+    clock = {"now": 0.0, "bf16": False}
+
+    def forward(images):
+        clock["now"] += 1.0 + (clock["bf16"] != (fastest == "bf16"))
+
+    @contextlib.contextmanager
+    def autocast(kind, dtype, enabled):
+        clock["bf16"] = enabled
+        yield
+
+    model = mock.Mock(side_effect=forward, net=NETS["googlenet.bn"](num_classes=2))
+    with (
+        mock.patch("inceptive.training.plan.wants_bf16", lambda *_: True),
+        mock.patch("inceptive.training.plan.time.perf_counter", lambda: clock["now"]),
+        mock.patch("inceptive.training.plan.torch.autocast", autocast),
+    ):
+        recipe = in_fastest_precision(Recipe.read(tiny), model, torch.device("cpu"))
+        assert recipe.speed.precision == fastest
+        asked = Recipe.read(tiny, {"speed.precision": "bf16"})
+        assert in_fastest_precision(asked, model, torch.device("cpu")) == asked
 
 
 @pytest.mark.training

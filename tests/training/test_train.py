@@ -1,7 +1,9 @@
 """Training: it learns, it repeats, and every table of a recipe does what it says."""
 
+import itertools
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from inceptive.evaluation.evaluate import evaluate
 from inceptive.io.progress import Silent
 from inceptive.training.callbacks import Callback
 from inceptive.training.loop import Run
+from inceptive.training.objective import Objective
 from inceptive.training.prepare import (
     as_weights_expect,
     frozen_parts,
@@ -135,9 +138,31 @@ def test_early_stopping_ends_a_training_that_no_longer_gains(stripes, tiny, tmp_
 
 
 @pytest.mark.training
-def test_a_time_limit_ends_within_an_epoch(stripes, tiny, tmp_path):
-    _, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=500", "stop.minutes=0.02")
-    assert len(watch.rows) < 100 and "as stop.minutes says" in watch.said[-1]
+def test_a_time_limit_ends_within_an_epoch_with_the_rate_at_its_end(stripes, tiny, tmp_path):
+    """By a clock that goes a second each time it is looked at, whatever this machine does."""
+    seconds = itertools.count()
+    with mock.patch("inceptive.training.loop.time.monotonic", lambda: float(next(seconds))):
+        _, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=500", "stop.minutes=2")
+    rates = [row["lr"] for row in watch.rows]
+    assert 2 < len(rates) < 100 and "as stop.minutes says" in watch.said[-1]
+    assert rates == sorted(rates, reverse=True) and rates[0] > 0.005 and rates[-1] < 0.0005
+
+
+def test_images_grow_until_they_have_their_size(stripes, tiny, tmp_path):
+    """The net sees each size in turn; validation and the model that is kept have the last one."""
+    seen = []
+    forward = torch.nn.Module.__call__
+
+    def spy(module, *inputs, **options):
+        if isinstance(module, Objective):
+            seen.append(inputs[0].shape[-1])
+        return forward(module, *inputs, **options)
+
+    changes = "epochs=5", "image_size=64", "schedule.smallest=0.5", "schedule.grown=0.5"
+    with mock.patch.object(torch.nn.Module, "__call__", spy):
+        clf, _, _ = run(stripes, tiny, tmp_path / "m", *changes)
+    steps = len(seen) // 5
+    assert seen[::steps] == [32, 48, 64, 64, 64] and clf.preprocessing.size == 64
 
 
 def test_fine_tuning_starts_from_the_weights_with_new_last_layers(stripes, tiny, tmp_path, trained):
