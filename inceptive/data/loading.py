@@ -153,7 +153,7 @@ def batch_of(count: int, batch_size: int, share: Rank) -> int:
     if size % share.world or not size:
         raise InceptiveError(
             f"a batch of {min(batch_size, count)} images cannot be divided evenly among "
-            f"{share.world} processes; choose another number of them, or --set batch_size="
+            f"{share.world} processes; choose another number of them, or batch_size="
             f"{-(-batch_size // share.world) * share.world}"
         )
     return size

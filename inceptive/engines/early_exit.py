@@ -77,7 +77,7 @@ def choose(
     if not 1 <= len(heads) <= max(LEVELS):
         raise InceptiveError(
             f"early exit takes 1 to {max(LEVELS)} heads, and {net.net.name} has "
-            f"{', '.join(heads) or 'none'}; train it with them: --set 'aux.at=[\"inception_4a\"]'"
+            f'{", ".join(heads) or "none"}; train it with them: aux.at=["inception_4a"]'
         )
     temperatures = {name: fit_temperature(values, labels) for name, values in logits.items()}
     sure = np.stack([softmax(logits[head], temperatures[head]).max(axis=1) for head in heads])

@@ -82,7 +82,7 @@ class Export:
         lost = "of top-1" if self.top1 is not None else "of the answers change"
         return (
             f"loses {self.drop:.2f} points {lost} on {self.images}, "
-            f"over the bound of {self.bound:g} (--max-drop)"
+            f"over the bound of {self.bound:g} (max_drop)"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _open(model: str | Path | Classifier, out: str | Path | None) -> tuple[Class
         return classifier, expand(out)
     if classifier.path is None:
         name = classifier.model.net.name if isinstance(model, Classifier) else model
-        raise InceptiveError(f"{name} is no folder: name one for the file with --out")
+        raise InceptiveError(f"{name} is no folder: name one for the file (out)")
     return classifier, classifier.path.parent
 
 
@@ -206,7 +206,7 @@ def _export_data(
         raise InceptiveError(NO_IMAGES)
     if not source:
         progress.say(
-            "note: no images to check on (--calibrate DATA); random pictures stand for them"
+            "note: no images to check on (calibrate names some); random pictures stand for them"
         )
         return synthetic(classifier.preprocessing)
     try:
@@ -215,6 +215,6 @@ def _export_data(
         if calibrate is not None:
             raise
         if int8 and needed:
-            raise InceptiveError(f"{error}; name other images with --calibrate") from None
+            raise InceptiveError(f"{error}; name other images (calibrate)") from None
         progress.say(f"note: {error}; random pictures stand for the images it learned")
         return synthetic(classifier.preprocessing)

@@ -23,7 +23,7 @@ from inceptive.io.atomic import write_bytes
 from inceptive.io.progress import ON_STANDARD_ERROR
 
 Say = Callable[[str], None]
-NO_IMAGES = "int8 is calibrated on images: name a set of them with --calibrate"
+NO_IMAGES = "int8 is calibrated on images: name a set of them (calibrate)"
 
 
 def check_runnable(to: str, precision: str) -> None:
@@ -37,11 +37,10 @@ def check_runnable(to: str, precision: str) -> None:
     {"onnx": onnx_runtime, "openvino": open_vino}[to].package()
     if to == "onnx" and precision == "bf16":
         raise InceptiveError(
-            "ONNX Runtime has no bf16 convolutions for CPUs; "
-            "use --to openvino --precision bf16, or int8"
+            "ONNX Runtime has no bf16 convolutions for CPUs; use openvino:bf16, or int8"
         )
     if to == "openvino" and precision == "bf16" and not open_vino.has_bf16():
-        raise InceptiveError("this CPU has no bf16 arithmetic; use --precision f32 or int8")
+        raise InceptiveError("this CPU has no bf16 arithmetic; use f32 or int8")
 
 
 def write_export(

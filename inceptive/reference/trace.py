@@ -214,7 +214,9 @@ def _chosen_index(name: str, y: Array, channel: int | None, at: tuple[int, int] 
         raise InceptiveError(f"{name} has channels 0 to {len(y) - 1}, not {channel}")
     if y.ndim == 1:
         if at is not None:
-            raise InceptiveError(f"{name} gives {len(y)} numbers without rows and columns: no --at")
+            raise InceptiveError(
+                f"{name} gives {len(y)} numbers without rows and columns: leave at out"
+            )
         return (int(y.argmax()) if channel is None else channel,)
     high, wide = y.shape[1:]
     if at is not None and not (0 <= at[0] < high and 0 <= at[1] < wide):

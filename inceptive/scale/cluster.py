@@ -41,9 +41,7 @@ class Cluster:
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
         except (OSError, RuntimeError, ValueError) as error:
-            raise InceptiveError(
-                f"--address {address}: cannot be joined ({reason(error)})"
-            ) from None
+            raise InceptiveError(f"address {address}: cannot be joined ({reason(error)})") from None
         finally:
             if main and before is not None:  # Ray has put its own in its place
                 signal.signal(signal.SIGTERM, before)
@@ -60,7 +58,7 @@ class Cluster:
         count = sum(int(cpus // threads) for cpus in nodes)
         if not count:
             raise InceptiveError(
-                f"--threads {threads}: no machine has so many CPUs for one worker; "
+                f"threads {threads}: no machine has so many CPUs for one worker; "
                 f"the largest has {int(max(nodes, default=0))}"
             )
         return count
@@ -97,5 +95,5 @@ def _check_reached(address: str) -> None:
             socket.create_connection((host, int(port)), timeout=10).close()
         except OSError as error:
             raise InceptiveError(
-                f"--address {address}: no Ray answers there ({reason(error)})"
+                f"address {address}: no Ray answers there ({reason(error)})"
             ) from None

@@ -19,10 +19,10 @@ KEY = b"inceptive"
 WORDS = {
     "input": "of another input, or a file of it has changed",
     "model": "of another model, or its files have changed",
-    "engine": "with --engine {}",
-    "top": "with --top {}",
-    "batch_size": "with --batch-size {}",
-    "part": "with --part {}",
+    "engine": "with engine {}",
+    "top": "with top {}",
+    "batch_size": "with batches of {}",
+    "part": "with parts of {}",
 }
 
 

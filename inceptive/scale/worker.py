@@ -32,7 +32,7 @@ RETRIES = 5
 """Times that a part is given out again after its worker died: an image may be what kills it."""
 DIED = (
     f"a worker died {RETRIES + 1} times over the same images, of a part that is not in the folder; "
-    "more memory may help, or fewer --workers; what is written stays"
+    "more memory may help, or fewer workers; what is written stays"
 )
 
 

@@ -102,7 +102,7 @@ def choose_threshold(
     if not enough and accuracy is not None:
         most = max((each.target for each in thresholds), default=None)
         why = f"at most {most:.1%}" if most else "the model folder records no thresholds"
-        raise InceptiveError(f"{name}: no threshold is known for --accuracy {accuracy:g}: {why}")
+        raise InceptiveError(f"{name}: no threshold is known for accuracy {accuracy:g}: {why}")
     if not thresholds:
         return EVEN, None, 0
     chosen = min(enough, key=lambda each: each.target) if enough else thresholds[-1]

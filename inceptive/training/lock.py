@@ -24,7 +24,7 @@ def training_lock(folder: Path) -> Iterator[None]:
         except Locked:
             raise InceptiveError(
                 f"{folder}: another training is writing there now; wait for its end, or give another "
-                "--out"
+                "folder (out)"
             ) from None
         yield
 

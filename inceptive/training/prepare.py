@@ -223,7 +223,7 @@ def start_from(model: Model, source: Classifier, name: str) -> None:
     if missing:
         raise InceptiveError(
             f"weights {name}: are for {source.model.net.name}, which has no {missing[0]} such as "
-            f"{model.net.name} has; try --set net={source.model.net.name}"
+            f"{model.net.name} has; try net={source.model.net.name}"
         )
     model.load_state_dict(shared, strict=False)
 

@@ -397,6 +397,6 @@ def refuse_unresumable(before: Recipe, now: Recipe) -> None:
         if old[key] == new[key] or ({key, table} & set(RESUMABLE) and not switched):
             continue
         raise InceptiveError(
-            f"{key} cannot change from {old[key]!r} to {new[key]!r} with --resume: "
-            f"{WHY_FIXED.get(key, WHY_FIXED.get(table))}; leave it out, or begin anew in another --out"
+            f"{key} cannot change from {old[key]!r} to {new[key]!r} on resuming: "
+            f"{WHY_FIXED.get(key, WHY_FIXED.get(table))}; leave it as it is, or begin anew elsewhere"
         )

@@ -182,7 +182,7 @@ def choose_recipe(
         progress.say(f"no published weights to start from: {error}")
         chosen = Recipe.read(name, changes)
     start = f", from {chosen.weights}" if chosen.weights else ", from scratch"
-    progress.say(f"recipe: {name}{start} (another with --recipe; one value with --set)")
+    progress.say(f"recipe: {name}{start} (another: recipe; one value of it: --set or changes)")
     return chosen
 
 
@@ -235,7 +235,7 @@ def _resumed(
         now = now.model_copy(update={"weights": before.weights})
     if now.epochs <= done:
         raise InceptiveError(
-            f"{out}: {done} epochs are done; to go on, give more of them (--set epochs={done + 1})"
+            f"{out}: {done} epochs are done; to go on, give more of them (epochs={done + 1})"
         )
     refuse_unresumable(before, now)  # before the data is read, and divided as `now` says
     return now
@@ -250,12 +250,13 @@ def refuse_to_overwrite(out: Path) -> None:
     """Raises InceptiveError if anything lies in `out`."""
     if has_checkpoint(out):
         raise InceptiveError(
-            f"{out}: holds a training that did not end; go on with --resume, or give another --out"
+            f"{out}: holds a training that did not end; go on with it (resume), or give another "
+            "folder (out)"
         )
     if out.exists() and not out.is_dir():
-        raise InceptiveError(f"{out}: is a file; give another --out")
+        raise InceptiveError(f"{out}: is a file; give another folder (out)")
     if out.exists() and ({path.name for path in out.iterdir()} - {LOCK}):
-        raise InceptiveError(f"{out}: is not empty; give another --out")
+        raise InceptiveError(f"{out}: is not empty; give another folder (out)")
 
 
 def default_out(data: str | Path | Data) -> Path:

@@ -141,7 +141,7 @@ def test_no_model_at_all_is_one_line(stripes):
 def test_a_file_in_place_of_the_folder_is_said_to_be_one(stripes, tiny, tmp_path):
     (tmp_path / "file").touch()
     done = command("train", stripes, "--recipe", tiny, "--out", tmp_path / "file")
-    assert done.returncode == 1 and "file: is a file; give another --out" in done.stderr
+    assert done.returncode == 1 and "file: is a file; give another folder (out)" in done.stderr
 
 
 @pytest.mark.parametrize("function", ["build", "account", "draw"])

@@ -160,10 +160,10 @@ def test_shards_can_be_cut_anew_and_one_split_written(shards, tmp_path):
 
 def test_what_lies_in_the_folder_is_never_overwritten(shards, stripes, tmp_path):
     done = command("shards", stripes, "--out", shards)
-    assert done.returncode == 1 and "holds a finished set; give another --out" in done.stderr
+    assert done.returncode == 1 and "holds a finished set; give another folder (out)" in done.stderr
     (tmp_path / "train-000000.tar").write_bytes(b"mine")
     done = command("shards", stripes, "--out", tmp_path)
-    assert done.returncode == 1 and "is not empty; give another --out" in done.stderr
+    assert done.returncode == 1 and "is not empty; give another folder (out)" in done.stderr
     assert (tmp_path / "train-000000.tar").read_bytes() == b"mine"
 
 

@@ -461,7 +461,7 @@ def test_int8_needs_images(trained, tmp_path):
     del config["data"]
     rewrite_config(tmp_path / "m", json.dumps(config))
     done = command("export", tmp_path / "m", "--to", "onnx", "--precision", "int8")
-    one_line(done, "int8 is calibrated on images: name a set of them with --calibrate")
+    one_line(done, "int8 is calibrated on images: name a set of them (calibrate)")
 
 
 @pytest.mark.parametrize(("package", "words"), [

@@ -140,9 +140,9 @@ def test_a_folder_is_scored_as_predict_does_and_once(trained, many, predicted, t
     assert "is scored already" in command("score", *asked).stderr
     assert "1202 images in 7 parts, 2 of them cannot be read" in command("score", *asked).stderr
     for words, reason in (
-        (("--top", 1), "was begun with --top 2"),
-        (("--batch-size", 7), "was begun with --batch-size 32"),
-        (("--part", 300), "was begun with --part 200"),
+        (("--top", 1), "was begun with top 2"),
+        (("--batch-size", 7), "was begun with batches of 32"),
+        (("--part", 300), "was begun with parts of 200"),
     ):
         done = command("score", *asked, *words)
         assert done.returncode == 1 and reason in done.stderr
@@ -554,7 +554,7 @@ def test_a_cluster_of_two_nodes_scores_the_same(
 def test_an_address_where_no_ray_is_is_told_at_once(trained, many, tmp_path):
     address = f"127.0.0.1:{free_port()}"
     done = command("score", trained[0], many, "--out", tmp_path / "x", "--address", address)
-    assert done.returncode == 1 and f"--address {address}: no Ray answers there" in done.stderr
+    assert done.returncode == 1 and f"address {address}: no Ray answers there" in done.stderr
 
 
 def test_the_same_bits_however_the_batches_were_decoded(many):

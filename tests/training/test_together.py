@@ -315,7 +315,7 @@ def test_a_folder_that_is_taken_stays_so_at_every_try_of_torchrun(
         [*TORCHRUN, "--nproc-per-node", "2", "--max-restarts", "1", *words],
         text=True, capture_output=True, timeout=240, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert done.returncode == 1 and "is not empty; give another --out" in done.stderr
+    assert done.returncode == 1 and "is not empty; give another folder (out)" in done.stderr
     assert "epoch 1" not in done.stderr
     assert [(one.name, one.read_bytes()) for one in taken.iterdir()] == [
         ("model.safetensors", b"somebody's")

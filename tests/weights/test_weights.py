@@ -590,7 +590,7 @@ def test_weights_of_another_net_are_refused_with_a_layer(given, layer):
     model = drawn(nets.NETS["googlenet.bn"](3))
     line = unchanged_by(model, start_from, model, classifier(given, 3, seed=1), "runs/x")
     assert line.startswith(f"weights runs/x: are for {given}, which has no {layer}")
-    assert f"--set net={given}" in line
+    assert f"try net={given}" in line
 
 
 def test_weights_of_another_number_of_channels_are_refused():

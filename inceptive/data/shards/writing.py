@@ -50,9 +50,9 @@ def refuse_to_overwrite(out: Path) -> None:
     if (out / UNFINISHED).exists():
         return
     if (out / INDEX).exists():
-        raise InceptiveError(f"{printable(out)}: holds a finished set; give another --out")
+        raise InceptiveError(f"{printable(out)}: holds a finished set; give another folder (out)")
     if out.exists() and (not out.is_dir() or not all(map(_is_part, out.iterdir()))):
-        raise InceptiveError(f"{printable(out)}: is not empty; give another --out")
+        raise InceptiveError(f"{printable(out)}: is not empty; give another folder (out)")
 
 
 def write_shards(
@@ -125,14 +125,14 @@ def _begun(out: Path, plan: str) -> dict[str, Shard]:
         if record["plan"] != plan:
             raise InceptiveError(
                 f"{printable(out)}: holds the beginning of other shards (of other images, sizes or "
-                "seed); give another --out"
+                "seed); give another folder (out)"
             )
         shards = {file: Shard.model_validate(shard) for file, shard in record["shards"].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InceptiveError(
-            f"{printable(out / UNFINISHED)}: cannot be read ({reason(error)}); give another --out"
+            f"{printable(out / UNFINISHED)}: cannot be read ({reason(error)}); give another folder (out)"
         ) from None
     for path in out.iterdir():  # of the process that was killed
         if _is_part(path):
