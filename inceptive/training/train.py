@@ -40,6 +40,12 @@ FITTING = {
     "digits": "digits",
 }
 """The recipe for each built-in set; photographs take `finetune`, without weights `photos`."""
+OF_EPOCHS = (
+    "batch_size", "optimizer", "schedule", "loss", "aux", "augment", "ema", "stop.patience",
+    "finetune.views", "finetune.lr_scale", "finetune.batch_norm", "data.random_interpolation",
+    "data.workers", "speed.accumulate", "speed.channels_last", "speed.sync_batch_norm",
+)  # fmt: skip
+"""What only epochs need, a key or a table: a probe alone does not."""
 
 
 @checked
@@ -106,6 +112,9 @@ def train(
                 world.broadcast(lambda: refuse_to_overwrite(out))
             chosen = choose_recipe(data, recipe, pairs, progress)
             refuse_unfit(chosen, value)
+            unused = ", ".join(key for key in pairs if key.startswith(OF_EPOCHS))
+            if unused and not chosen.epochs:
+                progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
         describe(data, progress)

@@ -121,6 +121,31 @@ def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
     assert again.model.net.name == clf.model.net.name
 
 
+@pytest.mark.training
+def test_what_a_probe_alone_does_not_use_changes_nothing_and_is_named(
+    trained, stripes, tmp_path, capsys
+):
+    unused = {"batch_size": 7, "optimizer.kind": "adamw", "optimizer.lr": 0.5, "schedule.kind": "step",
+              "loss.label_smoothing": 0.3, "aux.weight": 0.7, "augment.flip": False,
+              "augment.rotate": 90.0, "ema.decay": 0.9, "stop.patience": 1, "finetune.views": 9,
+              "finetune.lr_scale": 0.1, "finetune.batch_norm": "train", "data.workers": 0,
+              "data.random_interpolation": True, "speed.accumulate": 3,
+              "speed.channels_last": False, "speed.sync_batch_norm": False}  # fmt: skip
+    states = []
+    for name, more in (("a", {}), ("b", unused)):
+        changes = {"image_size": 32, "data.balance": 0.4, "epochs": 0} | more
+        clf = inceptive.train(
+            stripes, tmp_path / name, "finetune", weights=trained[0], changes=changes
+        )
+        notes = re.findall(
+            r"note: epochs = 0 trains a probe alone, which ignores (.*)", capsys.readouterr().err
+        )
+        assert notes == ([", ".join(more)] if more else [])
+        states.append(clf.model.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
 def test_what_cannot_be_probed_is_one_line(trained, stripes, tmp_path):
     recipe = Recipe.read("finetune", {"image_size": 32, "weights": "", "net": "googlenet.bn"})
     with pytest.raises(InceptiveError, match="a probe learns from the maps of trained weights"):
