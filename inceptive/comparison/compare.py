@@ -330,9 +330,7 @@ def _evaluate(
     return evaluate_engine(name, engine, data, split, labels, progress=progress)
 
 
-def _answers(evaluation: Evaluation | None) -> tuple[Answer, ...]:
-    if evaluation is None:
-        return ()
+def _answers(evaluation: Evaluation) -> tuple[Answer, ...]:
     best = evaluation.probs.argmax(axis=1)
     return tuple(
         Answer(evaluation.labels[k], float(probs[k]))

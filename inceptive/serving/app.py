@@ -23,7 +23,7 @@ CSP = (
     "default-src 'none'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "script-src 'self' 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
-Named = Annotated[
+ModelName = Annotated[
     str, Query(description="which of the models, by name; the first if none is named")
 ]
 
@@ -106,7 +106,7 @@ def model_routes(service: InferenceService, metrics: Metrics) -> APIRouter:
         return {"status": "ok"}
 
     @routes.get("/v1/model", dependencies=[Depends(refuse_unknown)])
-    async def model(model: Named = "") -> dict[str, Any]:
+    async def model(model: ModelName = "") -> dict[str, Any]:
         """The model: classes, preprocessing, engine, what it was trained on, its layers."""
         return service.model(model).to_dict()
 
@@ -131,7 +131,7 @@ def inference_routes(service: InferenceService) -> APIRouter:
     async def predict(
         request: Request,
         top: int = Query(5, ge=1, description="classes, the most probable first"),
-        model: Named = "",
+        model: ModelName = "",
     ) -> dict[str, Any]:
         """Classes of one image (the body) or of several (multipart/form-data, any field names).
 
@@ -145,7 +145,7 @@ def inference_routes(service: InferenceService) -> APIRouter:
     async def explain(
         request: Request,
         label: str = Query("", description="class, by name or number; the answer if none is named"),
-        model: Named = "",
+        model: ModelName = "",
     ) -> Response:
         """One image with what speaks for a class over it (Grad-CAM), as PNG; x-label names the class,
         percent-encoded."""
@@ -158,7 +158,7 @@ def inference_routes(service: InferenceService) -> APIRouter:
         layer: str = Query(
             "", description="one of the model's `layers`; the last if none is named"
         ),
-        model: Named = "",
+        model: ModelName = "",
     ) -> Response:
         """The maps of a layer that one image excites most, as PNG."""
         return Response(await service.features(request, model, layer), media_type="image/png")

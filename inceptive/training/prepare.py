@@ -202,7 +202,7 @@ def model_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None)
 
 
 def start_from(model: Model, source: Classifier, name: str) -> None:
-    """Fill `model` with what `given` has learned: all its layers up to those that know its classes.
+    """Fill `model` with what `source` has learned: all its layers up to those that know its classes.
 
     Heads, and layers after the pooling (another classifier's, say), may be missing on either side:
     they stay fresh. Raises InceptiveError, naming a layer, if another one is missing or of another

@@ -147,8 +147,7 @@ def fill(model: Model, published: Published, arrays: Mapping[str, np.ndarray], o
     for key, shape in shapes.items():
         if (array := theirs.get(key)) is None:
             # Their normalisation has no gamma: it is one. Their batches are not counted.
-            fill_in = torch.ones(shape) if shape else torch.tensor(0)
-            state[key] = fill_in
+            state[key] = torch.ones(shape) if shape else torch.tensor(0)
             continue
         array = layouts.to_torch(array, key, source.layout, shape)
         if published.background and key.rpartition(".")[0] in classifiers:
