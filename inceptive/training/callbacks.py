@@ -6,6 +6,8 @@ from typing import Any
 
 from inceptive.errors import requires
 from inceptive.io.progress import Progress, duration
+from inceptive.training.recipe import Recipe
+from inceptive.training.schedule import size_at
 
 
 class Callback:
@@ -27,8 +29,8 @@ class Callback:
 class ProgressCallback(Callback):
     """Says each epoch's row to a `Progress`, and advances it: by the whole run, so time left is too."""
 
-    def __init__(self, progress: Progress):
-        self.progress = progress
+    def __init__(self, progress: Progress, recipe: Recipe):
+        self.progress, self.recipe = progress, recipe
         self.epoch, self.epochs, self.steps, self.began = 0, 1, 1, 0.0
 
     def on_epoch_start(self, epoch: int, epochs: int, steps: int) -> None:
@@ -42,7 +44,16 @@ class ProgressCallback(Callback):
 
     def on_epoch_end(self, row: dict[str, Any], better: bool) -> None:
         losses = [row[key] for key in row if key == "loss" or key.startswith("loss_")]
-        seconds_left = row["seconds"] / row["epoch"] * (self.epochs - row["epoch"])
+        pixels = [
+            size_at(self.recipe.schedule, epoch, self.epochs, self.recipe.image_size) ** 2
+            for epoch in range(self.epochs)
+        ]
+        done = row["epoch"]
+        seconds_left = row["seconds"] * sum(pixels[done:]) / sum(pixels[:done])
+        if self.recipe.stop.minutes:
+            seconds_left = min(
+                seconds_left, max(0.0, 60 * self.recipe.stop.minutes - row["seconds"])
+            )
         self.progress.say(
             f"epoch {row['epoch']}/{self.epochs}  loss {_losses(losses)}"
             f"  top1 {row['top1']:.1%}  val top1 {row['val_top1']:.2%} loss {row['val_loss']:.3f}"

@@ -80,7 +80,7 @@ class Run:
     ):
         self.recipe, self.data, self.out, self.should_stop = recipe, data, out, should_stop
         self.progress = progress or Silent()
-        self.callbacks = [ProgressCallback(self.progress), *callbacks]
+        self.callbacks = [ProgressCallback(self.progress, recipe), *callbacks]
         torch.manual_seed(recipe.seed)
         self.started = time.monotonic()
         self.world = World()
@@ -349,7 +349,7 @@ class Run:
         trained = net_from_dict(state["net"])
         if net is not None and (difference := first_difference(net, trained)):
             raise InceptiveError(
-                f"{self.out}: its checkpoint is of another net ({difference}); give another --out"
+                f"{self.out}: its checkpoint is of another net ({difference}); give another folder (out)"
             )
 
     def _restore(self, state: dict[str, Any]) -> None:

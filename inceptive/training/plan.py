@@ -10,8 +10,9 @@ import torch
 
 from inceptive.arch.account import account
 from inceptive.arch.spec import Net
-from inceptive.data.source import Data
+from inceptive.data.source import Data, Samples
 from inceptive.errors import InceptiveError
+from inceptive.images import decode
 from inceptive.io.progress import Progress, duration
 from inceptive.nn import Model, build
 from inceptive.training.augment import Augment
@@ -33,6 +34,8 @@ BACKWARD = 3.0
 """A step of learning in forward passes: the way back takes about twice as long as the way there."""
 WRITING = 15.0
 """Seconds for what is written in the end."""
+ENLARGED = 2.0
+"""The stem halves an image at least twice: what small pictures show survives if they are enlarged."""
 FEWEST = 10
 """Epochs that a training from scratch should have, before its images become smaller."""
 MOMENTS = 20
@@ -114,6 +117,19 @@ def planned(
     return recipe.model_copy(update={"epochs": epochs, "finetune": table, "image_size": chosen})
 
 
+def shorter_side(samples: Samples) -> float:
+    """The median of the shorter sides of some pictures, in pixels; of large ones at least 512."""
+    some = samples.take(spread(np.arange(len(samples)), SOME))
+    sides = [min(decode(some.images.source(k), 3, 256).size) for k in range(len(some))]
+    return float(np.median(sides))
+
+
+def _size(recipe: Recipe, pixels: float) -> int:
+    """So many pixels in steps of 16, within what the recipe leaves to a plan."""
+    least = recipe.stop.smallest or recipe.image_size
+    return min(recipe.image_size, max(least, round(pixels / 16) * 16))
+
+
 def in_fastest_precision(recipe: Recipe, model: Model, device: torch.device) -> Recipe:
     """`recipe` with bf16 or f32 in place of `auto`.
 
@@ -143,9 +159,14 @@ def paced(recipe: Recipe, data: Data, net: Net | None, world: World, progress: P
     """`recipe` with the image size and epochs that stop.minutes are enough for, at most its own.
 
     Steps of a net like the one that will learn are measured. The loop holds to the time, should this
-    machine become slower meanwhile: see `Run`.
+    machine become slower meanwhile: see `Run`. Where the recipe leaves it the size, pictures are not
+    enlarged more than ENLARGED times.
     """
-    started, preprocessing = time.monotonic(), preprocessing_for(recipe, data)
+    started = time.monotonic()
+    if recipe.stop.smallest:
+        side = ENLARGED * shorter_side(data.split("train"))
+        recipe = recipe.model_copy(update={"image_size": _size(recipe, side)})
+    preprocessing = preprocessing_for(recipe, data)
     model = build(net_for(recipe, data, preprocessing.channels, net))
     recipe = in_fastest_precision(recipe, model, world.device)
     minutes = recipe.stop.minutes
@@ -178,7 +199,7 @@ def paced(recipe: Recipe, data: Data, net: Net | None, world: World, progress: P
 
     left = 60 * minutes - WRITING - (time.monotonic() - started)
     for share in SIZES:
-        size = recipe.image_size if share == 1 else round(recipe.image_size * share / 16) * 16
+        size = _size(recipe, recipe.image_size * share)
         try:
             seconds = epoch_seconds(size)
         except InceptiveError:  # so small an image is none to this net

@@ -179,10 +179,11 @@ def test_a_first_look_is_at_as_many_of_each_class():
     ]  # not the first, which are alike
 
 
-def pace(stripes, tiny, minutes, **changes):
+def pace(stripes, tiny, minutes, changes=None):
     """As planned where every look at the clock is a tenth of a second after the last one."""
     clock, progress = itertools.count(), mock.Mock(spec=Silent)
-    recipe = Recipe.read(tiny, {"stop.minutes": minutes, "image_size": 128, **changes})
+    fixed = {"stop.minutes": minutes, "stop.smallest": 32, "image_size": 80}
+    recipe = Recipe.read(tiny, fixed | (changes or {}))
     with mock.patch("inceptive.training.plan.time.monotonic", lambda: next(clock) / 10):
         recipe = paced(recipe, open_data(str(stripes), progress=None), None, World(), progress)
     return recipe, [call.args[0] for call in progress.say.call_args_list]
@@ -190,23 +191,30 @@ def pace(stripes, tiny, minutes, **changes):
 
 def test_the_less_time_from_scratch_the_smaller_the_images_then_the_fewer_the_epochs(stripes, tiny):
     plenty, [said] = pace(stripes, tiny, 60)
-    assert (plenty.image_size, plenty.epochs) == (128, 8)
-    assert said.startswith("plan: 128 pixels, 8 epochs in f32: about ")
+    assert (plenty.image_size, plenty.epochs) == (80, 8)
+    assert said.startswith("plan: 80 pixels, 8 epochs in f32: about ")
     assert said.endswith(" on this machine, of 60 minutes")
-    plans = [pace(stripes, tiny, minutes)[0] for minutes in (0.32, 0.28, 0.255)]
+    plans = [pace(stripes, tiny, minutes)[0] for minutes in (0.3, 0.28, 0.255)]
     sizes, epochs = [plan.image_size for plan in plans], [plan.epochs for plan in plans]
-    assert sizes == sorted(sizes, reverse=True) and 128 > sizes[-1] >= 32
+    assert sizes == sorted(sizes, reverse=True) and 80 > sizes[0] > sizes[-1] >= 32
     assert epochs[0] == 8 and 1 <= epochs[-1] < 8
-    assert pace(stripes, tiny, 0) == (plenty.changed({"stop.minutes": 0.0, "epochs": 8}), [])
+    fixed, _ = pace(stripes, tiny, 0.28, {"stop.smallest": 0})
+    assert fixed.image_size == 80 and fixed.epochs < epochs[1]
+    assert pace(stripes, tiny, 0)[1] == []  # nothing is planned where there is no limit
 
 
 def test_images_that_grow_leave_time_for_more_epochs(stripes, tiny):
-    whole, _ = pace(stripes, tiny, 0.4, epochs=100)
-    grown, [said] = pace(stripes, tiny, 0.4, **{"epochs": 100, "schedule.smallest": 0.5})
+    whole, _ = pace(stripes, tiny, 0.4, {"epochs": 100})
+    grown, [said] = pace(stripes, tiny, 0.4, {"epochs": 100, "schedule.smallest": 0.5})
     assert grown.image_size >= whole.image_size and grown.epochs > whole.epochs
-    assert (
-        f"plan: {grown.image_size} pixels ({grown.image_size // 32 * 16} in the beginning)" in said
-    )
+    assert f"plan: {grown.image_size} pixels (" in said and " in the beginning)" in said
+
+
+def test_small_pictures_are_not_enlarged_more_than_twice(stripes, tiny):
+    """Those of `stripes` have 40 pixels."""
+    assert pace(stripes, tiny, 60, {"image_size": 224})[0].image_size == 80
+    assert pace(stripes, tiny, 60, {"image_size": 224, "stop.smallest": 0})[0].image_size == 224
+    assert pace(stripes, tiny, 60, {"image_size": 224, "stop.smallest": 96})[0].image_size == 96
 
 
 @pytest.mark.parametrize("fastest", ["f32", "bf16"])
