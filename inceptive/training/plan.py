@@ -41,7 +41,9 @@ FEWEST = 10
 MOMENTS = 20
 """Of a training, at which the size of its images is looked up."""
 SOME = 16
-"""Images of a batch, at most, whose steps are measured."""
+"""Images whose precision is measured, and pictures whose size is looked up."""
+PATIENCE = 10.0
+"""Seconds after which no further step is measured."""
 FITTING = 5e-7
 """Seconds that the probes take for each number that is read of an image: as long as that was on two
 slow cores, for about nine probes of some images and one of all."""
@@ -169,30 +171,28 @@ def paced(recipe: Recipe, data: Data, net: Net | None, world: World, progress: P
     preprocessing = preprocessing_for(recipe, data)
     model = build(net_for(recipe, data, preprocessing.channels, net))
     recipe = in_fastest_precision(recipe, model, world.device)
-    minutes = recipe.stop.minutes
+    minutes, trained, judged = recipe.stop.minutes, len(data.split("train")), len(data.split("val"))
     if not minutes:
         return recipe
     augment = Augment(recipe.augment, recipe.image_size, world.share)
     learner = Learner(recipe, data, model, preprocessing, augment, world)
     learner.set_training()
-    count = max(2, min(SOME, recipe.batch_size // world.share.world))
+    count = max(2, min(trained, recipe.batch_size) // world.share.world)
     shape = (count, preprocessing.channels, preprocessing.resize, preprocessing.resize)
     images, draws = torch.zeros(shape, dtype=torch.uint8), torch.Generator()
     labels = torch.zeros(count, dtype=torch.int64, device=world.device)
-    times = []
-    for _ in range(3):
+    times: list[float] = []
+    while len(times) < 3 and sum(times) * count < PATIENCE:
         before = time.monotonic()
         learner.step(images, labels, draws)[0].tolist()  # an accelerator has then done its work
-        times.append((time.monotonic() - before) / count / world.share.world)
-    trained, judged = len(data.split("train")), len(data.split("val"))
-    whole = account(model.net, recipe.image_size).macs
+        times.append((time.monotonic() - before) / count)
+    each, whole = min(times) / world.share.world, account(model.net, recipe.image_size).macs
 
     def epoch_seconds(size: int) -> float:
         """Of a mean epoch whose images have `size` pixels in the end."""
         sizes = [size_at(recipe.schedule, k + 0.5, MOMENTS, size) for k in range(MOMENTS)]
         costs = {
-            pixels: account(model.net, pixels).macs / whole * min(times)
-            for pixels in {*sizes, size}
+            pixels: account(model.net, pixels).macs / whole * each for pixels in {*sizes, size}
         }
         mean = sum(costs[pixels] for pixels in sizes) / MOMENTS
         return trained * mean + judged * costs[size] / BACKWARD

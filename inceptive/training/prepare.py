@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from inceptive.images import FILTERS, Preprocessing
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.nn import Model, build
 from inceptive.training.frozen import FrozenMaps, MapBatches, ViewBatches
+from inceptive.training.muon import Muon
 from inceptive.training.recipe import Recipe
 from inceptive.weights.catalogue import catalogue
 from inceptive.weights.load import fetch, is_cached
@@ -234,7 +236,7 @@ def last_layers(model: Model) -> list[str]:
     return ends + [f"{head}.{chain.parts[-1][0]}" for head, (_, chain) in model.net.heads().items()]
 
 
-def parameter_groups(model: Model, recipe: Recipe) -> list[dict[str, object]]:
+def parameter_groups(model: Model, recipe: Recipe) -> list[dict[str, Any]]:
     """Parameters for the optimizer: weights decay, biases and batch norm do not; old layers slower.
 
     Parts up to `finetune.freeze` are left out, and their modules stop learning altogether.
@@ -255,14 +257,17 @@ def parameter_groups(model: Model, recipe: Recipe) -> list[dict[str, object]]:
             "params": parameters,
             "weight_decay": table.weight_decay if decays else 0.0,
             "lr": table.lr * (1.0 if new else recipe.finetune.lr_scale),
+            "orthogonal": decays and not new,
         }
         for (decays, new), parameters in groups.items()
     ]
 
 
-def optimizer_for(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
+def optimizer_for(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """The recipe's optimizer of such groups, its steps in one pass over the parameters."""
     table = recipe.optimizer
+    if table.kind == "muon":
+        return Muon(groups, table.lr, table.momentum, table.nesterov)
     if table.kind == "adamw":
         return torch.optim.AdamW(groups, lr=table.lr, fused=True)
     return torch.optim.SGD(

@@ -85,7 +85,7 @@ class DataTable(Table):
 
 
 class OptimizerTable(Table):
-    kind: Literal["sgd", "adamw"] = "sgd"
+    kind: Literal["sgd", "adamw", "muon"] = "sgd"
     lr: float = Field(0.05, gt=0, le=1e6, description="the highest learning rate of the schedule")
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
