@@ -64,7 +64,8 @@ def computed_once(recipe: Recipe, world: World) -> str:
 
 
 class Run:
-    """One training: the recipe's parts put together, then epochs of steps."""
+    """One training: the recipe's parts put together, then epochs of steps. It `began` when
+    time.monotonic() said so, or now."""
 
     def __init__(
         self,
@@ -77,12 +78,13 @@ class Run:
         callbacks: Sequence[Callback] = (),
         should_stop: Callable[[], bool] = lambda: False,
         start: Start | None = None,
+        began: float | None = None,
     ):
         self.recipe, self.data, self.out, self.should_stop = recipe, data, out, should_stop
         self.progress = progress or Silent()
         self.callbacks = [ProgressCallback(self.progress, recipe), *callbacks]
         torch.manual_seed(recipe.seed)
-        self.started = time.monotonic()
+        self.started = time.monotonic() if began is None else began
         self.world = World()
         self.world.refuse_unless_alike(self._fingerprint(), "data")
         # The process that writes reads the checkpoint too, and tells the others.

@@ -157,14 +157,15 @@ def in_fastest_precision(recipe: Recipe, model: Model, device: torch.device) -> 
     return recipe.model_copy(update={"speed": table})
 
 
-def paced(recipe: Recipe, data: Data, net: Net | None, world: World, progress: Progress) -> Recipe:
+def paced(
+    recipe: Recipe, data: Data, net: Net | None, world: World, began: float, progress: Progress
+) -> Recipe:
     """`recipe` with the image size and epochs that stop.minutes are enough for, at most its own.
 
-    Steps of a net like the one that will learn are measured. The loop holds to the time, should this
-    machine become slower meanwhile: see `Run`. Where the recipe leaves it the size, pictures are not
-    enlarged more than ENLARGED times.
+    They count from when the training `began`. Steps of a net like the one that will learn are
+    measured. The loop holds to the time, should this machine become slower meanwhile: see `Run`. Where
+    the recipe leaves it the size, pictures are not enlarged more than ENLARGED times.
     """
-    started = time.monotonic()
     if recipe.stop.smallest:
         side = ENLARGED * shorter_side(data.split("train"))
         recipe = recipe.model_copy(update={"image_size": _size(recipe, side)})
@@ -197,7 +198,7 @@ def paced(recipe: Recipe, data: Data, net: Net | None, world: World, progress: P
         mean = sum(costs[pixels] for pixels in sizes) / MOMENTS
         return trained * mean + judged * costs[size] / BACKWARD
 
-    left = 60 * minutes - WRITING - (time.monotonic() - started)
+    left = 60 * minutes - WRITING - (time.monotonic() - began)
     for share in SIZES:
         size = _size(recipe, recipe.image_size * share)
         try:

@@ -1,5 +1,6 @@
 """`train`: a labelled set of images becomes a model folder, and the classifier in it."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -87,7 +88,7 @@ def train(
 
         inceptive.train("photos/", out="runs/mine", minutes=10)
     """
-    out = expand(out) if out is not None else default_out(data)
+    began, out = time.monotonic(), expand(out) if out is not None else default_out(data)
     arguments = {
         "net": net.name if isinstance(net, Net) else net,
         "weights": None if weights is None else str(weights),
@@ -139,9 +140,11 @@ def train(
                 classifier, logits = Classifier.load(out), start.logits
             else:
                 if not (start or resume):
-                    pace = paced(chosen, data, value, world, progress)
+                    pace = paced(chosen, data, value, world, began, progress)
                     chosen = world.broadcast(lambda: pace)
-                run = Run(chosen, data, out, value, resume, progress, callbacks, should_stop, start)
+                run = Run(
+                    chosen, data, out, value, resume, progress, callbacks, should_stop, start, began
+                )
                 classifier, logits = run.run(), run.best_logits
             if world.is_main:
                 _report(classifier, data, out, command, progress, logits)

@@ -185,7 +185,8 @@ def pace(stripes, tiny, minutes, changes=None):
     fixed = {"stop.minutes": minutes, "stop.smallest": 32, "image_size": 80}
     recipe = Recipe.read(tiny, fixed | (changes or {}))
     with mock.patch("inceptive.training.plan.time.monotonic", lambda: next(clock) / 10):
-        recipe = paced(recipe, open_data(str(stripes), progress=None), None, World(), progress)
+        data = open_data(str(stripes), progress=None)
+        recipe = paced(recipe, data, None, World(), time.monotonic(), progress)
     return recipe, [call.args[0] for call in progress.say.call_args_list]
 
 
