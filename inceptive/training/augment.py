@@ -46,7 +46,7 @@ class Augment:
         step = CHUNK if images.device.type == "cpu" else len(images)
         for at in range(0, len(images), step):
             some = slice(at, at + step)
-            x = images[some].float().div_(255)
+            x = torch.div(images[some], 255)
             for change in changes:
                 x = change(x, some)
             torch.mul(x, 255, out=changed[some])

@@ -96,6 +96,9 @@ def one_process(job):
         run.run()
     except Paused as where:
         print(f"process {rank} paused {where}")
+    if job.get("tells"):
+        print(f"rate {run.learner.optimizer.param_groups[0]['lr']!r}, weights", end=" ")
+        print(sum(float(value.double().abs().sum()) for value in run.learner.model.parameters()))
     if job.get("counts") and rank == 0:
         print(f"sent {sum(sent)}")
 
@@ -202,6 +205,16 @@ def test_gradients_are_sent_once_for_all_that_is_gathered(recipe, stripes, tmp_p
         out=str(tmp_path / "b"),
     )  # fmt: skip
     assert "sent 6\n" in once and "sent 2\n" in third
+
+
+@pytest.mark.parametrize("kind", ["sgd", "muon"])
+def test_where_the_clock_decides_it_is_one_clock_for_all(recipe, stripes, tmp_path, kind):
+    changes = ["epochs=1000", "stop.minutes=0.3", f"optimizer.kind={kind}", "image_size=64"]
+    changes += ["schedule.smallest=0.5", "schedule.grown=0.9"]
+    job = {"recipe": recipe, "data": str(stripes), "tells": True, "changes": changes}
+    said = together(2, **job, out=str(tmp_path / "m"))
+    told = [line.partition("rate ")[2] for line in said.splitlines() if "rate " in line]
+    assert len(told) == 2 and told[0] == told[1] and "as stop.minutes says" in said
 
 
 @pytest.mark.parametrize(
