@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -97,8 +98,9 @@ def one_process(job):
     except Paused as where:
         print(f"process {rank} paused {where}")
     if job.get("tells"):
-        print(f"rate {run.learner.optimizer.param_groups[0]['lr']!r}, weights", end=" ")
-        print(sum(float(value.double().abs().sum()) for value in run.learner.model.parameters()))
+        weights = [value.double().abs().sum() for value in run.learner.model.parameters()]
+        rate = run.learner.optimizer.param_groups[0]["lr"]
+        print(f"rate {rate!r}, weights {float(sum(weights))!r}\n", end="")
     if job.get("counts") and rank == 0:
         print(f"sent {sum(sent)}")
 
@@ -213,8 +215,8 @@ def test_where_the_clock_decides_it_is_one_clock_for_all(recipe, stripes, tmp_pa
     changes += ["schedule.smallest=0.5", "schedule.grown=0.9"]
     job = {"recipe": recipe, "data": str(stripes), "tells": True, "changes": changes}
     said = together(2, **job, out=str(tmp_path / "m"))
-    told = [line.partition("rate ")[2] for line in said.splitlines() if "rate " in line]
-    assert len(told) == 2 and told[0] == told[1] and "as stop.minutes says" in said
+    rates = re.findall(r"rate \S+, weights \d\S+", said)
+    assert len(rates) == 2 and rates[0] == rates[1] and "as stop.minutes says" in said
 
 
 @pytest.mark.parametrize(
