@@ -581,7 +581,7 @@ def test_the_second_training_in_a_folder_is_refused_until_the_first_is_dead(
                 raise AssertionError("two at once")
             assert one_line(caught.value) == (
                 f"{out}: another training is writing there now; wait for its end, or give another "
-                "--out"
+                "folder (out)"
             )
         assert [path.name for path in out.iterdir()] == [".lock"]
     finally:

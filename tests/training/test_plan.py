@@ -21,6 +21,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import Silent
 from inceptive.training.distributed import World
+from inceptive.training.learner import Learner
 from inceptive.training.plan import (
     Pilot,
     in_fastest_precision,
@@ -179,19 +180,22 @@ def test_a_first_look_is_at_as_many_of_each_class():
     ]  # not the first, which are alike
 
 
-def pace(stripes, tiny, minutes, changes=None):
+def pace(stripes, tiny, minutes, changes=None, step=lambda *_: (torch.zeros(1),)):
     """As planned where every look at the clock is a tenth of a second after the last one."""
     clock, progress = itertools.count(), mock.Mock(spec=Silent)
     fixed = {"stop.minutes": minutes, "stop.smallest": 32, "image_size": 80}
     recipe = Recipe.read(tiny, fixed | (changes or {}))
-    with mock.patch("inceptive.training.plan.time.monotonic", lambda: next(clock) / 10):
-        data = open_data(str(stripes), progress=None)
+    data = open_data(str(stripes), progress=None)
+    with (
+        mock.patch("inceptive.training.plan.time.monotonic", lambda: next(clock) / 10),
+        mock.patch.object(Learner, "step", step),
+    ):
         recipe = paced(recipe, data, None, World(), time.monotonic(), progress)
     return recipe, [call.args[0] for call in progress.say.call_args_list]
 
 
 def test_the_less_time_from_scratch_the_smaller_the_images_then_the_fewer_the_epochs(stripes, tiny):
-    plenty, [said] = pace(stripes, tiny, 60)
+    plenty, [said] = pace(stripes, tiny, 60, step=Learner.step)
     assert (plenty.image_size, plenty.epochs) == (80, 8)
     assert said.startswith("plan: 80 pixels, 8 epochs in f32: about ")
     assert said.endswith(" on this machine, of 60 minutes")
@@ -213,9 +217,9 @@ def test_images_that_grow_leave_time_for_more_epochs(stripes, tiny):
 
 def test_small_pictures_are_not_enlarged_more_than_twice(stripes, tiny):
     """Those of `stripes` have 40 pixels."""
-    assert pace(stripes, tiny, 60, {"image_size": 224})[0].image_size == 80
-    assert pace(stripes, tiny, 60, {"image_size": 224, "stop.smallest": 0})[0].image_size == 224
-    assert pace(stripes, tiny, 60, {"image_size": 224, "stop.smallest": 96})[0].image_size == 96
+    assert pace(stripes, tiny, 60, {"image_size": 112})[0].image_size == 80
+    assert pace(stripes, tiny, 60, {"image_size": 112, "stop.smallest": 0})[0].image_size == 112
+    assert pace(stripes, tiny, 60, {"image_size": 112, "stop.smallest": 96})[0].image_size == 96
 
 
 @pytest.mark.parametrize("fastest", ["f32", "bf16"])
