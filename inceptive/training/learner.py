@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Learner:
         """Batches since the last step, whose gradients are added up."""
         self.average: AveragedModel | None = None
         if recipe.ema.decay:
-            average = get_ema_multi_avg_fn(recipe.ema.decay)  # type: ignore[no-untyped-call]
+            average = partial(_average, recipe.ema.decay)
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
 
     @property
@@ -200,3 +201,10 @@ class Learner:
         if self.recipe.speed.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return x
+
+
+def _average(decay: float, averages: Any, values: Any, count: Tensor) -> None:
+    """Move averages towards values; the first ones quickly, as the weights that all begins with tell
+    nothing."""
+    share = min(decay, (1 + int(count)) / (10 + int(count)))
+    get_ema_multi_avg_fn(share)(averages, values, count)  # type: ignore[no-untyped-call]

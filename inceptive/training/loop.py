@@ -301,7 +301,10 @@ class Run:
         if stop.patience and state.epoch - state.best_epoch >= stop.patience:
             return f"stopped early: no better validation since epoch {state.best_epoch}"
         if any(self.world.any(self._out_of_time(state.seconds))):
-            return f"stopped after {state.seconds / 60:.1f} minutes, as stop.minutes says"
+            return (
+                f"stopped after {state.seconds / 60:.1f} of {stop.minutes:g} minutes, as stop.minutes "
+                "says: the rest is for writing"
+            )
         return ""
 
     def _out_of_time(self, seconds: float) -> bool:

@@ -98,6 +98,8 @@ def train(
     }
     pairs = as_pairs(changes)
     pairs |= {key: value for key, value in arguments.items() if value is not None}
+    if resume and pairs.get("weights") == "none":
+        pairs["weights"] = ""
     world, value = World(), net if isinstance(net, Net) else None
     try:
         progress = progress if progress and world.is_main else Silent()

@@ -275,6 +275,11 @@ def test_the_weights_it_began_with_are_not_needed_again(tiny, stripes, trained, 
     assert train(stripes, out, resume=True, progress=None).info["recipe"]["weights"] == str(start)
 
 
+def test_from_scratch_may_be_said_again(tiny, stripes, tmp_path):
+    paused(stripes, tmp_path / "m", tiny, ["epochs=1"])
+    train(stripes, tmp_path / "m", weights="none", resume=True, progress=None)
+
+
 def test_a_net_of_one_s_own_goes_on_without_its_name_or_file(tiny, stripes, tmp_path):
     """It is built from the tree in the checkpoint: neither name nor file is looked for again."""
     file, changes = tmp_path / "mynet.py", {"epochs": 1, "aux.weight": 0.0}

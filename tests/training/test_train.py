@@ -130,6 +130,19 @@ def test_accumulated_batches_make_one_step(stripes, tiny, tmp_path):
         assert (weights[1][key] - expected).norm() <= 1e-4 * expected.norm() + 1e-6, key
 
 
+def test_the_average_of_few_steps_is_not_of_the_weights_it_began_with(stripes, tiny, tmp_path):
+    """After ten steps a decay of 0.999 alone would leave 99 % of them."""
+    recipe = Recipe.read(str(tiny), ["ema.decay=0.999", "epochs=1"])
+    data = open_data(str(stripes), SplitFractions(recipe.data.val, recipe.data.test))
+    learner = Run(recipe, data, tmp_path / "m", progress=None).learner
+    for weight in range(11):
+        with torch.no_grad():
+            for parameter in learner.model.parameters():
+                parameter.fill_(weight)
+        learner.average.update_parameters(learner.model)
+    assert 7 < float(learner.eval_model.fc.bias.detach().mean()) < 10
+
+
 @pytest.mark.training
 def test_early_stopping_ends_a_training_that_no_longer_gains(stripes, tiny, tmp_path):
     _, _, watch = run(stripes, tiny, tmp_path / "m", "epochs=30", "stop.patience=2",
