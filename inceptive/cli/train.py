@@ -31,7 +31,7 @@ def run(
     ] = "",
     minutes: Annotated[
         float | None,
-        Option(help="how long it may take: planned for with weights, else it stops then"),
+        Option(help="how long it may take: image size and epochs are planned for it"),
     ] = None,
     epochs: Annotated[int | None, Option(help="passes over the training images, at most")] = None,
     out: Annotated[Path | None, Option(help="the folder to write [default: runs/DATA]")] = None,

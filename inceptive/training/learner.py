@@ -204,7 +204,7 @@ class Learner:
 
 
 def _average(decay: float, averages: Any, values: Any, count: Tensor) -> None:
-    """Move averages towards values; the first ones quickly, as the weights that all begins with tell
-    nothing."""
+    """Move averages towards values, in the beginning quickly: the weights that all begins with tell
+    nothing. As tf.train.ExponentialMovingAverage does it with num_updates, here their `count`."""
     share = min(decay, (1 + int(count)) / (10 + int(count)))
     get_ema_multi_avg_fn(share)(averages, values, count)  # type: ignore[no-untyped-call]

@@ -2,7 +2,8 @@
 
 A run is a folder. After every epoch, in long ones every SAVE_SECONDS, and when it is asked to stop,
 `checkpoint.pt` holds all that is needed to go on, and whenever validation is better than ever the
-model folder is written beside it. A run that goes on ends with the bits of one that never stopped.
+model folder is written beside it. A run that goes on ends with the bits of one that never stopped,
+unless minutes are given: what the clock decides, it decides anew.
 
 Several processes may share a run (`distributed`): each takes its part of every batch, one writes.
 """
@@ -43,7 +44,7 @@ from inceptive.training.history import (
     validation_row,
 )
 from inceptive.training.learner import Learner
-from inceptive.training.plan import WRITING
+from inceptive.training.plan import seconds_to_learn
 from inceptive.training.prepare import loaders_for, model_for, preprocessing_for
 from inceptive.training.probe import Start
 from inceptive.training.recipe import AugmentTable, Recipe, refuse_unresumable
@@ -218,8 +219,7 @@ class Run:
         return self.world.broadcast(lambda: max(epoch, min(used, 1.0) * self.recipe.epochs))
 
     def _seconds(self) -> float:
-        """What there is for learning: the minutes without those for judging and writing."""
-        return max(1.0, 60 * self.recipe.stop.minutes - WRITING - self.judging)
+        return seconds_to_learn(self.recipe.stop.minutes, self.judging)
 
     def _draw_for(self, epoch: int, step: int, draws: torch.Generator) -> None:
         """Begin dropout and `draws`, of the changes to pictures, anew for a step.

@@ -12,7 +12,7 @@ from inceptive.arch.account import account
 from inceptive.arch.spec import Net
 from inceptive.data.source import Data, Samples
 from inceptive.errors import InceptiveError
-from inceptive.images import decode
+from inceptive.images import Preprocessing, decode
 from inceptive.io.progress import Progress, duration
 from inceptive.nn import Model, build
 from inceptive.training.augment import Augment
@@ -32,8 +32,8 @@ SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
 """Shares of the recipe's image size that are tried, until the time is enough."""
 BACKWARD = 3.0
 """A step of learning in forward passes: the way back takes about twice as long as the way there."""
-WRITING = 15.0
-"""Seconds for what is written in the end."""
+WRITING, AT_MOST = 15.0, 0.1
+"""Seconds for what is written in the end, and their share of the time at most."""
 ENLARGED = 2.0
 """The stem halves an image at least twice: what small pictures show survives if they are enlarged."""
 FEWEST = 10
@@ -91,7 +91,7 @@ def planned(
     fitting = FITTING * numbers * (2 * min(images, CHOOSING) + 3 * images)
     whole = account(net, recipe.image_size).macs
     for share in SIZES:
-        size = recipe.image_size if share == 1 else round(recipe.image_size * share / 16) * 16
+        size = _size(recipe, recipe.image_size * share)
         try:
             frozen, end = (
                 account(net.ending_at(part), size).macs * pilot.seconds / whole
@@ -127,9 +127,15 @@ def shorter_side(samples: Samples) -> float:
 
 
 def _size(recipe: Recipe, pixels: float) -> int:
-    """So many pixels in steps of 16, within what the recipe leaves to a plan."""
-    least = recipe.stop.smallest or recipe.image_size
-    return min(recipe.image_size, max(least, round(pixels / 16) * 16))
+    """So many pixels in steps of 16, if the recipe leaves them to a plan; else those of the recipe."""
+    if not recipe.stop.smallest or pixels >= recipe.image_size:
+        return recipe.image_size
+    return min(recipe.image_size, max(recipe.stop.smallest, round(pixels / 16) * 16))
+
+
+def seconds_to_learn(minutes: float, judging: float = 0.0) -> float:
+    """What `minutes` leave for learning, without the seconds for judging and writing in the end."""
+    return max(1e-3, 60 * minutes - min(WRITING, AT_MOST * 60 * minutes) - judging)
 
 
 def in_fastest_precision(recipe: Recipe, model: Model, device: torch.device) -> Recipe:
@@ -175,19 +181,8 @@ def paced(
     minutes, trained, judged = recipe.stop.minutes, len(data.split("train")), len(data.split("val"))
     if not minutes:
         return recipe
-    augment = Augment(recipe.augment, recipe.image_size, world.share)
-    learner = Learner(recipe, data, model, preprocessing, augment, world)
-    learner.set_training()
-    count = max(2, min(trained, recipe.batch_size) // world.share.world)
-    shape = (count, preprocessing.channels, preprocessing.resize, preprocessing.resize)
-    images, draws = torch.zeros(shape, dtype=torch.uint8), torch.Generator()
-    labels = torch.zeros(count, dtype=torch.int64, device=world.device)
-    times: list[float] = []
-    while len(times) < 3 and sum(times) * count < PATIENCE:
-        before = time.monotonic()
-        learner.step(images, labels, draws)[0].tolist()  # an accelerator has then done its work
-        times.append((time.monotonic() - before) / count)
-    each, whole = min(times) / world.share.world, account(model.net, recipe.image_size).macs
+    each = _seconds_per_image(recipe, data, model, preprocessing, world)
+    whole = account(model.net, recipe.image_size).macs
 
     def epoch_seconds(size: int) -> float:
         """Of a mean epoch whose images have `size` pixels in the end."""
@@ -198,7 +193,7 @@ def paced(
         mean = sum(costs[pixels] for pixels in sizes) / MOMENTS
         return trained * mean + judged * costs[size] / BACKWARD
 
-    left = 60 * minutes - WRITING - (time.monotonic() - began)
+    left = seconds_to_learn(minutes) - (time.monotonic() - began)
     for share in SIZES:
         size = _size(recipe, recipe.image_size * share)
         try:
@@ -214,6 +209,25 @@ def paced(
         + (f" ({smallest} in the beginning)" if smallest < chosen else "")
         + f", {epochs} epochs in {recipe.speed.precision}: about "
         f"{duration(min(60 * minutes, epochs * seconds + WRITING))} on this machine, of "
-        f"{minutes:g} minutes"
+        f"{minutes:g} minutes" + (", which are too few for one epoch" if left < seconds else "")
     )
     return recipe.model_copy(update={"epochs": epochs, "image_size": chosen})
+
+
+def _seconds_per_image(
+    recipe: Recipe, data: Data, model: Model, preprocessing: Preprocessing, world: World
+) -> float:
+    """Of a step, forward, backward and the optimizer's: the least of three, or as PATIENCE allows."""
+    augment = Augment(recipe.augment, recipe.image_size, world.share)
+    learner = Learner(recipe, data, model, preprocessing, augment, world)
+    learner.set_training()
+    batch, side = min(len(data.split("train")), recipe.batch_size), preprocessing.resize
+    count = max(2, batch // world.share.world)
+    images = torch.zeros((count, preprocessing.channels, side, side), dtype=torch.uint8)
+    labels, draws = torch.zeros(count, dtype=torch.int64, device=world.device), torch.Generator()
+    times: list[float] = []
+    while len(times) < 3 and sum(times) < PATIENCE:
+        before = time.monotonic()
+        learner.step(images, labels, draws)[0].tolist()  # an accelerator has then done its work
+        times.append(time.monotonic() - before)
+    return min(times) / (count * world.share.world)

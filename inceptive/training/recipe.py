@@ -224,6 +224,10 @@ class Recipe(Table):
             raise ValueError(
                 "epochs = 0: only a probe (finetune.probe) is trained without an epoch"
             )
+        if self.finetune.views and self.schedule.smallest < 1:
+            raise ValueError(
+                "finetune.views: images whose maps are computed once cannot grow (schedule.smallest)"
+            )
         return self
 
     @classmethod

@@ -196,7 +196,9 @@ def choose_recipe(
         progress.say(f"no published weights to start from: {error}")
         chosen = Recipe.read(name, changes)
     start = f", from {chosen.weights}" if chosen.weights else ", from scratch"
-    progress.say(f"recipe: {name}{start} (another: recipe; one value of it: --set or changes)")
+    progress.say(
+        f"recipe: {name}{start} (another: --recipe or recipe=; one value: --set or changes=)"
+    )
     return chosen
 
 
@@ -221,7 +223,7 @@ def refuse_unfit(recipe: Recipe, net: Net | None) -> None:
             "a probe learns from the maps of trained weights: name a model folder or published weights "
             "(weights=...; `inceptive nets` lists those)"
         )
-    if net is None and ".py" in recipe.net:  # its file is run once, when the classes are known
+    if net is None and ".py" in recipe.net:  # its file is run when the classes are known
         return
     channels = net.channels if net else recipe.data.channels or 3
     any_data = Data("", ("",) * (net.num_classes if net else 2), {}, channels)

@@ -188,6 +188,11 @@ def test_a_value_out_of_range_is_refused_with_its_key(tmp_path, text):
     assert f"mine.toml: {key} = " in refused(written(tmp_path, text))
 
 
+def test_images_whose_maps_are_computed_once_cannot_grow(tmp_path):
+    text = "[schedule]\nsmallest = 0.5\n[finetune]\nviews = 2"
+    assert "finetune.views: images whose maps are computed once" in refused(written(tmp_path, text))
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [

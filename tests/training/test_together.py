@@ -211,7 +211,7 @@ def test_gradients_are_sent_once_for_all_that_is_gathered(recipe, stripes, tmp_p
 
 @pytest.mark.parametrize("kind", ["sgd", "muon"])
 def test_where_the_clock_decides_it_is_one_clock_for_all(recipe, stripes, tmp_path, kind):
-    changes = ["epochs=1000", "stop.minutes=0.3", f"optimizer.kind={kind}", "image_size=64"]
+    changes = ["epochs=1000", "stop.minutes=0.1", f"optimizer.kind={kind}", "image_size=64"]
     changes += ["schedule.smallest=0.5", "schedule.grown=0.9"]
     job = {"recipe": recipe, "data": str(stripes), "tells": True, "changes": changes}
     said = together(2, **job, out=str(tmp_path / "m"))
