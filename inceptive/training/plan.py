@@ -8,7 +8,7 @@ from math import ceil
 import numpy as np
 import torch
 
-from inceptive.arch.account import account
+from inceptive.arch.account import account, minimum_size
 from inceptive.arch.spec import Net
 from inceptive.data.source import Data, Samples
 from inceptive.errors import InceptiveError
@@ -28,6 +28,8 @@ PILOT = 128
 """Images of each side that the plan is made from, at least two of each class."""
 LONGEST = 600.0
 """Seconds that it may take where nobody says how long."""
+STEP = 16
+"""Pixels between the sizes that images may have."""
 SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
 """Shares of the recipe's image size that are tried, until the time is enough."""
 BACKWARD = 3.0
@@ -46,7 +48,7 @@ PATIENCE = 10.0
 """Seconds after which no further step is measured."""
 FITTING = 5e-7
 """Seconds that the probes take for each number that is read of an image: as long as that was on two
-slow cores, for about nine probes of some images and one of all."""
+slow cores, for about eleven probes of some images and one of all."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def planned(
     spent = time.monotonic() - pilot.started
     budget = 60 * minutes if minutes else LONGEST
     images, judged = len(data.split("train")), len(data.split("val"))
-    fitting = FITTING * numbers * (2 * min(images, CHOOSING) + 3 * images)
+    fitting = FITTING * numbers * (2.5 * min(images, CHOOSING) + 3 * images)
     whole = account(net, recipe.image_size).macs
     for share in SIZES:
         size = _size(recipe, recipe.image_size * share)
@@ -130,7 +132,7 @@ def _size(recipe: Recipe, pixels: float) -> int:
     """So many pixels in steps of 16, if the recipe leaves them to a plan; else those of the recipe."""
     if not recipe.stop.smallest or pixels >= recipe.image_size:
         return recipe.image_size
-    return min(recipe.image_size, max(recipe.stop.smallest, round(pixels / 16) * 16))
+    return min(recipe.image_size, max(recipe.stop.smallest, round(pixels / STEP) * STEP))
 
 
 def seconds_to_learn(minutes: float, judging: float = 0.0) -> float:
@@ -172,37 +174,44 @@ def paced(
     measured. The loop holds to the time, should this machine become slower meanwhile: see `Run`. Where
     the recipe leaves it the size, pictures are not enlarged more than ENLARGED times.
     """
-    if recipe.stop.smallest:
-        side = ENLARGED * shorter_side(data.split("train"))
-        recipe = recipe.model_copy(update={"image_size": _size(recipe, side)})
     preprocessing = preprocessing_for(recipe, data)
     model = build(net_for(recipe, data, preprocessing.channels, net))
-    recipe = in_fastest_precision(recipe, model, world.device)
+    least = STEP * ceil(minimum_size(model.net) / STEP)
+    if recipe.stop.smallest:
+        side = ENLARGED * shorter_side(data.split("train"))
+        table = recipe.stop.model_copy(update={"smallest": max(recipe.stop.smallest, least)})
+        recipe = recipe.model_copy(update={"stop": table})
+        recipe = recipe.model_copy(update={"image_size": _size(recipe, side)})
+        preprocessing = preprocessing_for(recipe, data)
+
+    def of_size(size: int) -> Recipe:
+        """`recipe` with images that have `size` pixels in the end, and never too few for the net."""
+        share = max(recipe.schedule.smallest, min(1.0, least / size))
+        table = recipe.schedule.model_copy(update={"smallest": share})
+        return recipe.model_copy(update={"image_size": size, "schedule": table})
+
+    recipe = in_fastest_precision(of_size(recipe.image_size), model, world.device)
     minutes, trained, judged = recipe.stop.minutes, len(data.split("train")), len(data.split("val"))
     if not minutes:
         return recipe
-    each = _seconds_per_image(recipe, data, model, preprocessing, world)
-    whole = account(model.net, recipe.image_size).macs
+    fixed, each = _seconds_per_image(recipe, data, model, preprocessing, world)
 
     def epoch_seconds(size: int) -> float:
         """Of a mean epoch whose images have `size` pixels in the end."""
-        sizes = [size_at(recipe.schedule, k + 0.5, MOMENTS, size) for k in range(MOMENTS)]
-        costs = {
-            pixels: account(model.net, pixels).macs / whole * each for pixels in {*sizes, size}
-        }
-        mean = sum(costs[pixels] for pixels in sizes) / MOMENTS
+        table = of_size(size).schedule
+        sizes = [size_at(table, k + 0.5, MOMENTS, size) for k in range(MOMENTS)]
+        costs = {pixels: account(model.net, pixels).macs * each for pixels in {*sizes, size}}
+        mean = fixed + sum(costs[pixels] for pixels in sizes) / MOMENTS
         return trained * mean + judged * costs[size] / BACKWARD
 
     left = seconds_to_learn(minutes) - (time.monotonic() - began)
     for share in SIZES:
-        size = _size(recipe, recipe.image_size * share)
-        try:
-            seconds = epoch_seconds(size)
-        except InceptiveError:  # so small an image is none to this net
-            break
-        chosen, epochs = size, max(1, min(recipe.epochs, ceil(left / seconds)))
+        chosen = _size(recipe, recipe.image_size * share)
+        seconds = epoch_seconds(chosen)
+        epochs = max(1, min(recipe.epochs, ceil(left / seconds)))
         if left / seconds >= min(recipe.epochs, FEWEST):
             break
+    recipe = of_size(chosen)
     smallest = size_at(recipe.schedule, 0, epochs, chosen)
     progress.say(
         f"plan: {chosen} pixels"
@@ -211,13 +220,16 @@ def paced(
         f"{duration(min(60 * minutes, epochs * seconds + WRITING))} on this machine, of "
         f"{minutes:g} minutes" + (", which are too few for one epoch" if left < seconds else "")
     )
-    return recipe.model_copy(update={"epochs": epochs, "image_size": chosen})
+    return recipe.model_copy(update={"epochs": epochs})
 
 
 def _seconds_per_image(
     recipe: Recipe, data: Data, model: Model, preprocessing: Preprocessing, world: World
-) -> float:
-    """Of a step, forward, backward and the optimizer's: the least of three, or as PATIENCE allows."""
+) -> tuple[float, float]:
+    """Of a step: what does not depend on the size of images, and of each multiply-add of the net.
+
+    Steps are measured with images as they are in the end and, where they grow, in the beginning.
+    """
     augment = Augment(recipe.augment, recipe.image_size, world.share)
     learner = Learner(recipe, data, model, preprocessing, augment, world)
     learner.set_training()
@@ -225,9 +237,19 @@ def _seconds_per_image(
     count = max(2, batch // world.share.world)
     images = torch.zeros((count, preprocessing.channels, side, side), dtype=torch.uint8)
     labels, draws = torch.zeros(count, dtype=torch.int64, device=world.device), torch.Generator()
-    times: list[float] = []
-    while len(times) < 3 and sum(times) < PATIENCE:
-        before = time.monotonic()
-        learner.step(images, labels, draws)[0].tolist()  # an accelerator has then done its work
-        times.append(time.monotonic() - before)
-    return min(times) / (count * world.share.world)
+    seconds = {}
+    for epoch in (recipe.epochs, 0):
+        learner.set_size(epoch)
+        times: list[float] = []
+        while learner.size not in seconds and len(times) < 3 and sum(times) < PATIENCE / 2:
+            before = time.monotonic()
+            learner.step(images, labels, draws)[0].tolist()  # an accelerator has then done its work
+            times.append(time.monotonic() - before)
+        if times:
+            seconds[learner.size] = min(times) / (count * world.share.world)
+    (small, few), (large, many) = min(seconds.items()), max(seconds.items())
+    macs = account(model.net, large).macs
+    if small == large:
+        return 0.0, many / macs
+    each = max(many - few, 0.0) / (macs - account(model.net, small).macs)
+    return max(many - each * macs, 0.0), each

@@ -43,9 +43,9 @@ from inceptive.training.plan import (
 from inceptive.training.prepare import preprocessing_for
 from inceptive.training.recipe import Recipe
 
-PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
-"""Of the squared weights, beside the mean loss of an image; the module is picked with FIRST."""
-FIRST = 1e-2
+PENALTIES = (1.0, 3e-1, 1e-1, 3e-2, 1e-2, 1e-3)
+"""Of the squared weights, beside the mean loss of an image; the modules are picked with FIRST."""
+FIRST = 3e-2
 STEPS, CHOOSING_STEPS = 100, 30
 """Of L-BFGS for the probe that is kept, and for those that choose modules and penalty."""
 FEEDBACK = 200_000
@@ -119,11 +119,12 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         return row["val_top1"], -row["val_loss"]
 
     scores = {last: rank(last, FIRST) for last in range(1, len(modules) + 1)}
-    best = max(scores, key=lambda last: scores[last])
-    for last, (top1, _) in scores.items():
+    best = max(scores, key=lambda last: scores[last][1])  # the loss depends less on chance
+    for last, (top1, loss) in scores.items():
         mark = "  best" if last == best else ""
         progress.say(
-            f"probe of {first} to {modules[last - 1]}: {top1:.1%} of validation right{mark}"
+            f"probe of {first} to {modules[last - 1]}: {top1:.1%} of validation right, "
+            f"loss {-loss:.3f}{mark}"
         )
     penalty = max(PENALTIES, key=partial(rank, best))
     row, linear, logits = probed(best, penalty)

@@ -2,7 +2,6 @@
 
 import contextlib
 import http.server
-import itertools
 import os
 import subprocess
 import sys
@@ -177,17 +176,27 @@ def test_a_first_look_is_at_as_many_of_each_class():
     assert spread(np.arange(10, 110), 4).tolist() == [10, 43, 76, 109]
 
 
-def pace(stripes, tiny, minutes, changes=None, step=lambda *_: (torch.zeros(1),)):
-    """As planned where every look at the clock is a tenth of a second after the last one."""
-    clock, progress = itertools.count(), mock.Mock(spec=Silent)
+def pace(stripes, tiny, minutes, changes=None, step=None, cost=lambda pixels: 0.0, net=None):
+    """As planned where each look at the clock is a tenth of a second after the last one, and a step
+    of images with so many pixels takes so many seconds more."""
+    clock, progress = {"now": 0.0}, mock.Mock(spec=Silent)
     fixed = {"stop.minutes": minutes, "stop.smallest": 32, "image_size": 80}
     recipe = Recipe.read(tiny, fixed | (changes or {}))
     data = open_data(str(stripes), progress=None)
+
+    def look():
+        clock["now"] += 0.1
+        return clock["now"]
+
+    def timed(learner, *_):
+        clock["now"] += cost(learner.size)
+        return (torch.zeros(1),)
+
     with (
-        mock.patch("inceptive.training.plan.time.monotonic", lambda: next(clock) / 10),
-        mock.patch.object(Learner, "step", step),
+        mock.patch("inceptive.training.plan.time.monotonic", look),
+        mock.patch.object(Learner, "step", step or timed),
     ):
-        recipe = paced(recipe, data, None, World(), time.monotonic(), progress)
+        recipe = paced(recipe, data, net, World(), look(), progress)
     return recipe, [call.args[0] for call in progress.say.call_args_list]
 
 
@@ -207,10 +216,26 @@ def test_the_less_time_from_scratch_the_smaller_the_images_then_the_fewer_the_ep
 
 
 def test_images_that_grow_leave_time_for_more_epochs(stripes, tiny):
-    whole, _ = pace(stripes, tiny, 0.166, {"epochs": 100})
-    grown, [said] = pace(stripes, tiny, 0.166, {"epochs": 100, "schedule.smallest": 0.5})
+    growing = {"epochs": 100, "schedule.smallest": 0.5}
+    costs = {"cost": lambda pixels: 0.1 * (pixels / 40) ** 2}
+    whole, _ = pace(stripes, tiny, 0.5, {"epochs": 100}, **costs)
+    grown, [said] = pace(stripes, tiny, 0.5, growing, **costs)
     assert grown.image_size >= whole.image_size and grown.epochs > whole.epochs
     assert f"plan: {grown.image_size} pixels (" in said and " in the beginning)" in said
+    # What a step costs whatever the images (an optimizer's share) is not saved by small ones.
+    assert pace(stripes, tiny, 0.5, growing)[0].epochs == pace(
+        stripes, tiny, 0.5, {"epochs": 100, "stop.smallest": 0}
+    )[0].epochs
+
+
+def test_images_grow_from_what_the_net_can_take(stripes, tiny):
+    """Inception v3 takes no images of fewer than 75 pixels."""
+    net = NETS["inception_v3"](num_classes=2)
+    recipe, _ = pace(stripes, tiny, 60, {"image_size": 128, "schedule.smallest": 0.5}, net=net)
+    assert recipe.image_size == 80 and recipe.schedule.smallest == 1.0
+    without, _ = pace(stripes, tiny, 0, {"image_size": 128, "schedule.smallest": 0.5,
+                                         "stop.smallest": 0}, net=net)  # fmt: skip
+    assert without.image_size == 128 and without.schedule.smallest == 80 / 128
 
 
 def test_small_pictures_are_not_enlarged_more_than_twice(stripes, tiny):
