@@ -104,7 +104,7 @@ class Run:
         table = AugmentTable() if views else recipe.augment  # views are changed before
         augment = Augment(table, recipe.image_size, share)
         self.learner = Learner(recipe, data, model, self.preprocessing, augment, self.world, after)
-        frozen = start.frozen if start else None
+        frozen = start.frozen if start and after else None
         if after and frozen is None:
             cache = user_cache() if recipe.data.cache else None
             bf16 = self.learner.bf16
@@ -117,15 +117,14 @@ class Run:
                 start.row["val_top1"],
                 start.row["val_loss"],
             )
-            self.state.seconds = start.seconds
+            self.state.told = start.told
         self.epoch_state: EpochState | None = None
         self.judging = 0.0
         """Seconds that the last validation took."""
         self.best_logits = start.logits if start else None
         """Of the validation images, by the model that is kept; None if another process found it."""
         self.saved = time.monotonic()
-        if not start:
-            self.state.seconds = self.saved - self.started
+        self.state.seconds = self.state.before = self.saved - self.started
         if state:
             self._restore(state)
         elif start:  # whose model lies in the folder: it can be gone on with from now on
@@ -215,7 +214,8 @@ class Run:
         """How far the training is, in epochs: where time runs out before them, the time decides."""
         if not self.recipe.stop.minutes:
             return epoch
-        used = (time.monotonic() - self.started) / self._seconds()
+        before = self.state.before
+        used = (time.monotonic() - self.started - before) / max(self._seconds() - before, 1e-3)
         return self.world.broadcast(lambda: max(epoch, min(used, 1.0) * self.recipe.epochs))
 
     def _seconds(self) -> float:
@@ -285,11 +285,15 @@ class Run:
         temperature, info = record(
             self.recipe, self.data, self.state, logits, self.loaders.val.labels
         )
-        info["training"] |= environment() | {
-            "device": str(self.learner.device),
-            "precision": "bf16" if self.learner.bf16 else "f32",
-            "processes": self.world.share.world,
-        }
+        info["training"] |= (
+            self.state.told
+            | environment()
+            | {
+                "device": str(self.learner.device),
+                "precision": "bf16" if self.learner.bf16 else "f32",
+                "processes": self.world.share.world,
+            }
+        )
         model = self.learner.eval_model
         return Classifier(model, self.preprocessing, self.data.classes, temperature, info)
 

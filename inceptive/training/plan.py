@@ -28,6 +28,9 @@ PILOT = 128
 """Images of each side that the plan is made from, at least two of each class."""
 LONGEST = 600.0
 """Seconds that it may take where nobody says how long."""
+MOST, OF_USE = 60, 8
+"""Epochs behind a probe at most, where only minutes are given, and how many are worth to begin with:
+few undo more of what the weights know than they teach."""
 STEP = 16
 """Pixels between the sizes that images may have."""
 SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
@@ -79,12 +82,14 @@ def planned(
     pilot: Pilot,
     window: Sequence[str],
     numbers: int,
+    stem: str,
     progress: Progress,
 ) -> Recipe:
     """`recipe` with the image size, views and epochs that the time is enough for.
 
-    A probe reads so many `numbers` of an image. The net learns from behind window[0], whose maps of
-    each view are computed once, up to window[-1].
+    A probe reads so many `numbers` of an image. With `finetune.views` the net learns from behind
+    window[0], whose maps of each view are computed once, up to window[-1]. Without, what learns
+    afterwards is all behind the `stem`, and planned when the probe is there: see `paced`.
     """
     minutes = recipe.stop.minutes
     spent = time.monotonic() - pilot.started
@@ -107,17 +112,23 @@ def planned(
         if needed <= budget:
             break
     left = budget - needed - judged * end  # which are judged once more in the end
-    views = max(1, min(recipe.finetune.views, int(left / 2 / view)))
-    epochs = max(0, min(recipe.epochs, int((left - views * view) / epoch)))
-    views = max(1, min(views, epochs))
-    total = needed + (views * view + epochs * epoch + judged * end if epochs else 0)
+    views, epochs, freeze = recipe.finetune.views, recipe.epochs, window[0]
+    if views:
+        views = max(1, min(views, int(left / 2 / view)))
+        epochs = max(0, min(epochs, int((left - views * view) / epoch)))
+        views = max(1, min(views, epochs))
+        needed += views * view + epochs * epoch + judged * end if epochs else 0
+    else:
+        freeze = recipe.finetune.freeze or stem
+        needed += epochs * (images * BACKWARD + judged) * end
     progress.say(
         f"plan: {chosen} pixels, a probe of {window[0]} to {window[-1]}"
-        + (f", then {epochs} epochs behind {window[0]} with {views} views" if epochs else "")
-        + f": about {duration(total)} on this machine"
+        + (f", then {epochs} epochs behind {freeze}" if epochs else "")
+        + (f" with {views} views" if epochs and views else "")
+        + f": about {duration(needed)} on this machine"
         + (f", of {minutes:g} minutes" if minutes else "")
     )
-    table = recipe.finetune.model_copy(update={"freeze": window[0], "views": views})
+    table = recipe.finetune.model_copy(update={"freeze": freeze, "views": views})
     return recipe.model_copy(update={"epochs": epochs, "finetune": table, "image_size": chosen})
 
 
@@ -166,9 +177,17 @@ def in_fastest_precision(recipe: Recipe, model: Model, device: torch.device) -> 
 
 
 def paced(
-    recipe: Recipe, data: Data, net: Net | None, world: World, began: float, progress: Progress
+    recipe: Recipe,
+    data: Data,
+    net: Net | None,
+    world: World,
+    began: float,
+    progress: Progress,
+    fewest: int = 1,
 ) -> Recipe:
     """`recipe` with the image size and epochs that stop.minutes are enough for, at most its own.
+
+    Where they are not enough for the `fewest` epochs that are of use, there are none.
 
     They count from when the training `began`. Steps of a net like the one that will learn are
     measured. The loop holds to the time, should this machine become slower meanwhile: see `Run`. Where
@@ -211,6 +230,12 @@ def paced(
         epochs = max(1, min(recipe.epochs, ceil(left / seconds)))
         if left / seconds >= min(recipe.epochs, FEWEST):
             break
+    if fewest > max(left / seconds, 1):
+        progress.say(
+            f"the {duration(max(left, 0))} that are left are too few to learn more: {fewest} epochs of "
+            f"{chosen} pixels take {duration(fewest * seconds)}"
+        )
+        return recipe.model_copy(update={"epochs": 0})
     recipe = of_size(chosen)
     smallest = size_at(recipe.schedule, 0, epochs, chosen)
     progress.say(

@@ -70,15 +70,15 @@ class Start:
     """What a training of given weights begins with: the part of their net whose probe validates best.
 
     recipe is complete: what was left to be planned is in it. classifier has the probe as its last
-    layer; `row`, as history has it, and the validation images' `logits` (N, K) are about it. frozen
-    computes the maps where learning begins.
+    layer; `row`, as history has it, and the validation images' `logits` (N, K) are about it, and `told`
+    is what else the model folder keeps. frozen computes the maps where learning begins.
     """
 
     recipe: Recipe
     classifier: Classifier
     row: dict[str, float]
     logits: np.ndarray
-    seconds: float
+    told: dict[str, Any]
     frozen: FrozenMaps
 
 
@@ -134,10 +134,11 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     seconds = time.monotonic() - started
     run = RunState(seconds=seconds, history=[{"epoch": 0, **row, "seconds": round(seconds, 2)}])
     temperature, info = record(recipe, data, run, logits, val.labels)
-    info["training"] |= environment() | {
+    told = {
         "probe": {"modules": list(modules[:best]), "penalty": penalty},
         "feedback": advice,
     }
+    info["training"] |= environment() | told
     classifier = Classifier(model, preprocessing, data.classes, temperature, info)
     progress.say(
         f"the net ends after {end}: {account(model.net).macs / account(net).macs:.0%} of "
@@ -145,7 +146,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         f"{duration(seconds)}"
     )
     frozen = FrozenMaps(source.model, first, *options)
-    return Start(recipe, classifier, row, logits, seconds, frozen)
+    return Start(recipe, classifier, row, logits, told, frozen)
 
 
 def _feedback(
@@ -248,7 +249,9 @@ def _planned(
     window = modules[best : best + SPAN]
     pilot = Pilot(seconds / max(count - BATCH, 1), started)
     numbers = sum(features[0][module].shape[1] for module in window)
-    return planned(recipe, data, model.net, pilot, window, numbers, progress), window
+    parts = [name for name, _ in model.net.body]
+    stem = parts[max(parts.index(modules[0]) - 1, 0)]
+    return planned(recipe, data, model.net, pilot, window, numbers, stem, progress), window
 
 
 def modules_of(net: Net) -> list[str]:

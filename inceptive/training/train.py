@@ -29,7 +29,7 @@ from inceptive.training.history import as_csv
 from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
-from inceptive.training.plan import paced
+from inceptive.training.plan import MOST, OF_USE, paced
 from inceptive.training.prepare import as_weights_expect, frozen_parts, net_for, shares
 from inceptive.training.probe import probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
@@ -116,7 +116,7 @@ def train(
             chosen = choose_recipe(data, recipe, pairs, progress)
             refuse_unfit(chosen, value)
             unused = ", ".join(key for key in pairs if key.startswith(OF_EPOCHS))
-            if unused and not chosen.epochs:
+            if unused and not (chosen.epochs or chosen.stop.minutes):
                 progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
@@ -138,6 +138,11 @@ def train(
                 chosen = start.recipe
                 start.classifier.save(out)
                 write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
+                wanted = chosen.epochs or "epochs" not in pairs
+                if wanted and chosen.stop.minutes and not chosen.finetune.views:
+                    most = chosen.model_copy(update={"epochs": chosen.epochs or MOST})
+                    fewest, probed = 1 if chosen.epochs else OF_USE, start.classifier.model.net
+                    chosen = paced(most, data, probed, world, began, progress, fewest)
             if start and not chosen.epochs:
                 classifier, logits = Classifier.load(out), start.logits
             else:

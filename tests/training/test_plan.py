@@ -142,29 +142,31 @@ def plan(stripes, minutes, seconds, **changes):
     recipe = Recipe.read("finetune", {"stop.minutes": minutes, "weights": "x", **changes})
     net, progress = NETS["inception_v3.nsfwjs"](num_classes=5), mock.Mock(spec=Silent)
     pilot = Pilot(seconds, time.monotonic())
-    recipe = planned(recipe, data, net, pilot, ["mixed_6b", "mixed_6e"], 3072, progress)
+    recipe = planned(recipe, data, net, pilot, ["mixed_6b", "mixed_6e"], 3072, "pool_5a", progress)
     [call] = progress.say.call_args_list
     return recipe, call.args[0]
 
 
 def test_the_less_time_there_is_the_smaller_the_images(stripes):
     plenty, said = plan(stripes, 10, 0.1)
-    assert plenty.image_size == 224 and plenty.finetune.freeze == "mixed_6b"
+    assert plenty.image_size == 224 and plenty.finetune.freeze == "pool_5a"
     assert said.startswith("plan: 224 pixels, a probe of mixed_6b to mixed_6e: about ")
     assert said.endswith("on this machine, of 10 minutes")
     assert plan(stripes, 1, 2.0, **{"stop.smallest": 0})[0].image_size == 224
     sizes = [plan(stripes, minutes, 2.0)[0].image_size for minutes in (5, 1, 0.5, 0.1)]
-    assert sizes == sorted(sizes, reverse=True) and 224 > sizes[1] > sizes[-1] >= 64
+    assert sizes == sorted(sizes, reverse=True) and 224 > sizes[1] > sizes[-1] >= 96
 
 
 def test_what_time_is_left_goes_to_learning_until_it_is_used(stripes):
-    changes = {"epochs": 50, "finetune.views": 4}
+    changes = {"epochs": 50, "finetune.views": 4, "schedule.smallest": 1.0}
     some, _ = plan(stripes, 1, 0.2, **changes)
     more, said = plan(stripes, 3, 0.2, **changes)
     assert 0 < some.epochs < more.epochs <= 50 and "epochs behind mixed_6b with 4 views" in said
     assert plan(stripes, 60, 0.2, **changes)[0].epochs == 50
     none, said = plan(stripes, 0.2, 0.2, **changes)
     assert none.epochs == 0 and none.finetune.views == 1 and "epochs" not in said
+    all_learn, said = plan(stripes, 60, 0.2, epochs=3)
+    assert all_learn.epochs == 3 and "then 3 epochs behind pool_5a: about" in said
 
 
 def test_a_first_look_is_at_as_many_of_each_class():
@@ -176,7 +178,9 @@ def test_a_first_look_is_at_as_many_of_each_class():
     assert spread(np.arange(10, 110), 4).tolist() == [10, 43, 76, 109]
 
 
-def pace(stripes, tiny, minutes, changes=None, step=None, cost=lambda pixels: 0.0, net=None):
+def pace(
+    stripes, tiny, minutes, changes=None, step=None, cost=lambda pixels: 0.0, net=None, fewest=1
+):
     """As planned where each look at the clock is a tenth of a second after the last one, and a step
     of images with so many pixels takes so many seconds more."""
     clock, progress = {"now": 0.0}, mock.Mock(spec=Silent)
@@ -196,7 +200,7 @@ def pace(stripes, tiny, minutes, changes=None, step=None, cost=lambda pixels: 0.
         mock.patch("inceptive.training.plan.time.monotonic", look),
         mock.patch.object(Learner, "step", step or timed),
     ):
-        recipe = paced(recipe, data, net, World(), look(), progress)
+        recipe = paced(recipe, data, net, World(), look(), progress, fewest)
     return recipe, [call.args[0] for call in progress.say.call_args_list]
 
 
@@ -223,9 +227,17 @@ def test_images_that_grow_leave_time_for_more_epochs(stripes, tiny):
     assert grown.image_size >= whole.image_size and grown.epochs > whole.epochs
     assert f"plan: {grown.image_size} pixels (" in said and " in the beginning)" in said
     # What a step costs whatever the images (an optimizer's share) is not saved by small ones.
-    assert pace(stripes, tiny, 0.5, growing)[0].epochs == pace(
-        stripes, tiny, 0.5, {"epochs": 100, "stop.smallest": 0}
-    )[0].epochs
+    assert (
+        pace(stripes, tiny, 0.5, growing)[0].epochs
+        == pace(stripes, tiny, 0.5, {"epochs": 100, "stop.smallest": 0})[0].epochs
+    )
+
+
+def test_epochs_too_few_to_be_of_use_are_not_begun(stripes, tiny):
+    costs = {"cost": lambda pixels: 4.0 * (pixels / 40) ** 2, "fewest": 4}
+    assert 4 <= pace(stripes, tiny, 60, **costs)[0].epochs <= 8
+    none, [said] = pace(stripes, tiny, 0.5, **costs)
+    assert none.epochs == 0 and "that are left are too few to learn more: 4 epochs of 32" in said
 
 
 def test_images_grow_from_what_the_net_can_take(stripes, tiny):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from inceptive.arch.nets import NETS
 from inceptive.arch.spec import Add, Group
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
+from inceptive.training.callbacks import Callback
 from inceptive.training.probe import fit, modules_of
 from inceptive.training.recipe import Recipe
 
@@ -123,15 +125,42 @@ def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
 
 
 @pytest.mark.training
+def test_where_minutes_are_left_all_but_the_stem_learns_on_from_the_probe(
+    trained, stripes, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("inceptive.training.train.MOST", 2)
+    monkeypatch.setattr("inceptive.training.train.OF_USE", 1)
+    changes, rows = {"image_size": 32, "optimizer.lr": 1e-5}, []
+    clf = inceptive.train(
+        stripes, tmp_path / "on", weights=trained[0], minutes=5, changes=changes,
+        callbacks=[mock.Mock(spec=Callback, on_epoch_end=lambda row, better: rows.append(row))],
+    )  # fmt: skip
+    said = capsys.readouterr().err
+    assert "plan: 32 pixels, a probe of" in said and "plan: 32 pixels (16 in the" in said
+    history = (tmp_path / "on" / "history.csv").read_text().splitlines()
+    assert len(history) == 3 and [row["epoch"] for row in rows] == [1, 2]
+    assert min(row["val_top1"] for row in rows) >= 0.9  # it goes on from where the probe is
+    assert clf.info["training"]["probe"]["modules"] and "curve" in clf.info["training"]["feedback"]
+    recipe = clf.info["recipe"]
+    parts = [part for part, _ in NETS["googlenet.bn"](2).body]
+    assert recipe["finetune"]["freeze"] == parts[parts.index("inception_3a") - 1]
+    assert recipe["epochs"] == 2
+    few = inceptive.train(stripes, tmp_path / "few", weights=trained[0], minutes=0.05,
+                          changes=changes)  # fmt: skip
+    assert few.info["training"]["epoch"] == 0
+
+
+@pytest.mark.training
 def test_what_a_probe_alone_does_not_use_changes_nothing_and_is_named(
     trained, stripes, tmp_path, capsys
 ):
     unused = {"batch_size": 7, "optimizer.kind": "adamw", "optimizer.lr": 0.5, "schedule.kind": "step",
-              "loss.label_smoothing": 0.3, "aux.weight": 0.7, "augment.flip": False,
-              "augment.rotate": 90.0, "ema.decay": 0.9, "stop.patience": 1, "finetune.views": 9,
-              "finetune.lr_scale": 0.1, "finetune.batch_norm": "train", "data.workers": 0,
-              "data.random_interpolation": True, "speed.accumulate": 3,
-              "speed.channels_last": False, "speed.sync_batch_norm": False}  # fmt: skip
+              "schedule.smallest": 1.0, "loss.label_smoothing": 0.3, "aux.weight": 0.7,
+              "augment.flip": False, "augment.rotate": 90.0, "ema.decay": 0.9, "stop.patience": 1,
+              "finetune.views": 9, "finetune.lr_scale": 0.1, "finetune.batch_norm": "train",
+              "data.workers": 0, "data.random_interpolation": True,
+              "speed.accumulate": 3, "speed.channels_last": False,
+              "speed.sync_batch_norm": False}  # fmt: skip
     states = []
     for name, more in (("a", {}), ("b", unused)):
         changes = {"image_size": 32, "data.balance": 0.4, "epochs": 0} | more
