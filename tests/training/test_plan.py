@@ -227,10 +227,9 @@ def test_images_that_grow_leave_time_for_more_epochs(stripes, tiny):
     assert grown.image_size >= whole.image_size and grown.epochs > whole.epochs
     assert f"plan: {grown.image_size} pixels (" in said and " in the beginning)" in said
     # What a step costs whatever the images (an optimizer's share) is not saved by small ones.
-    assert (
-        pace(stripes, tiny, 0.5, growing)[0].epochs
-        == pace(stripes, tiny, 0.5, {"epochs": 100, "stop.smallest": 0})[0].epochs
-    )
+    free = {"epochs": 1000, "stop.smallest": 0}
+    alike = pace(stripes, tiny, 0.5, free)[0].epochs
+    assert pace(stripes, tiny, 0.5, free | {"schedule.smallest": 0.5})[0].epochs < 1.2 * alike
 
 
 def test_epochs_too_few_to_be_of_use_are_not_begun(stripes, tiny):
@@ -242,7 +241,7 @@ def test_epochs_too_few_to_be_of_use_are_not_begun(stripes, tiny):
 
 def test_images_grow_from_what_the_net_can_take(stripes, tiny):
     """Inception v3 takes no images of fewer than 75 pixels."""
-    net = NETS["inception_v3"](num_classes=2)
+    net = NETS["inception_v3"](num_classes=2, channels=1)
     recipe, _ = pace(stripes, tiny, 60, {"image_size": 128, "schedule.smallest": 0.5}, net=net)
     assert recipe.image_size == 80 and recipe.schedule.smallest == 1.0
     without, _ = pace(stripes, tiny, 0, {"image_size": 128, "schedule.smallest": 0.5,
