@@ -251,7 +251,7 @@ def paced(
 def _seconds_per_image(
     recipe: Recipe, data: Data, model: Model, preprocessing: Preprocessing, world: World
 ) -> tuple[float, float]:
-    """Of a step: what does not depend on the size of images, and of each multiply-add of the net.
+    """Seconds that an image takes in a step: whatever its size, and for each multiply-add of the net.
 
     Steps are measured with images as they are in the end and, where they grow, in the beginning.
     """

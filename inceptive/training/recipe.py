@@ -204,7 +204,7 @@ class Recipe(Table):
     net: str = "googlenet.bn"
     weights: str = ""
     image_size: int = Field(224, ge=8, le=4096)
-    epochs: int = Field(30, ge=0)
+    epochs: int = Field(30, ge=0, description="0: a probe, and what stop.minutes leave time for")
     batch_size: int = Field(64, ge=1)
     seed: int = Field(1, ge=0, lt=2**32)
     data: DataTable = DataTable()
@@ -226,7 +226,8 @@ class Recipe(Table):
             )
         if self.finetune.views and self.schedule.smallest < 1:
             raise ValueError(
-                "finetune.views: images whose maps are computed once cannot grow (schedule.smallest)"
+                "finetune.views: images whose maps are computed once cannot grow; set "
+                "schedule.smallest = 1"
             )
         return self
 

@@ -116,7 +116,7 @@ def train(
             chosen = choose_recipe(data, recipe, pairs, progress)
             refuse_unfit(chosen, value)
             unused = ", ".join(key for key in pairs if key.startswith(OF_EPOCHS))
-            if unused and not (chosen.epochs or chosen.stop.minutes):
+            if unused and not (chosen.epochs or learns_on(chosen, pairs)):
                 progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
@@ -138,8 +138,7 @@ def train(
                 chosen = start.recipe
                 start.classifier.save(out)
                 write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
-                wanted = chosen.epochs or "epochs" not in pairs
-                if wanted and chosen.stop.minutes and not chosen.finetune.views:
+                if learns_on(chosen, pairs):
                     most = chosen.model_copy(update={"epochs": chosen.epochs or MOST})
                     fewest, probed = 1 if chosen.epochs else OF_USE, start.classifier.model.net
                     chosen = paced(most, data, probed, world, began, progress, fewest)
@@ -205,6 +204,12 @@ def choose_recipe(
         f"recipe: {name}{start} (another: --recipe or recipe=; one value: --set or changes=)"
     )
     return chosen
+
+
+def learns_on(recipe: Recipe, asked: dict[str, Any]) -> bool:
+    """Whether minutes that a probe leaves go to epochs: as many as fit, unless `asked` for none."""
+    wanted = recipe.epochs or "epochs" not in asked
+    return bool(wanted and recipe.stop.minutes and not recipe.finetune.views)
 
 
 def is_there(data: str | Path | Data) -> bool:

@@ -145,9 +145,11 @@ def test_where_minutes_are_left_all_but_the_stem_learns_on_from_the_probe(
     parts = [part for part, _ in NETS["googlenet.bn"](2).body]
     assert recipe["finetune"]["freeze"] == parts[parts.index("inception_3a") - 1]
     assert recipe["epochs"] == 2
-    few = inceptive.train(stripes, tmp_path / "few", weights=trained[0], minutes=0.05,
-                          changes=changes)  # fmt: skip
-    assert few.info["training"]["epoch"] == 0
+    none = inceptive.train(stripes, tmp_path / "none", weights=trained[0], minutes=5, epochs=0,
+                           changes=changes)  # fmt: skip
+    assert none.info["training"]["epoch"] == 0
+    assert (tmp_path / "none" / "history.csv").read_text().count("\n") == 2
+    assert "trains a probe alone, which ignores optimizer.lr" in capsys.readouterr().err
 
 
 @pytest.mark.training
