@@ -227,7 +227,10 @@ def paced(
     for share in SIZES:
         chosen = _size(recipe, recipe.image_size * share)
         seconds = epoch_seconds(chosen)
-        epochs = max(1, min(recipe.epochs, ceil(left / seconds)))
+        # A recipe that fixes the size fixes the epochs: had this machine been busy while steps were
+        # measured, fewer would end long before the time does. What does not fit, the clock sees to.
+        fit = ceil(left / seconds) if recipe.stop.smallest else recipe.epochs
+        epochs = max(1, min(recipe.epochs, fit))
         if left / seconds >= min(recipe.epochs, FEWEST):
             break
     if fewest > max(left / seconds, 1):
