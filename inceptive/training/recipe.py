@@ -166,7 +166,9 @@ class StopTable(Table):
         0.0, ge=0, description="the rate ends when they do, within an epoch too; 0: no limit"
     )
     smallest: int = Field(
-        0, ge=0, description="image size that may be planned at least; 0: size and epochs as they are"
+        0,
+        ge=0,
+        description="image size that may be planned at least; 0: size and epochs as they are",
     )
 
 
