@@ -21,7 +21,7 @@ import numpy as np
 from inceptive.data.folder import build_splits
 from inceptive.data.scan import Advance, scan_all
 from inceptive.data.source import SPLITS, ArrayImages, Data, Samples, SplitFractions
-from inceptive.data.split import digest, divide
+from inceptive.data.split import divide
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.downloads import download
 from inceptive.io.paths import cache_folder, expand
@@ -149,7 +149,7 @@ def solar(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
     scanned = scan_all([str(folder / path) for path, _, _ in rows], advance)
     if bad := [image.error for image in scanned if image.error]:
         raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {bad[0]}")
-    splits, notes = build_splits(scanned, labels, shares, "solar")
+    splits, notes = build_splits(scanned, labels, shares, "solar", classes, advance=advance)
     title = f"solar:{option}" if option else "solar"
     if not option:
         # The experts' doubt: 0, 1/3, 2/3 or 1 is the probability that a cell is defective.
@@ -176,7 +176,7 @@ BUILTIN: dict[str, Callable[[str, SplitFractions, Advance | None], Data]] = {
 def divided(samples: Samples, shares: SplitFractions) -> dict[str, Samples]:
     """An undivided set of arrays by the content of each image; exact copies stay together."""
     assert isinstance(samples.images, ArrayImages)
-    digests = [digest(image.tobytes()) for image in samples.images.pixels]
+    digests = samples.images.digests()
     groups = np.unique(digests, return_inverse=True)[1]
     split = divide(samples.labels, digests, groups, shares)
     parts = [part for part in SPLITS if (split == part).any()]

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from inceptive.data.copies import copies
 from inceptive.data.scan import Advance, ScannedImage, as_rows, scan_all
 from inceptive.data.source import SPLITS, Data, PathImages, Samples, SplitFractions
-from inceptive.data.split import divide, near_duplicates
+from inceptive.data.split import divide
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import SUFFIXES, printable
 
@@ -65,7 +66,8 @@ def read_folder(
     names = [(split, name) for split, name, _ in listed]
     classes = _classes(root, names, [names[k] for k in read], notes)
     labels = np.array([classes.index(names[k][1]) for k in read], dtype=np.int64)
-    splits, more = build_splits(images, labels, shares, str(root), [names[k][0] for k in read])
+    given = [names[k][0] for k in read]
+    splits, more = build_splits(images, labels, shares, str(root), classes, given, advance)
     notes += more + missing_classes(classes, splits)
     channels = 1 if all(image.grey for image in images) else 3
     return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
@@ -168,10 +170,12 @@ def build_splits(
     labels: np.ndarray,
     shares: SplitFractions,
     origin: str,
+    classes: Sequence[str],
     splits: Sequence[str] | None = None,
+    advance: Advance | None = None,
 ) -> tuple[dict[str, Samples], list[str]]:
     """The samples of each split, and notes on copies among them; `splits` as for `assign_splits`."""
-    split, notes = assign_splits(images, labels, shares, splits)
+    split, notes = assign_splits(images, labels, shares, classes, splits, advance)
     paths = PathImages.of([image.path for image in images], origin, as_rows(images)["file"])
     samples = Samples(paths, labels)
     return {name: samples.take(split == name) for name in SPLITS}, notes
@@ -181,14 +185,17 @@ def assign_splits(
     images: list[ScannedImage],
     labels: np.ndarray,
     shares: SplitFractions,
+    classes: Sequence[str],
     splits: Sequence[str] | None = None,
+    advance: Advance | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """The split of each image, (N,), and notes on copies among them.
 
     It is as `splits` say, where they are not "", and what they lack is taken out of the rest.
     """
-    digests = [image.digest for image in images]
-    groups = near_duplicates(np.stack([image.thumbnail for image in images]), digests)
+    digests = np.array([image.pixels for image in images], np.uint64)
+    thumbnails = np.stack([image.thumbnail for image in images])
+    groups, compared = copies(digests, thumbnails, shares.copies == "together", advance)
     split = np.array(splits or [""] * len(images), dtype="<U5")
     lacking = SplitFractions(
         val=0.0 if "val" in split else shares.val,
@@ -196,8 +203,56 @@ def assign_splits(
         test=shares.test if (split == "").all() else 0.0,
     )
     index = np.flatnonzero((split == "") | (split == "train"))
-    split[index] = divide(labels[index], [digests[i] for i in index], groups[index], lacking)
-    return split, _duplicates(groups, labels, split, images)
+    sides = 1 + (lacking.val > 0) + (lacking.test > 0)
+    notes = _break_up(groups, digests, labels, classes, index, sides) if sides > 1 else []
+    different = len(np.unique(digests))
+    if compared < different:
+        notes.append(
+            f"so many images are much alike that near-copies were looked for among {compared:,} of "
+            f"{different:,} only; of the others, those of equal pixels are kept on one side"
+        )
+    split[index] = divide(labels[index], digests[index], groups[index], lacking)
+    return split, _duplicates(groups, labels, split, images) + notes
+
+
+MUCH, MOST, MANY = 0.25, 0.5, 20
+"""Shares of a class that copies of one picture may be: more is said; more, of so many, not believed."""
+
+
+def _break_up(
+    groups: np.ndarray,
+    digests: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    index: np.ndarray,
+    sides: int,
+) -> list[str]:
+    """Take apart, in `groups` (N,), near-copies that are most of a class, or would leave a side of the
+    split without it: the images at `index` are divided into `sides`. Returns a note on each, and on
+    those that are much of a class."""
+    notes = []
+    _, first, same = np.unique(digests, return_index=True, return_inverse=True)
+    equal = first[same]  # the groups of equal pixels alone
+    for label in np.unique(labels[index]).tolist():
+        of_class = index[labels[index] == label]
+        name, total = printable(classes[label]), len(of_class)
+        counts = Counter(groups[of_class].tolist())
+        few = len(counts) < sides <= len(set(equal[of_class].tolist()))
+        for group, count in counts.items():
+            members = of_class[groups[of_class] == group]
+            if len(set(equal[members].tolist())) < 2:
+                continue
+            alike = f"{count} of {total} images of {name} look like copies of one another"
+            if few or (count > MOST * total and total >= MANY):
+                groups[members] = equal[members]
+                notes.append(
+                    f"{alike}: too many to keep them on one side; they are divided as different images"
+                )
+            elif count > MUCH * total and total >= MANY:
+                notes.append(
+                    f'{alike} and are kept on one side; if they are not, set data.copies = "ignore"'
+                )
+    return notes
 
 
 def _duplicates(

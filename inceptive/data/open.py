@@ -53,7 +53,7 @@ def open_data(
     """
     if isinstance(data, Data):
         return data
-    advance = partial((progress or Silent()).advance, "reading images")
+    advance = partial((progress or Silent()).advance, "looking at images")
     if isinstance(data, tuple):
         return _from_arrays(data, shares, advance)
     name = storage.local(os.fspath(data))
@@ -105,7 +105,7 @@ def _from_arrays(data: Arrays, shares: SplitFractions, advance: Advance) -> Data
     scanned = scan_all([os.fspath(path) for path in images], advance)
     if errors := [image.error for image in scanned if image.error]:
         raise InceptiveError(f"{len(errors)} files cannot be read, the first: {errors[0]}")
-    splits, notes = build_splits(scanned, labels, shares, "paths")
+    splits, notes = build_splits(scanned, labels, shares, "paths", classes, advance=advance)
     channels = 1 if all(image.grey for image in scanned) else 3
     return Data("paths", classes, splits, channels, notes=tuple(notes))
 

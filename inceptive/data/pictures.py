@@ -158,7 +158,8 @@ class CachedImages:
             self._rows[index]["file"] = -1  # first: another thread may look
             # Of a file that was written just now, the times may not tell of the next change.
             trusted = before if settled(before) else (0, 0, 0, 0)
-            self._files[index] = trusted, np.frombuffer(digest(content), np.uint8)
+            self._files[index]["signature"] = trusted
+            self._files[index]["digest"] = np.frombuffer(digest(content), np.uint8)
             self._waiting[index] = pixels
             self._bytes += pixels.nbytes
             much = self._bytes >= FLUSH

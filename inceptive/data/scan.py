@@ -14,20 +14,21 @@ import numpy as np
 from PIL import Image
 
 from inceptive.data.cache import Cache, decoders, settled, signature, user_cache
+from inceptive.data.copies import SIDE
 from inceptive.data.prefetch import prefetch
-from inceptive.data.source import FILE
-from inceptive.data.split import HASH_SIDE, digest
+from inceptive.data.source import FILE, pixels_digest
+from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
 from inceptive.images import decode, read_image
 from inceptive.io.cores import cores
 
 Advance = Callable[[int, int], None]
 """Called with how much is done, and of how much."""
-SCANNER = 1
+SCANNER = 2
 """To be raised when a change of `scan` changes what it gives of a file."""
 FLUSH = 256
 """Files whose scans are written to the cache together: so many are lost if it is stopped."""
-THUMBNAIL = (HASH_SIDE, HASH_SIDE + 1)
+THUMBNAIL = (SIDE, SIDE)
 SCAN = np.dtype([("file", FILE), ("thumbnail", np.uint8, THUMBNAIL), ("grey", np.bool_)])
 """A ScannedImage without its path, as it is kept."""
 ROW = np.dtype([("path", np.uint8, 32), ("scan", SCAN), ("crc", np.uint32)])
@@ -39,7 +40,8 @@ class ScannedImage:
     """One image file: `error` if it cannot be read, else all the rest."""
 
     path: str
-    digest: bytes = b""  # SHA-256
+    digest: bytes = b""  # SHA-256 of the file
+    pixels: int = 0  # `pixels_digest` of the picture, as it is decoded for `thumbnail`
     thumbnail: np.ndarray = field(default_factory=partial(np.zeros, THUMBNAIL, np.uint8))  # grey
     grey: bool = True
     error: str = ""
@@ -58,13 +60,15 @@ def scan(path: str) -> ScannedImage:
 def scan_content(path: str, content: bytes) -> ScannedImage:
     """The same of the bytes of a file that is called `path`."""
     try:
-        image = decode(content, shorter=2 * HASH_SIDE, name=path)
+        image = decode(content, shorter=2 * SIDE, name=path)
     except InceptiveError as error:
         return ScannedImage(path, error=str(error))
     small = np.asarray(image.resize((64, 64), Image.Resampling.BOX))
     grey = bool((np.ptp(small, axis=2) <= 2).all())
-    thumbnail = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
-    return ScannedImage(path, digest(content), np.asarray(thumbnail), grey)
+    # Not the box: where a picture was resized by a fraction, its edges fall into other boxes.
+    thumbnail = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    pixels = pixels_digest(f"{image.size} {image.mode} ".encode() + image.tobytes())
+    return ScannedImage(path, digest(content), pixels, np.asarray(thumbnail), grey)
 
 
 def scan_all(
@@ -102,7 +106,7 @@ def as_rows(images: list[ScannedImage]) -> np.ndarray:
     """The scans of images that could be read: (N,) of SCAN."""
     rows = np.zeros(len(images), SCAN)
     for k, image in enumerate(images):
-        file = image.signature, np.frombuffer(image.digest, np.uint8)
+        file = image.signature, np.frombuffer(image.digest, np.uint8), image.pixels
         rows[k] = file, image.thumbnail, image.grey
     return rows
 
@@ -113,6 +117,7 @@ def from_row(path: str, row: np.void) -> ScannedImage:
     return ScannedImage(
         path,
         file["digest"].tobytes(),
+        int(file["pixels"]),
         row["thumbnail"],
         bool(row["grey"]),
         signature=tuple(file["signature"].tolist()),

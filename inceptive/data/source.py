@@ -1,10 +1,11 @@
 """Labelled images as values: `Samples` are one split, `Data` is a set with its splits and classes."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -16,8 +17,14 @@ DIVISIBLE = 3
 """Images that a class gives at least one of to each split."""
 
 
-FILE = np.dtype([("signature", np.int64, 4), ("digest", np.uint8, 32)])
-"""An image file as it was when it was scanned: `cache.signature` and SHA-256; zeros where not known."""
+FILE = np.dtype([("signature", np.int64, 4), ("digest", np.uint8, 32), ("pixels", np.uint64)])
+"""An image file as it was when it was scanned: `cache.signature`, SHA-256, and `pixels_digest` of its
+picture; zeros where not known."""
+
+
+def pixels_digest(pixels: bytes) -> int:
+    """What tells one picture from another, whatever its file is called and says beside: 64 bits."""
+    return int.from_bytes(hashlib.sha256(pixels).digest()[:8], "big") or 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,10 @@ class Images(ABC):
         }
         return replace(self, **fields)
 
+    @abstractmethod
+    def digests(self) -> np.ndarray:
+        """`pixels_digest` of each picture: (N,) of uint64; 0 where it is not known."""
+
     def fingerprint(self) -> bytes:
         """Bytes that are others for other pictures, as far as can be told without reading them."""
         return np.ascontiguousarray(getattr(self, self.arrays[0])).tobytes()
@@ -85,6 +96,9 @@ class PathImages(Images):
 
     name = source
 
+    def digests(self) -> np.ndarray:
+        return np.asarray(self.files["pixels"])
+
 
 @dataclass(frozen=True)
 class ArrayImages(Images):
@@ -100,6 +114,9 @@ class ArrayImages(Images):
 
     def name(self, index: int) -> str:
         return f"{self.origin}/{index}"
+
+    def digests(self) -> np.ndarray:
+        return np.array([pixels_digest(image.tobytes()) for image in self.pixels], np.uint64)
 
     def join(self, others: Sequence[Self], name: str) -> Self:
         return replace(super().join(others, name), origin=name)
@@ -205,16 +222,19 @@ def class_indices(classes: Sequence[str], labels: Sequence[str]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SplitFractions:
-    """How much of an undivided set becomes validation and test data."""
+    """How an undivided set is divided: how much of it becomes validation and test data."""
 
     val: float = 0.15
     test: float = 0.15
+    copies: Literal["together", "ignore"] = "together"
+    """Whether pictures that are near-copies stay on one side; those of equal pixels always do."""
 
     @classmethod
     def from_dict(cls, record: Any) -> "SplitFractions":
         """What a model folder says of them. InceptiveError if `record` is not what asdict gives."""
         try:
-            return cls(float(record.get("val", cls.val)), float(record.get("test", cls.test)))
+            values = {name: float(record.get(name, getattr(cls, name))) for name in ("val", "test")}
+            return cls(**values, copies=record.get("copies", cls.copies))
         except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise InceptiveError(
                 f"the model's record of how its data was split is invalid ({error})"
@@ -226,3 +246,5 @@ class SplitFractions:
                 f"val {self.val} and test {self.test} are shares of the images that together "
                 "leave some for training"
             )
+        if self.copies not in ("together", "ignore"):
+            raise InceptiveError(f'copies is "together" or "ignore", not {self.copies!r}')

@@ -47,7 +47,7 @@ class Loaders:
 
 
 def shares(recipe: Recipe) -> SplitFractions:
-    return SplitFractions(recipe.data.val, recipe.data.test)
+    return SplitFractions(recipe.data.val, recipe.data.test, recipe.data.copies)
 
 
 def preprocessing_for(recipe: Recipe, data: Data) -> Preprocessing:

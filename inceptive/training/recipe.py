@@ -45,6 +45,9 @@ class DataTable(Table):
 
     val: Fraction = Field(0.15, ge=0, lt=1, description="share for validation if there is none")
     test: Fraction = Field(0.15, ge=0, lt=1, description="share for testing of an undivided set")
+    copies: Literal["together", "ignore"] = Field(
+        "together", description="whether near-copies stay on one side of an undivided set"
+    )
     channels: Literal[0, 1, 3] = Field(0, description="0: 1 if every image is grey, else 3")
     crop: float = Field(1.0, gt=0, le=1, description="share of the shorter side that is seen")
     interpolation: Interpolation = "bilinear"

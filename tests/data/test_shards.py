@@ -572,7 +572,7 @@ def test_members_are_grouped_as_webdataset_groups_them(tmp_path):
         ]
     tar = at_path(str(path))
     found = scan.read_through(tar, True)
-    samples = Samples(TarImages(found.places, (tar,)), found.labels)
+    samples = Samples(TarImages(found.places, (tar,), found.scans["file"]["pixels"]), found.labels)
     ours = [
         (scan.parts(samples.name(k).removeprefix(f"{path}/"))[0], samples.source(k).read(), label)
         for k, label in enumerate(found.labels.tolist())

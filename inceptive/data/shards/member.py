@@ -92,11 +92,17 @@ def read_at(file: IO[bytes], member: Member) -> bytes:
 
 @dataclass(frozen=True)
 class TarImages(Images):
-    """Image files inside `tars`: places (N,), see `place_type`. The splits of a set share its tars."""
+    """Image files inside `tars`: places (N,), see `place_type`. The splits of a set share its tars.
 
-    arrays = ("places",)
+    pixels (N,) of uint64 are the pictures' digests, or zeros."""
+
+    arrays = "places", "pixels"
     places: np.ndarray
     tars: tuple[Tar, ...]
+    pixels: np.ndarray
+
+    def digests(self) -> np.ndarray:
+        return self.pixels
 
     def source(self, index: int) -> Member:
         place = self.places[index]

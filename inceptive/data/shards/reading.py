@@ -118,8 +118,9 @@ def _scanned(root: Path, shares: SplitFractions, strict: bool, advance: Advance 
     classes = _classes(root, labels)
     images = [image for k, tar in enumerate(tars) for image in contents[k].scanned(tar)]
     named = np.repeat([split_of(path.name) for path in paths], [len(c.labels) for c in contents])
-    split, notes = assign_splits(images, labels, shares, named.tolist())
-    splits = by_split(tars, places, labels, split)
+    split, notes = assign_splits(images, labels, shares, classes, named.tolist(), advance)
+    pixels = np.array([image.pixels for image in images], np.uint64)
+    splits = by_split(tars, places, labels, split, pixels)
     channels = 1 if all(image.grey for image in images) else 3
     notes = _unmixed(contents) + notes + missing_classes(classes, splits)
     return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
@@ -203,8 +204,14 @@ def concat(
 
 
 def by_split(
-    tars: Sequence[Tar], places: np.ndarray, labels: np.ndarray, split: np.ndarray
+    tars: Sequence[Tar],
+    places: np.ndarray,
+    labels: np.ndarray,
+    split: np.ndarray,
+    pixels: np.ndarray | None = None,
 ) -> dict[str, Samples]:
-    """The samples of each split; split (N,) names that of every image."""
-    samples = Samples(TarImages(places, tuple(tars)), labels)
+    """The samples of each split; split (N,) names that of every image, pixels (N,) are digests."""
+    if pixels is None:
+        pixels = np.zeros(len(labels), np.uint64)
+    samples = Samples(TarImages(places, tuple(tars), pixels), labels)
     return {name: samples.take(split == name) for name in SPLITS if (split == name).any()}
