@@ -24,7 +24,7 @@ def run(
         ),
     ],
     split: Annotated[
-        str, Option(help="train, val, test or all [default: test if there is one, else val]")
+        str, Option(help="train, val, test or all [default: what was not learned: test, else val]")
     ] = "",
     engine: Annotated[
         str,

@@ -22,7 +22,7 @@ from inceptive.evaluation.evaluate import Evaluation, evaluate_engine, label_ord
 from inceptive.evaluation.open import (
     Models,
     NamedModel,
-    default_split,
+    judged,
     named,
     open_models_and_data,
 )
@@ -175,7 +175,7 @@ def compare(
         requests, cast(str | Path | Data, data), strict=strict, progress=progress
     )
     engines = dict(zip(names, opened, strict=True))
-    split = split or default_split(labelled)
+    labelled, split = judged(engines, labelled, split, progress)
     samples = labelled.split(split)
     evaluations = {
         name: evaluation

@@ -155,7 +155,8 @@ def solar(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
         # The experts' doubt: 0, 1/3, 2/3 or 1 is the probability that a cell is defective.
         doubt = {str(folder / path): float(probability) for path, probability, _ in rows}
         splits = {name: _with_doubt(samples, doubt) for name, samples in splits.items()}
-    return Data(title, classes, splits, 1, "CC BY-NC-SA 4.0 (non-commercial)", tuple(notes))
+    licence = "CC BY-NC-SA 4.0 (non-commercial)"
+    return Data(title, classes, splits, 1, licence, tuple(notes), divided=True)
 
 
 def _with_doubt(samples: Samples, doubt: dict[str, float]) -> Samples:

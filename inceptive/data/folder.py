@@ -70,7 +70,8 @@ def read_folder(
     splits, more = build_splits(images, labels, shares, str(root), classes, given, advance)
     notes += more + missing_classes(classes, splits)
     channels = 1 if all(image.grey for image in images) else 3
-    return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable)
+    divided = not any(given)
+    return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable, divided)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -101,13 +101,13 @@ def _from_arrays(data: Arrays, shares: SplitFractions, advance: Advance) -> Data
                 f"images are uint8 (N, H, W) or (N, H, W, 3), not {images.dtype} {images.shape}"
             )
         splits = divided(Samples(ArrayImages(images, "arrays"), labels), shares)
-        return Data("arrays", classes, splits, 3 if rgb else 1)
+        return Data("arrays", classes, splits, 3 if rgb else 1, divided=True)
     scanned = scan_all([os.fspath(path) for path in images], advance)
     if errors := [image.error for image in scanned if image.error]:
         raise InceptiveError(f"{len(errors)} files cannot be read, the first: {errors[0]}")
     splits, notes = build_splits(scanned, labels, shares, "paths", classes, advance=advance)
     channels = 1 if all(image.grey for image in scanned) else 3
-    return Data("paths", classes, splits, channels, notes=tuple(notes))
+    return Data("paths", classes, splits, channels, notes=tuple(notes), divided=True)
 
 
 def open_data_for(

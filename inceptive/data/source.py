@@ -173,6 +173,13 @@ class Data:
     licence: str = ""
     notes: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    divided: bool = False
+    """Whether its splits were made here, by the content of its images, and not by its person."""
+
+    @property
+    def by_content(self) -> bool:
+        """Whether it is of files, whose sides follow from what they hold."""
+        return self.divided and not isinstance(self.splits["train"].images, ArrayImages)
 
     def split(self, name: str) -> Samples:
         """The samples of one split, or of "all". Raises InceptiveError, naming those there are."""

@@ -19,7 +19,7 @@ from inceptive.engines.early_exit import exit_summary
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.evaluation.crops import PROTOCOLS, crops
-from inceptive.evaluation.open import Models, default_split, named, open_models_and_data
+from inceptive.evaluation.open import Models, judged, named, open_models_and_data
 from inceptive.images import Preprocessing
 from inceptive.io.atomic import as_csv, write_json, write_text
 from inceptive.io.cores import cores
@@ -125,9 +125,11 @@ def evaluate(
     models: a model or several (see `evaluation.open`); of several the probabilities are averaged too,
     and what is returned is the ensemble's, with each in `members`. data: a folder, URL or built-in
     set as `open_data` takes it, divided as the first model's was, or a set opened before. split:
-    train, val, test or all; "": test if there is one, else val. engine: as `open_engine` takes it;
-    auto is what predict and serve use. crops: 1, 8, 10 or 144 views of each image, averaged.
-    batch_size: views at once, at most. strict: an unreadable image is an error, not left out.
+    train, val, test or all; "": test if there is one, else val, and of a set that the model has not
+    learned from, all. What it has learned is left out (see `evaluation.open.judged`). engine: as
+    `open_engine` takes it; auto is what predict and serve use. crops: 1, 8, 10 or 144 views of each
+    image, averaged. batch_size: views at once, at most. strict: an unreadable image is an error, not
+    left out.
 
     With `out` that folder gets evaluation.json, predictions.csv and report.html; `command` is what
     the page says to repeat it with. Raises InceptiveError if a model, the data or the engine cannot
@@ -142,7 +144,8 @@ def evaluate(
     engines, labelled = open_models_and_data(requests, data, early_exit, strict, progress)
     if len({tuple(sorted(opened.labels)) for opened in engines}) > 1:
         raise InceptiveError("models of different classes cannot be averaged")
-    split = split or default_split(labelled)
+    by_name = {each.name: opened for each, opened in zip(requests, engines, strict=True)}
+    labelled, split = judged(by_name, labelled, split, progress)
     labels = label_order(labelled.classes, engines[0].labels)
     evaluations = tuple(
         evaluate_engine(request.name, opened, labelled, split, labels, crops, batch_size, progress)

@@ -6,12 +6,17 @@ Several are a sequence, or a mapping from the names that they shall have.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
+from inceptive.data.learned import learned
 from inceptive.data.open import open_data_for
-from inceptive.data.source import Data
+from inceptive.data.source import Data, Samples
 from inceptive.engines.open import open_engine, tells_no_classes
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
@@ -84,6 +89,58 @@ def _note_other_split(
             f"note: {name} was trained with another division of its data ({own}); if that was "
             "this set, it has learned some of these images"
         )
+
+
+def judged(
+    engines: Mapping[str, Engine], data: Data, split: str, progress: Progress
+) -> tuple[Data, str]:
+    """The set and the split that `engines`, by their names, are judged on: no picture that one of them
+    has learned, as far as they tell.
+
+    split "" is what none has seen: of a set divided by its person or unknown to them its test part, else
+    all that is new to them. Of a part of such a set, what was learned is left out; "train", "all" and
+    the parts of a set that its person divided are taken whole. `progress` is told how much was learned.
+    """
+    known = {name: learned(engine.data) for name, engine in engines.items()}
+    for name, engine in engines.items():
+        if known[name] is None and engine.data.get("shares") and data.by_content:
+            progress.say(
+                f"note: {name} does not tell which images it learned (it was trained by an earlier "
+                "version, which divided folders otherwise): some of those judged may be among them"
+            )
+    seen = [each for each in known.values() if each]
+    if not seen:
+        return data, split or default_split(data)
+    every = reduce(or_, seen)
+    if not split:
+        split = default_split(data)
+        if data.divided:
+            all_of_it = data.split("all")
+            fresh = ~(every.trained_on(all_of_it) | every.chose(all_of_it))
+            if fresh.any() and not _same(all_of_it.take(fresh), data.splits.get("test")):
+                samples = all_of_it.take(fresh)
+                progress.say(
+                    f"note: judging on all {len(samples)} images of {data.name} that were not learned"
+                )
+                return replace(data, splits={**data.splits, "new": samples}), "new"
+    samples = data.split(split)
+    mask = every.trained_on(samples)
+    if split == "test":
+        mask |= every.chose(samples)
+    if not mask.any():
+        return data, split
+    count = f"{mask.sum()} of {len(samples)} {split} images of {data.name} were learned from"
+    if mask.all() or split in ("train", "all") or not data.divided:
+        progress.say(f"note: {count}: their share of right answers is no measure of others")
+        return data, split
+    progress.say(f"note: {count} and are left out")
+    return replace(data, splits={**data.splits, split: samples.take(~mask)}), split
+
+
+def _same(some: Samples, others: Samples | None) -> bool:
+    if others is None:
+        return False
+    return np.array_equal(np.sort(some.images.digests()), np.sort(others.images.digests()))
 
 
 def default_split(data: Data) -> str:

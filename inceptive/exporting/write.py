@@ -109,7 +109,7 @@ def _metadata(classifier: Classifier, to: str, precision: str, weights: str) -> 
         precision=precision,
         weights=weights,
         licence=licence,
-        data={key: trained_on[key] for key in ("name", "shares") if key in trained_on},
+        data={key: trained_on[key] for key in ("name", "shares", "pictures") if key in trained_on},
         early_exit=early_exit,
         thresholds=classifier.thresholds,
     )

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inceptive.data.source import Data
+from inceptive.data.learned import Learned
+from inceptive.data.source import Data, SplitFractions
 from inceptive.metrics import (
     calibration_error,
     fit_temperature,
@@ -79,7 +80,8 @@ def record(
             "name": data.name,
             "licence": data.licence,
             **{split: len(samples) for split, samples in data.splits.items()},
-            "shares": {"val": recipe.data.val, "test": recipe.data.test},
+            "shares": asdict(SplitFractions(recipe.data.val, recipe.data.test, recipe.data.copies)),
+            "pictures": Learned.of(data).to_dict(),
         },
         "recipe": recipe.model_dump(),
         "metrics": {

@@ -8,6 +8,7 @@ unless minutes are given: what the clock decides, it decides anew.
 Several processes may share a run (`distributed`): each takes its part of every batch, one writes.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -316,7 +317,14 @@ class Run:
 
     def _fingerprint(self) -> dict[str, Any]:
         counts = {split: len(samples) for split, samples in self.data.splits.items()}
-        return {"classes": list(self.data.classes), "counts": counts}
+        pictures = hashlib.sha256()
+        for samples in self.data.splits.values():
+            pictures.update(np.sort(samples.images.digests()).tobytes())
+        return {
+            "classes": list(self.data.classes),
+            "counts": counts,
+            "pictures": pictures.hexdigest(),
+        }
 
     def _write_checkpoint(self) -> None:
         """Write all that is needed to go on; its sums are those of all processes.
@@ -347,11 +355,12 @@ class Run:
 
     def _refuse_other(self, state: dict[str, Any], net: Net | None) -> None:
         """Raises InceptiveError if the checkpoint `state` is of other data, net or recipe."""
-        if state["data"] != self._fingerprint():
-            raise InceptiveError(
-                f"{self.out}: its checkpoint is of other data "
-                f"({state['data'].get('counts')}, now {self._fingerprint()['counts']})"
-            )
+        now, before = self._fingerprint(), state["data"]
+        now = {key: value for key, value in now.items() if key in before}  # of an earlier version
+        if before != now:
+            counts, others = before.get("counts"), now.get("counts")
+            difference = "other images" if counts == others else f"{counts}, now {others}"
+            raise InceptiveError(f"{self.out}: its checkpoint is of other data ({difference})")
         refuse_unresumable(
             Recipe.from_dict(state["recipe"], f"{self.out}: its recipe"), self.recipe
         )

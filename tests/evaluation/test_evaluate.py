@@ -1,10 +1,14 @@
 """Evaluating a classifier, against scikit-learn, SciPy and counts done by hand."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import picture
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import (
@@ -15,7 +19,9 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
+import inceptive
 from inceptive.cli.tables import as_json
+from inceptive.data.open import open_data
 from inceptive.data.source import ArrayImages, Data, PathImages, Samples
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.protocol import Engine
@@ -293,3 +299,80 @@ def test_a_classifier_evaluates_itself(trained, stripes):
     mine, same = clf.evaluate(stripes), evaluate(str(trained[0]), stripes, engine="torch")
     assert mine.to_dict() | {"model": ""} == same.to_dict() | {"model": ""}
     assert mine.model == "googlenet.bn" and same.model == str(trained[0])
+
+
+def retagged(folder, to):
+    """A copy of a folder of JPEG files, each with other metadata and the same pixels."""
+    for path in sorted(folder.rglob("*.png")):
+        target = to / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        note = PngInfo()
+        note.add_text("Comment", f"seen {path.name}")
+        with Image.open(path) as image:
+            image.save(target, pnginfo=note)
+        assert target.read_bytes() != path.read_bytes()
+    return to
+
+
+def judging(model, data, split=""):
+    lines = []
+    progress = SimpleNamespace(say=lines.append, advance=lambda *_: None)
+    evaluation = inceptive.evaluate(model, data, split, progress=progress)
+    return evaluation, "\n".join(lines)
+
+
+def names(samples):
+    return {Path(samples.name(k)).stem for k in range(len(samples))}
+
+
+def test_retagged_photographs_are_judged_as_before(trained, stripes, tmp_path):
+    """17 of 27 test images had been trained on."""
+    first, said = judging(trained[0], stripes)
+    again, said_again = judging(trained[0], retagged(Path(stripes), tmp_path / "tagged"))
+    assert first.split == again.split == "test"
+    assert names(first.samples) == names(again.samples)
+    assert "learned" not in said + said_again
+
+
+def test_a_folder_that_the_model_has_not_learned_is_judged_as_a_whole(trained, tmp_path):
+    """12 of 90 images were, without a word."""
+    for kind in ("across", "down"):
+        for number in range(100, 120):
+            path = tmp_path / "fresh" / kind / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(kind, number).save(path)
+    evaluation, said = judging(trained[0], tmp_path / "fresh")
+    assert (evaluation.count, evaluation.split) == (40, "new")
+    assert "judging on all 40 images" in said
+
+
+def test_what_was_learned_is_left_out_or_said(trained, stripes, tmp_path):
+    shares = inceptive.Classifier.load(trained[0]).data["shares"]
+    record = open_data(stripes, inceptive.SplitFractions.from_dict(shares)).splits
+    for split in ("train", "test"):
+        samples = record[split]
+        for k in range(len(samples)):
+            path = Path(samples.name(k))
+            target = tmp_path / "mixed" / path.parent.name / f"{split}{path.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    evaluation, said = judging(trained[0], tmp_path / "mixed")
+    assert evaluation.count == len(record["test"])
+    assert all(name.startswith("test") for name in names(evaluation.samples))
+    part, said = judging(trained[0], tmp_path / "mixed", "val")
+    assert "val images" in said and "were learned from and are left out" in said
+    assert all(name.startswith("test") for name in names(part.samples))
+    whole, said = judging(trained[0], tmp_path / "mixed", "all")
+    assert whole.count == len(record["train"]) + len(record["test"])
+    assert f"{len(record['train'])} of {whole.count} all images" in said
+
+
+def test_a_model_that_does_not_tell_what_it_learned_is_said_to(trained, stripes):
+    classifier = inceptive.Classifier.load(trained[0])
+    del classifier.info["data"]["pictures"]
+    evaluation, said = judging(classifier, stripes)
+    assert evaluation.split == "test"
+    assert "does not tell which images it learned" in said
+    classifier.info["data"]["pictures"] = {"train": "?"}
+    with pytest.raises(InceptiveError, match="record of the images it learned is invalid"):
+        judging(classifier, stripes)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Recorder, command
+from PIL import Image
 
 import inceptive
 from inceptive.data.open import open_data
@@ -269,6 +270,21 @@ def test_resuming_on_other_data_is_refused(stripes, tiny, tmp_path):
     with pytest.raises(InceptiveError, match="checkpoint is of other data"):
         Run(recipe, other, tmp_path / "m", resume=True)
     assert (tmp_path / "m" / checkpoint.CHECKPOINT).exists()
+
+
+def test_resuming_on_other_images_of_the_same_counts_is_refused(stripes, tiny, tmp_path):
+    """Replaced images of validation and test were trained on."""
+    folder = Path(shutil.copytree(stripes, tmp_path / "stripes"))
+    recipe, shares = Recipe.read(str(tiny)), SplitFractions(0.2, 0.2)
+    data = open_data(str(folder), shares)
+    Run(recipe, data, tmp_path / "m")._write_checkpoint()
+    Run(recipe, open_data(str(folder), shares), tmp_path / "m", resume=True)
+    changed = Path(data.splits["val"].name(0))
+    with Image.open(changed) as image:
+        turned = image.transpose(Image.Transpose.ROTATE_180)
+    turned.save(changed)
+    with pytest.raises(InceptiveError, match=r"of other data \(other images\)"):
+        Run(recipe, open_data(str(folder), shares), tmp_path / "m", resume=True)
 
 
 def test_the_library_trains_in_one_call_and_prints_on_standard_error(

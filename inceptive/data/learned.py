@@ -1,0 +1,65 @@
+"""Which pictures a model has learned, by their pixels, so that it is not judged on them."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inceptive.data.source import Data, Samples
+from inceptive.errors import InceptiveError
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Digests (see `Images.digests`) of what a model was trained on, and of what chose its epoch."""
+
+    train: np.ndarray
+    val: np.ndarray
+
+    @classmethod
+    def of(cls, data: Data) -> "Learned":
+        """Those of a training on `data`."""
+        train, val = (np.unique(data.splits[name].images.digests()) for name in ("train", "val"))
+        return cls(train[train > 0], val[val > 0])
+
+    @classmethod
+    def from_dict(cls, record: Any) -> "Learned | None":
+        """What a model folder or an exported file says; None if nothing, as written until 0.1."""
+        if not record:
+            return None
+        try:
+            train, val = (
+                np.frombuffer(base64.b64decode(record[name], validate=True), "<u8")
+                for name in ("train", "val")
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InceptiveError(
+                f"the model's record of the images it learned is invalid ({error})"
+            ) from None
+        return cls(train, val)
+
+    def to_dict(self) -> dict[str, str]:
+        """As JSON holds it: 11 characters an image."""
+        values = {"train": self.train, "val": self.val}
+        return {
+            name: base64.b64encode(v.astype("<u8").tobytes()).decode() for name, v in values.items()
+        }
+
+    def __or__(self, other: "Learned") -> "Learned":
+        return Learned(np.union1d(self.train, other.train), np.union1d(self.val, other.val))
+
+    def trained_on(self, samples: Samples) -> np.ndarray:
+        """Whether each of `samples` was trained on: (N,) of bool."""
+        return np.isin(samples.images.digests(), self.train)
+
+    def chose(self, samples: Samples) -> np.ndarray:
+        """Whether each of `samples` chose the epoch and was not trained on: (N,) of bool."""
+        digests = samples.images.digests()
+        return np.isin(digests, self.val) & ~np.isin(digests, self.train)
+
+
+def learned(record: Mapping[str, Any]) -> Learned | None:
+    """What a model remembers of its `Engine.data`; None if nothing."""
+    return Learned.from_dict(record.get("pictures"))
