@@ -255,8 +255,8 @@ def test_evaluate_refuses_classes_that_the_model_does_not_know(trained, tmp_path
 
 def photographs(folder):
     folder.mkdir()
-    picture("across", 900, 50).save(folder / "a photo.png")
-    picture("down", 901, 50).convert("RGB").save(folder / "b.jpg")
+    picture("across", 900).save(folder / "a photo.png")
+    picture("down", 901).convert("RGB").save(folder / "b.jpg")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
     (folder / "notes.txt").write_text("not an image")
     return folder
