@@ -76,15 +76,17 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _write(folder: Path, config: dict[str, Any], content: bytes) -> None:
-    """The net, which is long, on the last line of the config, so that the rest stays readable."""
+    """What is long, the data's digests and the net, comes last, so that the rest stays readable."""
     old = io.BytesIO(content)
     _, start = header.read(old)
     tensors = memoryview(content)[old.tell() :]
     _, start = header.read(io.BytesIO(header.insert("", start)))  # as it will be read
     digest = hashlib.sha256(start)
     digest.update(tensors)
-    rest = {key: value for key, value in config.items() if key != "net"}
+    rest = {key: value for key, value in config.items() if key not in ("data", "net")}
     rest[HASH] = digest.hexdigest()
+    if "data" in config:
+        rest["data"] = config["data"]
     net = json.dumps(config["net"], ensure_ascii=False)
     text = f'{as_json(rest).removesuffix("}").rstrip()},\n  "net": {net}\n}}\n'
     text = text.encode(errors="backslashreplace").decode()  # JSON's own escapes

@@ -62,7 +62,7 @@ class ServedModel:
             "name": self.name,
             "net": account.net.name if account else self.engine.name,
             "engine": self.engine.name,
-            "data": self.engine.data,
+            "data": {k: v for k, v in self.engine.data.items() if k != "pictures"},
             "early_exit": bool(self.engine.exit_shares()),
             "labels": list(self.engine.labels),
             "preprocessing": self.engine.preprocessing.to_dict(),

@@ -114,6 +114,7 @@ def test_what_is_served_is_told(port, trained):
     told = json.loads(content)
     assert status == 200 and told["labels"] == ["across", "down"] and told["engine"] == "torch"
     assert told["net"] == "googlenet.bn" and told["preprocessing"]["size"] == 32
+    assert "name" in told["data"] and "pictures" not in told["data"]  # nobody's, and long
     assert json.loads(ask(port, "GET", "/healthz")[2]) == {"status": "ok"}
     paths = json.loads(ask(port, "GET", "/openapi.json")[2])["paths"]
     assert {"/v1/predict", "/v1/explain", "/v1/model", "/healthz", "/metrics"} <= set(paths)
