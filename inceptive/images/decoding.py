@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError, _imaging
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError, _imaging
 
 from inceptive.errors import InceptiveError, printable, reason
 
@@ -152,8 +152,36 @@ def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
         ) from None
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+"""PNG's chunks that hold texts and profiles: none is needed for the pixels."""
+
+
 def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
     """Read the header, refuse what is too large, and load every pixel."""
+    try:
+        return _loaded(data, name, shorter)
+    except ValueError:  # Pillow refuses a PNG with over 1 MB of text, however sound
+        rest = _without_texts(data)
+        if len(rest) == len(data):
+            raise
+        return _loaded(rest, name, shorter)
+
+
+def _without_texts(data: bytes) -> bytes:
+    """A PNG file without its texts and profiles; any other file as it is."""
+    if not data.startswith(PNG):
+        return data
+    kept, at = [PNG], len(PNG)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in TEXTS:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
+
+
+def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image:
     if _is_heif(data):
         return _open_heif(data, name)
     image: Image.Image
@@ -250,8 +278,7 @@ def _what(data: bytes) -> str:
 
 def _finish(image: Image.Image, channels: int) -> Image.Image:
     """Upright, 8-bit, on white, in the mode for `channels`."""
-    with contextlib.suppress(Exception):  # unreadable EXIF says nothing about the pixels
-        image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith(("I", "F")):
         image = _to_eight_bits(image)
     elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -266,6 +293,29 @@ def _finish(image: Image.Image, channels: int) -> Image.Image:
     if image.mode not in ("L", "1"):
         image = image.convert("RGB")
     return image.convert(mode)
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says. Not `ImageOps.exif_transpose`, which writes the EXIF anew,
+    and fails by any other tag that is not as it should be."""
+    try:
+        orientation = image.getexif().get(0x0112)
+    except Exception:  # unreadable EXIF says nothing about the pixels
+        return image
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:

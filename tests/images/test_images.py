@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps, features
+from PIL import Image, features
 
 from inceptive.errors import InceptiveError
 from inceptive.images import MAX_PIXELS, Preprocessing, decode, decoding
@@ -495,6 +495,69 @@ def test_an_orientation_beside_damaged_exif_still_counts(tmp_path):
     assert np.array_equal(pixels(write(tmp_path / "turned.png", data)), quadrants())
 
 
+def exif_of(*entries):
+    """EXIF of (tag, type, value) as they stand, however wrong: an orientation of 6 and `entries`."""
+    rows = [struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries]
+    rows.append(struct.pack("<HHII", 0x0112, 3, 1, 6))
+    rows.sort()
+    ifd = struct.pack("<H", len(rows)) + b"".join(rows) + bytes(4)
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + ifd
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (0x0100, 2, 0x41),  # a width that is a text
+        (0x0128, 4, 70000),  # a short number that is a long one
+        (0x0128, 2, 0x41),
+        (0x8769, 4, 26),  # a part that is this one
+        (0x8825, 4, 2**31),  # a part that is nowhere
+        (0x011A, 5, 2**30),
+    ],
+)
+def test_an_orientation_counts_whatever_the_other_tags_are(tmp_path, entry):
+    """Another bad tag, and the picture stayed on its side."""
+    stored = np.ascontiguousarray(STORED[6](quadrants()))
+    for form in ("JPEG", "WEBP"):
+        options = {"quality": 95, "subsampling": 0} if form == "JPEG" else {"lossless": True}
+        data = encoded(stored, form, exif=exif_of(entry), **options)
+        assert largest_error(pixels(write(tmp_path / "turned", data))) <= 3
+
+
+def chunk(kind, content):
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after the pixels"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        chunk(b"zTXt", b"prompt\0\0" + zlib.compress(bytes(2**21))),
+        chunk(b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(b"a" * 2**21)),
+        chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(2**21))),
+        b"".join(chunk(b"tEXt", b"k%d\0" % k + b"a" * 2**20) for k in range(66)),
+    ],
+    ids=["zTXt", "iTXt", "iCCP", "many tEXt"],
+)
+def test_a_png_with_much_text_is_read(tmp_path, text, before):
+    """It was called damaged: tools write their settings, scanners their profiles there."""
+    data = encoded(quadrants(), "PNG")
+    at = data.index(b"IDAT") - 4 if before else data.index(b"IEND") - 4
+    file = write(tmp_path / "settings.png", data[:at] + text + data[at:])
+    assert np.array_equal(pixels(file), quadrants())
+    with pytest.raises(InceptiveError, match="truncated or damaged"):
+        pixels(
+            write(
+                file, data[: data.index(b"IDAT") - 4] + text + data[data.index(b"IDAT") - 4 :][:20]
+            )
+        )
+
+
 # Decoding a JPEG at a smaller scale
 
 
@@ -675,13 +738,13 @@ def test_nothing_in_a_file_reaches_the_message_unescaped(tmp_path, junk):
 
 def test_decoding_leaves_the_warning_filters_and_limits_of_its_host_alone(monkeypatch):
     before, inside = list(warnings.filters), []
-    transpose = ImageOps.exif_transpose
+    upright = decoding._upright
 
     def spied(image):
         inside.append(list(warnings.filters))
-        return transpose(image)
+        return upright(image)
 
-    monkeypatch.setattr(ImageOps, "exif_transpose", spied)
+    monkeypatch.setattr(decoding, "_upright", spied)
     decode(encoded(noise(4, 4), "PNG"))
     assert inside == [before] and list(warnings.filters) == before
     assert Image.MAX_IMAGE_PIXELS == 2**30 // 4 // 3  # Pillow's own
