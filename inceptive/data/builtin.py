@@ -59,7 +59,8 @@ def digits(option: str, shares: SplitFractions, advance: Advance | None) -> Data
     loaded = load_digits()
     images = np.rint(loaded.images * (255 / 16)).astype(np.uint8)
     samples = Samples(ArrayImages(images, "digits"), loaded.target.astype(np.int64))
-    return Data("digits", tuple("0123456789"), divided(samples, shares), 1, "BSD-3-Clause")
+    splits, classes = divided(samples, shares), tuple("0123456789")
+    return Data("digits", classes, splits, 1, "BSD-3-Clause", divided=True)
 
 
 def fashion_mnist(option: str, shares: SplitFractions, advance: Advance | None) -> Data:

@@ -19,19 +19,23 @@ class Learned:
     val: np.ndarray
 
     @classmethod
-    def of(cls, data: Data) -> "Learned":
-        """Those of a training on `data`."""
-        train, val = (np.unique(data.splits[name].images.digests()) for name in ("train", "val"))
-        return cls(train[train > 0], val[val > 0])
+    def nothing(cls) -> "Learned":
+        return cls(np.empty(0, np.uint64), np.empty(0, np.uint64))
 
     @classmethod
-    def from_dict(cls, record: Any) -> "Learned | None":
-        """What a model folder or an exported file says; None if nothing, as written until 0.1."""
-        if not record:
+    def of(cls, data: Data) -> "Learned | None":
+        """Those of a training on `data`; None if some are not known, as of shards that have an index."""
+        train, val = (np.unique(data.splits[name].images.digests()) for name in ("train", "val"))
+        return cls(train, val) if train.all() and val.all() else None
+
+    @classmethod
+    def from_record(cls, data: Mapping[str, Any]) -> "Learned | None":
+        """What `Engine.data` says of them; None if nothing. InceptiveError if it is invalid."""
+        if "pictures" not in data:
             return None
         try:
             train, val = (
-                np.frombuffer(base64.b64decode(record[name], validate=True), "<u8")
+                np.frombuffer(base64.b64decode(data["pictures"][name], validate=True), "<u8")
                 for name in ("train", "val")
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -41,7 +45,7 @@ class Learned:
         return cls(train, val)
 
     def to_dict(self) -> dict[str, str]:
-        """As JSON holds it: 11 characters an image."""
+        """As JSON holds it under "pictures": 11 characters an image."""
         values = {"train": self.train, "val": self.val}
         return {
             name: base64.b64encode(v.astype("<u8").tobytes()).decode() for name, v in values.items()
@@ -58,8 +62,3 @@ class Learned:
         """Whether each of `samples` chose the epoch and was not trained on: (N,) of bool."""
         digests = samples.images.digests()
         return np.isin(digests, self.val) & ~np.isin(digests, self.train)
-
-
-def learned(record: Mapping[str, Any]) -> Learned | None:
-    """What a model remembers of its `Engine.data`; None if nothing."""
-    return Learned.from_dict(record.get("pictures"))

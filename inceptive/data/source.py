@@ -177,8 +177,8 @@ class Data:
     """Whether its splits were made here, by the content of its images, and not by its person."""
 
     @property
-    def by_content(self) -> bool:
-        """Whether it is of files, whose sides follow from what they hold."""
+    def of_files(self) -> bool:
+        """Whether it is of files that were divided here: until 0.1 their sides followed from bytes."""
         return self.divided and not isinstance(self.splits["train"].images, ArrayImages)
 
     def split(self, name: str) -> Samples:

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from inceptive.data.learned import learned
+from inceptive.data.learned import Learned
 from inceptive.data.open import open_data_for
-from inceptive.data.source import Data, Samples
+from inceptive.data.source import Data, Samples, SplitFractions
 from inceptive.engines.open import open_engine, tells_no_classes
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
@@ -84,7 +84,9 @@ def _note_other_split(
 ) -> None:
     """Say so if `name` may have learned from what it is evaluated on: its set was divided otherwise."""
     own = record.get("shares")
-    if own and first.get("shares") and own != first["shares"]:
+    if not (own and first.get("shares")) or "pictures" in record:  # then `judged` knows
+        return
+    if SplitFractions.from_dict(own) != SplitFractions.from_dict(first["shares"]):
         progress.say(
             f"note: {name} was trained with another division of its data ({own}); if that was "
             "this set, it has learned some of these images"
@@ -101,35 +103,36 @@ def judged(
     all that is new to them. Of a part of such a set, what was learned is left out; "train", "all" and
     the parts of a set that its person divided are taken whole. `progress` is told how much was learned.
     """
-    known = {name: learned(engine.data) for name, engine in engines.items()}
-    for name, engine in engines.items():
-        if known[name] is None and engine.data.get("shares") and data.by_content:
+    trainings = {name: Learned.from_record(engine.data) for name, engine in engines.items()}
+    silent = [name for name in engines if not trainings[name] and engines[name].data.get("shares")]
+    if data.of_files:
+        for name in silent:
             progress.say(
-                f"note: {name} does not tell which images it learned (it was trained by an earlier "
-                "version, which divided folders otherwise): some of those judged may be among them"
+                f"note: {name} does not tell which images it learned (it was trained from shards, or "
+                "by an earlier version, which divided folders otherwise): some of those judged may be "
+                "among them"
             )
-    seen = [each for each in known.values() if each]
-    if not seen:
+    every = reduce(or_, filter(None, trainings.values()), Learned.nothing())
+    if not len(every.train):
         return data, split or default_split(data)
-    every = reduce(or_, seen)
     if not split:
         split = default_split(data)
-        if data.divided:
-            all_of_it = data.split("all")
-            fresh = ~(every.trained_on(all_of_it) | every.chose(all_of_it))
-            if fresh.any() and not _same(all_of_it.take(fresh), data.splits.get("test")):
-                samples = all_of_it.take(fresh)
+        if data.divided and not silent:
+            whole = data.split("all")
+            new = whole.take(~(every.trained_on(whole) | every.chose(whole)))
+            if len(new) and not _same(new, data.splits.get("test")):
                 progress.say(
-                    f"note: judging on all {len(samples)} images of {data.name} that were not learned"
+                    f"note: judging on all {len(new)} images of {data.name} that were not learned"
                 )
-                return replace(data, splits={**data.splits, "new": samples}), "new"
+                return replace(data, splits={"new": new}), "new"
     samples = data.split(split)
     mask = every.trained_on(samples)
     if split == "test":
         mask |= every.chose(samples)
     if not mask.any():
         return data, split
-    count = f"{mask.sum()} of {len(samples)} {split} images of {data.name} were learned from"
+    what = "images" if split == "all" else f"{split} images"
+    count = f"{mask.sum()} of {len(samples)} {what} of {data.name} were learned from"
     if mask.all() or split in ("train", "all") or not data.divided:
         progress.say(f"note: {count}: their share of right answers is no measure of others")
         return data, split

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inceptive.data.learned import Learned
-from inceptive.data.source import Data, SplitFractions
+from inceptive.data.source import Data
 from inceptive.metrics import (
     calibration_error,
     fit_temperature,
@@ -22,6 +22,7 @@ from inceptive.metrics import (
     top_k,
     wilson,
 )
+from inceptive.training.prepare import shares
 from inceptive.training.recipe import Recipe
 
 
@@ -80,8 +81,8 @@ def record(
             "name": data.name,
             "licence": data.licence,
             **{split: len(samples) for split, samples in data.splits.items()},
-            "shares": asdict(SplitFractions(recipe.data.val, recipe.data.test, recipe.data.copies)),
-            "pictures": Learned.of(data).to_dict(),
+            "shares": asdict(shares(recipe)),
+            **({"pictures": learned.to_dict()} if (learned := Learned.of(data)) else {}),
         },
         "recipe": recipe.model_dump(),
         "metrics": {

@@ -356,7 +356,8 @@ class Run:
     def _refuse_other(self, state: dict[str, Any], net: Net | None) -> None:
         """Raises InceptiveError if the checkpoint `state` is of other data, net or recipe."""
         now, before = self._fingerprint(), state["data"]
-        now = {key: value for key, value in now.items() if key in before}  # of an earlier version
+        if "pictures" not in before:  # written until 0.1
+            del now["pictures"]
         if before != now:
             counts, others = before.get("counts"), now.get("counts")
             difference = "other images" if counts == others else f"{counts}, now {others}"

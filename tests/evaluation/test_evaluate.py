@@ -1,6 +1,7 @@
 """Evaluating a classifier, against scikit-learn, SciPy and counts done by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from sklearn.metrics import (
 
 import inceptive
 from inceptive.cli.tables import as_json
+from inceptive.data.learned import Learned
 from inceptive.data.open import open_data
 from inceptive.data.source import ArrayImages, Data, PathImages, Samples
 from inceptive.engines.classifier import Classifier
@@ -364,7 +366,7 @@ def test_what_was_learned_is_left_out_or_said(trained, stripes, tmp_path):
     assert all(name.startswith("test") for name in names(part.samples))
     whole, said = judging(trained[0], tmp_path / "mixed", "all")
     assert whole.count == len(record["train"]) + len(record["test"])
-    assert f"{len(record['train'])} of {whole.count} all images" in said
+    assert f"{len(record['train'])} of {whole.count} images of" in said
 
 
 def test_a_model_that_does_not_tell_what_it_learned_is_said_to(trained, stripes):
@@ -376,3 +378,17 @@ def test_a_model_that_does_not_tell_what_it_learned_is_said_to(trained, stripes)
     classifier.info["data"]["pictures"] = {"train": "?"}
     with pytest.raises(InceptiveError, match="record of the images it learned is invalid"):
         judging(classifier, stripes)
+
+
+def test_of_images_that_are_not_told_apart_nothing_is_recorded():
+    """Else a model that learned from shards would be judged on all that they were made from."""
+    images = PathImages.of(["a.png", "b.png"])
+    samples = Samples(images, np.array([0, 1]))
+    data = Data("x", ("a", "b"), {"train": samples, "val": samples}, 3)
+    assert Learned.of(data) is None
+    pixels = np.arange(2 * 12, dtype=np.uint8).reshape(2, 2, 2, 3)
+    samples = Samples(ArrayImages(pixels), np.array([0, 1]))
+    told = Learned.of(replace(data, splits={"train": samples, "val": samples.take(np.array([1]))}))
+    again = Learned.from_record({"pictures": told.to_dict()})
+    assert again.train.tolist() == sorted(samples.images.digests().tolist())
+    assert again.val.tolist() == samples.images.digests()[1:].tolist()

@@ -123,7 +123,7 @@ def _scanned(root: Path, shares: SplitFractions, strict: bool, advance: Advance 
     splits = by_split(tars, places, labels, split, pixels)
     channels = 1 if all(image.grey for image in images) else 3
     notes = _unmixed(contents) + notes + missing_classes(classes, splits)
-    divided = not named.astype(bool).any()
+    divided = not (named != "").any()
     return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable, divided)
 
 
