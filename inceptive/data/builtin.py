@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from inceptive.data.folder import build_splits
-from inceptive.data.scan import Advance, scan_all
+from inceptive.data.scan import scan_all
 from inceptive.data.source import SPLITS, ArrayImages, Data, Samples, SplitFractions
 from inceptive.data.split import divide
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.downloads import download
 from inceptive.io.paths import cache_folder, expand
+from inceptive.io.progress import Advance
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",

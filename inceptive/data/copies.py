@@ -6,9 +6,12 @@ before one camera, is a difference of few pixels and not of the average. The fig
 stand in docs/log.md.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+
+from inceptive.io.progress import Advance
 
 SIDE = 32
 """Pixels of a thumbnail's side."""
@@ -29,8 +32,6 @@ DENSE = 0.002
 WORK = 1.5e12
 """Multiply-adds that are spent at most: half a minute on two cores."""
 
-Advance = Callable[[int, int], None]
-
 
 def copies(
     digests: np.ndarray,
@@ -49,67 +50,149 @@ def copies(
     _, different, same = np.unique(digests, return_index=True, return_inverse=True)
     if not near or len(different) < 2:
         return different[same], len(different)
-    numbers, compared = _stars(thumbnails[different], advance)
-    return different[numbers][same], compared
+    first, compared = _stars(Thumbnails.of(thumbnails[different]), advance)
+    return different[first][same], compared
 
 
-def _stars(thumbnails: np.ndarray, advance: Advance | None) -> tuple[np.ndarray, int]:
+@dataclass(frozen=True)
+class Thumbnails:
+    """N thumbnails: pixels (N, SIDE**2) of uint8; their mean and their contrast, which is the standard
+    deviation, in levels of 255, (N,) of float32."""
+
+    pixels: np.ndarray
+    mean: np.ndarray
+    contrast: np.ndarray
+
+    @classmethod
+    def of(cls, thumbnails: np.ndarray) -> Self:
+        """Of (N, SIDE, SIDE) of uint8."""
+        pixels = thumbnails.reshape(len(thumbnails), SIDE**2)
+        blocks = [
+            pixels[k : k + COLUMNS].astype(np.float32) for k in range(0, len(pixels), COLUMNS)
+        ]
+        mean, contrast = (
+            np.concatenate([getattr(block, name)(1) for block in blocks])
+            for name in ("mean", "std")
+        )
+        return cls(pixels, mean, contrast)
+
+    @property
+    def clear(self) -> np.ndarray:
+        """Whether a thumbnail has contrast enough to prove anything: (N,) of bool."""
+        return np.asarray(self.contrast >= FLAT)
+
+    @property
+    def sine(self) -> np.ndarray:
+        """Of the angle between a thumbnail and a near-copy, as vectors of no mean, at most: (N,).
+
+        2 % more than `near` allows, for rounding and since a chord takes the place of the sine.
+        """
+        return np.asarray(1.02 * (RMS[0] + RMS[1] / np.maximum(self.contrast, FLAT)))
+
+    def units(self, which: np.ndarray) -> np.ndarray:
+        """Those at `which` as vectors of mean 0 and length 1: (len(which), SIDE**2) of float32."""
+        levels: np.ndarray = self.pixels[which].astype(np.float32)
+        levels -= self.mean[which][:, None]
+        levels /= (np.maximum(self.contrast[which], 1e-6) * SIDE)[:, None]
+        return levels
+
+    def points(self) -> np.ndarray:
+        """`units` of all; of many their AXES principal components: distances become no longer by it."""
+        n = len(self.pixels)
+        if n <= 2 * COLUMNS:
+            return self.units(np.arange(n))
+        sample = self.units(np.arange(0, n, -(-n // COLUMNS)))
+        centre = sample.mean(0)
+        sample -= centre
+        _, axes = np.linalg.eigh(sample.T @ sample)
+        blocks = np.array_split(np.arange(n), -(-n // COLUMNS))
+        return np.concatenate([(self.units(which) - centre) @ axes[:, -AXES:] for which in blocks])
+
+    def near(self, i: int, others: np.ndarray) -> np.ndarray:
+        """Those of `others` that are near-copies of thumbnail i."""
+        found = [others[:0]]
+        own = self.pixels[i].astype(np.float32) - self.mean[i]
+        for start in range(0, len(others), COLUMNS):
+            some = others[start : start + COLUMNS]
+            rest = self.pixels[some].astype(np.float32) - self.mean[some][:, None]
+            gain = (rest @ own) / (SIDE * self.contrast[i]) ** 2
+            rest -= gain[:, None] * own
+            contrast = self.contrast[some]
+            alike = np.sqrt((rest**2).mean(1)) <= RMS[0] * contrast + RMS[1]
+            alike &= np.abs(rest).max(1) <= GREATEST[0] * contrast + GREATEST[1]
+            alike &= np.abs(self.mean[some] - self.mean[i]) <= SHIFT
+            alike &= np.maximum(contrast, self.contrast[i]) <= GAIN * np.minimum(
+                contrast, self.contrast[i]
+            )
+            found.append(some[alike])
+        return np.concatenate(found)
+
+
+def _stars(thumbnails: Thumbnails, advance: Advance | None) -> tuple[np.ndarray, int]:
     """The index of the first member of each one's group, (N,); and how many of N were compared."""
-    n = len(thumbnails)
-    mean, contrast = _levels(thumbnails)
-    clear = contrast >= FLAT
-    # Two are alike if the angle between them, as vectors of no mean, has a sine of `sine` at most; the
-    # chord of so small an angle is not 2 % longer. |p - q| <= chord as one product of rows and columns:
-    # p.q - |p|^2/2 - |q|^2/2 + chord^2/2 >= 0.
-    sine = RMS[0] + RMS[1] / np.maximum(contrast, FLAT)
-    points = _projected(thumbnails, mean, contrast)
-    half = (points**2).sum(1) / 2
-    one = np.ones_like(half)
-    left = np.column_stack([points, one, (1.02 * sine) ** 2 / 2 - half])
-    right = np.column_stack([points, -half, one])
+    n, clear = len(thumbnails.pixels), thumbnails.clear
     leader = np.full(n, -1)
     members: dict[int, list[int]] = {}
-    work = 0.0
+    candidates, work = Candidates(thumbnails), 0
     for start in range(0, n, ROWS):
         rows = np.arange(start, min(start + ROWS, n))
         rows = rows[(leader[rows] < 0) & clear[rows]]
         # Of those before, single ones have had their turn.
         columns = np.flatnonzero(clear & ((np.arange(n) >= start) | _in_company(leader)))
-        close = np.zeros((len(rows), len(columns)), np.bool_)
-        for first in range(0, len(columns), COLUMNS):
-            some = columns[first : first + COLUMNS]
-            alike = left[rows] @ right[some].T >= 0
-            work += alike.size * left.shape[1]
-            if np.count_nonzero(alike) > DENSE * alike.size:
-                cosine = np.sqrt(np.maximum(1 - (1.02 * sine[rows]) ** 2, 0))
-                both = [_units(thumbnails, mean, contrast, which) for which in (rows, some)]
-                alike &= both[0] @ both[1].T >= cosine[:, None]
-                work += alike.size * SIDE**2
-            close[:, first : first + COLUMNS] = alike
-        for row, i in enumerate(rows.tolist()):
+        close = candidates.among(rows, columns)
+        for row, i in zip(close, rows.tolist(), strict=True):
             if leader[i] >= 0:
                 continue
-            others = columns[close[row]]
+            others = columns[row]
             others = others[others != i]
             work += len(others) * 8 * SIDE**2
-            near = others[_near(thumbnails, mean, contrast, i, others)]
+            near = thumbnails.near(i, others)
             for head in np.unique(leader[near[leader[near] >= 0]]).tolist():
                 if 2 * np.isin(members[head], near).sum() >= len(members[head]):
                     leader[i] = head
                     members[head].append(i)
                     break
             else:
-                joined = [i, *near[leader[near] < 0].tolist()]
-                leader[joined] = i
-                members[i] = joined
+                members[i] = [i, *near[leader[near] < 0].tolist()]
+                leader[members[i]] = i
+        compared = min(start + ROWS, n)
         if advance and n > ROWS:
-            advance(min(start + ROWS, n), n)
-        if work > WORK:
+            advance(compared, n)
+        if work + candidates.work > WORK:
             break
-    compared = min(start + ROWS, n)
     alone = leader < 0
     leader[alone] = np.flatnonzero(alone)
     return leader, compared
+
+
+class Candidates:
+    """Which pairs of `thumbnails` may be near-copies, a superset; work: multiply-adds until now.
+
+    |p - q| <= chord as one product: p.q - |p|^2/2 - |q|^2/2 + chord^2/2 >= 0.
+    """
+
+    def __init__(self, thumbnails: Thumbnails):
+        self.thumbnails, self.work = thumbnails, 0
+        points = thumbnails.points()
+        half = (points**2).sum(1) / 2
+        ones = np.ones_like(half)
+        self.of_rows = np.column_stack([points, ones, thumbnails.sine**2 / 2 - half])
+        self.of_columns = np.column_stack([points, -half, ones])
+
+    def among(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Whether each of `rows` and each of `columns` are one: (len(rows), len(columns)) of bool."""
+        close = np.zeros((len(rows), len(columns)), np.bool_)
+        for start in range(0, len(columns), COLUMNS):
+            some = columns[start : start + COLUMNS]
+            alike = self.of_rows[rows] @ self.of_columns[some].T >= 0
+            self.work += alike.size * self.of_rows.shape[1]
+            if np.count_nonzero(alike) > DENSE * alike.size:
+                least = np.sqrt(np.maximum(1 - self.thumbnails.sine[rows] ** 2, 0))
+                units = self.thumbnails.units
+                alike &= units(rows) @ units(some).T >= least[:, None]
+                self.work += alike.size * SIDE**2
+            close[:, start : start + COLUMNS] = alike
+        return close
 
 
 def _in_company(leader: np.ndarray) -> np.ndarray:
@@ -118,60 +201,3 @@ def _in_company(leader: np.ndarray) -> np.ndarray:
     counts = np.bincount(leader[grouped], minlength=len(leader))
     grouped[grouped] = counts[leader[grouped]] > 1
     return grouped
-
-
-def _levels(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of each thumbnail and its standard deviation, in levels of 255: (N,) of float32."""
-    flat = thumbnails.reshape(len(thumbnails), SIDE**2)
-    parts = [flat[k : k + 4096].astype(np.float32) for k in range(0, len(flat), 4096)]
-    return np.concatenate([p.mean(1) for p in parts]), np.concatenate([p.std(1) for p in parts])
-
-
-def _units(
-    thumbnails: np.ndarray, mean: np.ndarray, contrast: np.ndarray, which: np.ndarray
-) -> np.ndarray:
-    """Thumbnails as vectors of mean 0 and length 1: (len(which), SIDE**2)."""
-    levels: np.ndarray = thumbnails[which].reshape(len(which), SIDE**2).astype(np.float32)
-    levels -= mean[which][:, None]
-    levels /= (np.maximum(contrast[which], 1e-6) * SIDE)[:, None]
-    return levels
-
-
-def _projected(thumbnails: np.ndarray, mean: np.ndarray, contrast: np.ndarray) -> np.ndarray:
-    """`_units` of all, many of them along their principal axes: distances become no longer by it."""
-    n = len(thumbnails)
-    if n <= 2048:
-        return _units(thumbnails, mean, contrast, np.arange(n))
-    some = _units(thumbnails, mean, contrast, np.arange(0, n, -(-n // 4096)))
-    centre = some.mean(0)
-    some -= centre
-    _, axes = np.linalg.eigh(some.T @ some)
-    axes = axes[:, -AXES:]
-    parts = [
-        (_units(thumbnails, mean, contrast, which) - centre) @ axes
-        for which in np.array_split(np.arange(n), -(-n // 4096))
-    ]
-    projected: np.ndarray = np.concatenate(parts)
-    return projected
-
-
-def _near(
-    thumbnails: np.ndarray, mean: np.ndarray, contrast: np.ndarray, i: int, others: np.ndarray
-) -> np.ndarray:
-    """Whether each of `others` is a near-copy of picture i: (len(others),) of bool."""
-    answers = []
-    one = thumbnails[i].reshape(-1).astype(np.float32) - mean[i]
-    for some in np.array_split(others, len(others) // 2048 + 1):
-        them = thumbnails[some].reshape(len(some), SIDE**2).astype(np.float32) - mean[some][:, None]
-        gain = (them @ one) / (SIDE**2 * contrast[i] ** 2)
-        them -= gain[:, None] * one
-        level = contrast[some]
-        rms, most = np.sqrt((them**2).mean(1)), np.abs(them).max(1)
-        answers.append(
-            (rms <= RMS[0] * level + RMS[1])
-            & (most <= GREATEST[0] * level + GREATEST[1])
-            & (np.abs(mean[some] - mean[i]) <= SHIFT)
-            & (level <= GAIN * contrast[i])
-            & (contrast[i] <= GAIN * level)
-        )
-    return np.concatenate(answers)

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from inceptive.data.copies import copies
-from inceptive.data.scan import Advance, ScannedImage, as_rows, scan_all
+from inceptive.data.scan import ScannedImage, as_rows, scan_all
 from inceptive.data.source import SPLITS, Data, PathImages, Samples, SplitFractions
 from inceptive.data.split import divide
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import SUFFIXES, printable
+from inceptive.io.progress import Advance
 
 SPLIT_FOLDERS = {
     "train": "train",

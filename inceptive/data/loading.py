@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import CachedImages, ModelInputs, Resized
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import Advance
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array
+from inceptive.io.progress import Advance
 
 MEMORY_LIMIT = 4 * 2**30
 """Bytes of decoded images that are kept in memory; of a larger set none is."""

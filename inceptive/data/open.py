@@ -11,7 +11,7 @@ import numpy as np
 from inceptive.arguments import Allowed, checked
 from inceptive.data.builtin import BUILTIN, divided
 from inceptive.data.folder import build_splits, read_folder
-from inceptive.data.scan import Advance, scan_all
+from inceptive.data.scan import scan_all
 from inceptive.data.shards.reading import is_shards, read_shards
 from inceptive.data.shards.remote import read_remote
 from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions
@@ -19,7 +19,7 @@ from inceptive.errors import InceptiveError, reason
 from inceptive.images import printable
 from inceptive.io import store as storage
 from inceptive.io.paths import expand
-from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Advance, Progress, Silent
 
 Arrays = Annotated[
     tuple[np.ndarray | Sequence[str | os.PathLike[str]], np.ndarray | Sequence[int], Sequence[str]],

@@ -13,7 +13,6 @@ import numpy as np
 
 from inceptive.data.cache import Cache, decoders, settled, signature
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import Advance
 from inceptive.data.source import PathImages, Samples
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
@@ -27,6 +26,7 @@ from inceptive.images import (
     source_name,
 )
 from inceptive.io.cores import cores
+from inceptive.io.progress import Advance
 
 PROBES = 32
 """Pictures that are decoded to tell how large all will be."""

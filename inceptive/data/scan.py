@@ -5,7 +5,7 @@ What a look at a file gave is kept until the file changes (`cache`).
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,9 +21,8 @@ from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
 from inceptive.images import decode, read_image
 from inceptive.io.cores import cores
+from inceptive.io.progress import Advance
 
-Advance = Callable[[int, int], None]
-"""Called with how much is done, and of how much."""
 SCANNER = 2
 """To be raised when a change of `scan` changes what it gives of a file."""
 FLUSH = 256

@@ -6,7 +6,6 @@ each other, and is shifted and scaled a little at each step, so that no single p
 answer. DeepDream begins with a photograph and grows what is in it, from coarse to fine.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-
-Advance = Callable[[int, int], None]
+from inceptive.io.progress import Advance
 
 CONTRAST = 0.04
 """Of the spectrum of the noise to begin with: neither flat nor black and white."""

@@ -7,10 +7,13 @@ called with (done, total), is called `advance`.
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from inceptive.errors import printable_lines
 
+Advance = Callable[[int, int], None]
+"""Called with how much is done, and of how much."""
 LINE_SECONDS = 10.0
 """Between two lines of `Lines` on one piece of work."""
 

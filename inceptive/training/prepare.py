@@ -20,14 +20,13 @@ from inceptive.data.loading import (
     memory_for,
 )
 from inceptive.data.pictures import CachedImages, ModelInputs
-from inceptive.data.scan import Advance
 from inceptive.data.shards.member import TarImages
 from inceptive.data.source import Data, Samples, SplitFractions
 from inceptive.data.streaming import StreamBatches
 from inceptive.engines.classifier import Classifier, described
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Preprocessing
-from inceptive.io.progress import ON_STANDARD_ERROR, Progress
+from inceptive.io.progress import ON_STANDARD_ERROR, Advance, Progress
 from inceptive.nn import Model, build
 from inceptive.training.frozen import FrozenMaps, MapBatches, ViewBatches
 from inceptive.training.muon import Muon

@@ -18,7 +18,6 @@ import numpy as np
 from inceptive.data.cache import log_once
 from inceptive.data.folder import SPLIT_FOLDERS, assign_splits, hidden, missing_classes
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import Advance
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
 from inceptive.data.shards.scan import TarContents, read_tar, recall
@@ -26,6 +25,7 @@ from inceptive.data.source import SPLITS, Data, Samples, SplitFractions
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import printable
 from inceptive.io.cores import cores
+from inceptive.io.progress import Advance
 
 CLASSES = "classes.txt"
 MOST_CLASSES = 100_000

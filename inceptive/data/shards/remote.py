@@ -13,7 +13,6 @@ import numpy as np
 from inceptive.data.cache import log_once
 from inceptive.data.folder import missing_classes
 from inceptive.data.prefetch import prefetch
-from inceptive.data.scan import Advance
 from inceptive.data.shards.index import INDEX, Shard, as_index, most_bytes, read_table, table_name
 from inceptive.data.shards.member import Tar
 from inceptive.data.shards.reading import by_split, concat
@@ -23,6 +22,7 @@ from inceptive.images import printable
 from inceptive.io import store as storage
 from inceptive.io.atomic import write_bytes
 from inceptive.io.paths import cache_folder
+from inceptive.io.progress import Advance
 
 ASKED = 16
 """Shards that are asked for at a time, at the start."""
