@@ -93,6 +93,9 @@ def as_text(evaluation: "Evaluation") -> str:
         "",
         _accuracy("top-1", evaluation.top1, evaluation.top1_interval),
     ]
+    largest = max(classes, key=lambda row: row.count)
+    if evaluation.top1 <= (baseline := largest.count / evaluation.count):
+        lines.append(f"baseline     {baseline:.2%}  for always answering {largest.label}: no worse")
     if len(classes) > 5:
         lines.append(_accuracy("top-5", evaluation.top5, evaluation.top5_interval))
     lines += [

@@ -9,7 +9,7 @@ from typer import Argument, Option
 from inceptive.cli import tables
 from inceptive.cli.progress import say
 from inceptive.errors import InceptiveError, InvalidArgument, printable
-from inceptive.io.atomic import atomic_write, write_bytes, write_text
+from inceptive.io.atomic import atomic_write, csv_path, write_bytes, write_text
 
 if TYPE_CHECKING:
     from inceptive.engines.prediction import Prediction
@@ -166,7 +166,7 @@ def _csv_lines(answers: Iterable["Prediction"], top: int) -> Iterator[str]:
     yield tables.as_csv(header(top), [])
     for answer in answers:
         cells = [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row(answer, top)]
-        cells[0] = printable(answer.image)  # a line for each image; JSON has the name as it is
+        cells[0] = csv_path(answer.image)  # a line for each image; JSON has the name as it is
         yield tables.as_csv(cells, [])
 
 

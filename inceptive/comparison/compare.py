@@ -27,7 +27,7 @@ from inceptive.evaluation.open import (
     open_models_and_data,
 )
 from inceptive.images import SUFFIXES, Source
-from inceptive.io.atomic import as_csv, write_json, write_text
+from inceptive.io.atomic import as_csv, csv_path, write_json, write_text
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.report.page import AnswersData, ComparisonData, answers_page
@@ -122,7 +122,7 @@ class Comparison:
             header += [row.model, f"prob of {row.model}"]
         rows = []
         for k in range(len(self.images)) if indices is None else indices:
-            cells = [self.images[k], *self.targets[k : k + 1]]
+            cells = [csv_path(self.images[k]), *self.targets[k : k + 1]]
             for row in self.answering:
                 cells += [row.answers[k].label, f"{row.answers[k].prob:.4f}"]
             rows.append(cells)

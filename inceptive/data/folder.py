@@ -8,8 +8,9 @@ near-copies are found, and the content of each file decides on which side of the
 """
 
 import os
+import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def read_folder(
     """The labelled images under `root`, divided into train, val and test.
 
     Classes are the folders' names in sorted order, Unicode-normalised (NFC). Raises InceptiveError
-    if there are no two classes with images, or a class to be judged was never trained on; with
+    if there is no class with images, or a class to be judged was never trained on; with
     `strict`, also if any file cannot be read.
     """
     notes: list[str] = []
@@ -159,12 +160,24 @@ def _classes(
         )
     lost = sorted({name for split, name in listed if split in ("", "train")}.difference(trained))
     notes += [f"class {printable(name)} has no readable image and is left out" for name in lost]
-    if len(trained) < 2:
-        raise InceptiveError(
-            f"{printable(root)}: a classifier needs two classes or more with images; "
-            f"found {', '.join(map(printable, trained)) or 'none'}"
-        )
+    if not trained:
+        raise InceptiveError(f"{printable(root)}: no image in its class folders can be read")
+    notes += _alike(trained)
     return tuple(trained)
+
+
+def _alike(classes: Iterable[str]) -> list[str]:
+    """Notes on classes that may be one, written in several ways."""
+    ways: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        plain = re.sub(r"(?<=\w)[ _-]+(?=\w)", " ", name.casefold().strip())
+        ways[plain].append(f"'{printable(name)}'")
+    return [
+        f"{' and '.join(names)} differ in capitals, spaces or dashes only, and are learned as "
+        f"{len(names)} classes"
+        for names in ways.values()
+        if len(names) > 1
+    ]
 
 
 def build_splits(

@@ -23,7 +23,6 @@ from inceptive.images import (
     decode,
     read_image,
     resize_shorter,
-    source_name,
 )
 from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
@@ -72,10 +71,9 @@ class Resized:
 
     def __call__(self, source: Source, name: str = "") -> np.ndarray:
         # Half as much: `decode` keeps twice the pixels, but here each crop is resampled once more.
-        name = source_name(source, name)
         image = decode(source, self.channels, -(-self.shorter // 2), name)
         if min(image.size) > self.shorter:
-            image = resize_shorter(image, self.shorter, self.interpolation, name)
+            image = resize_shorter(image, self.shorter, self.interpolation)
         array = np.asarray(image)
         return array[..., None] if array.ndim == 2 else array
 

@@ -4,6 +4,7 @@ On disk it is a model folder: `model.safetensors`, `config.json` and a model car
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,7 +32,7 @@ from inceptive.engines.metadata import read_net
 from inceptive.engines.prediction import KIND, Image, SingleImage, predict, predictions
 from inceptive.engines.prediction import Prediction as Prediction
 from inceptive.engines.protocol import Engine, Size, Stage
-from inceptive.errors import InceptiveError, valid_values
+from inceptive.errors import InceptiveError, printable, valid_values
 from inceptive.images import Preprocessing
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
@@ -347,6 +348,11 @@ def described(folder: Path) -> tuple[Net, Preprocessing]:
         return net, preprocessing
 
 
+def _markdown(text: object) -> str:
+    """A name as Markdown shows it, whatever its characters."""
+    return re.sub(r"([\\`*\[\]<>#|&])", r"\\\1", printable(str(text)))
+
+
 def model_card(classifier: Classifier) -> str:
     """The model folder's README: what it is, how it was made, how well it does, how to use it."""
     net, info = classifier.model.net, classifier.info
@@ -355,13 +361,15 @@ def model_card(classifier: Classifier) -> str:
     lines = [
         "---", "library_name: inceptive", "pipeline_tag: image-classification", "---", "",
         f"# {net.name} for {len(classifier.labels)} classes", "",
-        f"- Classes: {', '.join(classifier.labels[:20])}{' ...' if len(classifier.labels) > 20 else ''}",
+        f"- Classes: {', '.join(map(_markdown, classifier.labels[:20]))}"
+        f"{' ...' if len(classifier.labels) > 20 else ''}",
         f"- Net: {net.source}; {cost.params:,} parameters, {cost.macs / 1e6:,.1f} M multiply-adds "
         f"for one image of {cost.image_size} x {cost.image_size} pixels",
     ]  # fmt: skip
     if data:
         licence = f"; licence of the images: {data['licence']}" if data.get("licence") else ""
-        lines.append(f"- Trained on {data.get('train')} images of {data.get('name')}{licence}")
+        name = _markdown(data.get("name"))
+        lines.append(f"- Trained on {data.get('train')} images of {name}{licence}")
     if "top1" in metrics:
         low, high = metrics["top1_interval"]
         kind, because = "validation", "the epoch was chosen on these images"

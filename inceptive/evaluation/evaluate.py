@@ -21,7 +21,7 @@ from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.evaluation.crops import PROTOCOLS, crops
 from inceptive.evaluation.open import Models, judged, named, open_models_and_data
 from inceptive.images import Preprocessing
-from inceptive.io.atomic import as_csv, write_json, write_text
+from inceptive.io.atomic import as_csv, csv_path, write_json, write_text
 from inceptive.io.cores import cores
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
@@ -95,7 +95,7 @@ class Evaluation(Measures):
         best, targets = self.probs.argmax(axis=1), self.samples.labels
         rows = [
             (
-                self.samples.name(i),
+                csv_path(self.samples.name(i)),
                 self.labels[targets[i]],
                 self.labels[k],
                 f"{self.probs[i, k]:.4f}",

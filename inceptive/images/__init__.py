@@ -14,7 +14,6 @@ from inceptive.images.decoding import Stored as Stored
 from inceptive.images.decoding import decode as decode
 from inceptive.images.decoding import quiet_decoders as quiet_decoders
 from inceptive.images.decoding import read_image as read_image
-from inceptive.images.decoding import source_name as source_name
 from inceptive.images.preprocessing import FILTERS as FILTERS
 from inceptive.images.preprocessing import Box as Box
 from inceptive.images.preprocessing import Interpolation as Interpolation

@@ -117,7 +117,10 @@ def read_image(path: str | os.PathLike[str]) -> bytes:
             )
         return Path(path).read_bytes()
     except OSError as error:
-        raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
+        # A Path has lost one of the two slashes.
+        web = os.fspath(path).lower().startswith(("http:/", "https:/"))
+        why = "a web address is not fetched; save the picture to a file" if web else reason(error)
+        raise InceptiveError(f"{printable(path)}: cannot be read ({why})") from None
     except ValueError:
         raise InceptiveError(
             f"{printable(path)}: cannot be read (no file can have that name)"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from PIL import Image
 
-from inceptive.errors import InceptiveError, printable
-from inceptive.images.decoding import MAX_PIXELS, Source, decode, source_name
+from inceptive.errors import InceptiveError
+from inceptive.images.decoding import MAX_PIXELS, Source, decode
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +63,11 @@ class Preprocessing:
             raise InceptiveError(
                 f"preprocessing: crop is a share of the shorter side, 0.01 to 1, not {self.crop!r}"
             )
+        if self.resize**2 > MAX_PIXELS:
+            raise InceptiveError(
+                f"preprocessing: size {self.size} at crop {self.crop} needs pictures of {self.resize} x "
+                f"{self.resize} pixels; at most {MAX_PIXELS / 1e6:.0f} million"
+            )
         for name, values in (("mean", self.mean), ("std", self.std)):
             if not _all_numbers(values) or len(values) != self.channels:
                 raise InceptiveError(
@@ -88,23 +93,21 @@ class Preprocessing:
         Raises InceptiveError with the reason if it cannot be decoded, calling it `name`, or what it is
         called by itself.
         """
-        name = source_name(source, name)
-        return self.fit(self.decode(source, self.resize, name), name)
+        return self.fit(self.decode(source, self.resize, name))
 
     def decode(self, source: Source, shorter: int, name: str = "") -> Image.Image:
         """The picture in this net's channels, to be resized to about `shorter` pixels."""
         return decode(source, self.channels, shorter, name)
 
-    def fit(self, image: Image.Image, name: str = "") -> np.ndarray:
+    def fit(self, image: Image.Image) -> np.ndarray:
         """Resize the shorter side, cut the centre square: uint8 (C, size, size)."""
         if self.squash:
             wide, high = image.width * self.crop, image.height * self.crop
             left, top = (image.width - wide) / 2, (image.height - high) / 2
             box = (left, top, left + wide, top + high)
             return as_array(resize_box(image, box, self.size, self.interpolation))
-        image = resize_shorter(image, self.resize, self.interpolation, name)
-        left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
-        return as_array(image.crop((left, top, left + self.size, top + self.size)))
+        image = resize_shorter(image, self.resize, self.interpolation)
+        return as_array(_middle(image, self.size))
 
     @overload
     def normalise(self, images: np.ndarray) -> np.ndarray: ...
@@ -152,23 +155,24 @@ def _all_numbers(values: Any) -> bool:
     )
 
 
-def resize_shorter(
-    image: Image.Image, side: int, interpolation: Interpolation, name: str = ""
-) -> Image.Image:
+def resize_shorter(image: Image.Image, side: int, interpolation: Interpolation) -> Image.Image:
     """`image` with its shorter side `side` pixels long and its proportions kept.
 
-    Raises InceptiveError, naming it `name`, if it is so long that the result would be over MAX_PIXELS.
+    If it is so long and thin that the result would be over MAX_PIXELS, only its middle is taken.
     """
     scale = side / min(image.size)
+    longest = max(side, MAX_PIXELS // side)
+    if max(image.size) * scale > longest:
+        image = _middle(image, max(min(image.size), int(longest / scale)))
     size = (max(side, round(image.width * scale)), max(side, round(image.height * scale)))
-    if image.size == size:
-        return image
-    if size[0] * size[1] > MAX_PIXELS:
-        raise InceptiveError(
-            f"{printable(name) or 'the image'}: is too long and thin ({image.width} x {image.height} "
-            f"pixels) to be resized to a shorter side of {side}"
-        )
-    return image.resize(size, FILTERS[interpolation])
+    return image if image.size == size else image.resize(size, FILTERS[interpolation])
+
+
+def _middle(image: Image.Image, most: int) -> Image.Image:
+    """The middle of `image`, no side longer than `most` pixels."""
+    wide, high = min(image.width, most), min(image.height, most)
+    left, top = (image.width - wide) // 2, (image.height - high) // 2
+    return image.crop((left, top, left + wide, top + high))
 
 
 def resize_box(

@@ -14,7 +14,7 @@ from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import InceptiveError, printable, reason
 from inceptive.io.locks import lock_file
 from inceptive.io.paths import expand
 
@@ -130,6 +130,15 @@ def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         csv.writer(text).writerow(row)  # with its own line end, so that every line break is quoted
         lines.append(text.getvalue().removesuffix("\r\n"))
     return "\n".join(lines)
+
+
+def csv_path(path: str) -> str:
+    """A path as a cell of CSV: in one line, and nothing that a spreadsheet takes for a formula.
+
+    `./=1+1.png` is the same file as `=1+1.png`.
+    """
+    text = printable(path)
+    return f"./{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def as_json(value: Any) -> str:

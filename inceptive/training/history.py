@@ -90,6 +90,7 @@ def record(
             "count": len(hits),
             "top1": float(hits.mean()),
             "top1_interval": wilson(int(hits.sum()), len(hits)),
+            "baseline": float(np.bincount(labels).max() / len(labels)),
             "calibration_error": calibration_error(plain, labels),
             "calibration_error_scaled": calibration_error(scaled, labels),
             "abstain": [asdict(point) for point in thresholds(scaled, labels)],

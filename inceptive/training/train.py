@@ -14,7 +14,7 @@ from inceptive.arguments import checked
 from inceptive.data.open import open_data, say_notes
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, printable
 from inceptive.evaluation.evaluate import Evaluation, evaluate, report_data
 from inceptive.io import store
 from inceptive.io.atomic import write_text
@@ -120,6 +120,11 @@ def train(
                 progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
+        if len(data.classes) < 2:
+            raise InceptiveError(
+                f"{printable(data.name)}: a classifier needs two classes or more with images; "
+                f"found {', '.join(map(printable, data.classes))}"
+            )
         describe(data, progress)
         data = judged_by_itself(data, chosen, progress)
         # Not before the data is read: the folder may lie within, and is made here.
@@ -359,8 +364,12 @@ def summary(classifier: Classifier) -> str:
     """How well the model does that a training gave, in a line."""
     metrics, training = classifier.info["metrics"], classifier.info["training"]
     low, high = metrics["top1_interval"]
+    warning = ""
+    if metrics["top1"] <= metrics["baseline"]:
+        warning = f"; always answering the largest class is right for {metrics['baseline']:.2%}"
     return (
         f"best epoch {training['epoch']}: {metrics['top1']:.2%} of {metrics['count']} "
         f"{'validation' if metrics['split'] == 'val' else 'training'} "
         f"images right (95 % interval {low:.1%} to {high:.1%}), after {duration(training['seconds'])}"
+        f"{warning}"
     )

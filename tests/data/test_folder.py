@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import inceptive
 from inceptive.data.folder import read_folder
 from inceptive.data.open import open_data
 from inceptive.data.source import SplitFractions
@@ -496,6 +497,15 @@ def test_both_forms_of_an_accented_name_beside_each_other_are_one_class(tmp_path
     assert data.counts("train").tolist() == [4, 1]
 
 
+@pytest.mark.parametrize(
+    "names", [("Cat", "cat"), ("cat ", "cat"), ("red fox", "red_fox"), ("Red-Fox", "red fox")]
+)
+def test_classes_that_may_be_one_are_named(tmp_path, names):
+    fill(tmp_path, **dict.fromkeys([*names, "-1", "1"], 9))
+    [note] = [note for note in read(tmp_path).notes if "differ in capitals" in note]
+    assert all(f"'{name}'" in note for name in names) and "1" not in note
+
+
 def test_names_that_are_no_text_at_all_are_read(tmp_path):
     fill(tmp_path, cat=2)
     odd = os.fsencode(tmp_path) + b"/caf\xe9"
@@ -587,16 +597,18 @@ def test_pictures_that_all_differ_need_no_note(tmp_path):
 # -- refusals ------------------------------------------------------------------------------------------
 
 
-def test_a_single_class_is_refused(tmp_path):
-    fill(tmp_path, cat=5)
-    message = refusal(read, tmp_path)
-    assert "two classes" in message and "found cat" in message
+@pytest.mark.parametrize("unreadable", [(), ("dog/0.png",)])
+def test_a_single_class_is_not_learned(tmp_path, unreadable):
+    fill(tmp_path / "data", cat=5)
+    for name in unreadable:
+        write(tmp_path / "data" / name, b"")
+    with pytest.raises(InceptiveError, match=r"data: .*two classes or more .*; found cat$"):
+        inceptive.train(tmp_path / "data", out=tmp_path / "out", weights="none", progress=None)
 
 
-def test_two_classes_of_which_one_is_unreadable_are_refused(tmp_path):
-    fill(tmp_path, cat=5)
-    write(tmp_path / "dog/0.png", b"")
-    assert "two classes" in refusal(read, tmp_path)
+def test_classes_without_a_readable_image_are_refused(tmp_path):
+    write(tmp_path / "cat/0.png", b"")
+    assert "no image in its class folders can be read" in refusal(read, tmp_path)
 
 
 @pytest.mark.parametrize("inside", [[], ["cat", "dog"], ["train/cat", "val/dog"]])

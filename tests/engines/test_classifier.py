@@ -1,13 +1,16 @@
 """A classifier in memory and as a folder."""
 
 import dataclasses
+import html
 import importlib.util
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from conftest import picture, rewrite_config
+from markdown_it import MarkdownIt
 from safetensors.torch import load_file, save_file
 
 import inceptive
@@ -154,6 +157,14 @@ def test_the_card_says_what_the_model_is(clf, tmp_path):
     clf.save(tmp_path)
     card = (tmp_path / "README.md").read_text()
     assert "googlenet.bn for 3 classes" in card and "Classes: a, b, c" in card
+
+
+def test_the_card_shows_names_of_classes_as_they_are(clf, tmp_path):
+    labels = ("<b>*cats*</b>", "[a](b) | `c`", "1_2 & &lt;")
+    dataclasses.replace(clf, labels=labels).save(tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    [item] = re.findall("<li>(Classes: .*)</li>", MarkdownIt().render(card))
+    assert html.unescape(item) == f"Classes: {', '.join(labels)}"
 
 
 # The value travels

@@ -1,5 +1,7 @@
 """Evaluating a classifier, against scikit-learn, SciPy and counts done by hand."""
 
+import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,17 +23,27 @@ from sklearn.metrics import (
 )
 
 import inceptive
+from inceptive.cli.evaluate import as_text
+from inceptive.cli.predict import write_csv
 from inceptive.cli.tables import as_json
 from inceptive.data.learned import Learned
 from inceptive.data.open import open_data
 from inceptive.data.source import ArrayImages, Data, PathImages, Samples
 from inceptive.engines.classifier import Classifier
+from inceptive.engines.prediction import Prediction
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.crops import crops
-from inceptive.evaluation.evaluate import columns, evaluate, label_order, probabilities
+from inceptive.evaluation.evaluate import (
+    Evaluation,
+    columns,
+    evaluate,
+    label_order,
+    probabilities,
+)
 from inceptive.images import Preprocessing
 from inceptive.metrics import Measures
+from inceptive.training.train import summary
 
 KEYS = {
     "count", "top1", "top1_interval", "top5", "top5_interval", "balanced_accuracy",
@@ -146,6 +158,53 @@ def test_classes_that_only_the_model_knows_can_be_answered_and_count_in_no_mean(
     recalls = [right[labels == k].mean() for k in range(4)]
     assert sum(map(sum, (row[4:] for row in found["confusion"]))) > 0
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+
+
+def constant(counts, answer, names=()):
+    """An Evaluation of so many images of each class, all answered alike."""
+    targets = np.repeat(np.arange(len(counts)), counts)
+    probs = np.full((len(targets), len(counts)), 0.1)
+    probs[:, answer] = 0.9
+    samples = Samples(PathImages.of(list(names) or [f"{k}.png" for k in targets], "set"), targets)
+    return Evaluation.from_probs(
+        probs, probs, ("defect", "good"), samples, model="m", engine="torch", data="set", split="test",
+        crops=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("counts", "answer"), [((2, 28), 1), ((2, 28), 0), ((14, 16), 1)])
+def test_an_accuracy_that_a_constant_answer_reaches_is_said_to_be_one(counts, answer):
+    share = f"{max(counts) / sum(counts):.2%}"
+    assert f"baseline     {share}  for always answering good" in as_text(constant(counts, answer))
+
+
+def test_an_accuracy_above_that_of_a_constant_answer_needs_no_baseline():
+    evaluation = replace(constant((2, 28), 1), top1=29 / 30)
+    assert "baseline" not in as_text(evaluation)
+
+
+@pytest.mark.parametrize(("top1", "warned"), [(0.93, True), (0.9, True), (0.94, False)])
+def test_training_says_when_a_constant_answer_is_as_good(top1, warned):
+    metrics = {
+        "top1": top1,
+        "baseline": 0.93,
+        "top1_interval": (0.8, 1.0),
+        "count": 30,
+        "split": "val",
+    }
+    said = summary(
+        SimpleNamespace(info={"metrics": metrics, "training": {"epoch": 1, "seconds": 2.0}})
+    )
+    assert ("always answering the largest class is right for 93.00%" in said) is warned
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-a.png", "@a.png", "a=1.png"])
+def test_no_path_in_a_csv_is_a_formula_of_a_spreadsheet(name, tmp_path):
+    evaluated = constant((1, 1), 1, [name, name]).predictions()
+    write_csv(iter([Prediction(name, (("good", 0.9),))]), 1, tmp_path / "answers.csv")
+    for text in (evaluated, (tmp_path / "answers.csv").read_text()):
+        path = list(csv.reader(io.StringIO(text)))[1][0]
+        assert path[0] not in "=+-@" and Path(path) == Path(name)
 
 
 def test_the_measures_can_be_printed_as_json():
@@ -336,16 +395,18 @@ def test_retagged_photographs_are_judged_as_before(trained, stripes, tmp_path):
     assert "learned" not in said + said_again
 
 
-def test_a_folder_that_the_model_has_not_learned_is_judged_as_a_whole(trained, tmp_path):
-    """12 of 90 images were, without a word."""
-    for kind in ("across", "down"):
+@pytest.mark.parametrize("kinds", [("across", "down"), ("down",)])
+def test_a_folder_that_the_model_has_not_learned_is_judged_as_a_whole(trained, tmp_path, kinds):
+    """12 of 90 images were, without a word. One class is enough to judge, if not to learn."""
+    for kind in kinds:
         for number in range(100, 120):
             path = tmp_path / "fresh" / kind / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             picture(kind, number).save(path)
     evaluation, said = judging(trained[0], tmp_path / "fresh")
-    assert (evaluation.count, evaluation.split) == (40, "new")
-    assert "judging on all 40 images" in said
+    count = 20 * len(kinds)
+    assert (evaluation.count, evaluation.split) == (count, "new")
+    assert f"judging on all {count} images" in said and evaluation.top1 > 0.7
 
 
 def test_what_was_learned_is_left_out_or_said(trained, stripes, tmp_path):

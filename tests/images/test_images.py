@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from inceptive.errors import InceptiveError
-from inceptive.images import MAX_PIXELS, Preprocessing, decode, decoding
+from inceptive.images import MAX_PIXELS, Preprocessing, decode, decoding, resize_shorter
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 COLOURS = [(220, 40, 40), (40, 180, 60), (40, 60, 200), (240, 220, 80)]
@@ -765,15 +765,28 @@ def test_a_picture_without_pixels_is_refused(size):
 
 
 def test_an_error_calls_the_picture_what_the_caller_calls_it(tmp_path):
-    thin = Image.new("L", (1, 40_000))
-    for source in (b"", b"junk", encoded(noise(4, 4), "PNG")[:60], thin):
+    for source in (b"", b"junk", encoded(noise(4, 4), "PNG")[:60], Image.new("L", (0, 5))):
         with pytest.raises(InceptiveError, match=r"^a\\x1bb\.png: "):
             Preprocessing(size=200).load(source, "a\x1bb.png")
-    thin.save(tmp_path / "thin.png")
-    with pytest.raises(
-        InceptiveError, match=r"thin\.png: is too long and thin \(1 x 40000 pixels\)"
-    ):
-        Preprocessing(size=200).load(tmp_path / "thin.png")
+    (tmp_path / "b.png").write_bytes(b"junk")
+    with pytest.raises(InceptiveError, match=r"/b\.png: is not an image"):
+        Preprocessing(size=200).load(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_web_address_is_called_one(kind):
+    assert "a web address is not fetched" in complaint(kind("https://example.org/a.jpg"))
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_of_a_picture_however_long_and_thin_the_middle_is_seen(turn):
+    thin = np.zeros((1, 60_000, 3), np.uint8)
+    thin[:, 20_000:40_000] = 9, 200, 30
+    image = Image.fromarray(np.ascontiguousarray(np.rot90(thin, turn)))
+    square = Preprocessing(size=300).load(image)
+    assert square.shape == (3, 300, 300)
+    assert (square == np.array([9, 200, 30])[:, None, None]).all()
+    assert max(resize_shorter(image, 300, "bilinear").size) <= MAX_PIXELS // 300
 
 
 # HEIC, and AVIF under the brand that the two share
