@@ -9,6 +9,7 @@ import os
 import stat
 import struct
 import warnings
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,18 +176,33 @@ def _without_texts(data: bytes) -> bytes:
     """A PNG file without its texts and profiles; any other file as it is."""
     if not data.startswith(PNG):
         return data
-    kept, at = [PNG], len(PNG)
-    while at + 12 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] not in TEXTS:
-            kept.append(data[at:end])
-        at = end
-    return b"".join(kept)
+    kept = [data[start:end] for kind, start, end in _chunks(data) if kind not in TEXTS]
+    return b"".join([PNG, *kept])
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The kind, start and end of each whole chunk of a PNG file."""
+    start = len(PNG)
+    while start + 12 <= len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        yield data[start + 4 : start + 8], start, end
+        start = end
+
+
+def _check_sums(data: bytes, name: str) -> None:
+    """Refuse a PNG file with other pixels than were written: Pillow checks all sums but theirs."""
+    view = memoryview(data)
+    for kind, start, end in _chunks(data):
+        total = int.from_bytes(view[end - 4 : end], "big")
+        if kind == b"IDAT" and end <= len(data) and zlib.crc32(view[start + 4 : end - 4]) != total:
+            raise InceptiveError(f"{name}: is truncated or damaged (its checksum is wrong)")
 
 
 def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image:
     if _is_heif(data):
         return _open_heif(data, name)
+    if data.startswith(PNG):
+        _check_sums(data, name)
     image: Image.Image
     if data.startswith(b"\xff\xd8\xff") and len(data) > 20:
         # By its class: Pillow's choice would read the further pictures of an MPO.

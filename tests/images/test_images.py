@@ -773,6 +773,18 @@ def test_an_error_calls_the_picture_what_the_caller_calls_it(tmp_path):
         Preprocessing(size=200).load(tmp_path / "b.png")
 
 
+def test_a_png_whose_pixels_were_damaged_is_refused():
+    """Pillow shows noise, without a word, where all rows are there before their sum is read."""
+    rows = np.pad(noise(90, 60).reshape(60, 270), ((0, 0), (1, 0)))  # each after its filter, none
+    packed = zlib.compress(rows.tobytes(), 0)
+    sound = png(90, 60, 8, 2, b"", (b"IDAT", packed[:9000]), (b"IDAT", packed[9000:-4]))
+    assert (pixels(sound) == noise(90, 60)).all()
+    for at in np.linspace(60, len(sound) - 100, 30).astype(int):
+        damaged = bytearray(sound)
+        damaged[at] ^= 16
+        assert "is truncated or damaged" in complaint(bytes(damaged))
+
+
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_web_address_is_called_one(kind):
     assert "a web address is not fetched" in complaint(kind("https://example.org/a.jpg"))
