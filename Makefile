@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all test-rest slow check lint tables peers reliability costs fuzz audit sbom bench scale screenshots docs clean
+.PHONY: demo test test-all test-rest slow check lint tables peers reliability costs fuzz mutations audit sbom bench scale screenshots docs clean
 
 # Train on real photographs, evaluate on held-out ones, classify one of them.
 demo: $(VENV)/installed
@@ -72,6 +72,13 @@ fuzz: $(VENV)/tested
 	$(PIP) --no-deps atheris
 	for target in decoder weights model checkpoint recipe pickle; do \
 	  OMP_NUM_THREADS=1 nice $(BIN)/python tools/fuzz.py $$target $(FUZZ_SECONDS) || exit 1; done
+
+# Photographs of PHOTOS written anew and damaged, each read here and by libvips: a quarter of an hour.
+# Needs Debian's libvips42, libjpeg-turbo-progs and libtiff-tools.
+MUTATIONS ?= 10000
+mutations: $(VENV)/tested
+	$(PIP) pyvips
+	OMP_NUM_THREADS=1 nice $(BIN)/python tools/mutations.py $(PHOTOS) $(MUTATIONS)
 
 # What is known against the pinned packages; asks over the network, and says if nobody answers.
 audit: $(VENV)/audit/ready
