@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, BadParameter, Option
 
+from inceptive.errors import printable
+
 if TYPE_CHECKING:
     from inceptive.evaluation.evaluate import Evaluation
     from inceptive.metrics import Interval
@@ -95,7 +97,8 @@ def as_text(evaluation: "Evaluation") -> str:
     ]
     largest = max(classes, key=lambda row: row.count)
     if evaluation.top1 <= (baseline := largest.count / evaluation.count):
-        lines.append(f"baseline     {baseline:.2%}  for always answering {largest.label}: no worse")
+        label = printable(largest.label)
+        lines.append(f"baseline     {baseline:.2%}  for always answering {label}: no worse")
     if len(classes) > 5:
         lines.append(_accuracy("top-5", evaluation.top5, evaluation.top5_interval))
     lines += [
