@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from math import isfinite
@@ -29,15 +30,24 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
     A reader sees the old file or the new one, after a power cut too. Where the block is left by an
     exception, or the disk refuses (InceptiveError), the old file is untouched. What a writer that was
-    killed left next to `path` goes with the next one.
+    killed left next to `path` goes with the next one. A link stays and its target is replaced; the new
+    file has the permissions of the old one. A device or a pipe (/dev/null) is written to as it is.
     """
     path = expand(path)
     part = None
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with open(path, "wb") as file:
+                yield file
+            return
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         part, opened = _create(path)
         with opened as file:
+            with contextlib.suppress(OSError):  # there is none, or it is somebody else's
+                shutil.copymode(path, part)
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -117,6 +117,34 @@ def test_the_permission_bits_follow_the_umask(tmp_path, umask, mask, mode):
     assert os.umask(mask) == mask
 
 
+def test_the_permission_bits_of_the_old_file_stay(tmp_path, umask):
+    path = tmp_path / "private.csv"
+    path.touch(0o600)
+    write_text(path, "new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and path.read_text() == "new"
+
+
+@pytest.mark.parametrize("before", ["old", None])
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path, before):
+    real, link, again = tmp_path / "disk/real.csv", tmp_path / "link.csv", tmp_path / "again.csv"
+    if before:
+        write_text(real, before)
+    link.symlink_to("disk/real.csv")
+    again.symlink_to(link)
+    write_text(again, "new")
+    assert again.is_symlink() and link.is_symlink() and real.read_text() == "new"
+    assert names(real.parent) == ["real.csv"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(path, "answers")
+    assert os.read(reader, 99) == b"answers" and path.is_fifo() and names(tmp_path) == ["pipe"]
+    os.close(reader)
+
+
 def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "text.txt"
