@@ -96,7 +96,7 @@ def as_text(evaluation: "Evaluation") -> str:
         _accuracy("top-1", evaluation.top1, evaluation.top1_interval),
     ]
     largest = max(classes, key=lambda row: row.count)
-    if evaluation.top1 <= (baseline := largest.count / evaluation.count):
+    if evaluation.top1 <= (baseline := largest.count / evaluation.count) < 1:
         label = printable(largest.label)
         lines.append(f"baseline     {baseline:.2%}  for always answering {label}: no worse")
     if len(classes) > 5:

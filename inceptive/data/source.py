@@ -181,6 +181,14 @@ class Data:
         """Whether it is of files that were divided here: until 0.1 their sides followed from bytes."""
         return self.divided and not isinstance(self.splits["train"].images, ArrayImages)
 
+    def check_classes(self) -> None:
+        """Raises InceptiveError if there are too few classes to learn from."""
+        if len(self.classes) < 2:
+            raise InceptiveError(
+                f"{printable(self.name)}: a classifier needs two classes or more with images; "
+                f"found {', '.join(map(printable, self.classes))}"
+            )
+
     def split(self, name: str) -> Samples:
         """The samples of one split, or of "all". Raises InceptiveError, naming those there are."""
         if name == "all":

@@ -87,7 +87,7 @@ def row(prediction: Prediction, top: int) -> list[Any]:
 
 KIND = (
     "a path, bytes, an open binary file, a Pillow image, an array (H, W) or (H, W, 1, 3 or 4) or a "
-    "tensor (1 or 3, H, W) of uint8"
+    "tensor (1 or 3, H, W) of uint8, red first"
 )
 KINDS = f"an image is {KIND}; several are a list of these, or of (N, H, W, C) or (N, C, H, W)"
 

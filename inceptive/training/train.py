@@ -14,7 +14,7 @@ from inceptive.arguments import checked
 from inceptive.data.open import open_data, say_notes
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
-from inceptive.errors import InceptiveError, printable
+from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import Evaluation, evaluate, report_data
 from inceptive.io import store
 from inceptive.io.atomic import write_text
@@ -120,11 +120,7 @@ def train(
                 progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
-        if len(data.classes) < 2:
-            raise InceptiveError(
-                f"{printable(data.name)}: a classifier needs two classes or more with images; "
-                f"found {', '.join(map(printable, data.classes))}"
-            )
+        data.check_classes()
         describe(data, progress)
         data = judged_by_itself(data, chosen, progress)
         # Not before the data is read: the folder may lie within, and is made here.

@@ -13,6 +13,7 @@ from PIL import Image
 import inceptive
 from inceptive.data.folder import read_folder
 from inceptive.data.open import open_data
+from inceptive.data.shards.writing import write_shards
 from inceptive.data.source import SplitFractions
 from inceptive.errors import InceptiveError
 
@@ -551,7 +552,7 @@ def test_line_breaks_in_the_names_of_classes_are_printed_escaped(tmp_path):
 
 def test_line_breaks_in_the_name_of_the_folder_are_printed_escaped(tmp_path):
     root = tmp_path / "my\nphotos"
-    fill(root, cat=2)
+    put(root, "0.png")
     assert "my\\nphotos" in refusal(read, root)
     fill(root, cat=2, dog=2)
     assert "my\\nphotos" in refusal(read(root, test=0).split, "test")
@@ -604,6 +605,8 @@ def test_a_single_class_is_not_learned(tmp_path, unreadable):
         write(tmp_path / "data" / name, b"")
     with pytest.raises(InceptiveError, match=r"data: .*two classes or more .*; found cat$"):
         inceptive.train(tmp_path / "data", out=tmp_path / "out", weights="none", progress=None)
+    with pytest.raises(InceptiveError, match=r"two classes or more"):
+        write_shards(read(tmp_path / "data"), tmp_path / "shards")
 
 
 def test_classes_without_a_readable_image_are_refused(tmp_path):

@@ -178,9 +178,9 @@ def test_an_accuracy_that_a_constant_answer_reaches_is_said_to_be_one(counts, an
     assert f"baseline     {share}  for always answering good" in as_text(constant(counts, answer))
 
 
-def test_an_accuracy_above_that_of_a_constant_answer_needs_no_baseline():
-    evaluation = replace(constant((2, 28), 1), top1=29 / 30)
-    assert "baseline" not in as_text(evaluation)
+def test_above_a_constant_answer_and_of_one_class_there_is_no_baseline():
+    for evaluation in (replace(constant((2, 28), 1), top1=29 / 30), constant((0, 9), 0)):
+        assert "baseline" not in as_text(evaluation)
 
 
 @pytest.mark.parametrize(("top1", "warned"), [(0.93, True), (0.9, True), (0.94, False)])

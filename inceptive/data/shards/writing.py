@@ -66,9 +66,11 @@ def write_shards(
     """Write those `splits` of `data` that hold images; returns what index.json then holds.
 
     Shards that an earlier call with the same arguments finished are kept. Raises InceptiveError if
-    webdataset is not installed, if `out` holds anything else, if an image is gone or the disk refuses.
+    webdataset is not installed, if `out` holds anything else, if there are too few classes, if an image
+    is gone or the disk refuses.
     """
     progress = progress or Silent()
+    data.check_classes()
     refuse_to_overwrite(out)
     wanted = {name: data.splits[name] for name in splits if len(data.splits.get(name, ()))}
     plan = _plan(data, wanted, cut, seed)
