@@ -310,7 +310,8 @@ def _unlabelled(
             for k in order
         ]
         command = command or f"inceptive.compare({list(engines)!r}, ...)"
-        page = AnswersData(data, len(rows), len(different), values["models"], rows, command)
+        shown = next(iter(engines.values())).preprocessing.sample_range
+        page = AnswersData(data, len(rows), len(different), values["models"], rows, command, shown)
         write_json(folder / "compare.json", values)
         write_text(folder / "answers.csv", comparison.answers_csv())
         write_text(folder / REPORT, answers_page(page))

@@ -151,7 +151,7 @@ def solar(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
     scanned = scan_all([str(folder / path) for path, _, _ in rows], advance)
     if bad := [image.error for image in scanned if image.error]:
         raise InceptiveError(f"elpv-dataset is damaged, reinstall it: {bad[0]}")
-    splits, notes = build_splits(scanned, labels, shares, "solar", classes, advance=advance)
+    splits, _, notes = build_splits(scanned, labels, shares, "solar", classes, advance=advance)
     title = f"solar:{option}" if option else "solar"
     if not option:
         # The experts' doubt: 0, 1/3, 2/3 or 1 is the probability that a cell is defective.

@@ -12,13 +12,22 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from inceptive.data.copies import copies
+from inceptive.data.depth import depth_of
 from inceptive.data.scan import ScannedImage, as_rows, scan_all
-from inceptive.data.source import SPLITS, Data, PathImages, Samples, SplitFractions
+from inceptive.data.source import (
+    SPLITS,
+    Data,
+    PathImages,
+    SampleDepth,
+    Samples,
+    SplitFractions,
+)
 from inceptive.data.split import divide
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import SUFFIXES, printable
@@ -69,11 +78,11 @@ def read_folder(
     classes = _classes(root, names, [names[k] for k in read], notes)
     labels = np.array([classes.index(names[k][1]) for k in read], dtype=np.int64)
     given = [names[k][0] for k in read]
-    splits, more = build_splits(images, labels, shares, str(root), classes, given, advance)
+    splits, depth, more = build_splits(images, labels, shares, str(root), classes, given, advance)
     notes += more + missing_classes(classes, splits)
     channels = 1 if all(image.grey for image in images) else 3
     divided = not any(given)
-    return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable, divided)
+    return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable, divided, depth)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -188,12 +197,13 @@ def build_splits(
     classes: Sequence[str],
     splits: Sequence[str] | None = None,
     advance: Advance | None = None,
-) -> tuple[dict[str, Samples], list[str]]:
-    """The samples of each split, and notes on copies among them; `splits` as for `assign_splits`."""
+) -> tuple[dict[str, Samples], SampleDepth | None, list[str]]:
+    """The samples of each split, `Data.depth`, and notes on copies; `splits` as for `assign_splits`."""
     split, notes = assign_splits(images, labels, shares, classes, splits, advance)
     paths = PathImages.of([image.path for image in images], origin, as_rows(images)["file"])
     samples = Samples(paths, labels)
-    return {name: samples.take(split == name) for name in SPLITS}, notes
+    parts = {name: samples.take(split == name) for name in SPLITS}
+    return parts, depth_of(compress(images, split == "train")), notes
 
 
 def assign_splits(

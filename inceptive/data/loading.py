@@ -79,7 +79,10 @@ class RandomCrop:
             return ModelInputs(replace(preprocessing, size=preprocessing.resize, crop=1.0))
         times = min(min(1.0, self.area[0]) ** -0.5, LARGEST)
         return Resized(
-            preprocessing.channels, round(preprocessing.size * times), preprocessing.interpolation
+            preprocessing.channels,
+            round(preprocessing.size * times),
+            preprocessing.interpolation,
+            preprocessing.sample_range,
         )
 
     def empty(self, count: int) -> np.ndarray:

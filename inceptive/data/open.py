@@ -105,9 +105,9 @@ def _from_arrays(data: Arrays, shares: SplitFractions, advance: Advance) -> Data
     scanned = scan_all([os.fspath(path) for path in images], advance)
     if errors := [image.error for image in scanned if image.error]:
         raise InceptiveError(f"{len(errors)} files cannot be read, the first: {errors[0]}")
-    splits, notes = build_splits(scanned, labels, shares, "paths", classes, advance=advance)
+    splits, depth, notes = build_splits(scanned, labels, shares, "paths", classes, advance=advance)
     channels = 1 if all(image.grey for image in scanned) else 3
-    return Data("paths", classes, splits, channels, notes=tuple(notes), divided=True)
+    return Data("paths", classes, splits, channels, notes=tuple(notes), divided=True, depth=depth)
 
 
 def open_data_for(

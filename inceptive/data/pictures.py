@@ -19,6 +19,7 @@ from inceptive.errors import InceptiveError
 from inceptive.images import (
     Interpolation,
     Preprocessing,
+    Range,
     Source,
     decode,
     read_image,
@@ -51,7 +52,8 @@ class ModelInputs:
     def name(self) -> str:
         p = self.preprocessing
         kind = "squashed" if p.squash else "square"
-        return f"{kind} {p.size} of {p.crop} {p.channels} {p.interpolation} {decoders()}"
+        shown = f"{p.channels} {p.sample_range} {p.interpolation}"
+        return f"{kind} {p.size} of {p.crop} {shown} {decoders()}"
 
     def __call__(self, source: Source, name: str = "") -> np.ndarray:
         return self.preprocessing.load(source, name)
@@ -64,14 +66,16 @@ class Resized:
     channels: int
     shorter: int
     interpolation: Interpolation
+    sample_range: Range | None = None
 
     @property
     def name(self) -> str:
-        return f"whole {self.shorter} {self.channels} {self.interpolation} {decoders()}"
+        shown = f"{self.channels} {self.sample_range} {self.interpolation}"
+        return f"whole {self.shorter} {shown} {decoders()}"
 
     def __call__(self, source: Source, name: str = "") -> np.ndarray:
         # Half as much: `decode` keeps twice the pixels, but here each crop is resampled once more.
-        image = decode(source, self.channels, -(-self.shorter // 2), name)
+        image = decode(source, self.channels, -(-self.shorter // 2), name, self.sample_range)
         if min(image.size) > self.shorter:
             image = resize_shorter(image, self.shorter, self.interpolation)
         array = np.asarray(image)

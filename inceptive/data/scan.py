@@ -19,16 +19,19 @@ from inceptive.data.prefetch import prefetch
 from inceptive.data.source import FILE, pixels_digest
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
-from inceptive.images import decode, read_image
+from inceptive.images import DeepPicture, Range, read_image, read_picture, to_eight_bits
 from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
 
-SCANNER = 2
+SCANNER = 3
 """To be raised when a change of `scan` changes what it gives of a file."""
 FLUSH = 256
 """Files whose scans are written to the cache together: so many are lost if it is stopped."""
 THUMBNAIL = (SIDE, SIDE)
-SCAN = np.dtype([("file", FILE), ("thumbnail", np.uint8, THUMBNAIL), ("grey", np.bool_)])
+SCAN = np.dtype(
+    [("file", FILE), ("thumbnail", np.uint8, THUMBNAIL), ("grey", np.bool_),
+     ("samples", np.float64, 2), ("floats", np.bool_)]
+)  # fmt: skip
 """A ScannedImage without its path, as it is kept."""
 ROW = np.dtype([("path", np.uint8, 32), ("scan", SCAN), ("crc", np.uint32)])
 """What the cache keeps of a file: the SHA-256 of its absolute path, the scan, a checksum of both."""
@@ -43,6 +46,9 @@ class ScannedImage:
     pixels: int = 0  # `pixels_digest` of the picture, as it is decoded for `thumbnail`
     thumbnail: np.ndarray = field(default_factory=partial(np.zeros, THUMBNAIL, np.uint8))  # grey
     grey: bool = True
+    samples: Range | None = None
+    """Of a picture deeper than 8 bits that does not declare its range: `DeepPicture.extent`."""
+    floats: bool = False  # whether those are floats
     error: str = ""
     signature: tuple[int, ...] = (0, 0, 0, 0)  # `cache.signature`, where it can be relied on
 
@@ -58,16 +64,27 @@ def scan(path: str) -> ScannedImage:
 
 def scan_content(path: str, content: bytes) -> ScannedImage:
     """The same of the bytes of a file that is called `path`."""
+    samples, floats = None, False
     try:
-        image = decode(content, shorter=2 * SIDE, name=path)
+        picture = read_picture(content, 2 * SIDE, path)
+        if isinstance(picture, DeepPicture):
+            # By its own range, whatever the set's will be: copies are compared whatever their light.
+            extent = picture.extent()
+            image = picture.as_image(picture.declared or extent or picture.type_range).convert(
+                "RGB"
+            )
+            pixels = pixels_digest(picture.content())
+            samples, floats = None if picture.declared else extent, picture.floats
+        else:
+            image = to_eight_bits(picture, 3, None, path)
+            pixels = pixels_digest(f"{image.size} {image.mode} ".encode() + image.tobytes())
     except InceptiveError as error:
         return ScannedImage(path, error=str(error))
     small = np.asarray(image.resize((64, 64), Image.Resampling.BOX))
     grey = bool((np.ptp(small, axis=2) <= 2).all())
     # Not the box: where a picture was resized by a fraction, its edges fall into other boxes.
     thumbnail = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    pixels = pixels_digest(f"{image.size} {image.mode} ".encode() + image.tobytes())
-    return ScannedImage(path, digest(content), pixels, np.asarray(thumbnail), grey)
+    return ScannedImage(path, digest(content), pixels, np.asarray(thumbnail), grey, samples, floats)
 
 
 def scan_all(
@@ -106,19 +123,22 @@ def as_rows(images: list[ScannedImage]) -> np.ndarray:
     rows = np.zeros(len(images), SCAN)
     for k, image in enumerate(images):
         file = image.signature, np.frombuffer(image.digest, np.uint8), image.pixels
-        rows[k] = file, image.thumbnail, image.grey
+        samples = image.samples or (np.nan, np.nan)
+        rows[k] = file, image.thumbnail, image.grey, samples, image.floats
     return rows
 
 
 def from_row(path: str, row: np.void) -> ScannedImage:
     """The scan of the image at `path` that a row of SCAN holds."""
-    file = row["file"]
+    file, (low, high) = row["file"], row["samples"].tolist()
     return ScannedImage(
         path,
         file["digest"].tobytes(),
         int(file["pixels"]),
         row["thumbnail"],
         bool(row["grey"]),
+        None if np.isnan(low) else (low, high),
+        bool(row["floats"]),
         signature=tuple(file["signature"].tolist()),
     )
 

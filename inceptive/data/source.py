@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from inceptive.errors import InceptiveError
-from inceptive.images import Source, printable
+from inceptive.images import Range, Source, printable
 
 SPLITS = ("train", "val", "test")
 DIVISIBLE = 3
@@ -158,6 +158,21 @@ class Samples:
         return self.labels if self.soft is None else self.soft.astype(np.float32)
 
 
+@dataclass(frozen=True)
+class SampleDepth:
+    """The deep pictures among a set's training pictures, and the range that is found in them.
+
+    sample_range is None where it is the usual one (see `depth.USUAL`). It is `mixed` where whole numbers
+    and floats have none in common.
+    """
+
+    pictures: int
+    floats: bool
+    sample_range: Range | None
+    mixed: bool = False
+    beyond: int = 0  # pictures that go beyond it
+
+
 @dataclass(frozen=True, repr=False)
 class Data:
     """A labelled set. Label k stands for classes[k]; splits are some of train, val and test.
@@ -175,6 +190,8 @@ class Data:
     unreadable: tuple[str, ...] = ()
     divided: bool = False
     """Whether its splits were made here, by the content of its images, and not by its person."""
+    depth: SampleDepth | None = None
+    """What its training pictures of more than 8 bits are; None if there are none, or it is not known."""
 
     @property
     def of_files(self) -> bool:

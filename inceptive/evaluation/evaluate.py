@@ -246,6 +246,7 @@ def report_data(
         facts=facts,
         comparison=comparison,
         feedback={} if evaluation.members else feedback(engines[0].info),
+        sample_range=engines[0].preprocessing.sample_range,
     )
 
 

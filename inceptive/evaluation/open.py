@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from inceptive.data.depth import evaluation_notes, range_for
 from inceptive.data.learned import Learned
 from inceptive.data.open import open_data_for
 from inceptive.data.source import Data, Samples, SplitFractions
@@ -69,13 +70,21 @@ def open_models_and_data(
     for k, named in enumerate(models):
         if not isinstance(named.model, str | Path) or not tells_no_classes(named.model):
             engines[k] = open_engine(named.model, named.engine, progress.say, early_exit)
-    record = next((engine.data for engine in engines.values()), {})
+    first = next(iter(engines.values()), None)
+    record = first.data if first else {}
     labelled = open_data_for(data, record, strict, progress)
     for k, named in enumerate(models):
         if k in engines:
             _note_other_split(named.name, engines[k].data, record, progress)
         else:
             engines[k] = open_engine(named.model, note=progress.say, classes=labelled.classes)
+            # What others' nets see of deep pictures is nobody's word but the data's, or our model's.
+            shown = first.preprocessing.sample_range if first else range_for(labelled.depth, None)
+            engines[k].preprocessing = replace(engines[k].preprocessing, sample_range=shown)
+        for note in evaluation_notes(
+            labelled.depth, engines[k].preprocessing.sample_range, named.name
+        ):
+            progress.say(f"note: {note}")
     return [engines[k] for k in range(len(models))], labelled
 
 

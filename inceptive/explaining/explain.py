@@ -21,7 +21,7 @@ from inceptive.engines.prediction import as_source, class_number
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, InvalidArgument, printable
 from inceptive.explaining import attribution, branches, dream, figures, maps
-from inceptive.images import Source, decode
+from inceptive.images import Source
 from inceptive.io.atomic import write_bytes, write_json
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
@@ -301,7 +301,7 @@ def _grow(
         after = dream.visualise(classifier, target, advance=advance, **options)
         before = np.random.default_rng(seed).integers(0, 256, after.shape, dtype=np.uint8)
     else:
-        picture = decode(image, classifier.preprocessing.channels, LONGEST)
+        picture = classifier.preprocessing.decode(image, LONGEST)
         if max(picture.size) > LONGEST:
             picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
         before = np.asarray(picture)

@@ -14,10 +14,15 @@ from inceptive.images.decoding import Stored as Stored
 from inceptive.images.decoding import decode as decode
 from inceptive.images.decoding import quiet_decoders as quiet_decoders
 from inceptive.images.decoding import read_image as read_image
+from inceptive.images.decoding import read_picture as read_picture
+from inceptive.images.decoding import to_eight_bits as to_eight_bits
+from inceptive.images.deep import DeepPicture as DeepPicture
+from inceptive.images.deep import Range as Range
 from inceptive.images.preprocessing import FILTERS as FILTERS
 from inceptive.images.preprocessing import Box as Box
 from inceptive.images.preprocessing import Interpolation as Interpolation
 from inceptive.images.preprocessing import Preprocessing as Preprocessing
 from inceptive.images.preprocessing import as_array as as_array
+from inceptive.images.preprocessing import is_range as is_range
 from inceptive.images.preprocessing import resize_box as resize_box
 from inceptive.images.preprocessing import resize_shorter as resize_shorter

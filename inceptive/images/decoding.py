@@ -15,9 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError, _imaging
+from PIL import Image, JpegImagePlugin, PpmImagePlugin, UnidentifiedImageError, _imaging
 
 from inceptive.errors import InceptiveError, printable, reason
+from inceptive.images import tiff
+from inceptive.images.deep import (
+    PNG,
+    DeepPicture,
+    Range,
+    is_deep_png,
+    of_image,
+    read_png,
+    read_pnm,
+)
+from inceptive.images.tiff import is_deep, is_plain, kind_of, read_tags, read_tiff
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
 """Pillow's readers that are used: no reader that runs another program is among them."""
@@ -60,14 +71,20 @@ Source = str | os.PathLike[str] | bytes | Stored | Image.Image | np.ndarray
 
 
 def decode(
-    source: Source, channels: int = 3, shorter: int | None = None, name: str = ""
+    source: Source,
+    channels: int = 3,
+    shorter: int | None = None,
+    name: str = "",
+    sample_range: Range | None = None,
 ) -> Image.Image:
     """The picture in `source`, upright and 8-bit: mode "RGB", or "L" for one channel.
 
     source is a path, the bytes of a file, a file `Stored` in another, a Pillow image, or an array
     (H, W) or (H, W, 3) of uint8; errors call it `name`, or what it is called by itself.
-    Transparency is laid on white; 16-bit, 32-bit and float samples are scaled to 0-255 (see
-    `_to_eight_bits`); EXIF orientation is applied; of an animation the first frame is taken.
+    Transparency is laid on white; EXIF orientation is applied; of an animation the first frame is taken.
+    Samples of more than 8 bits are scaled to 0-255: from the range that the file declares (the maxval of
+    a PGM, the bits of a 12-bit TIFF), else from `sample_range`, else from all of 16 bits, or from 0-1 if
+    they are floats. With `sample_range` an array may be of other whole numbers or of floats, too.
     With `shorter`, a JPEG may be decoded at a smaller scale (1/2, 1/4, 1/8, in the DCT domain) as
     long as its shorter side keeps at least twice that many pixels.
 
@@ -75,14 +92,37 @@ def decode(
     """
     if channels not in (1, 3):
         raise InceptiveError(f"pictures have 1 or 3 channels, not {channels}")
+    name = source_name(source, name)
+    picture = read_picture(source, shorter, name, sample_range is not None)
+    return to_eight_bits(picture, channels, sample_range, name)
+
+
+def to_eight_bits(
+    picture: Image.Image | DeepPicture, channels: int, sample_range: Range | None, name: str
+) -> Image.Image:
+    """What `decode` makes of what `read_picture` gave."""
+    with _decoding(name):
+        if isinstance(picture, DeepPicture):
+            picture = picture.as_image(picture.shown_range(sample_range, name))
+        return _finish(picture, channels)
+
+
+def read_picture(
+    source: Source, shorter: int | None = None, name: str = "", deep_arrays: bool = False
+) -> Image.Image | DeepPicture:
+    """The picture in `source` before it is made 8-bit, see `decode`: its pixels are read.
+
+    What has more than 8 bits a sample is a DeepPicture, upright already. Raises InceptiveError as
+    `decode` does.
+    """
     if isinstance(source, np.ndarray):
-        return _finish(_from_array(source), channels)
+        return _from_array(source, deep_arrays)
     name = source_name(source, name)
     if isinstance(source, Image.Image):
         with _decoding(name):
             _refuse_size(source.size, name)
             source.load()
-            return _finish(source, channels)
+            return _samples_of(source)
     if not isinstance(source, str | os.PathLike | bytes | Stored):
         raise NoImage(f"{type(source).__name__} is no image")
     if isinstance(source, bytes):
@@ -92,7 +132,7 @@ def decode(
     if not data:
         raise InceptiveError(f"{name}: is empty (0 bytes)")
     with _decoding(name, data):
-        return _finish(_open(data, name, shorter), channels)
+        return _open(data, name, shorter)
 
 
 def source_name(source: Source, name: str = "") -> str:
@@ -128,13 +168,16 @@ def read_image(path: str | os.PathLike[str]) -> bytes:
         ) from None
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
-    rgb = array.ndim == 3 and array.shape[2] == 3
-    if array.dtype != np.uint8 or not (array.ndim == 2 or rgb) or not array.size:
-        raise NoImage(
-            f"an array must be uint8 (H, W) or (H, W, 3), not {array.dtype} {array.shape}"
-        )
-    return Image.fromarray(array)
+def _from_array(array: np.ndarray, deep: bool) -> Image.Image | DeepPicture:
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if shaped and array.size and array.dtype == np.uint8:
+        return Image.fromarray(array)
+    if shaped and array.size and deep and array.dtype.kind in "iuf":
+        return DeepPicture(array if array.ndim == 3 else array[..., None])
+    also = "" if deep else " (of others only for a model that learned from deeper samples)"
+    raise NoImage(
+        f"an array must be uint8 (H, W) or (H, W, 3){also}, not {array.dtype} {array.shape}"
+    )
 
 
 @contextlib.contextmanager
@@ -156,12 +199,11 @@ def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
         ) from None
 
 
-PNG = b"\x89PNG\r\n\x1a\n"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 """PNG's chunks that hold texts and profiles: none is needed for the pixels."""
 
 
-def _open(data: bytes, name: str, shorter: int | None) -> Image.Image:
+def _open(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPicture:
     """Read the header, refuse what is too large, and load every pixel."""
     try:
         return _loaded(data, name, shorter)
@@ -198,7 +240,7 @@ def _check_sums(data: bytes, name: str) -> None:
             raise InceptiveError(f"{name}: is truncated or damaged (its checksum is wrong)")
 
 
-def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image:
+def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPicture:
     if _is_heif(data):
         return _open_heif(data, name)
     if data.startswith(PNG):
@@ -211,10 +253,25 @@ def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image:
         if scale < 1:
             least = (int(image.width * scale) + 1, int(image.height * scale) + 1)
             image.draft(None, least)  # type: ignore[no-untyped-call]
+    elif (tags := read_tags(data)) and is_deep(tags):
+        _refuse_size((tags[tiff.WIDTH], tags[tiff.HEIGHT]), name)
+        return _turned(read_tiff(data, tags, MAX_BYTES, name), tags.get(ORIENTATION))
     else:
         image = _read_header(data)
     _refuse_size(image.size, name)
+    if is_deep_png(data):
+        picture, image = read_png(data)
+        return _turned(picture, _orientation(image))
+    if isinstance(image, PpmImagePlugin.PpmImageFile) and (pnm := read_pnm(image, data)):
+        return pnm
     image.load()
+    return _samples_of(image)
+
+
+def _samples_of(image: Image.Image) -> Image.Image | DeepPicture:
+    """An image that was read as it is; if it is deeper than 8 bits, its samples, upright."""
+    if image.mode.startswith(("I", "F")):
+        return _turned(of_image(image), _orientation(image))
     return image
 
 
@@ -284,6 +341,10 @@ def _refuse_size(size: tuple[int, int], name: str) -> None:
 def _what(data: bytes) -> str:
     """What a file that no reader takes seems to be."""
     start = data[:512].lstrip()
+    if (tags := read_tags(data)) and not is_plain(tags):
+        return kind_of(tags)
+    if data.startswith(b"MM\0+"):
+        return "is a big-endian BigTIFF, a kind that is not read; save it as a plain TIFF"
     if not data.strip(b"\0"):
         return "is not an image (nothing but zero bytes)"
     if start[:1] == b"<":
@@ -298,9 +359,7 @@ def _what(data: bytes) -> str:
 def _finish(image: Image.Image, channels: int) -> Image.Image:
     """Upright, 8-bit, on white, in the mode for `channels`."""
     image = _upright(image)
-    if image.mode.startswith(("I", "F")):
-        image = _to_eight_bits(image)
-    elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         if image.mode == "La":
             image = image.convert("LA")
         image = image.convert("RGBA")
@@ -326,39 +385,26 @@ TURNS = {
 """What turns a picture upright, by its EXIF orientation."""
 
 
+ORIENTATION = 0x0112
+
+
+def _orientation(image: Image.Image) -> object:
+    """The EXIF orientation, whatever the other tags are; None if there is none."""
+    try:
+        return image.getexif().get(ORIENTATION)
+    except Exception:  # unreadable EXIF says nothing about the pixels
+        return None
+
+
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says. Not `ImageOps.exif_transpose`, which writes the EXIF anew,
     and fails by any other tag that is not as it should be."""
-    try:
-        orientation = image.getexif().get(0x0112)
-    except Exception:  # unreadable EXIF says nothing about the pixels
-        return image
+    orientation = _orientation(image)
     turn = TURNS.get(orientation) if isinstance(orientation, int) else None
     return image if turn is None else image.transpose(turn)
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Integer and float samples scaled to 0-255, so that nothing turns all white or all black.
-
-    Whole numbers: the range is the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest
-    sample (cameras put 12 bits into 16). Floats: 0-1 if they lie in it, else 0-255 if they lie in
-    that. Anything beyond, or below zero, is stretched from its least to its greatest value.
-    Samples that are not finite become black, one that is declared transparent white.
-    """
-    samples = np.asarray(image)
-    finite = np.isfinite(samples)
-    finite_samples = samples[finite] if finite.any() else np.zeros(1)
-    low, high = float(finite_samples.min()), float(finite_samples.max())
-    whole = not image.mode.startswith("F")
-    ranges = (255.0, 1023.0, 4095.0, 16383.0, 65535.0) if whole else (1.0, 255.0)
-    top = next((top for top in ranges if low >= 0 and high <= top), None)
-    if top is None:
-        bottom, width = low, high - low or 1.0
-    else:
-        bottom, width = 0.0, top
-    scaled = np.rint((np.where(finite, samples, bottom) - bottom) * (255.0 / width))
-    scaled[~finite] = 0
-    clear = image.info.get("transparency")
-    if isinstance(clear, int | float):
-        scaled[samples == clear] = 255
-    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
+def _turned(picture: DeepPicture, orientation: object) -> DeepPicture:
+    """The same of samples."""
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    return picture if turn is None else picture.turned(turn)

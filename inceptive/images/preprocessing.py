@@ -12,6 +12,7 @@ from PIL import Image
 
 from inceptive.errors import InceptiveError
 from inceptive.images.decoding import MAX_PIXELS, Source, decode
+from inceptive.images.deep import MOST, Range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,10 @@ class Preprocessing:
     channel is shown as (value / 255 - mean) / std. With crop 1.0 the whole shorter side is seen.
     With `squash` the centre `crop` of each side becomes the square instead, proportions given up, as
     in TF-slim.
+
+    sample_range are the samples of pictures deeper than 8 bits that become 0 and 255, beyond it they are
+    clipped: one range for every picture that the net sees, so that brightness means the same in all. A
+    file that declares its own is shown by that; None: see `decode`. Pictures of 8 bits are as they are.
     """
 
     size: int = 224
@@ -45,6 +50,7 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     squash: bool = False
+    sample_range: Range | None = None
 
     def __post_init__(self) -> None:
         """Raises InceptiveError for a value that no preprocessing can have."""
@@ -74,6 +80,11 @@ class Preprocessing:
                     f"preprocessing: {name} is one number for each of {self.channels} channels, "
                     f"not {values!r}"
                 )
+        if self.sample_range is not None and not is_range(self.sample_range):
+            raise InceptiveError(
+                "preprocessing: sample_range is two numbers, the lower one first, not "
+                f"{self.sample_range!r}"
+            )
         if type(self.squash) is not bool:
             raise InceptiveError(f"preprocessing: squash is true or false, not {self.squash!r}")
         if not 1e-6 <= min(self.std) <= max(self.std) <= 1e6 or max(map(abs, self.mean)) > 1e6:
@@ -97,7 +108,7 @@ class Preprocessing:
 
     def decode(self, source: Source, shorter: int, name: str = "") -> Image.Image:
         """The picture in this net's channels, to be resized to about `shorter` pixels."""
-        return decode(source, self.channels, shorter, name)
+        return decode(source, self.channels, shorter, name, self.sample_range)
 
     def fit(self, image: Image.Image) -> np.ndarray:
         """Resize the shorter side, cut the centre square: uint8 (C, size, size)."""
@@ -153,6 +164,11 @@ def _all_numbers(values: Any) -> bool:
         isinstance(one, int | float) and not isinstance(one, bool) and isfinite(one)
         for one in values
     )
+
+
+def is_range(values: Any) -> bool:
+    """Whether `values` are a `sample_range`: two numbers, the lower one first."""
+    return _all_numbers(values) and len(values) == 2 and -MOST <= values[0] < values[1] <= MOST
 
 
 def resize_shorter(image: Image.Image, side: int, interpolation: Interpolation) -> Image.Image:

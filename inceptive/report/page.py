@@ -17,7 +17,7 @@ from inceptive.arch.account import Account
 from inceptive.arch.draw import draw_net
 from inceptive.data.source import Data, Samples
 from inceptive.errors import without_controls
-from inceptive.images import Source
+from inceptive.images import Range, Source
 from inceptive.metrics import Measures, RiskCoveragePoint
 from inceptive.report import charts
 from inceptive.report.pictures import thumbnail
@@ -48,7 +48,7 @@ class ReportData:
     temperature scaling, which `measures` sums up. accounts: of each net that answers; history: rows
     of training, if there are any; facts: lines under "To repeat it", below `command`; comparison:
     other models on the same images, if there are; feedback: what training said of its images, as
-    `training.probe` has it.
+    `training.probe` has it; sample_range: as in `Preprocessing`, for the pictures.
     """
 
     model: str
@@ -65,6 +65,7 @@ class ReportData:
     facts: Mapping[str, str] = field(default_factory=dict)
     comparison: ComparisonData | None = None
     feedback: Mapping[str, Any] = field(default_factory=dict)
+    sample_range: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,18 @@ class AnswersData:
     models: Sequence[Mapping[str, Any]]
     images: Sequence[tuple[str, Source, Sequence[tuple[str, float]]]]
     command: str
+    sample_range: Range | None = None
 
 
 def answers_page(report: AnswersData) -> str:
     """The page on images without labels as HTML: what each model says of each."""
     pictures = [
-        {"picture": thumbnail(source, 3), "file": name, "short": _short(name), "answers": answers}
+        {
+            "picture": thumbnail(source, 3, report.sample_range),
+            "file": name,
+            "short": _short(name),
+            "answers": answers,
+        }
         for name, source, answers in report.images[:UNLABELLED]
     ]
     return _render(
@@ -169,7 +176,7 @@ def _suspects(report: ReportData) -> list[dict[str, Any]]:
     index = {samples.name(k): k for k in range(len(samples))}
     return [
         {
-            "picture": thumbnail(samples.source(index[row["file"]]), report.data.channels),
+            "picture": _thumbnail(report, samples, index[row["file"]]),
             "file": row["file"],
             "short": _short(row["file"]),
             "target": row["label"],
@@ -209,11 +216,15 @@ def _differ(report: ReportData, comparison: ComparisonData) -> list[dict[str, An
     ]
 
 
+def _thumbnail(report: ReportData, samples: Samples, index: int) -> str:
+    return thumbnail(samples.source(index), report.data.channels, report.sample_range)
+
+
 def _picture(report: ReportData, index: int) -> dict[str, Any]:
     """One picture, its file, and its class."""
     name = report.samples.name(index)
     return {
-        "picture": thumbnail(report.samples.source(index), report.data.channels),
+        "picture": _thumbnail(report, report.samples, index),
         "file": name,
         "short": _short(name),
         "target": report.data.classes[report.samples.labels[index]],
@@ -260,7 +271,7 @@ def _examples(report: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
     rows = []
     for k, name in enumerate(data.classes):
         indices = np.flatnonzero(samples.labels == k)[:EXAMPLES].tolist()
-        pictures = [(thumbnail(samples.source(i), data.channels), samples.name(i)) for i in indices]
+        pictures = [(_thumbnail(report, samples, i), samples.name(i)) for i in indices]
         rows.append((name, pictures))
     return rows
 

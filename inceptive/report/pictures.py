@@ -6,18 +6,18 @@ import io
 from PIL import Image
 
 from inceptive.errors import InceptiveError
-from inceptive.images import Source, decode
+from inceptive.images import Range, Source, decode
 
 SIDE = 144
 
 
-def thumbnail(source: Source, channels: int) -> str:
+def thumbnail(source: Source, channels: int, sample_range: Range | None = None) -> str:
     """The whole picture in `source`, its longer side at most SIDE pixels, as a data: address of a JPEG.
 
     "" if it can no longer be read: a page is no place to fail for a picture.
     """
     try:
-        image = decode(source, channels, SIDE)
+        image = decode(source, channels, SIDE, sample_range=sample_range)
     except InceptiveError:
         return ""
     if max(image.size) > SIDE:

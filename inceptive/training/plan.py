@@ -12,7 +12,7 @@ from inceptive.arch.account import account, minimum_size
 from inceptive.arch.spec import Net
 from inceptive.data.source import Data, Samples
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing, decode
+from inceptive.images import Preprocessing, read_picture
 from inceptive.io.progress import Progress, duration
 from inceptive.nn import Model, build
 from inceptive.training.augment import Augment
@@ -135,7 +135,7 @@ def planned(
 def shorter_side(samples: Samples) -> float:
     """The median of the shorter sides of some pictures, in pixels; of large ones at least 512."""
     some = samples.take(spread(np.arange(len(samples)), SOME))
-    sides = [min(decode(some.images.source(k), 3, 256).size) for k in range(len(some))]
+    sides = [min(read_picture(some.images.source(k), 256).size) for k in range(len(some))]
     return float(np.median(sides))
 
 

@@ -11,6 +11,7 @@ from inceptive.arch import nets
 from inceptive.arch.account import account
 from inceptive.arch.spec import AvgPool, Net
 from inceptive.data.cache import Cache, user_cache
+from inceptive.data.depth import range_for
 from inceptive.data.loading import (
     Batches,
     RandomCrop,
@@ -50,9 +51,13 @@ def shares(recipe: Recipe) -> SplitFractions:
 
 
 def preprocessing_for(recipe: Recipe, data: Data) -> Preprocessing:
-    """How this recipe shows the images of `data`, in training and ever after."""
+    """How this recipe shows the images of `data`, in training and ever after.
+
+    Raises InceptiveError if there is no one range for the samples of its deep images.
+    """
     table = recipe.data
     channels = table.channels or data.channels
+    wanted = (table.sample_range[0], table.sample_range[1]) if table.sample_range else None
     return Preprocessing(
         size=recipe.image_size,
         channels=channels,
@@ -60,6 +65,7 @@ def preprocessing_for(recipe: Recipe, data: Data) -> Preprocessing:
         interpolation=table.interpolation,
         mean=_for_channels(table.mean, channels),
         std=_for_channels(table.std, channels),
+        sample_range=range_for(data.depth, wanted),
     )
 
 
@@ -152,6 +158,7 @@ def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ER
         "channels": preprocessing.channels,
         "mean": preprocessing.mean,
         "std": preprocessing.std,
+        "sample_range": preprocessing.sample_range or (),
     }
     if table.channels:
         left_open.pop("channels")

@@ -23,7 +23,7 @@ from pydantic import (
 
 from inceptive.arguments import checked
 from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
-from inceptive.images import Interpolation
+from inceptive.images import Interpolation, is_range
 
 Fraction = float
 Changes = Mapping[str, Any] | Sequence[str]
@@ -53,6 +53,11 @@ class DataTable(Table):
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] = Field((0.5,), description="of pixels in 0-1: one number, or three")
     std: tuple[float, ...] = (0.5,)
+    sample_range: tuple[float, ...] = Field(
+        (),
+        description="black and white of samples of more than 8 bits: [0, 4095]; none: as the training "
+        "images let expect",
+    )
     balance: float = Field(0.0, ge=0, le=1, description="loss weight of a class ~ count^-balance")
     workers: int = Field(
         2, ge=0, le=1024, description="threads that decode a set too large for memory"
@@ -77,6 +82,13 @@ class DataTable(Table):
         if min(value) <= 0:
             raise ValueError("expected numbers above 0")
         return value
+
+    @field_validator("sample_range", mode="before")
+    @classmethod
+    def _in_order(cls, value: Any) -> Any:
+        if value not in ([], ()) and not is_range(value):
+            raise ValueError("expected [black, white], the lower number first")
+        return tuple(float(number) for number in value)
 
     @field_validator("channels", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ import numpy as np
 
 from inceptive.arch.spec import Net
 from inceptive.arguments import checked
+from inceptive.data.depth import training_notes
 from inceptive.data.open import open_data, say_notes
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
@@ -30,7 +31,13 @@ from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
 from inceptive.training.plan import MOST, OF_USE, paced
-from inceptive.training.prepare import as_weights_expect, frozen_parts, net_for, shares
+from inceptive.training.prepare import (
+    as_weights_expect,
+    frozen_parts,
+    net_for,
+    preprocessing_for,
+    shares,
+)
 from inceptive.training.probe import probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
 
@@ -122,6 +129,8 @@ def train(
             data = open_data(str(data), shares(chosen), strict, progress)
         data.check_classes()
         describe(data, progress)
+        for note in training_notes(data.depth, preprocessing_for(chosen, data).sample_range):
+            progress.say(f"note: {note}")
         data = judged_by_itself(data, chosen, progress)
         # Not before the data is read: the folder may lie within, and is made here.
         with training_lock(out) if world.is_main else nullcontext():

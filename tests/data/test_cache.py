@@ -250,6 +250,8 @@ SPECS = [
     Resized(3, 20, "bilinear"),
     Resized(3, 20, "bicubic"),
     Resized(3, 900, "bilinear"),
+    ModelInputs(Preprocessing(16, sample_range=(0, 4095))),
+    Resized(3, 16, "bilinear", (0, 4095)),
 ]
 
 

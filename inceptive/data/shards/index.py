@@ -10,14 +10,14 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from inceptive.data.shards.member import place_type
 from inceptive.data.shards.scan import LARGEST
-from inceptive.data.source import SPLITS
+from inceptive.data.source import SPLITS, SampleDepth
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import printable
 
@@ -55,7 +55,14 @@ class Index(BaseModel):
     channels: Literal[1, 3] = 3
     seed: int = 0
     inceptive: str = ""  # the version that wrote it
+    depth: SampleDepth | None = None  # of its training pictures
     splits: dict[str, list[Shard]]
+
+    @field_validator("depth", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        """JSON has no tuples."""
+        return TypeAdapter(SampleDepth).validate_python(value) if isinstance(value, dict) else value
 
 
 def read_index(path: Path) -> Index:

@@ -11,11 +11,13 @@ import re
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from inceptive.data.cache import log_once
+from inceptive.data.depth import depth_of
 from inceptive.data.folder import SPLIT_FOLDERS, assign_splits, hidden, missing_classes
 from inceptive.data.prefetch import prefetch
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index
@@ -65,7 +67,15 @@ def _indexed(root: Path, index: Index, advance: Advance | None) -> Data:
     split = np.repeat([split for split, _ in listed], [len(c.labels) for c in contents])
     splits = by_split(tars, places, labels, split)
     notes = tuple(missing_classes(tuple(index.classes), splits))
-    return Data(str(root), tuple(index.classes), splits, index.channels, index.licence, notes)
+    return Data(
+        str(root),
+        tuple(index.classes),
+        splits,
+        index.channels,
+        index.licence,
+        notes,
+        depth=index.depth,
+    )
 
 
 _MEND = f"fetch it again, or write the shards anew (without {INDEX} they are taken as they are)"
@@ -124,7 +134,8 @@ def _scanned(root: Path, shares: SplitFractions, strict: bool, advance: Advance 
     channels = 1 if all(image.grey for image in images) else 3
     notes = _unmixed(contents) + notes + missing_classes(classes, splits)
     divided = not (named != "").any()
-    return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable, divided)
+    depth = depth_of(compress(images, split == "train"))
+    return Data(str(root), classes, splits, channels, "", tuple(notes), unreadable, divided, depth)
 
 
 def split_of(name: str) -> str:

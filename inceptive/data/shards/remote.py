@@ -66,7 +66,15 @@ def read_remote(uri: str, advance: Advance | None = None) -> Data:
     classes = tuple(index.classes)
     splits = by_split(tars, *concat(places, labels), split)
     notes = tuple(missing_classes(classes, splits))
-    return Data(storage.redact(uri), classes, splits, index.channels, index.licence, notes)
+    return Data(
+        storage.redact(uri),
+        classes,
+        splits,
+        index.channels,
+        index.licence,
+        notes,
+        depth=index.depth,
+    )
 
 
 def _opened(uri: str, shard: Shard) -> tuple[RemoteTar, np.ndarray, np.ndarray]:

@@ -99,6 +99,7 @@ def write_shards(
         seed=seed,
         inceptive=__version__,
         splits=listed,
+        depth=data.depth,
     )
     write_json(out / INDEX, index.model_dump())
     (out / UNFINISHED).unlink(missing_ok=True)

@@ -1,0 +1,121 @@
+"""Which samples of a set's deep pictures are black and white: one range, from its training pictures.
+
+Pictures of more than 8 bits a sample often use a part of them only: a camera's 12 bits lie in a file of
+16, a thermal camera's some hundred levels around 28,000. What one picture holds says nothing (a lamp or
+a hot pixel may be its brightest sample); what all hold does.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from inceptive.data.scan import ScannedImage
+from inceptive.data.source import SampleDepth
+from inceptive.errors import InceptiveError
+from inceptive.images import Range
+from inceptive.images.deep import NEAR
+
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits of samples, as cameras have them."""
+OUTLIERS = 1.0
+"""Per cent of the pictures that may lie outside: one from elsewhere is not to darken all others."""
+FAR = 0.25
+"""Share of a range by which samples may go beyond it, or that they are to fill at least."""
+USUAL = {False: (0.0, 65535.0), True: (0.0, 1.0)}
+"""What is shown of samples that nothing is known of: whole numbers, and floats."""
+
+
+def depth_of(images: Iterable[ScannedImage]) -> SampleDepth | None:
+    """What is found in such training pictures; None if none is deep and without a range of its own."""
+    deep = [image for image in images if image.samples is not None]
+    if not deep:
+        return None
+    kinds = {
+        floats: np.array([image.samples for image in deep if image.floats == floats])
+        for floats in {image.floats for image in deep}
+    }
+    ranges = {floats: _range_of(extents, floats) for floats, extents in kinds.items()}
+    mixed = len(ranges) > 1 and any(ranges[floats] != USUAL[floats] for floats in ranges)
+    floats = next(iter(ranges))
+    low, high = ranges[floats]
+    usual = mixed or (low, high) == USUAL[floats]
+    extents = kinds[floats]
+    beyond = int(((extents[:, 0] < low) | (extents[:, 1] > high)).sum())
+    return SampleDepth(len(deep), floats, None if usual else (low, high), mixed, beyond)
+
+
+def _range_of(extents: np.ndarray, floats: bool) -> Range:
+    """One range for pictures whose samples lie in `extents` (N, 2)."""
+    low = float(np.percentile(extents[:, 0], OUTLIERS, method="lower"))
+    high = float(np.percentile(extents[:, 1], 100 - OUTLIERS, method="higher"))
+    if floats:
+        near = {1.0: NEAR, 255.0: 0.0}
+        tops = [top for top in near if -near[top] <= low and top / 4 < high <= top + near[top]]
+    else:
+        tops = [2.0**bits - 1 for bits in DEPTHS if 0 <= low <= high / 2 and high < 2**bits]
+    if tops:
+        return 0.0, tops[0]
+    return (low, high) if low < high else (low - 1, low + 1)
+
+
+def range_for(depth: SampleDepth | None, wanted: Range | None) -> Range | None:
+    """The range to show a set's pictures by: what is `wanted`, else what was found.
+
+    Raises InceptiveError if it has both whole numbers and floats, and no range in common.
+    """
+    if wanted or depth is None:
+        return wanted
+    if depth.mixed:
+        raise InceptiveError(
+            "the samples of some images are whole numbers of more than 8 bits, of others floats, with "
+            "no range in common; save them alike, or set data.sample_range"
+        )
+    return depth.sample_range
+
+
+def training_notes(depth: SampleDepth | None, sample_range: Range | None) -> list[str]:
+    """Notes on how a set's deep pictures are shown to what learns from them; none if it has none."""
+    if depth is None:
+        return []
+    actual, shown = _both(depth, sample_range)
+    note = f"{_of(depth)}; {_words(shown)} are shown as black to white"
+    if misfit(depth, sample_range):
+        return [f"{note}, though the training images have {_words(actual)}"]
+    if shown != actual:
+        return [f"{note}, as data.sample_range or the weights say"]
+    clipped = f", beyond which {depth.beyond} images go" if depth.beyond else ""
+    return [f"{note}, as found in the training images{clipped} (data.sample_range sets it)"]
+
+
+def evaluation_notes(
+    depth: SampleDepth | None, sample_range: Range | None, model: str
+) -> list[str]:
+    """A note on a set's deep pictures that `model` shows by a range which is not theirs, or none."""
+    if depth is None or not misfit(depth, sample_range):
+        return []
+    actual, shown = _both(depth, sample_range)
+    return [
+        f"{_of(depth)}, which lie in {_words(actual)}; {model} takes {_words(shown)} for black to white"
+    ]
+
+
+def misfit(depth: SampleDepth, sample_range: Range | None) -> bool:
+    """Whether deep pictures come out far too dark, flat or clipped by such a range."""
+    (low, high), (black, white) = _both(depth, sample_range)
+    far = FAR * (white - black)
+    return not depth.mixed and (low < black - far or high > white + far or high - low < far)
+
+
+def _both(depth: SampleDepth, sample_range: Range | None) -> tuple[Range, Range]:
+    """Where the samples lie, and which are shown."""
+    usual = USUAL[depth.floats]
+    return depth.sample_range or usual, sample_range or usual
+
+
+def _of(depth: SampleDepth) -> str:
+    kind = "are floats" if depth.floats else "have more than 8 bits"
+    return f"the samples of {depth.pictures} images {kind}"
+
+
+def _words(samples: Range) -> str:
+    return f"{samples[0]:.9g} to {samples[1]:.9g}"
