@@ -29,6 +29,8 @@ def picture(mode: str = "RGB", side: int = 40) -> Image.Image:
     if mode == "I;16":
         wide = np.asarray(image.convert("L")).astype(np.uint16) * 257
         return Image.fromarray(wide)
+    if mode == "F":
+        return Image.fromarray(np.asarray(image.convert("L")).astype(np.float32) / 255)
     if mode == "RGBA":
         image.putalpha(Image.linear_gradient("L").resize(image.size))
         return image
