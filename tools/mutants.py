@@ -155,7 +155,6 @@ WRITERS: dict[str, Write] = {
     "tiff-1": _grey(lambda image, more: (image > 128).tiffsave_buffer(bitdepth=1, **more)),
     "tiff-fax": _grey(lambda image, more: (image > 128).tiffsave_buffer(
         bitdepth=1, miniswhite=True, compression="ccittfax4", **more)),
-    "tiff-float": _deep(TIFF, "scrgb"),
     "tiff-lab": _deep(TIFF, "labs"),
     "tiff-alpha": _clear(TIFF),
     "tiff-cmyk": _inks(TIFF),
@@ -174,8 +173,7 @@ WRITERS: dict[str, Write] = {
     "jp2-tiles": _saved(".jp2", Q=60, tile_width=64, tile_height=64),
 }
 # fmt: on
-TURNED = (".jpg", ".png", ".webp", ".tif")
-"""Formats in which libvips writes an EXIF orientation."""
+"""Not floats: libvips takes those of a TIFF for light, which no file says, and we for what is shown."""
 
 
 def photograph(path: Path, rng: np.random.Generator) -> tuple[Picture, str, dict[str, Any]]:
