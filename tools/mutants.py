@@ -31,7 +31,14 @@ def _saved(suffix: str, **options: Any) -> Write:
 
 
 def _magick(form: str) -> Write:
-    return lambda image, more: image.magicksave_buffer(format=form)
+    """By ImageMagick, without the profile that a BMP may hold: Pillow does not hand it out."""
+
+    def plain(image: Picture, more: dict[str, Any]) -> bytes:
+        image = image.copy()
+        image.remove("icc-profile-data")
+        return image.magicksave_buffer(format=form)
+
+    return plain
 
 
 def _grey(write: Write) -> Write:
@@ -219,10 +226,11 @@ def read(content: bytes) -> np.ndarray:
     """The picture as libvips has it: (H, W, 3) of uint8. Raises pyvips.Error if it has none."""
     image = pyvips.Image.new_from_buffer(content, "", access="random")
     image = image.autorot()
-    if image.get_typeof("icc-profile-data") and image.interpretation != "cmyk":
-        image = image.icc_transform("srgb", embedded=True, intent="perceptual")
-    elif image.interpretation == "cmyk":
-        image = image.icc_transform("srgb", input_profile="cmyk")
+    depth = 16 if image.format == "ushort" else 8  # to 8 bits it does not scale alpha of 16
+    if image.interpretation == "cmyk":
+        image = image.icc_transform("srgb", input_profile="cmyk", depth=depth)
+    elif image.get_typeof("icc-profile-data"):
+        image = image.icc_transform("srgb", embedded=True, intent="perceptual", depth=depth)
     image = image.colourspace("srgb")
     if image.hasalpha():
         image = image.flatten(background=255)

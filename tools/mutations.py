@@ -109,10 +109,10 @@ def main(folder: Path, count: int, first: int) -> None:
             difference = differs(ours, other, kind)
             verdict = "differs" if difference else "same"
         else:
-            verdict = (
-                "refused" if ours is other else f"refused {'here' if ours is None else 'there'}"
-            )
-            difference = "" if damaged else f"{verdict}: {answer.error}"
+            where = "" if ours is other else " here" if ours is None else " there"
+            kind_named = "a kind that is not read" in answer.error
+            verdict = f"refused{where}{', its kind named' if kind_named else ''}"
+            difference = "" if damaged or kind_named else f"{verdict}: {answer.error}"
         counts[f"{'damaged' if damaged else 'sound'}, {verdict}"] += 1
         if difference:
             (OUT / f"{number:06}-{kind}").write_bytes(content)
