@@ -36,12 +36,13 @@ def depth_of(images: Iterable[ScannedImage]) -> SampleDepth | None:
     }
     ranges = {floats: _range_of(extents, floats) for floats, extents in kinds.items()}
     mixed = len(ranges) > 1 and any(ranges[floats] != USUAL[floats] for floats in ranges)
-    floats = next(iter(ranges))
-    low, high = ranges[floats]
-    usual = mixed or (low, high) == USUAL[floats]
-    extents = kinds[floats]
-    beyond = int(((extents[:, 0] < low) | (extents[:, 1] > high)).sum())
-    return SampleDepth(len(deep), floats, None if usual else (low, high), mixed, beyond)
+    floats = max(ranges)
+    (low, high), extents = ranges[floats], kinds[floats]
+    near = NEAR if floats else 0
+    beyond = int(((extents[:, 0] < low - near) | (extents[:, 1] > high + near)).sum())
+    # Where some lie beyond the usual range, it is said: then they are clipped, and not refused.
+    unsaid = mixed or ((low, high) == USUAL[floats] and not beyond)
+    return SampleDepth(len(deep), floats, None if unsaid else (low, high), mixed, beyond)
 
 
 def _range_of(extents: np.ndarray, floats: bool) -> Range:
@@ -82,7 +83,7 @@ def training_notes(depth: SampleDepth | None, sample_range: Range | None) -> lis
     if misfit(depth, sample_range):
         return [f"{note}, though the training images have {_words(actual)}"]
     if shown != actual:
-        return [f"{note}, as data.sample_range or the weights say"]
+        return [f"{note}, as data.sample_range says"]
     clipped = f", beyond which {depth.beyond} images go" if depth.beyond else ""
     return [f"{note}, as found in the training images{clipped} (data.sample_range sets it)"]
 

@@ -158,7 +158,6 @@ def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ER
         "channels": preprocessing.channels,
         "mean": preprocessing.mean,
         "std": preprocessing.std,
-        "sample_range": preprocessing.sample_range or (),
     }
     if table.channels:
         left_open.pop("channels")

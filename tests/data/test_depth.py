@@ -53,6 +53,7 @@ def test_whole_numbers_have_a_depth_or_where_they_lie_far_from_0_their_own_range
     ("extents", "expected"),
     [
         ([(0, 1)], None),
+        ([(0, 1)] * 200 + [(0, 300)], (0, 1)),
         ([(-0.001, 1.001)], None),
         ([(0, 0.01)], (0, 0.01)),
         ([(0, 250)], (0, 255)),
