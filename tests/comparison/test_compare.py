@@ -13,6 +13,7 @@ import torch
 from conftest import command, picture
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.stats import binomtest
 
 from inceptive.arch import nets
@@ -23,6 +24,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import open_engine
 from inceptive.engines.peers import open_peer
 from inceptive.errors import InceptiveError
+from inceptive.evaluation.open import named, open_models_and_data
 
 with_torchvision = pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is None, reason="torchvision is not installed"
@@ -272,6 +274,19 @@ def test_a_file_that_others_wrote_stands_beside_ours(trained, stripes, tmp_path)
     theirs = told["models"][1]
     assert 0 <= theirs["top1"] <= 1 and theirs["params"] == 122 and len(told["pairs"]) == 1
     assert "shown images of 64 pixels as ImageNet's nets are, and answers with 2 classes" in said
+
+
+@with_onnx
+def test_a_file_that_others_wrote_is_shown_deep_pictures_by_the_range_of_the_set(tmp_path):
+    foreign(tmp_path / "theirs.onnx")
+    for kind in ("across", "down"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for number in range(4):
+            deep = np.asarray(picture(kind, number)).astype(np.uint16) * 16
+            Image.fromarray(deep).save(tmp_path / "set" / kind / f"{number}.png")
+    models = named(tmp_path / "theirs.onnx")
+    [engine], _ = open_models_and_data(models, tmp_path / "set", progress=None)
+    assert engine.preprocessing.sample_range == (0, 4095)
 
 
 @with_onnx
