@@ -128,25 +128,29 @@ class DeepPicture:
 
     def as_image(self, shown: Range) -> Image.Image:
         """8-bit grey or RGB, on white; `shown` are black and white. What is not finite is black."""
-        low, high = shown
         out: np.ndarray = np.empty(self.samples.shape, np.uint8)
         rows = max(1, BLOCK // (out.size // len(out)))
         for at in range(0, len(out), rows):
-            part = self.samples[at : at + rows]
-            samples = part.astype(np.float64)
-            finite = np.isfinite(samples)
-            with np.errstate(over="ignore"):  # floats of 64 bits
-                values = (np.where(finite, samples, low) - low) * (255 / (high - low or 1))
-            values = np.rint(values).clip(0, 255)
-            if self.inverted:
-                values = 255 - values
-            values[~finite] = 0
-            values[np.broadcast_to(self._cleared(part), part.shape)] = 255
-            if self.alpha is not None:
-                alpha = self.alpha[at : at + rows]
-                values = np.rint(values * (1 if self.associated else alpha) + 255 * (1 - alpha))
-            out[at : at + rows] = values.clip(0, 255)
+            alpha = None if self.alpha is None else self.alpha[at : at + rows]
+            with np.errstate(all="ignore"):  # a damaged file's floats may be anything
+                out[at : at + rows] = self._scaled(self.samples[at : at + rows], alpha, shown)
         return Image.fromarray(out[..., 0] if out.shape[2] == 1 else out)
+
+    def _scaled(self, part: np.ndarray, alpha: np.ndarray | None, shown: Range) -> np.ndarray:
+        """Some rows, as floats of 0-255."""
+        low, high = shown
+        samples = part.astype(np.float64)
+        finite = np.isfinite(samples)
+        values = (np.where(finite, samples, low) - low) * (255 / (high - low or 1))
+        values = np.rint(values).clip(0, 255)
+        if self.inverted:
+            values = 255 - values
+        values[~finite] = 0
+        values[np.broadcast_to(self._cleared(part), part.shape)] = 255
+        if alpha is not None:
+            alpha = np.nan_to_num(alpha).clip(0, 1)
+            values = np.rint(values * (1 if self.associated else alpha) + 255 * (1 - alpha))
+        return values.clip(0, 255)
 
     def turned(self, turn: Image.Transpose) -> "DeepPicture":
         """The same, turned."""

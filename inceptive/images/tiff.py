@@ -135,8 +135,9 @@ def read_tiff(data: bytes, tags: Tags, most: int, name: str) -> DeepPicture:
     samples = parts[0] if planes == 1 else np.concatenate(parts, axis=2)
     alpha = None
     if extra and extra[0] in (1, 2):
-        alpha = samples[..., colours : colours + 1].astype(np.float32)
-        alpha /= 1 if form == 3 else 2.0 ** (depth - (form == 2)) - 1
+        with np.errstate(all="ignore"):  # a damaged file's floats may be anything
+            alpha = samples[..., colours : colours + 1].astype(np.float32)
+            alpha /= 1 if form == 3 else 2.0 ** (depth - (form == 2)) - 1
     inverted = tags.get(PHOTOMETRIC, 0) == 0
     return DeepPicture(
         np.ascontiguousarray(samples[..., :colours]),

@@ -1,6 +1,7 @@
 """Pictures of more than 8 bits: the right brightness, whatever one picture happens to hold."""
 
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -237,6 +238,15 @@ def test_samples_that_are_not_finite_are_black_and_leave_the_others_alone():
     expected[~np.isfinite(ramp)] = 0
     assert np.abs(grey(encoded(ramp, "TIFF"), sample_range=(300, 1000)) - expected).max() <= 1
     assert (grey(encoded(np.full((4, 4), np.nan, np.float32), "TIFF")) == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8"])
+def test_numbers_of_a_damaged_file_are_read_without_a_warning(kind):
+    raw = RNG.integers(0, 256, (64, 64, 4 * int(kind[1])), dtype=np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = pixels(tiff(raw.view(kind), t338=2), sample_range=(-1e38, 1e38))
+    assert found.shape == (64, 64, 3)
 
 
 def test_floats_of_0_to_1_are_not_shown_by_the_range_of_whole_numbers_nor_these_by_theirs():
