@@ -76,9 +76,9 @@ def bits_of(tags: Tags) -> tuple[int, ...]:
 
 def is_deep(tags: Tags) -> bool:
     """Whether a file is for this module: grey or RGB of more than 8 bits, or not of plain numbers."""
-    return tags.get(PHOTOMETRIC, 0) in COLOURS_OF and (
-        max(bits_of(tags)) > 8 or tags.get(FORMAT, (1,))[0] != 1
-    )
+    deep = max(bits_of(tags)) > 8 or tags.get(FORMAT, (1,))[0] != 1
+    # Of other colours Pillow cuts 16 bits to 8, if they do not lie in planes.
+    return deep and (tags.get(PHOTOMETRIC, 0) in COLOURS_OF or tags.get(PLANES, 1) == 2)
 
 
 def is_plain(tags: Tags) -> bool:
@@ -95,10 +95,11 @@ def kind_of(tags: Tags) -> str:
     form = FORMATS.get(tags.get(FORMAT, (1,))[0], "complex ")
     colour = COLOURS.get(tags.get(PHOTOMETRIC, 0), f"photometric {tags.get(PHOTOMETRIC, 0)}")
     number = f"{len(bits)} " if len(bits) > 1 else ""
+    planes = ", in planes" if tags.get(PLANES, 1) == 2 else ""
     packed = "" if _packed(tags) == "raw" else f", {_packed(tags).removeprefix('tiff_')}"
     return (
         f"is a TIFF of {number}{'/'.join(map(str, sorted(set(bits))))}-bit {form}samples a pixel, "
-        f"{colour}{packed}: a kind that is not read; save it as grey or RGB of 8 or 16 bits"
+        f"{colour}{planes}{packed}: a kind that is not read; save it as grey or RGB of 8 or 16 bits"
     )
 
 
@@ -109,13 +110,14 @@ def read_tiff(data: bytes, tags: Tags, most: int, name: str) -> DeepPicture:
     whatever a decoder raises if it is damaged.
     """
     bits, extra = bits_of(tags), tags.get(EXTRA, ())
-    colours, forms = COLOURS_OF[tags.get(PHOTOMETRIC, 0)], set(tags.get(FORMAT, (1,)))
+    colours, forms = COLOURS_OF.get(tags.get(PHOTOMETRIC, 0), 0), set(tags.get(FORMAT, (1,)))
     if colours == 3 and len(bits) == 4 and not extra:
         extra = (2,)  # as it is often left out
     form = forms.pop()
     depth = bits[0]
     sound = (
-        not forms
+        colours
+        and not forms
         and len(set(bits)) == 1
         and len(bits) == colours + len(extra)
         and len(extra) <= colours
@@ -141,7 +143,7 @@ def read_tiff(data: bytes, tags: Tags, most: int, name: str) -> DeepPicture:
     inverted = tags.get(PHOTOMETRIC, 0) == 0
     return DeepPicture(
         np.ascontiguousarray(samples[..., :colours]),
-        _declared(tags, form, depth),
+        _declared(tags, form, depth, samples[..., :colours]),
         alpha,
         bool(extra) and extra[0] == 1,
         inverted,
@@ -153,19 +155,22 @@ OTHERS = frozenset([(2, 8), (2, 16), (2, 32), (2, 64), (3, 16), (3, 32), (3, 64)
 """Bits of samples that are read, of whole numbers; formats and bits of signed ones and of floats."""
 
 
-def _declared(tags: Tags, form: int, depth: int) -> Range | None:
+def _declared(tags: Tags, form: int, depth: int, samples: np.ndarray) -> Range | None:
     """The range that a file says its samples have.
 
-    9 to 15 bits a sample are all that there is of them. MaxSampleValue is no range by the standard (the
-    "value used", which is "not to be used to affect the visual appearance"): it is taken for one where
-    it is all bits of a depth below 16, as cameras write it. SMin- and SMaxSampleValue are one.
+    Less than 16 bits a sample are all that there is of them. MaxSampleValue is no range by the standard
+    (the "value used", which is "not to be used to affect the visual appearance"): it is taken for one
+    where it is all bits of a depth below 16, as cameras write it. SMin- and SMaxSampleValue are one for
+    floats, unless they only count what this picture holds.
     """
     if form in (1, 4) and depth < 16:
         return 0.0, 2.0**depth - 1
     lowest, highest = (tags.get(tag, ()) for tag in (LOWEST, HIGHEST))
     if lowest and highest and form == 3 and np.isfinite([*lowest, *highest]).all():
         low, high = float(min(lowest)), float(max(highest))
-        return (low, high) if low < high else None
+        finite = samples[np.isfinite(samples)]
+        counted = finite.size and np.allclose((low, high), (finite.min(), finite.max()), 1e-6, 0)
+        return (low, high) if low < high and not counted else None
     top = max([*highest, *tags.get(MAX_SAMPLE, ())], default=0)
     if form in (1, 4) and depth == 16 and top in [2**n - 1 for n in range(9, 16)]:
         return 0.0, float(top)

@@ -179,9 +179,11 @@ def test_a_depth_that_a_tiff_declares_counts_and_its_statistics_do_not(tags, low
     assert np.abs(grey(tiff(samples, **tags)) - samples[..., 0] * (255 / top)).max() <= 0.51
 
 
-def test_the_range_that_a_float_tiff_declares_is_its_own():
+def test_the_range_that_a_float_tiff_declares_is_its_own_unless_it_counts_what_is_in_it():
     samples = np.linspace(280, 320, 35, dtype=np.float32).reshape(5, 7, 1)
     found = grey(tiff(samples, t340=260.0, t341=360.0), sample_range=(0, 1))
+    assert np.abs(found - (samples[..., 0] - 260) * 2.55).max() <= 0.51
+    found = grey(tiff(samples, t340=280.0, t341=320.0), sample_range=(260, 360))
     assert np.abs(found - (samples[..., 0] - 260) * 2.55).max() <= 0.51
 
 
@@ -311,6 +313,10 @@ def test_a_deep_tiff_is_turned_as_it_says(orientation):
         (tiff(np.zeros((4, 4, 8), np.uint16), t262=1, t338=(0,) * 7), "8 16-bit samples"),
         (tiff(np.zeros((4, 4, 1), np.complex64)), "64-bit complex samples"),
         (tiff(np.zeros((4, 4, 4), np.float32), t262=5), "4 32-bit float samples a pixel, CMYK"),
+        (
+            tiff(np.zeros((4, 4, 4), np.uint16), planar=True, t262=5),
+            "4 16-bit samples a pixel, CMYK, in planes",
+        ),
         (tiff(np.zeros((4, 4, 1), np.uint8), t258=24), "24-bit samples"),
         (tiff(np.zeros((4, 4, 1), np.uint16), t259=34712), "compression 34712"),
         (tiff(np.zeros((4, 4, 3), np.uint16), t258=(16, 16, 8)), "8/16-bit samples"),
