@@ -52,6 +52,7 @@ def run(
     An image that cannot be read is reported in the answer; the others are done, and the exit status
     is 1.
     """
+    from inceptive.data.scan import grouped
     from inceptive.engines.early_exit import exit_summary
     from inceptive.engines.open import open_engine
     from inceptive.engines.prediction import predictions
@@ -69,16 +70,21 @@ def run(
     if len(images) > batch_size:
         say(f"{len(images)} images")
     errors: list[str] = []
+    odd: dict[str, list[str]] = {}
 
     def answers() -> Iterator["Prediction"]:
         for answer in predictions(opened, images, top, batch_size):
             if answer.error:
                 errors.append(answer.error)
+            for note in answer.notes:
+                odd.setdefault(note, []).append(answer.image)
             yield answer
 
     _write(answers(), top, kind, out)
     if shares := opened.exit_shares():
         say(exit_summary(shares))
+    for line in grouped(odd):
+        say(f"note: {line}")
     for error in errors:
         say(f"inceptive predict: {error}")
     if errors:
@@ -177,6 +183,7 @@ def _json(answers: list["Prediction"], top: int) -> str:
                 "image": answer.image,
                 "top": [{"label": label, "prob": prob} for label, prob in answer.top],
                 "error": answer.error or None,
+                "notes": list(answer.notes),
             }
             for answer in answers
         ]

@@ -19,7 +19,7 @@ import numpy as np
 
 from inceptive.data.copies import copies
 from inceptive.data.depth import depth_of
-from inceptive.data.scan import ScannedImage, as_rows, scan_all
+from inceptive.data.scan import ScannedImage, as_rows, picture_notes, scan_all
 from inceptive.data.source import (
     SPLITS,
     Data,
@@ -214,7 +214,7 @@ def assign_splits(
     splits: Sequence[str] | None = None,
     advance: Advance | None = None,
 ) -> tuple[np.ndarray, list[str]]:
-    """The split of each image, (N,), and notes on copies among them.
+    """The split of each image, (N,), and notes on them: what is odd, and what are copies.
 
     It is as `splits` say, where they are not "", and what they lack is taken out of the rest.
     """
@@ -237,7 +237,7 @@ def assign_splits(
             f"{different:,} only; of the others, those of equal pixels are kept on one side"
         )
     split[index] = divide(labels[index], digests[index], groups[index], lacking)
-    return split, _duplicates(groups, labels, split, images) + notes
+    return split, picture_notes(images) + _duplicates(groups, labels, split, images) + notes
 
 
 MUCH, MOST, MANY = 0.25, 0.5, 20

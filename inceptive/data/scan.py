@@ -5,10 +5,11 @@ What a look at a file gave is kept until the file changes (`cache`).
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import compress
 
 import numpy as np
 from PIL import Image
@@ -18,19 +19,19 @@ from inceptive.data.copies import SIDE
 from inceptive.data.prefetch import prefetch
 from inceptive.data.source import FILE, pixels_digest
 from inceptive.data.split import digest
-from inceptive.errors import InceptiveError
-from inceptive.images import DeepPicture, Range, read_image, read_picture, to_eight_bits
+from inceptive.errors import InceptiveError, printable
+from inceptive.images import DeepPicture, Note, Range, read_image, read_picture, to_eight_bits
 from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
 
-SCANNER = 3
+SCANNER = 4
 """To be raised when a change of `scan` changes what it gives of a file."""
 FLUSH = 256
 """Files whose scans are written to the cache together: so many are lost if it is stopped."""
 THUMBNAIL = (SIDE, SIDE)
 SCAN = np.dtype(
     [("file", FILE), ("thumbnail", np.uint8, THUMBNAIL), ("grey", np.bool_),
-     ("samples", np.float64, 2), ("floats", np.bool_)]
+     ("samples", np.float64, 2), ("floats", np.bool_), ("notes", np.bool_, len(Note))]
 )  # fmt: skip
 """A ScannedImage without its path, as it is kept."""
 ROW = np.dtype([("path", np.uint8, 32), ("scan", SCAN), ("crc", np.uint32)])
@@ -49,6 +50,7 @@ class ScannedImage:
     samples: Range | None = None
     """Of a picture deeper than 8 bits that does not declare its range: `DeepPicture.extent`."""
     floats: bool = False  # whether those are floats
+    notes: frozenset[Note] = frozenset()
     error: str = ""
     signature: tuple[int, ...] = (0, 0, 0, 0)  # `cache.signature`, where it can be relied on
 
@@ -64,19 +66,19 @@ def scan(path: str) -> ScannedImage:
 
 def scan_content(path: str, content: bytes) -> ScannedImage:
     """The same of the bytes of a file that is called `path`."""
-    samples, floats = None, False
+    samples, floats, shorter = None, False, 2 * SIDE
+    notes: set[Note] = set()
     try:
-        picture = read_picture(content, 2 * SIDE, path)
+        picture = read_picture(content, shorter, path)
         if isinstance(picture, DeepPicture):
             # By its own range, whatever the set's will be: copies are compared whatever their light.
             extent = picture.extent()
-            image = picture.as_image(picture.declared or extent or picture.type_range).convert(
-                "RGB"
-            )
+            shown = replace(picture, declared=picture.declared or extent or picture.type_range)
+            image = to_eight_bits(shown, 3, None, path, shorter, notes.add)
             pixels = pixels_digest(picture.content())
             samples, floats = None if picture.declared else extent, picture.floats
         else:
-            image = to_eight_bits(picture, 3, None, path)
+            image = to_eight_bits(picture, 3, None, path, shorter, notes.add)
             pixels = pixels_digest(f"{image.size} {image.mode} ".encode() + image.tobytes())
     except InceptiveError as error:
         return ScannedImage(path, error=str(error))
@@ -84,7 +86,33 @@ def scan_content(path: str, content: bytes) -> ScannedImage:
     grey = bool((np.ptp(small, axis=2) <= 2).all())
     # Not the box: where a picture was resized by a fraction, its edges fall into other boxes.
     thumbnail = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return ScannedImage(path, digest(content), pixels, np.asarray(thumbnail), grey, samples, floats)
+    return ScannedImage(
+        path,
+        digest(content),
+        pixels,
+        np.asarray(thumbnail),
+        grey,
+        samples,
+        floats,
+        frozenset(notes),
+    )
+
+
+def picture_notes(images: Iterable[ScannedImage]) -> list[str]:
+    """What is to be said of pictures that were read all the same: each note once, with an example."""
+    paths: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        for note in image.notes:
+            paths[note].append(image.path)
+    return grouped(paths)
+
+
+def grouped(paths: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line on each note: an example of the pictures that it is on, how many more, and the note."""
+    return [
+        f"{printable(some[0])}{f' and {len(some) - 1} more' * (len(some) > 1)}: {note}"
+        for note, some in sorted(paths.items())
+    ]
 
 
 def scan_all(
@@ -124,7 +152,8 @@ def as_rows(images: list[ScannedImage]) -> np.ndarray:
     for k, image in enumerate(images):
         file = image.signature, np.frombuffer(image.digest, np.uint8), image.pixels
         samples = image.samples or (np.nan, np.nan)
-        rows[k] = file, image.thumbnail, image.grey, samples, image.floats
+        notes = [note in image.notes for note in Note]
+        rows[k] = file, image.thumbnail, image.grey, samples, image.floats, notes
     return rows
 
 
@@ -139,6 +168,7 @@ def from_row(path: str, row: np.void) -> ScannedImage:
         bool(row["grey"]),
         None if np.isnan(low) else (low, high),
         bool(row["floats"]),
+        frozenset(compress(Note, row["notes"].tolist())),
         signature=tuple(file["signature"].tolist()),
     )
 

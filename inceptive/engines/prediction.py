@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -25,11 +25,15 @@ from inceptive.io.paths import expand
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image: (label, probability) pairs, best first; or why there is none."""
+    """The answer for one image: (label, probability) pairs, best first; or why there is none.
+
+    notes say what is odd of an image that has an answer: see `images.Note`.
+    """
 
     image: str
     top: tuple[tuple[str, float], ...] = ()
     error: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -99,8 +103,12 @@ class Readable(Protocol):
     def read(self) -> bytes: ...
 
 
-Decoded = tuple[str, np.ndarray | str]
-"""The name of an image, and its square (C, S, S) of uint8; or why there is none."""
+class Decoded(NamedTuple):
+    """The name of an image, and its square (C, S, S) of uint8, or why there is none."""
+
+    name: str
+    square: np.ndarray | str
+    notes: tuple[str, ...] = ()
 
 
 SingleImage = (
@@ -140,12 +148,14 @@ def predictions(
     def decoded(number: int, image: Any) -> Decoded:
         path = isinstance(image, str | os.PathLike)
         name = os.fspath(image) if path else f"image {number}"
+        notes: list[str] = []
         try:
-            return name, engine.preprocessing.load(as_source(image), printable(name))
+            square = engine.preprocessing.load(as_source(image), printable(name), notes.append)
+            return Decoded(name, square, tuple(notes))
         except NoImage as error:
             raise InceptiveError(f"{name}: {error}") from None
         except InceptiveError as error:
-            return name, str(error)
+            return Decoded(name, str(error))
 
     numbered = (partial(decoded, number, image) for number, image in enumerate(images))
     return answered(engine, numbered, top, batch_size)
@@ -247,12 +257,13 @@ def answered(
 
 
 def _answers(engine: Engine, batch: list[Decoded], top: int) -> Iterator[Prediction]:
-    arrays = [image for _, image in batch if not isinstance(image, str)]
-    answers = iter(engine.probs(np.stack(arrays)) if arrays else ())
-    for name, image in batch:
-        if isinstance(image, str):
-            yield Prediction(name, error=image)
+    arrays = [image.square for image in batch if not isinstance(image.square, str)]
+    rows = iter(engine.probs(np.stack(arrays)) if arrays else ())
+    for name, square, notes in batch:
+        if isinstance(square, str):
+            yield Prediction(name, error=square)
             continue
-        probs = next(answers)
+        probs = next(rows)
         best = np.argsort(-probs, kind="stable")[:top]
-        yield Prediction(name, tuple((engine.labels[k], float(probs[k])) for k in best))
+        answers = tuple((engine.labels[k], float(probs[k])) for k in best)
+        yield Prediction(name, answers, notes=notes)

@@ -9,6 +9,7 @@ from inceptive.images.decoding import MAX_BYTES as MAX_BYTES
 from inceptive.images.decoding import MAX_PIXELS as MAX_PIXELS
 from inceptive.images.decoding import SUFFIXES as SUFFIXES
 from inceptive.images.decoding import NoImage as NoImage
+from inceptive.images.decoding import Note as Note
 from inceptive.images.decoding import Source as Source
 from inceptive.images.decoding import Stored as Stored
 from inceptive.images.decoding import decode as decode

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import enum
 import functools
 import io
 import logging
@@ -11,14 +12,24 @@ import struct
 import warnings
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, PpmImagePlugin, UnidentifiedImageError, _imaging
+from PIL import (
+    IcoImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    UnidentifiedImageError,
+    _imaging,
+)
 
 from inceptive.errors import InceptiveError, printable, reason
 from inceptive.images import tiff
+from inceptive.images.colour import DamagedProfile, to_srgb
 from inceptive.images.deep import (
     PNG,
     DeepPicture,
@@ -28,15 +39,17 @@ from inceptive.images.deep import (
     read_png,
     read_pnm,
 )
-from inceptive.images.tiff import is_deep, is_plain, kind_of, read_tags, read_tiff
+from inceptive.images.tiff import is_deep, read_tags, read_tiff
+from inceptive.images.unread import what
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
-"""Pillow's readers that are used: no reader that runs another program is among them."""
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
+"""Pillow's readers that are used, and those for ICO and TGA: none that runs another program."""
 
 # fmt: off
 SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".dib",
     ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif", ".hif",
+    ".jp2", ".j2k", ".j2c", ".jpx", ".tga", ".ico",
 ))
 # fmt: on
 """File names that are taken for images when a folder is read."""
@@ -48,6 +61,18 @@ MAX_BYTES = 1 << 30
 """Bytes of a file that are read at most: more than MAX_PIXELS take in any format that is decoded."""
 
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1".split())
+
+
+class Note(enum.StrEnum):
+    """What is to be said of a picture that is read all the same, in words."""
+
+    PROFILE = (
+        "the colour profile is damaged or for other colours than the picture's, and is left out"
+    )
+    BLANK = (
+        "the picture comes out in one flat colour, though its file holds more: white drawn on "
+        "transparency (which is laid on white), or samples beyond those that are shown"
+    )
 
 
 class NoImage(InceptiveError):
@@ -76,8 +101,9 @@ def decode(
     shorter: int | None = None,
     name: str = "",
     sample_range: Range | None = None,
+    note: Callable[[Note], object] | None = None,
 ) -> Image.Image:
-    """The picture in `source`, upright and 8-bit: mode "RGB", or "L" for one channel.
+    """The picture in `source`, upright and 8-bit, in sRGB: mode "RGB", or "L" for one channel.
 
     source is a path, the bytes of a file, a file `Stored` in another, a Pillow image, or an array
     (H, W) or (H, W, 3) of uint8; errors call it `name`, or what it is called by itself.
@@ -85,8 +111,11 @@ def decode(
     Samples of more than 8 bits are scaled to 0-255: from the range that the file declares (the maxval of
     a PGM, the bits of a 12-bit TIFF), else from `sample_range`, else from all of 16 bits, or from 0-1 if
     they are floats. With `sample_range` an array may be of other whole numbers or of floats, too.
+    Colours are made sRGB's by the file's colour profile (ICC).
     With `shorter`, a JPEG may be decoded at a smaller scale (1/2, 1/4, 1/8, in the DCT domain) as
-    long as its shorter side keeps at least twice that many pixels.
+    long as its shorter side keeps at least twice that many pixels; so may other pictures whose colours
+    are converted.
+    What is to be said of the picture, though it is read, is handed to `note`.
 
     Raises InceptiveError, naming the file and the reason, if there is no picture to be had.
     """
@@ -94,17 +123,27 @@ def decode(
         raise InceptiveError(f"pictures have 1 or 3 channels, not {channels}")
     name = source_name(source, name)
     picture = read_picture(source, shorter, name, sample_range is not None)
-    return to_eight_bits(picture, channels, sample_range, name)
+    return to_eight_bits(picture, channels, sample_range, name, shorter, note)
 
 
 def to_eight_bits(
-    picture: Image.Image | DeepPicture, channels: int, sample_range: Range | None, name: str
+    picture: Image.Image | DeepPicture,
+    channels: int,
+    sample_range: Range | None,
+    name: str,
+    shorter: int | None = None,
+    note: Callable[[Note], object] | None = None,
 ) -> Image.Image:
     """What `decode` makes of what `read_picture` gave."""
+    note = note or (lambda _: None)
     with _decoding(name):
         if isinstance(picture, DeepPicture):
-            picture = picture.as_image(picture.shown_range(sample_range, name))
-        return _finish(picture, channels)
+            image = picture.as_image(picture.shown_range(sample_range, name))
+            if _is_flat(image) and not picture.is_flat():
+                note(Note.BLANK)
+            image.info["icc_profile"] = picture.profile
+            return _finish(image, channels, shorter, note)
+        return _finish(picture, channels, shorter, note)
 
 
 def read_picture(
@@ -188,7 +227,7 @@ def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
     except InceptiveError:
         raise
     except UnidentifiedImageError:
-        raise InceptiveError(f"{name}: {_what(data)}") from None
+        raise InceptiveError(f"{name}: {what(data)}") from None
     except Image.DecompressionBombError:
         raise InceptiveError(
             f"{name}: is too large to decode safely (over {MAX_PIXELS / 1e6:.0f} million pixels)"
@@ -199,8 +238,8 @@ def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
         ) from None
 
 
-TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-"""PNG's chunks that hold texts and profiles: none is needed for the pixels."""
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+"""PNG's chunks that hold texts: none is needed for the pixels."""
 
 
 def _open(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPicture:
@@ -208,17 +247,21 @@ def _open(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPict
     try:
         return _loaded(data, name, shorter)
     except ValueError:  # Pillow refuses a PNG with over 1 MB of text, however sound
-        rest = _without_texts(data)
-        if len(rest) == len(data):
+        if not data.startswith(PNG):
             raise
-        return _loaded(rest, name, shorter)
+    try:
+        return _loaded(_without(data, TEXTS), name, shorter)
+    except ValueError:  # or with as large a profile
+        picture = _loaded(_without(data, (*TEXTS, b"iCCP")), name, shorter)
+    if isinstance(picture, DeepPicture):
+        return replace(picture, profile=None)
+    picture.info["icc_profile"] = None
+    return picture
 
 
-def _without_texts(data: bytes) -> bytes:
-    """A PNG file without its texts and profiles; any other file as it is."""
-    if not data.startswith(PNG):
-        return data
-    kept = [data[start:end] for kind, start, end in _chunks(data) if kind not in TEXTS]
+def _without(data: bytes, kinds: tuple[bytes, ...]) -> bytes:
+    """A PNG file without chunks of such kinds."""
+    kept = [data[start:end] for kind, start, end in _chunks(data) if kind not in kinds]
     return b"".join([PNG, *kept])
 
 
@@ -243,6 +286,8 @@ def _check_sums(data: bytes, name: str) -> None:
 def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPicture:
     if _is_heif(data):
         return _open_heif(data, name)
+    if data.startswith(ICO):
+        return _open_ico(data, name)
     if data.startswith(PNG):
         _check_sums(data, name)
     image: Image.Image
@@ -257,40 +302,57 @@ def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPi
         _refuse_size((tags[tiff.WIDTH], tags[tiff.HEIGHT]), name)
         return _turned(read_tiff(data, tags, MAX_BYTES, name), tags.get(ORIENTATION))
     else:
-        image = _read_header(data)
+        image = _read_header(data, name)
     _refuse_size(image.size, name)
+    if image.format == "JPEG2000" and data.rfind(J2K_END) < data.find(J2K_START):
+        raise InceptiveError(f"{name}: is truncated or damaged (it does not end)")
     if is_deep_png(data):
-        picture, image = read_png(data)
-        return _turned(picture, _orientation(image))
+        return _as_beside(*read_png(data))
     if isinstance(image, PpmImagePlugin.PpmImageFile) and (pnm := read_pnm(image, data)):
         return pnm
     image.load()
+    if image.format == "TGA" and not data[17] & 15:  # no bit of what looks like alpha is
+        image = image.convert("RGB" if image.mode == "RGBA" else image.mode)
     return _samples_of(image)
 
 
 def _samples_of(image: Image.Image) -> Image.Image | DeepPicture:
     """An image that was read as it is; if it is deeper than 8 bits, its samples, upright."""
     if image.mode.startswith(("I", "F")):
-        return _turned(of_image(image), _orientation(image))
+        return _as_beside(of_image(image), image)
     return image
 
 
-def _read_header(data: bytes) -> Image.Image:
+def _as_beside(picture: DeepPicture, image: Image.Image) -> DeepPicture:
+    """The samples of `image`, upright and with the profile that lies beside them."""
+    return replace(_turned(picture, _orientation(image)), profile=_profile(image))
+
+
+def _read_header(data: bytes, name: str) -> Image.Image:
     """The image of the first of FORMATS that takes `data`, its pixels not read yet.
 
     Not Image.open: that warns of, or refuses, sizes by limits of its own.
     """
     Image.init()  # Pillow registers its rarer readers only when asked
-    for name in FORMATS:
-        if name not in Image.OPEN:
+    for form in FORMATS:
+        if form not in Image.OPEN:
             continue
-        reader, accepts = Image.OPEN[name]
+        reader, accepts = Image.OPEN[form]
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
             accepted = not accepts or accepts(data[:16])
             # A string says that this Pillow was built without the format.
             if accepted and not isinstance(accepted, str):
                 return reader(io.BytesIO(data), "")
+    # Last: a TGA has no mark at its start, and its reader takes much for one.
+    if name.lower().endswith(".tga") or data.endswith(TGA_END):
+        with contextlib.suppress(SyntaxError, IndexError, struct.error):
+            return TgaImagePlugin.TgaImageFile(io.BytesIO(data))
     raise UnidentifiedImageError
+
+
+ICO, TGA_END = b"\0\0\1\0", b"TRUEVISION-XFILE.\0"
+J2K_START, J2K_END = b"\xff\x4f\xff\x51", b"\xff\xd9"
+"""Where the pixels of a JPEG 2000 file start, and end: Pillow reads what was cut short as blurred."""
 
 
 @functools.cache
@@ -328,6 +390,23 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
     return heif.to_pillow()  # type: ignore[no-any-return]
 
 
+def _open_ico(data: bytes, name: str) -> Image.Image | DeepPicture:
+    """The largest picture of an icon file, whose own word for its size is not relied on."""
+    count = int.from_bytes(data[4:6], "little")
+    entries = [data[at : at + 16] for at in range(6, 6 + 16 * count, 16)]
+    entry = max(entries, key=lambda e: ((e[0] or 256) * (e[1] or 256), e[6]))
+    size, start = struct.unpack("<II", entry[8:])
+    content = data[start : start + size]
+    if content.startswith(PNG):
+        return _loaded(content, name, None)
+    header, width, height = struct.unpack("<III", content[:12])
+    if header < 40:
+        raise ValueError("an icon of an early kind")
+    _refuse_size((width, height // 2), name)
+    alone = ICO + b"\1\0" + entry[:12] + struct.pack("<I", 22) + content
+    return IcoImagePlugin.IcoFile(io.BytesIO(alone)).frame(0)
+
+
 def _refuse_size(size: tuple[int, int], name: str) -> None:
     if 0 in size:
         raise InceptiveError(f"{name}: has no pixels ({size[0]} x {size[1]})")
@@ -338,32 +417,22 @@ def _refuse_size(size: tuple[int, int], name: str) -> None:
         )
 
 
-def _what(data: bytes) -> str:
-    """What a file that no reader takes seems to be."""
-    start = data[:512].lstrip()
-    if (tags := read_tags(data)) and not is_plain(tags):
-        return kind_of(tags)
-    if data.startswith(b"MM\0+"):
-        return "is a big-endian BigTIFF, a kind that is not read; save it as a plain TIFF"
-    if not data.strip(b"\0"):
-        return "is not an image (nothing but zero bytes)"
-    if start[:1] == b"<":
-        return "is not an image (it holds HTML or XML text)"
-    if start[:4] == b"%PDF":
-        return "is not an image (it is a PDF document)"
-    if start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start):
-        return "is not an image (it holds text)"
-    return "is not an image in a known format, or its header is damaged"
-
-
-def _finish(image: Image.Image, channels: int) -> Image.Image:
-    """Upright, 8-bit, on white, in the mode for `channels`."""
+def _finish(
+    image: Image.Image, channels: int, shorter: int | None, note: Callable[[Note], object]
+) -> Image.Image:
+    """Upright, in sRGB, on white, in the mode for `channels`."""
     image = _upright(image)
+    try:
+        image = to_srgb(image, _profile(image), shorter)
+    except DamagedProfile:
+        note(Note.PROFILE)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         if image.mode == "La":
             image = image.convert("LA")
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        clear = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+        if _is_flat(image) and not _is_flat(clear):
+            note(Note.BLANK)
     mode = "RGB" if channels == 3 else "L"
     if image.mode == mode:
         return image
@@ -371,6 +440,18 @@ def _finish(image: Image.Image, channels: int) -> Image.Image:
     if image.mode not in ("L", "1"):
         image = image.convert("RGB")
     return image.convert(mode)
+
+
+def _profile(image: Image.Image) -> bytes | None:
+    """The ICC profile of an image, for `to_srgb`."""
+    profile = image.info.get("icc_profile", b"")
+    return profile if isinstance(profile, bytes) else None
+
+
+def _is_flat(image: Image.Image) -> bool:
+    """Whether a picture of several channels, or of one, is of one colour, or nearly."""
+    extrema = image.getextrema()
+    return all(high - low <= 2 for low, high in np.reshape(extrema, (-1, 2)).tolist())
 
 
 TURNS = {

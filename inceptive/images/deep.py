@@ -61,6 +61,7 @@ class DeepPicture:
     associated: bool = False
     inverted: bool = False  # 0 is white
     clear: int | float | tuple[int, ...] | None = None
+    profile: bytes | None = b""  # ICC, as for `to_srgb`
 
     @property
     def size(self) -> tuple[int, int]:
@@ -151,6 +152,12 @@ class DeepPicture:
             alpha = np.nan_to_num(alpha).clip(0, 1)
             values = np.rint(values * (1 if self.associated else alpha) + 255 * (1 - alpha))
         return values.clip(0, 255)
+
+    def is_flat(self) -> bool:
+        """Whether all samples are the same, of the colours and of the alpha."""
+        finite = self.samples[np.isfinite(self.samples)]
+        parts = [finite] if self.alpha is None else [finite, self.alpha]
+        return all(not part.size or part.min() == part.max() for part in parts)
 
     def turned(self, turn: Image.Transpose) -> "DeepPicture":
         """The same, turned."""

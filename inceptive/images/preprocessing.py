@@ -3,6 +3,7 @@
 Training, evaluation, prediction, serving and every exported file use it.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from inceptive.errors import InceptiveError
-from inceptive.images.decoding import MAX_PIXELS, Source, decode
+from inceptive.images.decoding import MAX_PIXELS, Note, Source, decode
 from inceptive.images.deep import MOST, Range
 
 if TYPE_CHECKING:
@@ -98,17 +99,25 @@ class Preprocessing:
         """The shorter side, in pixels, from which the square is cut."""
         return round(self.size / self.crop)
 
-    def load(self, source: Source, name: str = "") -> np.ndarray:
+    def load(
+        self, source: Source, name: str = "", note: Callable[[Note], object] | None = None
+    ) -> np.ndarray:
         """The picture in `source` as the net's square: uint8 (C, size, size).
 
         Raises InceptiveError with the reason if it cannot be decoded, calling it `name`, or what it is
-        called by itself.
+        called by itself. What is to be said of it though it is read is handed to `note`.
         """
-        return self.fit(self.decode(source, self.resize, name))
+        return self.fit(self.decode(source, self.resize, name, note))
 
-    def decode(self, source: Source, shorter: int, name: str = "") -> Image.Image:
+    def decode(
+        self,
+        source: Source,
+        shorter: int,
+        name: str = "",
+        note: Callable[[Note], object] | None = None,
+    ) -> Image.Image:
         """The picture in this net's channels, to be resized to about `shorter` pixels."""
-        return decode(source, self.channels, shorter, name, self.sample_range)
+        return decode(source, self.channels, shorter, name, self.sample_range, note)
 
     def fit(self, image: Image.Image) -> np.ndarray:
         """Resize the shorter side, cut the centre square: uint8 (C, size, size)."""

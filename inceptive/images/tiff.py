@@ -35,7 +35,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 
 OFFSETS, SAMPLES, ROWS, COUNTS, PLANES, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 EXTRA, FORMAT, LOWEST, HIGHEST = 338, 339, 340, 341
-MAX_SAMPLE = 281
+MAX_SAMPLE, PROFILE = 281, 34675
 
 SEVERAL = frozenset(
     (BITS, OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, EXTRA, FORMAT, LOWEST, HIGHEST, MAX_SAMPLE)
@@ -43,7 +43,7 @@ SEVERAL = frozenset(
 """Tags that have several numbers, one a sample or a strip."""
 
 Tags = dict[int, Any]
-"""Those that are numbers: tuples of SEVERAL, of the others the first."""
+"""Those that are numbers: tuples of SEVERAL, of the others the first. The bytes of PROFILE."""
 
 
 def read_tags(data: bytes) -> Tags | None:
@@ -59,7 +59,9 @@ def read_tags(data: bytes) -> Tags | None:
         tags: Tags = {}
         for tag, value in directory.items():
             numbers = tuple(v for v in _several(value) if isinstance(v, int | float))
-            if numbers:
+            if tag == PROFILE and isinstance(value, bytes):
+                tags[tag] = value
+            elif numbers:
                 tags[tag] = numbers if tag in SEVERAL else numbers[0]
         whole = all(type(tags.get(tag)) is int and tags[tag] > 0 for tag in (WIDTH, HEIGHT))
         return tags if whole and tags.keys() & {OFFSETS, TILE_OFFSETS} else None
@@ -147,6 +149,7 @@ def read_tiff(data: bytes, tags: Tags, most: int, name: str) -> DeepPicture:
         alpha,
         bool(extra) and extra[0] == 1,
         inverted,
+        profile=tags.get(PROFILE, b""),
     )
 
 

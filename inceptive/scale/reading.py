@@ -41,9 +41,9 @@ def _loaded(name: str, image: str | bytes, preprocessing: Preprocessing) -> Deco
     try:
         if isinstance(image, str) and storage.is_uri(image):
             image = storage.read(image, MAX_BYTES)
-        return name, preprocessing.load(image, name)
+        return Decoded(name, preprocessing.load(image, name))
     except InceptiveError as error:
-        return name, str(error)
+        return Decoded(name, str(error))
 
 
 def _tar(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
@@ -135,4 +135,5 @@ def _value(row: dict[str, Any], name: str | None) -> Any:
 def _refused(path: str, error: Exception) -> Decoded:
     name = printable(path)
     why = reason(error)
-    return name, why if name in why else f"{name}: is truncated or damaged ({printable(why)})"
+    text = why if name in why else f"{name}: is truncated or damaged ({printable(why)})"
+    return Decoded(name, text)

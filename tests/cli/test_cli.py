@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from conftest import command, picture
+from PIL import Image
 
 import inceptive
 from inceptive.engines.header import fingerprint
@@ -277,6 +278,20 @@ def test_predict_does_the_rest_when_one_image_is_broken(trained, tmp_path):
     assert found[0]["top"][0]["label"] == "across" and found[1]["top"][0]["label"] == "down"
     assert "2 of 4 images cannot be read; the rest is done" in done.stderr
     assert "notes.txt" in done.stderr
+
+
+def test_predict_notes_pictures_that_it_answers_all_the_same(trained, tmp_path):
+    logo = Image.new("LA", (20, 20), (255, 0))
+    logo.paste((255, 255), (5, 5, 15, 15))
+    for name in ("logo.png", "other.png"):
+        logo.save(tmp_path / name)
+    picture("down", 901).save(tmp_path / "plain.png", icc_profile=b"no profile")
+    done = command("predict", trained[0], *sorted(tmp_path.glob("*.png")), "--json")
+    assert done.returncode == 0
+    profile, blank = done.stderr.splitlines()[-2:]
+    assert f"{tmp_path / 'logo.png'} and 1 more: the picture comes out in one flat colour" in blank
+    assert f"note: {tmp_path / 'plain.png'}: the colour profile is damaged" in profile
+    assert [len(one["notes"]) for one in json.loads(done.stdout)] == [1, 1, 1]
 
 
 def test_predict_answers_the_same_in_every_format(trained, tmp_path):

@@ -13,9 +13,11 @@ from PIL import Image
 import inceptive
 from inceptive.data.folder import read_folder
 from inceptive.data.open import open_data
+from inceptive.data.scan import as_rows, from_row, scan
 from inceptive.data.shards.writing import write_shards
 from inceptive.data.source import SplitFractions
 from inceptive.errors import InceptiveError
+from inceptive.images import Note
 
 BUILTIN_NAMES = ("digits", "fashion-mnist", "cifar10", "solar")
 
@@ -710,3 +712,16 @@ def test_open_data_passes_shares_and_strictness_on(tmp_path):
     assert data.counts("val").tolist() == [3, 3] and data.counts("test").tolist() == [1, 1]
     write(tmp_path / "cat/empty.png", b"")
     assert "1 of 21 files" in refusal(open_data, str(tmp_path), strict=True)
+
+
+def test_pictures_that_are_odd_are_noted_with_an_example(tmp_path):
+    fill(tmp_path, cat=4, dog=4)
+    logo = Image.new("LA", (20, 20), (255, 0))
+    for k in range(3):
+        logo.paste((255, 255), (5, 5, 15 + k, 15))
+        logo.save(tmp_path / f"dog/logo {k}.png")
+    picture("odd").save(tmp_path / "cat/odd.png", icc_profile=b"no profile")
+    assert note(read(tmp_path), "flat").startswith(f"{tmp_path}/dog/logo 0.png and 2 more: ")
+    assert note(read(tmp_path), "profile").startswith(f"{tmp_path}/cat/odd.png: the colour profile")
+    row = as_rows([scan(str(tmp_path / "cat/odd.png"))])[0]
+    assert from_row("", row).notes == {Note.PROFILE}  # as the cache keeps it

@@ -76,10 +76,10 @@ def test_a_single_image_does_not_wait_for_company():
     answered = threading.Event()
 
     class Slow(Preprocessing):
-        def load(self, source, name=""):
+        def load(self, source, name="", note=None):
             if source[0, 0] == 2:
                 assert answered.wait(20)
-            return super().load(source, name)
+            return super().load(source, name, note)
 
     engine = Mean(wait=answered.set)
     engine.preprocessing = Slow(size=8, channels=1, mean=(0.5,), std=(0.5,))
@@ -92,11 +92,11 @@ def test_decoding_goes_on_while_the_engine_works():
     working, decoded = threading.Event(), threading.Event()
 
     class Slow(Preprocessing):
-        def load(self, source, name=""):
+        def load(self, source, name="", note=None):
             if source[0, 0] == 5:
                 assert working.wait(20)
                 decoded.set()
-            return super().load(source, name)
+            return super().load(source, name, note)
 
     def wait():
         working.set()

@@ -141,6 +141,45 @@ def test_a_lossless_format_keeps_every_pixel_of_noise(tmp_path, form):
     assert np.array_equal(pixels(file), picture)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("JPEG2000", {}),
+        ("JPEG2000", {"no_jp2": True}),
+        ("TGA", {}),
+        ("TGA", {"compression": "tga_rle"}),
+        ("ICO", {"bitmap_format": "png"}),
+        ("ICO", {"bitmap_format": "bmp"}),
+    ],
+    ids=["jp2", "j2k", "tga", "tga rle", "ico of png", "ico of bmp"],
+)
+def test_rarer_formats_decode_to_their_pixels_and_are_refused_when_cut_short(mode, form, options):
+    picture = Image.fromarray(noise(64, 64, channels=4)).convert(mode)
+    sizes = {"sizes": [(16, 16), (64, 64), (32, 32)]} if form == "ICO" else {}
+    data = encoded(picture, form, **options, **sizes)
+    assert np.array_equal(pixels(data), pixels(picture))
+    data = data.removesuffix(b"TRUEVISION-XFILE.\0")
+    for share in (0.1, 0.5, 0.9):
+        cut = data[: int(len(data) * share)]
+        assert "is truncated or damaged" in complaint(cut, name="a.tga")
+
+
+def test_a_tga_is_taken_for_one_by_its_name_or_its_end():
+    data = encoded(noise(9, 7), "TGA").removesuffix(b"TRUEVISION-XFILE.\0")[:-8]
+    assert np.array_equal(pixels(data, name="a.TGA"), noise(9, 7))
+    assert "is not an image in a known format" in complaint(data, name="a.png")
+    assert "it holds text" in complaint(b"Nothing of the kind.\n" * 9, name="a.tga")
+
+
+def test_what_a_tga_does_not_call_alpha_is_none():
+    rgba = noise(9, 7, channels=4)
+    rgba[..., 3] = 0
+    data = bytearray(encoded(rgba, "TGA"))
+    data[17] &= 0xF0  # bits of alpha
+    assert np.array_equal(pixels(bytes(data)), rgba[..., :3])
+
+
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
 def test_of_several_pictures_in_a_file_the_first_is_taken(tmp_path, form):
     red, blue = Image.new("RGB", (24, 16), (255, 0, 0)), Image.new("RGB", (24, 16), (0, 0, 255))
@@ -515,10 +554,32 @@ PARTS = {
         ("empty.jpg", b"", "is empty (0 bytes)"),
         ("note.jpg", b"Nothing to see here,\r\n\tmove on.\n", "it holds text"),
         ("page.png", b"\n<!DOCTYPE html><html><body>404</body></html>", "it holds HTML"),
-        ("drawing.svg", b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "XML"),
-        ("paper.jpg", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "it is a PDF document"),
+        ("drawing.svg", b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
+        ("paper.jpg", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "is a PDF document"),
         ("zeros.png", bytes(1000), "nothing but zero bytes"),
         ("noise.jpg", noise(10, 10).tobytes(), "is not an image in a known format"),
+        (
+            "a.jxl",
+            b"\xff\x0a\xfa\x1f",
+            "is a JPEG XL image, which is not read; save it as JPEG or PNG",
+        ),
+        ("b.jxl", b"\0\0\0\x0cJXL \r\n\x87\n", "is a JPEG XL image"),
+        ("a.psd", b"8BPS\0\1" + bytes(20), "is a Photoshop document"),
+        ("a.cr2", b"II*\0\x10\0\0\0CR\2\0" + bytes(90), "is a camera's raw file"),
+        ("a.cr3", b"\0\0\0\x18ftypcrx " + bytes(90), "is a camera's raw file"),
+        ("a.mp4", b"\0\0\0\x18ftypisom" + bytes(90), "is a video"),
+        ("a.avi", b"RIFF\x90\0\0\0AVI LIST" + bytes(90), "is a video"),
+        ("a.zip", b"PK\3\4\x14\0" + bytes(90), "is a ZIP archive"),
+        ("a.svg", b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- -->\n<svg>", "is an SVG drawing"),
+        ("a.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n", "is a PostScript drawing"),
+        ("a.dcm", bytes(128) + b"DICM" + bytes(90), "is a DICOM image"),
+        (
+            "lfs.jpg",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146",
+            "git lfs pull",
+        ),
+        ("b64.jpg", b"/9j/4AAQSkZJRgABAQ", "is a JPEG in base64"),
+        ("page.jpg", b"HTTP/1.1 200 OK\r\n\r\n\xff\xd8", "is a web server's answer"),
         ("magic.png", b"\x89PNG\r\n\x1a\n", "is not an image in a known format"),
         ("magic.jpg", b"\xff\xd8\xff", "is not an image in a known format"),
     ],
@@ -581,6 +642,15 @@ def test_a_pillow_image_whose_file_is_truncated_is_refused(tmp_path):
 GIF = encoded(noise(8, 8), "GIF")
 
 
+J2K = encoded(noise(8, 8), "JPEG2000", no_jp2=True)
+
+
+def icon(content):
+    """An icon file that says that its one picture has 16 x 16 pixels."""
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(content), 22)
+    return b"\0\0\1\0\1\0" + entry + content
+
+
 def bmp_header(width, height):
     size = struct.pack("<IIHH", 54 + 100, 0, 54, 0)[:12]
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
@@ -600,6 +670,10 @@ def bmp_header(width, height):
         ("a.ppm", b"P6 60000 60000 255\n" + bytes(100)),
         ("just.ppm", b"P6 10001 10000 255\n" + bytes(100)),
         ("a.jpg", flat_jpeg(160, 160).replace(struct.pack(">HH", 160, 160), b"\xea\x60" * 2)),
+        ("a.jp2", J2K[:8] + struct.pack(">II", 60_000, 60_000) + J2K[16:]),
+        ("a.tga", encoded(noise(8, 8), "TGA").replace(b"\x08\0\x08\0", b"\xea\xea" * 2)),
+        ("png.ico", icon(png(60_000, 60_000, 8, 2, b"\0"))),
+        ("bmp.ico", icon(struct.pack("<IiiHHIIiiII", 40, 10_001, 20_000, 1, 32, *[0] * 6))),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
