@@ -39,7 +39,7 @@ from inceptive.images.deep import (
     read_png,
     read_pnm,
 )
-from inceptive.images.tiff import is_deep, read_tags, read_tiff
+from inceptive.images.tiff import is_deep, is_plain, kind_of, read_tags, read_tiff
 from inceptive.images.unread import what
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
@@ -233,9 +233,10 @@ def _decoding(name: str, data: bytes = b"") -> Iterator[None]:
             f"{name}: is too large to decode safely (over {MAX_PIXELS / 1e6:.0f} million pixels)"
         ) from None
     except Exception as error:  # a damaged file may raise anything inside a decoder
-        raise InceptiveError(
-            f"{name}: is truncated or damaged ({printable(reason(error))})"
-        ) from None
+        why = f"is truncated or damaged ({printable(reason(error))})"
+        if (tags := read_tags(data)) and not is_plain(tags):
+            why = kind_of(tags)
+        raise InceptiveError(f"{name}: {why}") from None
 
 
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")

@@ -31,6 +31,8 @@ LOSSLESS = frozenset(
     ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd")
 )
 """Compressions of bytes, whatever they mean."""
+CODECS = frozenset(TiffImagePlugin.COMPRESSION_INFO.values()) - {"webp"}
+"""Compressions that Pillow reads, whatever its libtiff was built with."""
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 OFFSETS, SAMPLES, ROWS, COUNTS, PLANES, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
@@ -88,7 +90,8 @@ def is_plain(tags: Tags) -> bool:
     forms = tags.get(FORMAT, (1,))
     form = forms[:1] if len(set(forms)) == 1 else forms
     kind = (tags.get(PHOTOMETRIC, 0), form, bits_of(tags), tags.get(EXTRA, ()))
-    return any((*key[1:3], *key[4:]) == kind for key in TiffImagePlugin.OPEN_INFO)
+    known = any((*key[1:3], *key[4:]) == kind for key in TiffImagePlugin.OPEN_INFO)
+    return known and _packed(tags) in CODECS
 
 
 def kind_of(tags: Tags) -> str:

@@ -320,6 +320,8 @@ def test_a_deep_tiff_is_turned_as_it_says(orientation):
         (tiff(np.zeros((4, 4, 1), np.uint8), t258=24), "24-bit samples"),
         (tiff(np.zeros((4, 4, 1), np.uint16), t259=34712), "compression 34712"),
         (tiff(np.zeros((4, 4, 3), np.uint16), t258=(16, 16, 8)), "8/16-bit samples"),
+        (tiff(np.zeros((4, 4, 3), np.uint8), t259=50001), "RGB, webp"),
+        (tiff(np.zeros((4, 4, 3), np.uint8), t259=34887), "RGB, compression 34887"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
