@@ -295,6 +295,8 @@ def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPi
     if data.startswith(b"\xff\xd8\xff") and len(data) > 20:
         # By its class: Pillow's choice would read the further pictures of an MPO.
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+        # All of it at once: in arithmetic coding libjpeg cannot wait for more.
+        image.decodermaxblock = max(image.decodermaxblock, len(data))
         scale = 2 * shorter / min(image.size) if shorter else 1
         if scale < 1:
             least = (int(image.width * scale) + 1, int(image.height * scale) + 1)

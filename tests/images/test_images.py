@@ -749,6 +749,31 @@ def test_an_error_calls_the_picture_what_the_caller_calls_it(tmp_path):
         Preprocessing(size=200).load(tmp_path / "b.png")
 
 
+ARITHMETIC = bytes.fromhex(
+    "ffd8ffdb0043000302020302020303030304030304050805050404050a070706080c0a0c0c0b0a0b0b0d0e12100d0e110e0b"
+    "0b1016101113141515150c0f171816141812141514ffdb00430103040405040509050509140d0b0d14141414141414141414"
+    "14141414141414141414141414141414141414141414141414141414141414141414141414141414ffc90011080010001003"
+    "011100021101031101ffcc000a0010100501101105ffda000c03010002110311003f00ff00b924dafc5990cc79d6a63428b6"
+    "db9ff339fb10ffd9"
+)
+"""16 x 16 pixels, red left and blue right: a JPEG of Pillow's, rewritten by jpegtran -arithmetic."""
+
+
+@pytest.mark.parametrize("size", [0, 65_536 + 10])
+def test_a_jpeg_in_arithmetic_coding_is_decoded_however_long(size):
+    """Pillow hands libjpeg 64 KB at a time, and of these files the first of several is refused."""
+    start, rest = ARITHMETIC[:2], ARITHMETIC[2:]
+    padding = bytes(max(size - len(ARITHMETIC) - 8, 0))
+    half = len(padding) // 2
+    for part in (padding[:half], padding[half:]) if padding else ():
+        start += b"\xff\xfe" + (len(part) + 2).to_bytes(2, "big") + part
+    data = start + rest
+    assert len(data) == size or not size
+    found = pixels(data)
+    assert np.abs(found[:, :7] - (220, 40, 40)).max() <= 8
+    assert np.abs(found[:, 9:] - (40, 60, 200)).max() <= 8
+
+
 def test_a_png_whose_pixels_were_damaged_is_refused():
     """Pillow shows noise, without a word, where all rows are there before their sum is read."""
     rows = np.pad(noise(90, 60).reshape(60, 270), ((0, 0), (1, 0)))  # each after its filter, none
