@@ -39,8 +39,8 @@ from inceptive.images.deep import (
     read_png,
     read_pnm,
 )
-from inceptive.images.tiff import is_deep, is_plain, kind_of, read_tags, read_tiff
-from inceptive.images.unread import what
+from inceptive.images.tiff import is_deep, is_plain, is_preview, kind_of, read_tags, read_tiff
+from inceptive.images.unread import RAW, what
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
 """Pillow's readers that are used, and those for ICO and TGA: none that runs another program."""
@@ -301,14 +301,14 @@ def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPi
         if scale < 1:
             least = (int(image.width * scale) + 1, int(image.height * scale) + 1)
             image.draft(None, least)  # type: ignore[no-untyped-call]
-    elif (tags := read_tags(data)) and is_deep(tags):
+    elif (tags := read_tags(data)) and is_preview(tags):
+        raise InceptiveError(f"{name}: is {RAW}")
+    elif tags and is_deep(tags):
         _refuse_size((tags[tiff.WIDTH], tags[tiff.HEIGHT]), name)
         return _turned(read_tiff(data, tags, MAX_BYTES, name), tags.get(ORIENTATION))
     else:
         image = _read_header(data, name)
     _refuse_size(image.size, name)
-    if image.format == "JPEG2000" and data.rfind(J2K_END) < data.find(J2K_START):
-        raise InceptiveError(f"{name}: is truncated or damaged (it does not end)")
     if is_deep_png(data):
         return _as_beside(*read_png(data))
     if isinstance(image, PpmImagePlugin.PpmImageFile) and (pnm := read_pnm(image, data)):
@@ -354,8 +354,6 @@ def _read_header(data: bytes, name: str) -> Image.Image:
 
 
 ICO, TGA_END = b"\0\0\1\0", b"TRUEVISION-XFILE.\0"
-J2K_START, J2K_END = b"\xff\x4f\xff\x51", b"\xff\xd9"
-"""Where the pixels of a JPEG 2000 file start, and end: Pillow reads what was cut short as blurred."""
 
 
 @functools.cache

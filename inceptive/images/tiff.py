@@ -37,7 +37,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 
 OFFSETS, SAMPLES, ROWS, COUNTS, PLANES, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 EXTRA, FORMAT, LOWEST, HIGHEST = 338, 339, 340, 341
-MAX_SAMPLE, PROFILE = 281, 34675
+KIND, MAX_SAMPLE, FURTHER, PROFILE = 254, 281, 330, 34675
 
 SEVERAL = frozenset(
     (BITS, OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, EXTRA, FORMAT, LOWEST, HIGHEST, MAX_SAMPLE)
@@ -83,6 +83,11 @@ def is_deep(tags: Tags) -> bool:
     deep = max(bits_of(tags)) > 8 or tags.get(FORMAT, (1,))[0] != 1
     # Of other colours Pillow cuts 16 bits to 8, if they do not lie in planes.
     return deep and (tags.get(PHOTOMETRIC, 0) in COLOURS_OF or tags.get(PLANES, 1) == 2)
+
+
+def is_preview(tags: Tags) -> bool:
+    """Whether the first picture is a small one of others inside it, as in raw files (NEF, ARW, DNG)."""
+    return bool(tags.get(KIND, 0) & 1) and FURTHER in tags
 
 
 def is_plain(tags: Tags) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import Image, TiffImagePlugin, features
 
 from inceptive.errors import InceptiveError
 from inceptive.images import MAX_PIXELS, Preprocessing, decode, decoding, resize_shorter
@@ -588,6 +588,14 @@ def test_a_file_that_is_no_image_is_named_with_the_reason(tmp_path, name, data, 
     message = complaint(write(tmp_path / name, data))
     assert message.startswith(f"{tmp_path / name}: ")
     assert reason in message.removeprefix(f"{tmp_path / name}: ")
+
+
+def test_a_raw_file_is_not_taken_for_the_small_picture_at_its_start():
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[254] = 1  # "reduced-resolution version of another image in this file"
+    assert np.array_equal(pixels(encoded(noise(9, 7), "TIFF", tiffinfo=tags)), noise(9, 7))
+    tags[330], tags.tagtype[330] = (8,), 4
+    assert "is a camera's raw file" in complaint(encoded(noise(9, 7), "TIFF", tiffinfo=tags))
 
 
 def test_bytes_without_a_name_are_called_the_image():
