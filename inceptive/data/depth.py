@@ -40,8 +40,9 @@ def depth_of(images: Iterable[ScannedImage]) -> SampleDepth | None:
     (low, high), extents = ranges[floats], kinds[floats]
     near = NEAR if floats else 0
     beyond = int(((extents[:, 0] < low - near) | (extents[:, 1] > high + near)).sum())
-    # Where some lie beyond the usual range, it is said: then they are clipped, and not refused.
-    unsaid = mixed or ((low, high) == USUAL[floats] and not beyond)
+    # Said, the usual range of floats clips what lies beyond: only where training pictures do.
+    usual = (low, high) == USUAL[floats] and not beyond
+    unsaid = mixed or (usual and (floats or len(ranges) > 1))
     return SampleDepth(len(deep), floats, None if unsaid else (low, high), mixed, beyond)
 
 

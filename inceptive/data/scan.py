@@ -24,7 +24,7 @@ from inceptive.images import DeepPicture, Note, Range, read_image, read_picture,
 from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
 
-SCANNER = 4
+SCANNER = 5
 """To be raised when a change of `scan` changes what it gives of a file."""
 FLUSH = 256
 """Files whose scans are written to the cache together: so many are lost if it is stopped."""

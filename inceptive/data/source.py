@@ -162,8 +162,8 @@ class Samples:
 class SampleDepth:
     """The deep pictures among a set's training pictures, and the range that is found in them.
 
-    sample_range is None where it is the usual one (see `depth.USUAL`). It is `mixed` where whole numbers
-    and floats have none in common.
+    sample_range is None where it is the usual one of floats (see `depth.USUAL`). It is `mixed` where
+    whole numbers and floats have none in common.
     """
 
     pictures: int

@@ -73,6 +73,10 @@ class Note(enum.StrEnum):
         "the picture comes out in one flat colour, though its file holds more: white drawn on "
         "transparency (which is laid on white), or samples beyond those that are shown"
     )
+    DARK = (
+        "the samples fill less than a quarter of 16 bits and are shown by all of them: as dark or flat "
+        "as that; a model that learned from such pictures knows their range (data.sample_range)"
+    )
 
 
 class NoImage(InceptiveError):
@@ -141,6 +145,8 @@ def to_eight_bits(
             image = picture.as_image(picture.shown_range(sample_range, name))
             if _is_flat(image) and not picture.is_flat():
                 note(Note.BLANK)
+            elif sample_range is None and picture.fills_little():
+                note(Note.DARK)
             image.info["icc_profile"] = picture.profile
             return _finish(image, channels, shorter, note)
         return _finish(picture, channels, shorter, note)

@@ -94,6 +94,13 @@ class DeepPicture:
         high = np.percentile(values, 100 - HOT, method="higher")
         return max(float(low), -MOST), min(float(high), MOST)
 
+    def fills_little(self) -> bool:
+        """Whether its whole numbers fill less than a quarter of the range of their type, which is what
+        shows them where none is declared or learned."""
+        low, high = self.extent() or self.type_range
+        little = low < high and high - low < (self.type_range[1] - self.type_range[0]) / 4
+        return little and not self.floats and not self.declared
+
     def shown_range(self, sample_range: Range | None, name: str) -> Range:
         """The samples that become 0 and 255: those that are declared, else those of `sample_range`, else
         those of the type.

@@ -9,7 +9,7 @@ import pytest
 from test_images import complaint, encoded, pixels, png, write
 
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing, decode
+from inceptive.images import Note, Preprocessing, decode
 
 RNG = np.random.default_rng(0)
 
@@ -105,6 +105,24 @@ def test_brightness_does_not_follow_from_the_brightest_sample(container, brighte
     for shown, top in (((0, 4095), 4095), (None, 65535)):
         found = pixels(data, channels, sample_range=shown).reshape(samples.shape)
         assert np.abs(found - samples * (255 / top)).max() <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("data", "shown", "expected"),
+    [
+        (deep_png(RNG.integers(0, 4096, (8, 8, 1))), None, [Note.DARK]),
+        (deep_png(RNG.integers(28_000, 29_000, (8, 8, 3))), None, [Note.DARK]),
+        (deep_png(RNG.integers(0, 4096, (8, 8, 1))), (0, 4095), []),
+        (deep_png(RNG.integers(0, 65536, (8, 8, 1))), None, []),
+        (deep_png(np.full((8, 8, 1), 100)), None, []),
+        (pnm(RNG.integers(0, 4096, (8, 8, 1)), 4095), None, []),
+        (pnm(RNG.integers(0, 500, (8, 8, 1)), 4095), None, []),
+    ],
+)
+def test_a_picture_that_is_dark_for_want_of_a_range_is_noted(data, shown, expected):
+    notes = []
+    decode(data, sample_range=shown, note=notes.append)
+    assert notes == expected
 
 
 def test_levels_around_28000_stay_levels_and_what_lies_beyond_is_clipped():

@@ -28,7 +28,7 @@ from inceptive.images import SUFFIXES, printable
 from inceptive.io.atomic import atomic_write
 from inceptive.io.paths import cache_folder
 
-LAYOUT = 4
+LAYOUT = 5
 """To be raised when a change of the code changes what is read of a tar, or how it is kept."""
 LARGEST = 2**28
 """Bytes that one image file may have: it is read as a whole."""
