@@ -725,3 +725,11 @@ def test_pictures_that_are_odd_are_noted_with_an_example(tmp_path):
     assert note(read(tmp_path), "profile").startswith(f"{tmp_path}/cat/odd.png: the colour profile")
     row = as_rows([scan(str(tmp_path / "cat/odd.png"))])[0]
     assert from_row("", row).notes == {Note.PROFILE}  # as the cache keeps it
+
+
+def test_rarer_formats_are_images_of_their_class(tmp_path):
+    names = [f"{kind}/{k}{end}" for kind in ("cat", "dog") for k in range(2)
+             for end in (".jp2", ".j2k", ".tga", ".ico")]  # fmt: skip
+    put(tmp_path, *names)
+    data = read(tmp_path)
+    assert placed(data) == sorted(names) and not data.unreadable

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, TiffImagePlugin, features
+from PIL import Image, ImageCms, TiffImagePlugin, features
 
 from inceptive.errors import InceptiveError
 from inceptive.images import MAX_PIXELS, Preprocessing, decode, decoding, resize_shorter
@@ -1055,6 +1055,12 @@ def small_files():
     files += [encoded(grey, "TIFF"), encoded(grey, "PNG"), turned(picture, 6, "JPEG")]
     files += [encoded(palette([[0, 1], [2, 3]], COLOURS), "PNG", transparency=b"\0\x80")]
     files += [encoded(grey, "TIFF", compression="tiff_lzw", tiffinfo={317: 2})]
+    files += [encoded(picture, form) for form in ("JPEG2000", "TGA")]
+    files += [
+        encoded(picture, "ICO", sizes=[(9, 9)], bitmap_format=kind) for kind in ("bmp", "png")
+    ]
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    files += [encoded(picture, form, icc_profile=profile) for form in ("TIFF", "JPEG")]
     return files
 
 
@@ -1064,7 +1070,7 @@ def test_random_bytes_decode_or_complain(data):
     decodes_or_complains(data)
 
 
-@pytest.mark.parametrize("index", range(11))
+@pytest.mark.parametrize("index", range(17))
 @given(
     edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),
     kept=st.one_of(st.just(1.0), st.floats(0, 1)),
