@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -141,17 +141,20 @@ def _write(answers: Iterable["Prediction"], top: int, format: str, out: Path | N
 
 
 def _table(answers: list["Prediction"], top: int) -> str:
+    from inceptive.engines.prediction import NOVEL
+
     rows = []
+    notes = any(answer.novel for answer in answers)
     for answer in answers:
         cells = [f"{label} {prob:.1%}" for label, prob in answer.top]
         blank = [""] * (top - len(cells))
         rows.append(
-            (answer.image, *cells, *blank)
+            (answer.image, *cells, *blank, *[NOVEL if answer.novel else ""] * notes)
             if cells
-            else (answer.image, "cannot be read", *blank[1:])
+            else (answer.image, "cannot be read", *blank[1:], *[""] * notes)
         )
-    header = ("image", *(["answer"] + [f"{k}." for k in range(2, top + 1)]))
-    return tables.columns(header, rows, left=top + 1)
+    header = ("image", "answer", *(f"{k}." for k in range(2, top + 1)), *[""] * notes)
+    return tables.columns(header, rows, left=len(header))
 
 
 def write_csv(answers: Iterable["Prediction"], top: int, out: Path | None) -> None:
@@ -171,9 +174,15 @@ def _csv_lines(answers: Iterable["Prediction"], top: int) -> Iterator[str]:
 
     yield tables.as_csv(header(top), [])
     for answer in answers:
-        cells = [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row(answer, top)]
+        cells = [_csv_cell(cell) for cell in row(answer, top)]
         cells[0] = csv_path(answer.image)  # a line for each image; JSON has the name as it is
         yield tables.as_csv(cells, [])
+
+
+def _csv_cell(cell: Any) -> Any:
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    return f"{cell:.6f}" if isinstance(cell, float) else cell
 
 
 def _json(answers: list["Prediction"], top: int) -> str:
@@ -182,6 +191,7 @@ def _json(answers: list["Prediction"], top: int) -> str:
             {
                 "image": answer.image,
                 "top": [{"label": label, "prob": prob} for label, prob in answer.top],
+                "novel": answer.novel,
                 "error": answer.error or None,
                 "notes": list(answer.notes),
             }

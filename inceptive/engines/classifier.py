@@ -29,6 +29,7 @@ from inceptive.engines.folder import CARD as CARD
 from inceptive.engines.folder import CONFIG as CONFIG
 from inceptive.engines.folder import WEIGHTS as WEIGHTS
 from inceptive.engines.metadata import read_net
+from inceptive.engines.novelty import Novelty
 from inceptive.engines.prediction import KIND, Image, SingleImage, predict, predictions
 from inceptive.engines.prediction import Prediction as Prediction
 from inceptive.engines.protocol import Engine, Size, Stage
@@ -190,6 +191,38 @@ class Classifier(Engine):
         logits: Tensor = self.model(self.normalise(images.to(device)))
         return logits.float().cpu()
 
+    @torch.inference_mode()
+    def features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Preprocessed images (N, C, S, S) of uint8 to what the last layer reads (N, F), and the logits
+        (N, K) it gives of that."""
+        model = self.model.eval()
+        x = torch.from_numpy(images).to(next(model.parameters()).device)
+        features = model.features(self.normalise(x))
+        logits = model.get_submodule(model.net.last)(features)
+        return features.float().cpu().numpy(), logits.float().cpu().numpy()
+
+    def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Their `logits`, and how unlike all classes each image is (N,); None if that is unknown."""
+        novelty = self.novelty
+        if novelty is None:
+            return self.logits(images), None
+        features, logits = self.features(images)
+        return logits, novelty.scores(features, logits)
+
+    @property
+    def novelty(self) -> Novelty | None:
+        """When an image is like none of the classes; None if training did not find out."""
+        if "novelty" not in self.info:
+            return None
+        with valid_values(f"{CONFIG}: novelty"):
+            novelty = Novelty.from_dict(self.info["novelty"])
+            last = self.model.get_submodule(self.model.net.last)
+            if novelty.mean.shape != (last.in_features,):
+                raise ValueError(
+                    f"for {len(novelty.mean)} features, the net has {last.in_features}"
+                )
+            return novelty
+
     def account(self) -> Account:
         """Shapes, parameters and multiply-adds of what answers: the net without its heads."""
         return account(self.model.net.without_aux(), self.preprocessing.size)
@@ -214,6 +247,8 @@ class Classifier(Engine):
         net = json.dumps(net_to_dict(self.model.net.without_aux()))
         decides = (net, self.labels, self.preprocessing, self.temperature)
         digest = sha256(repr(decides).encode())
+        if "novelty" in self.info:
+            digest.update(json.dumps(self.info["novelty"], sort_keys=True).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()

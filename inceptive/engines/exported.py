@@ -14,8 +14,9 @@ from inceptive.engines.protocol import Engine, Size
 from inceptive.errors import InceptiveError
 from inceptive.metrics import Threshold
 
-Run = Callable[[np.ndarray], np.ndarray]
-"""Images (N, C, S, S) of uint8 -> logits (N, K) of float32, from any thread."""
+Run = Callable[[np.ndarray], list[np.ndarray]]
+"""Images (N, C, S, S) of uint8 -> logits (N, K) of float32 and, where the file has them, the scores (N,)
+of `Engine.scored`, from any thread."""
 
 
 class ExportedEngine(Engine):
@@ -72,10 +73,15 @@ class ExportedEngine(Engine):
 
         Raises InceptiveError for images of another shape or type.
         """
+        return self.scored(images)[0]
+
+    def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `Engine.scored`, by the file's own outputs. Raises InceptiveError as `logits` does."""
         shape = (self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
             raise InceptiveError(
                 f"{self.path} takes images (N, {', '.join(map(str, shape))}) of uint8, "
                 f"not {images.shape} of {images.dtype}"
             )
-        return self._run(images)
+        logits, *scores = self._run(images)
+        return logits, scores[0] if scores else None

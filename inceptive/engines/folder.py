@@ -76,17 +76,16 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _write(folder: Path, config: dict[str, Any], content: bytes) -> None:
-    """What is long, the data's digests and the net, comes last, so that the rest stays readable."""
+    """What is long comes last, so that the rest stays readable."""
     old = io.BytesIO(content)
     _, start = header.read(old)
     tensors = memoryview(content)[old.tell() :]
     _, start = header.read(io.BytesIO(header.insert("", start)))  # as it will be read
     digest = hashlib.sha256(start)
     digest.update(tensors)
-    rest = {key: value for key, value in config.items() if key not in ("data", "net")}
+    rest = {key: value for key, value in config.items() if key not in ("data", "novelty", "net")}
     rest[HASH] = digest.hexdigest()
-    if "data" in config:
-        rest["data"] = config["data"]
+    rest |= {key: config[key] for key in ("data", "novelty") if key in config}
     net = json.dumps(config["net"], ensure_ascii=False)
     text = f'{as_json(rest).removesuffix("}").rstrip()},\n  "net": {net}\n}}\n'
     text = text.encode(errors="backslashreplace").decode()  # JSON's own escapes

@@ -31,13 +31,21 @@ from inceptive.arch.spec import (
     Node,
     Separable,
 )
+from inceptive.engines.novelty import Novelty
 from inceptive.errors import InceptiveError, requires
 from inceptive.images import Preprocessing
 
 OPSET, IR_VERSION = 17, 8  # of 2022: every operator used here is older, every runtime reads them
-INPUT, OUTPUT = "images", "logits"
+INPUT, OUTPUT, NOVELTY = "images", "logits", "novelty"
 NORMALISE = ("normalise.cast", "normalise.scale", "normalise.shift")
-"""The nodes between the bytes and the first layer: a quantiser leaves them alone."""
+"""The nodes between the bytes and the first layer."""
+SCORE = tuple(
+    f"{NOVELTY}.{part}"
+    for part in ("flat", "centred", "scaled", "far", "distance", "energy", "sure", "less")
+)
+"""The nodes between the last layer and how unlike all classes an image is."""
+PLAIN = (*NORMALISE, *SCORE, NOVELTY)
+"""The nodes that a quantiser leaves alone."""
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -49,10 +57,12 @@ def onnx_graph(
     heads: Iterable[str] = (),
     upto: str = "",
     cuts: Iterable[str] = (),
+    novelty: Novelty | None = None,
 ) -> Any:
     """The onnx.ModelProto of `net` with the state-dict `tensors`, for squares of `preprocessing`.
 
-    Outputs are `logits` (N, K) and, after it, each of `heads` by its name (N, K). With `upto`, the
+    Outputs are `logits` (N, K) and, after it, each of `heads` by its name (N, K); with `novelty` also
+    its scores, called so (N,): above 0 for an image that is like none of the classes. With `upto`, the
     name of a head, the graph ends there: its outputs are that head and those of `heads` before it.
     For each head among `cuts` the maps that it reads are an output too, called HEAD.maps.
 
@@ -73,12 +83,14 @@ def onnx_graph(
     graph = _Graph(package(), tensors)
     x = graph.normalised(preprocessing)
     outputs: list[tuple[str, int]] = []
-    maps: list[tuple[str, Shape]] = []
+    maps: list[tuple[str, tuple[int, ...]]] = []
     cut = set(cuts)
     for name, node, readers in net.walk():
-        x = graph.write(node, name, x)
+        features, x = x, graph.write(node, name, x)
         if name == net.last:
             outputs.insert(0, (graph.end(x, OUTPUT), x.shape[0]))
+            if novelty:
+                maps.append((graph.score(novelty, features), ()))
         for head, chain in readers.items():
             if head in ends:
                 ended = graph.write(chain, head, x)
@@ -272,6 +284,31 @@ class _Graph:
         pointwise = Conv(node.out, 1, norm=node.norm, relu=node.relu)
         return self.conv(pointwise, f"{name}.pointwise", maps)
 
+    def score(self, novelty: Novelty, features: _Value) -> str:
+        """The nodes of `Novelty.scores`, on what the last layer reads and the logits it gave."""
+        (far, spread), (sure, width) = novelty.distance, novelty.energy
+        constants = {
+            "mean": novelty.mean,
+            "by": 1 / novelty.std,
+            "spread": np.array(1 / spread),
+            "width": np.array(1 / width),
+            "plus": np.array(sure / width - far / spread - novelty.threshold),
+        }
+        mean, by, spreads, widths, plus = (
+            self.weight(f"{NOVELTY}.{name}", value) for name, value in constants.items()
+        )
+        flat, centred, scaled, away, distance, energy, surely, less = SCORE
+        x = features.name if features.flat else self.node("Flatten", flat, [features.name])
+        self.node("Sub", centred, [x, mean])
+        self.node("Mul", scaled, [centred, by])
+        self.node("Abs", away, [scaled])
+        self.node("ReduceMean", f"{distance}.mean", [away], axes=[1], keepdims=0)
+        self.node("Mul", distance, [f"{distance}.mean", spreads])
+        self.node("ReduceLogSumExp", energy, [OUTPUT], axes=[1], keepdims=0)
+        self.node("Mul", surely, [energy, widths])
+        self.node("Sub", less, [distance, surely])
+        return self.node("Add", NOVELTY, [less, plus])
+
     def average(self, node: AvgPool, name: str, x: _Value) -> _Value:
         """Windows where they give the grid; else the mean of all, or adaptive windows exactly."""
         _, h, w = x.shape
@@ -291,7 +328,11 @@ class _Graph:
         return _Value(self.node("MatMul", name, [across, columns]), shape)
 
     def model(
-        self, net: Net, shape: Shape, outputs: list[tuple[str, int]], maps: list[tuple[str, Shape]]
+        self,
+        net: Net,
+        shape: Shape,
+        outputs: list[tuple[str, int]],
+        maps: list[tuple[str, tuple[int, ...]]],
     ) -> Any:
         import inceptive
 

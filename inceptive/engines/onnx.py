@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from inceptive.engines.exported import ExportedEngine, Run
-from inceptive.engines.graph import INPUT, NORMALISE, OUTPUT
+from inceptive.engines.graph import INPUT, NOVELTY, OUTPUT, PLAIN
 from inceptive.engines.metadata import KEY, Metadata
 from inceptive.errors import InceptiveError, reason, requires
 
@@ -55,9 +55,11 @@ class OnnxEngine(ExportedEngine):
 
 
 def _loaded(session: Any) -> tuple[str | None, Run]:
-    def run(images: np.ndarray) -> np.ndarray:
-        [logits] = session.run([OUTPUT], {INPUT: images})
-        return np.asarray(logits)
+    names = {output.name for output in session.get_outputs()}
+    outputs = [name for name in (OUTPUT, NOVELTY) if name in names]
+
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(values) for values in session.run(outputs, {INPUT: images})]
 
     return session.get_modelmeta().custom_metadata_map.get(KEY), run
 
@@ -91,7 +93,7 @@ def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> byte
     """The onnx.ModelProto `graph` with int8 weights, by channel, and uint8 activations, as a file.
 
     The range of each activation is the mean over batches of `images` (N, C, S, S) of uint8. The
-    nodes named in `plain` stay in float32, and so does the normalisation.
+    nodes named in `plain` stay in float32, and so do those of `graph.PLAIN`.
     """
     package()
     from onnxruntime import quantization
@@ -120,7 +122,7 @@ def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> byte
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
-                nodes_to_exclude=[*NORMALISE, *plain],
+                nodes_to_exclude=[*PLAIN, *plain],
                 calibrate_method=quantization.CalibrationMethod.MinMax,
                 extra_options={"CalibMovingAverage": True},
             )

@@ -14,7 +14,7 @@ import numpy as np
 
 from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.exported import ExportedEngine, Run
-from inceptive.engines.graph import NORMALISE, OUTPUT, maps_of
+from inceptive.engines.graph import NOVELTY, OUTPUT, PLAIN, maps_of
 from inceptive.engines.metadata import KEY, Metadata
 from inceptive.engines.protocol import Stage
 from inceptive.errors import InceptiveError, reason, requires
@@ -73,12 +73,9 @@ class OpenVinoEngine(ExportedEngine):
         """
         model = _read(path)
         text = _metadata(model)
-        compute = _compiled(path, model, _hint(text, path), "", [OUTPUT], threads)
-
-        def run(images: np.ndarray) -> np.ndarray:
-            return compute(images)[0]
-
-        return text, run
+        names = {name for output in model.outputs for name in output.get_names()}
+        outputs = [name for name in (OUTPUT, NOVELTY) if name in names]
+        return text, _compiled(path, model, _hint(text, path), "", outputs, threads)
 
     @property
     def early_exit(self) -> EarlyExit | None:
@@ -217,7 +214,7 @@ def quantised(
                 max_drop=max_drop / 100,
                 drop_type=nncf.DropType.ABSOLUTE,
                 subset_size=len(calibration),
-                ignored_scope=nncf.IgnoredScope(names=list(NORMALISE), validate=False),
+                ignored_scope=nncf.IgnoredScope(names=list(PLAIN), validate=False),
                 advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
                     max_num_iterations=RESTORED, ranking_subset_size=RANKED
                 ),

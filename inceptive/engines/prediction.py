@@ -27,13 +27,15 @@ from inceptive.io.paths import expand
 class Prediction:
     """The answer for one image: (label, probability) pairs, best first; or why there is none.
 
-    notes say what is odd of an image that has an answer: see `images.Note`.
+    novel: whether it is like none of the classes, so that `top` is no answer; None if the model does not
+    know (see `novelty.Novelty`). notes say what is odd of an image that has an answer: see `images.Note`.
     """
 
     image: str
     top: tuple[tuple[str, float], ...] = ()
     error: str = ""
     notes: tuple[str, ...] = ()
+    novel: bool | None = None
 
     @property
     def label(self) -> str:
@@ -52,7 +54,12 @@ class Prediction:
 
     def __repr__(self) -> str:
         answers = ", ".join(f"{label} {prob:.1%}" for label, prob in self.top[:3])
-        return f"<Prediction {self.image}: {self.error or answers}>"
+        note = f"; {NOVEL}" if self.novel else ""
+        return f"<Prediction {self.image}: {self.error or answers}{note}>"
+
+
+NOVEL = "like none of the classes"
+"""What a person is told of an image that is novel."""
 
 
 def class_number(name: str, labels: Sequence[str], count: int, what: str = "label") -> int:
@@ -75,7 +82,7 @@ def class_number(name: str, labels: Sequence[str], count: int, what: str = "labe
 def header(top: int) -> list[str]:
     """The columns of a table of answers, the best `top` of each image: see `row`."""
     more = [name for k in range(2, top + 1) for name in (f"label_{k}", f"prob_{k}")]
-    return ["image", "label", "prob", *more, "error"]
+    return ["image", "label", "prob", *more, "novel", "error"]
 
 
 def row(prediction: Prediction, top: int) -> list[Any]:
@@ -85,6 +92,7 @@ def row(prediction: Prediction, top: int) -> list[Any]:
         prediction.image,
         *answers,
         *[None] * (2 * top - len(answers)),
+        prediction.novel,
         prediction.error or None,
     ]
 
@@ -258,12 +266,12 @@ def answered(
 
 def _answers(engine: Engine, batch: list[Decoded], top: int) -> Iterator[Prediction]:
     arrays = [image.square for image in batch if not isinstance(image.square, str)]
-    rows = iter(engine.probs(np.stack(arrays)) if arrays else ())
+    rows = iter(engine.answers(np.stack(arrays)) if arrays else ())
     for name, square, notes in batch:
         if isinstance(square, str):
             yield Prediction(name, error=square)
             continue
-        probs = next(rows)
+        probs, novel = next(rows)
         best = np.argsort(-probs, kind="stable")[:top]
         answers = tuple((engine.labels[k], float(probs[k])) for k in best)
-        yield Prediction(name, answers, notes=notes)
+        yield Prediction(name, answers, notes=notes, novel=novel)

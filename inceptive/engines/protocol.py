@@ -75,9 +75,20 @@ class Engine:
         """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32."""
         raise NotImplementedError
 
+    def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Their `logits`, and how unlike all classes each image is (N,), above 0 if it is of none (see
+        `novelty.Novelty`); None if this engine does not know."""
+        return self.logits(images), None
+
     def probs(self, images: np.ndarray) -> np.ndarray:
         """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
         return softmax(self.logits(images), self.temperature)
+
+    def answers(self, images: np.ndarray) -> list[tuple[np.ndarray, bool | None]]:
+        """For each image its `probs` (K,), and whether it is like no class (None: unknown)."""
+        logits, scores = self.scored(images)
+        novel = [None] * len(logits) if scores is None else (scores > 0).tolist()
+        return list(zip(softmax(logits, self.temperature), novel, strict=True))
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
         """The net cut behind the maps that each of `heads` reads: see `early_exit.answer`.

@@ -39,8 +39,10 @@ class Evaluation(Measures):
 
     labels name the K columns: the classes of the data in their order, then what only the model
     knows. probs (N, K) are calibrated, plain (N, K) before temperature scaling; `crops` views of each
-    image are averaged. exit_shares: with early exit, the share of images that each head answered,
-    "" the whole net. members: of an ensemble, each model for itself. Shares are 0-1.
+    image are averaged. novel (N,): whether each is like none of the classes; None if the model does not
+    know, or several views or models are averaged. exit_shares: with early exit, the share of images
+    that each head answered, "" the whole net. members: of an ensemble, each model for itself. Shares
+    are 0-1.
     """
 
     plain: np.ndarray
@@ -52,6 +54,7 @@ class Evaluation(Measures):
     split: str
     crops: int
     samples: Samples
+    novel: np.ndarray | None = None
     exit_shares: Mapping[str, float] = field(default_factory=dict)
     members: "tuple[Evaluation, ...]" = ()
 
@@ -80,6 +83,8 @@ class Evaluation(Measures):
         about: dict[str, Any] = {
             key: getattr(self, key) for key in ("model", "data", "split", "crops", "engine")
         }
+        if self.novel is not None:
+            about["novel"] = float(self.novel.mean())
         if self.exit_shares:
             about["left"] = dict(self.exit_shares)
         return about | super().to_dict()
@@ -176,7 +181,7 @@ def evaluate_engine(
     samples = data.split(split)
     progress.say(f"evaluating {name} on {len(samples)} {split} images of {data.name}")
     advance = partial(progress.advance, "evaluating")
-    plain, probs = probabilities(engine, samples, crops, advance, user_cache(), batch_size)
+    plain, probs, novel = probabilities(engine, samples, crops, advance, user_cache(), batch_size)
     exits = engine.exit_shares()
     if exits:
         progress.say(exit_summary(exits))
@@ -191,6 +196,7 @@ def evaluate_engine(
         data=data.name,
         split=split,
         crops=crops,
+        novel=novel,
         exit_shares=exits,
     )
 
@@ -257,8 +263,9 @@ def probabilities(
     advance: Callable[[int, int], None] | None = None,
     cache: Cache | None = None,
     batch_size: int = BATCH,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax of `engine`'s logits, averaged over `count` crops: plain (N, K), and with its temperature.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Softmax of `engine`'s logits, averaged over `count` crops: plain (N, K), and with its temperature;
+    and, of one crop, whether each image is like none of the classes (N,), if the engine knows.
 
     Squares of single crops come from the `cache` where they lie in it; advance is told how many
     images are done, and of how many. Raises InceptiveError, naming the file, for an image that
@@ -266,16 +273,19 @@ def probabilities(
     """
     plain: list[np.ndarray] = []
     scaled: list[np.ndarray] = []
+    novel: list[np.ndarray] = []
     done = 0
     for batch in _views(engine.preprocessing, samples, count, cache, max(1, batch_size // count)):
-        logits = engine.logits(batch)
+        logits, scores = engine.scored(batch) if count == 1 else (engine.logits(batch), None)
+        if scores is not None:
+            novel.append(scores > 0)
         for parts, temperature in ((plain, 1.0), (scaled, engine.temperature)):
             probs = metrics.softmax(logits, temperature)
             parts.append(probs.reshape(len(batch) // count, count, -1).mean(axis=1))
         done += len(batch) // count
         if advance:
             advance(done, len(samples))
-    return np.concatenate(plain), np.concatenate(scaled)
+    return np.concatenate(plain), np.concatenate(scaled), np.concatenate(novel) if novel else None
 
 
 def _views(

@@ -66,7 +66,12 @@ def write_export(
     tensors = {key: value.cpu().numpy() for key, value in classifier.model.state_dict().items()}
     heads = [each.head for each in metadata.early_exit.exits] if metadata.early_exit else []
     graph = onnx_graph(
-        classifier.model.net, tensors, classifier.preprocessing, heads=heads, cuts=heads
+        classifier.model.net,
+        tensors,
+        classifier.preprocessing,
+        heads=heads,
+        cuts=heads,
+        novelty=classifier.novelty,
     )
     records.drop(folder, path.name)
     if to == "onnx":

@@ -12,7 +12,7 @@ def as_parquet(
 ) -> memoryview:
     """The file: the columns of `prediction.header`; `metadata` stands in its metadata.
 
-    Probabilities are float64, the rest is text; nothing is null but what is not there.
+    Probabilities are float64, novel is bool, the rest is text; nothing is null but what is not there.
     """
     pyarrow = storage.arrow()
     schema = pyarrow.schema([(name, _kind(name)) for name in header(top)], metadata=metadata)
@@ -26,4 +26,7 @@ def as_parquet(
 
 
 def _kind(name: str) -> Any:
-    return storage.arrow().float64() if name.startswith("prob") else storage.arrow().string()
+    pyarrow = storage.arrow()
+    if name == "novel":
+        return pyarrow.bool_()
+    return pyarrow.float64() if name.startswith("prob") else pyarrow.string()

@@ -8,6 +8,9 @@ import numpy as np
 
 from inceptive.engines.protocol import Engine
 
+Answer = tuple[np.ndarray, bool | None]
+"""Probabilities (K,), and whether the image is like none of the classes."""
+
 
 class Full(Exception):
     """The queue has no room for as many."""
@@ -18,7 +21,7 @@ class Closed(Exception):
 
 
 class Batcher:
-    """Answers squares (C, S, S) of uint8 with probabilities (K,), in the order in which they came.
+    """Answers squares (C, S, S) of uint8 as `Engine.answers` does, in the order in which they came.
 
     At most `waiting` may wait beside those that the engine works on, or the squares of one request where
     these are more. The engine takes up to `batch_size` together, without waiting for company. For many
@@ -29,7 +32,7 @@ class Batcher:
         self.engine, self.batch_size, self.limit = engine, batch_size, waiting
         self.batches: deque[int] = deque(maxlen=1000)
         """Sizes of the last batches."""
-        self._queue: deque[tuple[np.ndarray, Future[np.ndarray]]] = deque()
+        self._queue: deque[tuple[np.ndarray, Future[Answer]]] = deque()
         self._arrived = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="inceptive-batches", daemon=True)
@@ -39,9 +42,9 @@ class Batcher:
         """How many wait."""
         return len(self._queue)
 
-    def submit(self, squares: list[np.ndarray]) -> list[Future[np.ndarray]]:
+    def submit(self, squares: list[np.ndarray]) -> list[Future[Answer]]:
         """A future for each; all wait or none does. Raises Full or Closed."""
-        futures: list[Future[np.ndarray]] = [Future() for _ in squares]
+        futures: list[Future[Answer]] = [Future() for _ in squares]
         with self._arrived:
             if self._closed:
                 raise Closed
@@ -74,10 +77,10 @@ class Batcher:
                 continue
             self.batches.append(len(work))
             try:
-                probs = self.engine.probs(np.stack([square for square, _ in work]))
+                answers = self.engine.answers(np.stack([square for square, _ in work]))
             except Exception as error:  # whoever asked is told; the next batch may do better
                 for _, future in work:
                     future.set_exception(error)
                 continue
-            for (_, future), answer in zip(work, probs, strict=True):
+            for (_, future), answer in zip(work, answers, strict=True):
                 future.set_result(answer)

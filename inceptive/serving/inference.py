@@ -73,7 +73,8 @@ class InferenceService:
             number = _class_number(served, label)
         else:
             [future] = self._submit(served, [square])
-            number = int((await self._within(asyncio.wrap_future(future))).argmax())
+            probs, _ = await self._within(asyncio.wrap_future(future))
+            number = int(probs.argmax())
         png = await self._within(run_in_threadpool(explainer.heat, square, number))
         return png, served.engine.labels[number]
 
@@ -109,16 +110,18 @@ class InferenceService:
             served, [square for square in decoded if not isinstance(square, str)]
         )
         try:
-            probs = iter([await asyncio.wrap_future(future) for future in futures])
+            answers = iter([await asyncio.wrap_future(future) for future in futures])
         finally:
             for future in futures:
                 future.cancel()  # of what is too late, nothing more is worked on
         predictions: list[dict[str, Any]] = []
         for (name, _), square in zip(pictures, decoded, strict=True):
             if isinstance(square, str):
-                predictions.append({"image": name, "top": [], "sure": False, "error": square})
+                predictions.append(
+                    {"image": name, "top": [], "sure": False, "novel": None, "error": square}
+                )
             else:
-                predictions.append(served.prediction(name, next(probs), top))
+                predictions.append(served.prediction(name, next(answers), top))
         return predictions
 
     def _submit(self, served: ServedModel, squares: list[np.ndarray]) -> list[Any]:

@@ -11,6 +11,7 @@ from inceptive.engines.open import is_exported, open_engine
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.metrics import Threshold
+from inceptive.serving.batching import Answer
 from inceptive.serving.explainer import Explainer, can_explain
 
 ACCURACY = 0.95
@@ -81,12 +82,13 @@ class ServedModel:
         except InceptiveError as error:
             return str(error)
 
-    def prediction(self, name: str, probs: np.ndarray, top: int) -> dict[str, Any]:
-        """probs (K,) of the image `name` as one of the `predictions` of `/v1/predict`."""
+    def prediction(self, name: str, answer: Answer, top: int) -> dict[str, Any]:
+        """The answer for the image `name` as one of the `predictions` of `/v1/predict`."""
+        probs, novel = answer
         best = np.argsort(-probs, kind="stable")[:top]
         ranked = [{"label": self.engine.labels[k], "prob": float(probs[k])} for k in best]
-        sure = bool(probs[best[0]] >= self.sure_from)
-        return {"image": name, "top": ranked, "sure": sure, "error": ""}
+        sure = bool(probs[best[0]] >= self.sure_from) and not novel
+        return {"image": name, "top": ranked, "sure": sure, "novel": novel, "error": ""}
 
 
 def choose_threshold(

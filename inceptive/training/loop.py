@@ -45,6 +45,7 @@ from inceptive.training.history import (
     validation_row,
 )
 from inceptive.training.learner import Learner
+from inceptive.training.novelty import MOST, find_novelty
 from inceptive.training.plan import seconds_to_learn
 from inceptive.training.prepare import loaders_for, model_for, preprocessing_for
 from inceptive.training.probe import Start
@@ -163,9 +164,25 @@ class Run:
                 break
             if state.epoch < recipe.epochs and any(self.world.any(self.should_stop())):
                 raise Paused(f"after epoch {state.epoch} of {recipe.epochs}")
-        best = self.world.broadcast(lambda: Classifier.load(self.out))
         if self.world.is_main:
             (self.out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
+        return self.world.broadcast(self._best)
+
+    def _best(self) -> Classifier:
+        """The best model, as its folder has it; that then also tells a picture of no class."""
+        best = Classifier.load(self.out)
+        if best.info["metrics"]["split"] == "val" and "novelty" not in best.info:
+            try:
+                novelty = find_novelty(
+                    best.to(self.learner.device), self.data.split("val"), self.loaders.cache
+                )
+            except InceptiveError as error:  # the training stands
+                self.progress.say(f"note: the model does not tell pictures of no class: {error}")
+                novelty = None
+            best.to("cpu")
+            if novelty:
+                best.info["novelty"] = novelty.to_dict()
+                best.save_config(self.out)
         return best
 
     def _epoch(self, number: int) -> dict[str, Any]:
@@ -220,7 +237,8 @@ class Run:
         return self.world.broadcast(lambda: max(epoch, min(used, 1.0) * self.recipe.epochs))
 
     def _seconds(self) -> float:
-        return seconds_to_learn(self.recipe.stop.minutes, self.judging)
+        once_more = min(1.0, MOST / len(self.loaders.val))  # see find_novelty
+        return seconds_to_learn(self.recipe.stop.minutes, self.judging * (1 + once_more))
 
     def _draw_for(self, epoch: int, step: int, draws: torch.Generator) -> None:
         """Begin dropout and `draws`, of the changes to pictures, anew for a step.

@@ -23,6 +23,7 @@ from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier
+from inceptive.engines.novelty import Novelty
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.nn import Model, build
@@ -108,11 +109,12 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
 
     def probed(
         last: int, penalty: float, some: Tensor | slice = slice(None), steps: int = STEPS
-    ) -> tuple[dict[str, float], Linear, np.ndarray]:
+    ) -> tuple[dict[str, float], Linear, Tensor, np.ndarray]:
         read = torch.cat([train_features[module][some] for module in modules[:last]], 1)
         linear = fit(read, targets[some], len(data.classes), penalty, weights, steps)
-        logits = linear(torch.cat([val_features[module] for module in modules[:last]], 1)).numpy()
-        return validation_row(logits, val.labels), linear, logits
+        features = torch.cat([val_features[module] for module in modules[:last]], 1)
+        logits = linear(features).numpy()
+        return validation_row(logits, val.labels), linear, features, logits
 
     def rank(last: int, penalty: float) -> tuple[float, float]:
         row, *_ = probed(last, penalty, some, CHOOSING_STEPS)
@@ -127,7 +129,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
             f"loss {-loss:.3f}{mark}"
         )
     penalty = max(PENALTIES, key=partial(rank, best))
-    row, linear, logits = probed(best, penalty)
+    row, linear, features, logits = probed(best, penalty)
     end = modules[best - 1]
     advice = _feedback(train_features[end], val_features[end], penalty, data, progress)
     model = _model(source, modules[:best], linear).eval()
@@ -139,6 +141,8 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         "feedback": advice,
     }
     info["training"] |= environment() | told
+    if info["metrics"]["split"] == "val" and (novelty := Novelty.fit(features.numpy(), logits)):
+        info["novelty"] = novelty.to_dict()
     classifier = Classifier(model, preprocessing, data.classes, temperature, info)
     progress.say(
         f"the net ends after {end}: {account(model.net).macs / account(net).macs:.0%} of "

@@ -245,7 +245,7 @@ def test_one_crop_is_one_softmax_plain_and_with_temperature(temperature):
     samples = Samples(
         ArrayImages(np.tile(values[:, None, None], (1, 8, 8))), np.zeros(4, dtype=np.int64)
     )
-    plain, scaled = probabilities(stub(temperature), samples)
+    plain, scaled, _ = probabilities(stub(temperature), samples)
     x = values / 255
     logits = np.stack([8 * x, 4 * x, np.ones(4)], axis=1)
     np.testing.assert_allclose(plain, softmax(logits, axis=1), atol=1e-6)
@@ -255,7 +255,7 @@ def test_one_crop_is_one_softmax_plain_and_with_temperature(temperature):
 @pytest.mark.parametrize(("count", "images"), [(10, 60), (144, 3)])
 def test_several_crops_are_the_mean_of_their_softmaxes(count, images):
     classifier, samples = stub(), pictures(images)
-    plain, scaled = probabilities(classifier, samples, count)
+    plain, scaled, _ = probabilities(classifier, samples, count)
     for found, temperature in ((plain, 1.0), (scaled, 2.0)):
         for index in range(images):
             views = crops(classifier.preprocessing, samples.source(index), count)

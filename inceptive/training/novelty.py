@@ -1,0 +1,22 @@
+"""What training finds out about pictures of no class, on its validation images."""
+
+import numpy as np
+
+from inceptive.data.cache import Cache
+from inceptive.data.pictures import in_order
+from inceptive.data.source import Samples
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.novelty import Novelty
+from inceptive.training.plan import spread
+
+MOST = 1000
+"""Validation images that are enough to tell."""
+BATCH = 64
+
+
+def find_novelty(classifier: Classifier, val: Samples, cache: Cache | None) -> Novelty | None:
+    """When an image is like none of the classes, by `val`; None if these are too few to tell."""
+    some = val.take(spread(np.arange(len(val)), MOST))
+    batches = in_order(some, classifier.preprocessing, BATCH, cache)
+    features, logits = zip(*map(classifier.features, batches), strict=True)
+    return Novelty.fit(np.concatenate(features), np.concatenate(logits))
