@@ -106,6 +106,7 @@ def as_text(evaluation: "Evaluation") -> str:
         "mean recall of the classes",
         f"calibration  {evaluation.calibration_error:.2%} off, "
         f"{evaluation.calibration_error_scaled:.2%} after temperature scaling",
+        *_novel(evaluation),
         "",
         tables.columns(
             ("class", "images", "precision", "recall", "f1"),
@@ -121,6 +122,17 @@ def as_text(evaluation: "Evaluation") -> str:
         rows = [(f"{k} {row.label}", *map(str, cells)) for k, (row, cells) in enumerate(counts, 1)]
         lines += ["", tables.columns(("true \\ answered", *numbers), rows)]
     return "\n".join(lines)
+
+
+def _novel(evaluation: "Evaluation") -> list[str]:
+    from inceptive.engines.novelty import FALSE_ALARMS
+
+    if evaluation.novel is None:
+        return []
+    return [
+        f"novel        {evaluation.novel.mean():.2%} called like none of the classes, which "
+        f"{FALSE_ALARMS:.0%} of the validation images were"
+    ]
 
 
 def _accuracy(name: str, share: float, interval: "Interval") -> str:

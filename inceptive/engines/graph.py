@@ -41,8 +41,11 @@ NORMALISE = ("normalise.cast", "normalise.scale", "normalise.shift")
 """The nodes between the bytes and the first layer."""
 SCORE = tuple(
     f"{NOVELTY}.{part}"
-    for part in ("flat", "centred", "scaled", "far", "distance", "energy", "sure", "less")
-)
+    for part in (
+        "flat", "centred", "scaled", "far", "mean_far", "distance",
+        "most", "probs", "prob", "log", "energy", "sure", "less",
+    )
+)  # fmt: skip
 """The nodes between the last layer and how unlike all classes an image is."""
 PLAIN = (*NORMALISE, *SCORE, NOVELTY)
 """The nodes that a quantiser leaves alone."""
@@ -297,14 +300,20 @@ class _Graph:
         mean, by, spreads, widths, plus = (
             self.weight(f"{NOVELTY}.{name}", value) for name, value in constants.items()
         )
-        flat, centred, scaled, away, distance, energy, surely, less = SCORE
+        flat, centred, scaled, away, mean_away, distance, *rest = SCORE
         x = features.name if features.flat else self.node("Flatten", flat, [features.name])
         self.node("Sub", centred, [x, mean])
         self.node("Mul", scaled, [centred, by])
         self.node("Abs", away, [scaled])
-        self.node("ReduceMean", f"{distance}.mean", [away], axes=[1], keepdims=0)
-        self.node("Mul", distance, [f"{distance}.mean", spreads])
-        self.node("ReduceLogSumExp", energy, [OUTPUT], axes=[1], keepdims=0)
+        self.node("ReduceMean", mean_away, [away], axes=[1], keepdims=0)
+        self.node("Mul", distance, [mean_away, spreads])
+        # ln sum exp(x) = max x - ln max softmax(x). OpenVINO sums ReduceLogSumExp over all axes.
+        most, probs, prob, log, energy, surely, less = rest
+        self.node("ReduceMax", most, [OUTPUT], axes=[1], keepdims=0)
+        self.node("Softmax", probs, [OUTPUT], axis=1)
+        self.node("ReduceMax", prob, [probs], axes=[1], keepdims=0)
+        self.node("Log", log, [prob])
+        self.node("Sub", energy, [most, log])
         self.node("Mul", surely, [energy, widths])
         self.node("Sub", less, [distance, surely])
         return self.node("Add", NOVELTY, [less, plus])
