@@ -31,7 +31,7 @@ from inceptive.arch.spec import (
     Node,
     Separable,
 )
-from inceptive.engines.novelty import Novelty
+from inceptive.engines.novelty import SUREST, Novelty
 from inceptive.errors import InceptiveError, requires
 from inceptive.images import Preprocessing
 
@@ -43,7 +43,7 @@ SCORE = tuple(
     f"{NOVELTY}.{part}"
     for part in (
         "flat", "centred", "scaled", "far", "mean_far", "distance",
-        "most", "probs", "prob", "log", "energy", "sure", "less",
+        "greatest", "probs", "prob", "log", "energy", "scale", "sure", "capped", "less",
     )
 )  # fmt: skip
 """The nodes between the last layer and how unlike all classes an image is."""
@@ -295,9 +295,11 @@ class _Graph:
             "by": 1 / novelty.std,
             "spread": np.array(1 / spread),
             "width": np.array(1 / width),
-            "plus": np.array(sure / width - far / spread - novelty.threshold),
+            "shift": np.array(-sure / width),
+            "most": np.array(SUREST),
+            "plus": np.array(-far / spread - novelty.threshold),
         }
-        mean, by, spreads, widths, plus = (
+        mean, by, spreads, widths, shift, surest, plus = (
             self.weight(f"{NOVELTY}.{name}", value) for name, value in constants.items()
         )
         flat, centred, scaled, away, mean_away, distance, *rest = SCORE
@@ -308,14 +310,16 @@ class _Graph:
         self.node("ReduceMean", mean_away, [away], axes=[1], keepdims=0)
         self.node("Mul", distance, [mean_away, spreads])
         # ln sum exp(x) = max x - ln max softmax(x). OpenVINO sums ReduceLogSumExp over all axes.
-        most, probs, prob, log, energy, surely, less = rest
+        most, probs, prob, log, energy, scale, surely, capped, less = rest
         self.node("ReduceMax", most, [OUTPUT], axes=[1], keepdims=0)
         self.node("Softmax", probs, [OUTPUT], axis=1)
         self.node("ReduceMax", prob, [probs], axes=[1], keepdims=0)
         self.node("Log", log, [prob])
         self.node("Sub", energy, [most, log])
-        self.node("Mul", surely, [energy, widths])
-        self.node("Sub", less, [distance, surely])
+        self.node("Mul", scale, [energy, widths])
+        self.node("Add", surely, [scale, shift])
+        self.node("Min", capped, [surely, surest])
+        self.node("Sub", less, [distance, capped])
         return self.node("Add", NOVELTY, [less, plus])
 
     def average(self, node: AvgPool, name: str, x: _Value) -> _Value:

@@ -3,7 +3,8 @@
 The score of a picture is how far what the last layer reads lies from its usual values (the mean of
 |x - mean| / std over the features), less the energy ln sum exp(logits) (Liu et al., arXiv:2010.03759),
 each in standard deviations over validation images. Neither does alone: energy takes pages of text for a
-class, the distance alone misses photographs of other things.
+class, the distance alone misses photographs of other things. The energy counts up to SUREST: a picture
+that excites everything is not excused by exciting a class, too.
 """
 
 import base64
@@ -16,6 +17,7 @@ FALSE_ALARMS = 0.05
 """Share of the validation images that score above the threshold."""
 MIN_COUNT, FOLDS = 20, 5
 """Validation images at least, and the parts of them that are scored by the rest."""
+SUREST = 1.0
 FLOOR = 0.1
 """Of the mean deviation of all features, added to each: one that is nearly constant tells nothing."""
 
@@ -46,7 +48,7 @@ class Novelty:
         count = len(features)
         if count < MIN_COUNT:
             return None
-        features, fold = features.astype(np.float32), np.arange(count) % FOLDS
+        features, fold = features.astype(np.float64), np.arange(count) % FOLDS
         distance = np.empty(count)
         for k in range(FOLDS):
             distance[fold == k] = _distance(features[fold == k], *_usual(features[fold != k]))
@@ -70,7 +72,7 @@ class Novelty:
             (part - mean) / std
             for part, (mean, std) in ((distance, self.distance), (energy, self.energy))
         )
-        return np.asarray(far - sure - self.threshold)
+        return np.asarray(far - np.minimum(sure, SUREST) - self.threshold)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values; mean and std in base64 of half precision, in which they are held."""

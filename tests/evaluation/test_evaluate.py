@@ -231,7 +231,12 @@ def stub(temperature=2.0, seen=None, **preprocessing):
         return np.stack([8 * x.mean((1, 2, 3)), 4 * x[:, 0, 0, 0], np.ones(len(x))], 1)
 
     shown = Preprocessing(size=8, channels=1, mean=(0.5,), std=(0.5,), **preprocessing)
-    return SimpleNamespace(preprocessing=shown, temperature=temperature, logits=logits)
+    return SimpleNamespace(
+        preprocessing=shown,
+        temperature=temperature,
+        logits=logits,
+        scored=lambda images: (logits(images), None),
+    )
 
 
 def pictures(count, side=12):

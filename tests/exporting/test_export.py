@@ -343,7 +343,7 @@ def test_csv_comes_row_by_row_and_its_file_whole_or_not(exported, tmp_path, monk
     def stop(self, images):
         raise InceptiveError("the power is gone")
 
-    monkeypatch.setattr(ExportedEngine, "logits", stop)
+    monkeypatch.setattr(ExportedEngine, "scored", stop)
     done = command(*asked, "--engine", "onnx:f32", "--out", out)
     assert done.returncode == 1 and "the power is gone" in done.stderr
     assert out.read_text() == "old" and sorted(p.name for p in tmp_path.glob("*out*")) == [
