@@ -28,7 +28,8 @@ class Prediction:
     """The answer for one image: (label, probability) pairs, best first; or why there is none.
 
     novel: whether it is like none of the classes, so that `top` is no answer; None if the model does not
-    know (see `novelty.Novelty`). notes say what is odd of an image that has an answer: see `images.Note`.
+    know (see `novelty.Novelty`). notes say what is odd of an image that has an answer: see
+    `images.Note`.
     """
 
     image: str
