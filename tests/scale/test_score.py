@@ -237,7 +237,7 @@ def png(number):
 def read(kind, pieces):
     """Names, and whether there is a square, and the reasons."""
     loaded = [load() for load in reading.images(kind, pieces, SQUARE)]
-    return [(name, found if isinstance(found, str) else found.shape) for name, found in loaded]
+    return [(name, s if isinstance(s, str) else s.shape) for name, s, _ in loaded]
 
 
 def write_tar(path, count, start=0):
@@ -561,12 +561,12 @@ def test_the_same_bits_however_the_batches_were_decoded(many):
     """`full` batches do not depend on what was decoded first."""
     from test_prediction import Mean
 
-    from inceptive.engines.prediction import answered
+    from inceptive.engines.prediction import Decoded, answered
 
     def late(number):
         def load():
             time.sleep(random.random() / 200)
-            return str(number), np.full((1, 8, 8), number, np.uint8)
+            return Decoded(str(number), np.full((1, 8, 8), number, np.uint8))
 
         return load
 
