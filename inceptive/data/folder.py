@@ -42,6 +42,14 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
+SPLIT_WORD = re.compile(rf"({'|'.join(SPLIT_FOLDERS)})(set|\d*)")
+JUNK = frozenset((
+    "thumbs.db", "desktop.ini", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin",
+    "recycler", "lost+found", "system volume information",
+))  # fmt: skip
+"""What file systems, NAS and cameras put beside people's files, in lower case."""
+OUTPUT = ".inceptive"
+"""A file that marks a folder of pictures as written by this package."""
 
 
 def read_folder(
@@ -54,7 +62,8 @@ def read_folder(
     `strict`, also if any file cannot be read.
     """
     notes: list[str] = []
-    parts = _split_folders(root, notes)
+    _note_junk(root, notes)
+    parts = _split_folders(_walk_down(root), notes)
     listed = [
         (split, name, path)
         for split, folder in parts
@@ -64,8 +73,9 @@ def read_folder(
     if not listed:
         raise InceptiveError(
             f"{printable(root)}: holds no images in class folders; "
-            "expected one folder for each class, with its photographs inside"
+            "expected one folder for each class, with its photographs inside" + _flat(parts)
         )
+    listed = _inner_splits(parts, listed)
     scanned = scan_all([path for _, _, path in listed], advance)
     unreadable = tuple(image.error for image in scanned if image.error)
     if unreadable and strict:
@@ -90,28 +100,128 @@ def _folders(root: Path) -> list[Path]:
         inside = sorted(root.iterdir())
     except OSError as error:
         raise InceptiveError(f"{printable(root)}: cannot be read ({reason(error)})") from None
-    return [path for path in inside if path.is_dir() and not hidden(path.name)]
+    return [path for path in inside if path.is_dir() and not _never_data(path)]
 
 
 def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
     """("train" | "val" | "test", folder) for each; ("", root) for a folder that is not divided."""
     folders = _folders(root)
-    parts = [
-        (SPLIT_FOLDERS[folder.name.lower()], folder)
-        for folder in folders
-        if folder.name.lower() in SPLIT_FOLDERS
-    ]
-    others = [folder for folder in folders if folder.name.lower() not in SPLIT_FOLDERS]
-    trained = "train" in {split for split, _ in parts}
+    names = _split_names(folders)
+    parts = [(names[folder], folder) for folder in folders if folder in names]
+    others = [folder for folder in folders if folder not in names]
+    trained = "train" in names.values()
     # Beside other folders, one called "train" is a class if photographs lie in it directly.
     if not parts or (others and (not trained or any(_loose(folder) for _, folder in parts))):
         return [("", root)]
     if not trained:
-        names = ", ".join(folder.name for _, folder in parts)
-        raise InceptiveError(f"{printable(root)}: has {names} but no train folder")
+        present = ", ".join(folder.name for _, folder in parts)
+        raise InceptiveError(f"{printable(root)}: has {present} but no train folder")
     notes += [f"{printable(path)} lies beside the train folder and is left out" for path in others]
     _note_loose(root, notes)
-    return parts
+    return [(split, _walk_down(folder, folder.name)) for split, folder in parts]
+
+
+def _walk_down(root: Path, name: str = "") -> Path:
+    """The folder that holds more than one folder of folders: archives often wrap theirs in another.
+
+    A folder that is called `name` is always walked into, if it is alone; others if `name` is "".
+    """
+    folders = _folders(root)
+    if len(folders) != 1 or _loose(root) or _split_names(folders).keys() - {root / name}:
+        return root
+    (inside,) = folders
+    if (name and inside.name != name) or (not name and (_loose(inside) or not _folders(inside))):
+        return root
+    return root if identity(inside) == identity(root) else _walk_down(inside, name)
+
+
+def _split_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """The split of each folder that is called by one.
+
+    `train` alone is enough. `training_set`, `seg_train`, `test1` could be classes: they are splits if
+    the same name is there for another split, or beside `train`, and class folders are in the train one.
+    """
+    plain: dict[Path, str] = {}
+    stems: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+    for folder in folders:
+        name = folder.name.lower()
+        words = re.split(r"[\W_]+", name)
+        hits = [(word, match) for word in words if (match := SPLIT_WORD.fullmatch(word))]
+        if name in SPLIT_FOLDERS:
+            plain[folder] = SPLIT_FOLDERS[name]
+        if len(hits) == 1:
+            word, match = hits[0]
+            stem = " ".join(other for other in words if other != word)
+            stems[stem].append((SPLIT_FOLDERS[match[1]], folder))
+    for stem, group in stems.items():
+        train = [folder for split, folder in group if split == "train"]
+        several = len({split for split, _ in group}) > 1
+        if several and train and (not stem or not any(_loose(folder) for folder in train)):
+            plain.update({folder: split for split, folder in group})
+    return plain
+
+
+def _inner_splits(
+    parts: Sequence[tuple[str, Path]], listed: list[tuple[str, str, str]]
+) -> list[tuple[str, str, str]]:
+    """The same, with splits where each class folder holds them: class/train, class/test."""
+    if [split for split, _ in parts] != [""]:
+        return listed
+    root = parts[0][1]
+    inside = [Path(path).relative_to(root).parts[1:-1] for _, _, path in listed]
+    splits = [SPLIT_FOLDERS.get(below[0].lower(), "") if below else "" for below in inside]
+    if "" in splits or "train" not in splits or len(set(splits)) < 2:
+        return listed
+    return [(split, name, path) for split, (_, name, path) in zip(splits, listed, strict=True)]
+
+
+def _flat(parts: Sequence[tuple[str, Path]]) -> str:
+    """How to lay out images that lie in a split's folder itself, if they do."""
+    for split, folder in parts:
+        if split == "train" and (loose := _loose(folder)):
+            label = re.split(r"[\W_\d]", loose[0].name)[0] or "cat"
+            return (
+                f"; {len(loose)} images lie in {printable(folder)} itself, and the name of a file is "
+                f"not taken for its class: move them, {printable(loose[0].name)} into "
+                f"{printable(folder / label)}/ and so on"
+            )
+    return ""
+
+
+def _note_junk(root: Path, notes: list[str]) -> None:
+    """Note the images in folders that are never data."""
+    images: list[str] = []
+    for where, folders, _ in os.walk(root):
+        for name in folders:
+            inside = Path(where, name)
+            if not name.startswith(".") and _never_data(inside):
+                for below, _, files in os.walk(inside):
+                    images += [
+                        os.path.join(below, file)
+                        for file in files
+                        if Path(file).suffix.lower() in SUFFIXES and not file.startswith(".")
+                    ]
+        folders[:] = [name for name in sorted(folders) if not _never_data(Path(where, name))]
+    if images:
+        notes.append(
+            f"{len(images)} images lie in folders of the system, of its bin or of results of inceptive "
+            f"and are left out, among them {printable(min(images))}"
+        )
+
+
+def _never_data(folder: Path) -> bool:
+    """Whether it is hidden, or a model folder, explained pictures, or a folder of those alone."""
+    if hidden(folder.name) or os.path.exists(folder / OUTPUT):
+        return True
+    if all(os.path.exists(folder / name) for name in ("model.safetensors", "config.json")):
+        return True
+    try:
+        inside = [path for path in folder.iterdir() if not hidden(path.name)]
+    except OSError:
+        return False
+    return bool(inside) and all(
+        path.is_dir() and not path.is_symlink() and _never_data(path) for path in inside
+    )
 
 
 def _loose(folder: Path) -> list[Path]:
@@ -339,7 +449,7 @@ def list_images(
             folders.clear()
             continue
         visited.add(identity(where))
-        folders[:] = sorted(name for name in folders if not hidden(name))
+        folders[:] = sorted(name for name in folders if not _never_data(Path(where, name)))
         for name in files:
             if not hidden(name):
                 kind = images if Path(name).suffix.lower() in SUFFIXES else others
@@ -353,4 +463,4 @@ def identity(path: str | Path) -> tuple[int, int]:
 
 
 def hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX")) or name in ("Thumbs.db", "desktop.ini")
+    return name.startswith((".", "__MACOSX")) or name.lower() in JUNK

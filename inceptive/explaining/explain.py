@@ -1,6 +1,7 @@
 """One image and one model explained, by whichever method: pictures, and the figures beside them."""
 
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from PIL import Image
 
 from inceptive.arguments import NonNegativeInt, PositiveInt, checked
 from inceptive.data.cache import user_cache
+from inceptive.data.folder import OUTPUT
 from inceptive.data.open import open_data_for
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier, OneImage
@@ -53,7 +55,12 @@ class Explanation:
         return self.details | {"files": [str(Path(folder) / name) for name in self.pictures]}
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write the pictures and METHOD.json into `folder`; their paths."""
+        """Write the pictures and METHOD.json into `folder`; their paths.
+
+        A folder that held nothing is marked, so that its pictures are never taken for a class.
+        """
+        if not os.path.isdir(folder) or not os.listdir(folder):
+            write_bytes(Path(folder) / OUTPUT, b"")
         for name, content in self.pictures.items():
             write_bytes(Path(folder) / name, content)
         write_json(Path(folder) / f"{self.method}.json", self.to_dict(folder))

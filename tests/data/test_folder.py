@@ -288,7 +288,8 @@ def test_hidden_files_and_folders_are_left_out(tmp_path):
     data = read(tmp_path)
     assert data.classes == ("cat", "dog")
     assert placed(data) == sorted(f"{name}/{k}.png" for name in ("cat", "dog") for k in range(3))
-    assert not data.notes
+    (note,) = data.notes
+    assert note.startswith("2 images lie in folders of the system") and "__MACOSX" in note
 
 
 def test_hidden_folders_do_not_hide_the_train_folder(tmp_path):
@@ -733,3 +734,71 @@ def test_rarer_formats_are_images_of_their_class(tmp_path):
     put(tmp_path, *names)
     data = read(tmp_path)
     assert placed(data) == sorted(names) and not data.unreadable
+
+
+LAYOUTS = {
+    "twice": ("training_set/training_set/{}", "test_set/test_set/{}"),
+    "prefix": ("seg_train/seg_train/{}", "seg_test/seg_test/{}"),
+    "suffix": ("archive/data/train_images/{}", "archive/data/test_images/{}"),
+    "one word": ("trainset/{}", "testset/{}"),
+    "numbered": ("train/{}", "test1/{}"),
+    "inside the class": ("{}/train", "{}/test"),
+}
+
+
+@pytest.mark.parametrize("train, test", LAYOUTS.values(), ids=LAYOUTS)
+def test_splits_that_archives_call_otherwise_are_used_as_they_are(tmp_path, train, test):
+    for layout, count in ((train, 4), (test, 2)):
+        for name in ("cat", "dog"):
+            put(tmp_path, *(f"{layout.format(name)}/{k}.png" for k in range(count)))
+    data = read(tmp_path, val=0)
+    assert data.classes == ("cat", "dog") and not data.divided
+    for split, layout, count in (("train", train, 4), ("test", test, 2)):
+        expected = {f"{layout.format(c)}/{k}.png" for c in ("cat", "dog") for k in range(count)}
+        assert files(data, split) == expected
+
+
+@pytest.mark.parametrize("classes", [("train_station", "bus_station"), ("test_tube", "train_tube")])
+def test_classes_whose_names_hold_the_word_of_a_split_stay_classes(tmp_path, classes):
+    fill(tmp_path, **dict.fromkeys(classes, 3))
+    assert read(tmp_path).classes == tuple(sorted(classes))
+
+
+def test_unlabelled_folders_beside_train_are_named(tmp_path):
+    put(
+        tmp_path,
+        *(f"seg_{s}/{c}/{k}.png" for s in ("train", "test") for c in "ab" for k in range(2)),
+    )
+    put(tmp_path, "seg_pred/1.png")
+    data = read(tmp_path)
+    assert data.classes == ("a", "b") and any("seg_pred" in note for note in data.notes)
+
+
+def test_files_named_by_their_class_are_refused_with_what_to_do(tmp_path):
+    put(tmp_path, "train/cat.0.png", "train/dog.0.png", "test1/1.png")
+    refused = refusal(read, tmp_path)
+    assert "2 images lie in" in refused and "train/cat/" in refused
+
+
+JUNK = (
+    "@eaDir",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "lost+found",
+    "System Volume Information",
+    "runs/a",
+    "out",
+)
+
+
+@pytest.mark.parametrize("place", ["", "cat/", "train/", "train/cat/"])
+def test_what_systems_and_this_program_leave_is_never_data(tmp_path, place):
+    root = "train/" if place.startswith("train") else ""
+    put(tmp_path, *(f"{root}{c}/{k}.png" for c in ("cat", "dog") for k in range(3)))
+    put(tmp_path, *(f"{place}{name}/x.png" for name in JUNK))
+    write(tmp_path / place / "runs/a/model.safetensors", b"")
+    write(tmp_path / place / "runs/a/config.json", b"{}")
+    write(tmp_path / place / "out/.inceptive", b"")
+    data = read(tmp_path)
+    assert data.classes == ("cat", "dog") and len(placed(data)) == 6
+    assert [note for note in data.notes if note.startswith(f"{len(JUNK)} images lie in")]
