@@ -19,6 +19,7 @@ import numpy as np
 
 from inceptive.data.copies import copies
 from inceptive.data.depth import depth_of
+from inceptive.data.labels import read_lists
 from inceptive.data.scan import ScannedImage, as_rows, picture_notes, scan_all
 from inceptive.data.source import (
     SPLITS,
@@ -63,6 +64,7 @@ def read_folder(
     """
     notes: list[str] = []
     _note_junk(root, notes)
+    junk = list(notes)
     parts = _split_folders(_walk_down(root), notes)
     listed = [
         (split, name, path)
@@ -70,12 +72,15 @@ def read_folder(
         for name, paths in _class_folders(folder, notes, root)
         for path in paths
     ]
-    if not listed:
+    if len({name for _, name, _ in listed}) < 2 and (labelled := _label_lists(root, parts)):
+        listed, notes = labelled[0], junk + labelled[1]
+    elif listed:
+        listed = _inner_splits(parts, listed)
+    else:
         raise InceptiveError(
             f"{printable(root)}: holds no images in class folders; "
             "expected one folder for each class, with its photographs inside" + _flat(parts)
         )
-    listed = _inner_splits(parts, listed)
     scanned = scan_all([path for _, _, path in listed], advance)
     unreadable = tuple(image.error for image in scanned if image.error)
     if unreadable and strict:
@@ -175,6 +180,26 @@ def _inner_splits(
     return [(split, name, path) for split, (_, name, path) in zip(splits, listed, strict=True)]
 
 
+def _label_lists(
+    root: Path, parts: Sequence[tuple[str, Path]]
+) -> tuple[list[tuple[str, str, str]], list[str]] | None:
+    """`read_lists` of the list in the folder, or of those in its split folders."""
+    for group in ([("", root)], [("", _walk_down(root))], parts):
+        listed: list[tuple[str, str, str]] = []
+        notes: list[str] = []
+        for split, folder in group:
+            images, _, unread = list_images(folder)
+            if labelled := read_lists(folder, images, SPLIT_FOLDERS):
+                listed += [(split or own, name, path) for own, name, path in labelled[0]]
+                notes += labelled[1] + unread
+            elif images:
+                notes.append(f"{len(images)} images in {printable(folder)} have no label and are left "
+                             f"out, among them {printable(images[0])}")  # fmt: skip
+        if listed:
+            return listed, notes
+    return None
+
+
 def _flat(parts: Sequence[tuple[str, Path]]) -> str:
     """How to lay out images that lie in a split's folder itself, if they do."""
     for split, folder in parts:
@@ -183,7 +208,8 @@ def _flat(parts: Sequence[tuple[str, Path]]) -> str:
             return (
                 f"; {len(loose)} images lie in {printable(folder)} itself, and the name of a file is "
                 f"not taken for its class: move them, {printable(loose[0].name)} into "
-                f"{printable(folder / label)}/ and so on"
+                f"{printable(folder / label)}/ and so on, or list them in labels.csv with the columns "
+                "file and label"
             )
     return ""
 

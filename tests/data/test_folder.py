@@ -1,6 +1,7 @@
 """Folders of class folders, in every state that people leave them in."""
 
 import io
+import json
 import os
 import unicodedata
 import zlib
@@ -802,3 +803,63 @@ def test_what_systems_and_this_program_leave_is_never_data(tmp_path, place):
     data = read(tmp_path)
     assert data.classes == ("cat", "dog") and len(placed(data)) == 6
     assert [note for note in data.notes if note.startswith(f"{len(JUNK)} images lie in")]
+
+
+NAMES = [f"{k:02}.png" for k in range(8)]
+COCO = {
+    "images": [{"id": k, "file_name": name} for k, name in enumerate(NAMES)],
+    "annotations": [{"image_id": k, "category_id": k % 2} for k in range(8)],
+    "categories": [{"id": 1, "name": "cat"}, {"id": 0, "name": "dog"}],
+}
+PAIRS = [(name, "cat" if k % 2 else "dog") for k, name in enumerate(NAMES)]
+LISTS = {
+    "labels.csv": "id,label\n" + "".join(f"{n[:2]},{c}\n" for n, c in PAIRS),
+    "labels.tsv": "a\tb\n" + "".join(f"images/{n}\t{c}\n" for n, c in PAIRS),
+    "labels.json": json.dumps(dict(PAIRS)),
+    "rows.json": json.dumps([{"file": n, "class": c} for n, c in PAIRS]),
+    "coco.json": json.dumps(COCO),
+    "_classes.csv": "filename, cat, dog\n"
+    + "".join(f"{n}, {int(c == 'cat')}, {int(c == 'dog')}\n" for n, c in PAIRS),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_labels_takes_the_place_of_class_folders(tmp_path, name):
+    put(tmp_path, *(f"images/{n}" for n in NAMES), "images/extra.png")
+    (tmp_path / name).write_text(LISTS[name])
+    data = read(tmp_path)
+    assert labelled(data) == {f"images/{n}": c for n, c in PAIRS}
+    assert any(note.startswith("1 images are not in") and "extra" in note for note in data.notes)
+
+
+def test_a_list_gives_splits_and_files_it_names_in_vain_are_counted(tmp_path):
+    put(tmp_path, *NAMES)
+    rows = [f"{n},{c},{'test' if k > 5 else 'train'}" for k, (n, c) in enumerate(PAIRS)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *rows, "no.png,cat,train"]))
+    data = read(tmp_path, val=0)
+    assert files(data, "test") == set(NAMES[6:]) and len(files(data, "train")) == 6
+    assert any("1 files that labels.csv names do not exist" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    "name, text, reason",
+    [
+        ("a.csv", "file,label\n00.png,\n", "row 1 has no label"),
+        ("a.csv", "file,label\n00.png,cat\n00.png,dog\n", "row 2: 00.png has two labels"),
+        ("a.csv", "file,cat,dog\n00.png,1,1\n", "row 1 has 2 classes"),
+        ("a.csv", "file,age,sex\n00.png,31,f\n", "which column holds the class is not clear"),
+        ("a.json", "{", "a.json: cannot be read"),
+    ],
+)
+def test_a_list_that_is_not_clear_is_refused_by_the_row(tmp_path, name, text, reason):
+    put(tmp_path, *NAMES)
+    (tmp_path / name).write_text(text)
+    assert reason in refusal(read, tmp_path)
+
+
+def test_a_listed_image_in_a_test_folder_is_never_trained_on(tmp_path):
+    put(tmp_path, *(f"{'test' if k > 5 else 'train'}/{n}" for k, n in enumerate(NAMES)))
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{n},{c}\n" for n, c in PAIRS))
+    data = read(tmp_path, val=0)
+    assert files(data, "test") == {f"test/{n}" for n in NAMES[6:]}
+    assert len(files(data, "train")) == 6

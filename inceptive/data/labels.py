@@ -1,0 +1,159 @@
+"""Lists of labels beside images, in place of class folders: CSV, TSV, JSON and COCO."""
+
+import csv
+import io
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inceptive.errors import InceptiveError, reason
+from inceptive.images import printable
+
+LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
+MAX_BYTES = 256 << 20
+Row = dict[str, str]
+
+
+def read_lists(
+    root: Path, images: Sequence[str], split_names: Mapping[str, str]
+) -> tuple[list[tuple[str, str, str]], list[str]] | None:
+    """(split, class, path) of each of `images` that the lists in `root` label, and notes; None if
+    there is no such list. Raises InceptiveError, naming the list and the row, if one is not clear."""
+    index = _index(root, images)
+    labels: dict[str, tuple[str, str]] = {}
+    missing: list[str] = []
+    lists = []
+    for path in sorted(root.iterdir()):
+        if path.suffix.lower() not in (".csv", ".tsv", ".json") or path.name.startswith("."):
+            continue
+        rows = _rows(path)
+        column = _file_column(rows, index)
+        if column is None:
+            continue
+        lists.append(path)
+        columns = _label_columns(rows, column, path)
+        for number, row in enumerate(rows, 1):
+            image = index.get(row.get(column, ""))
+            if image is None:
+                missing.append(row.get(column, ""))
+                continue
+            # What the list says, then the list's own name, then the folder the image lies in.
+            folders = Path(os.path.relpath(image, root)).parts[:-1]
+            words = (row.get("split", ""), path.stem.split("_")[0], *folders)
+            split = next((split_names[w.lower()] for w in words if w.lower() in split_names), "")
+            label = _label(row, columns, f"{printable(path)}: row {number}")
+            if labels.setdefault(image, (split, label)) != (split, label):
+                raise InceptiveError(
+                    f"{printable(path)}: row {number}: {printable(row[column])} has two labels or splits"
+                )
+    if not labels:
+        return None
+    names = " and ".join(printable(path.name) for path in lists)
+    notes = [f"classes are those that {names} tells"]
+    if missing:
+        notes.append(
+            f"{len(missing)} files that {names} names do not exist, or more than once, among them "
+            f"{printable(missing[0])}"
+        )
+    if rest := sorted(set(images) - labels.keys()):
+        notes.append(
+            f"{len(rest)} images are not in {names} and are left out, among them {printable(rest[0])}"
+        )
+    return [(split, label, path) for path, (split, label) in sorted(labels.items())], notes
+
+
+def _index(root: Path, images: Sequence[str]) -> dict[str, str]:
+    """The image that each way to name it means: below `root`, by its name, or without suffix."""
+    ways: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        path = Path(os.path.relpath(image, root))
+        for way in (path.as_posix(), str(path.with_suffix("")), path.name, path.stem):
+            ways[way] |= {image}
+            ways["./" + way] |= {image}
+    return {way: next(iter(paths)) for way, paths in ways.items() if len(paths) == 1}
+
+
+def _rows(path: Path) -> list[Row]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return []
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            return _json_rows(json.loads(text), path)
+        first = text.partition("\n")[0]
+        delimiter = max("\t;,", key=first.count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
+        return [
+            {str(key).strip(): str(value).strip() for key, value in row.items()} for row in reader
+        ]
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
+        raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
+
+
+def _json_rows(content: Any, path: Path) -> list[Row]:
+    if isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys():
+        try:
+            names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+            classes: dict[Any, set[str]] = defaultdict(set)
+            for entry in content["annotations"]:
+                classes[entry["image_id"]].add(names[entry["category_id"]])
+            files = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
+        except (KeyError, TypeError) as error:
+            raise InceptiveError(f"{printable(path)}: is no sound COCO file ({error!r})") from None
+        if several := [files.get(key) for key, some in classes.items() if len(some) > 1]:
+            raise InceptiveError(
+                f"{printable(path)}: {len(several)} images are of several categories, among them "
+                f"{printable(str(several[0]))}; a classifier needs one label for each image"
+            )
+        return [
+            {"file": name, "label": next(iter(classes[key]))}
+            for key, name in files.items()
+            if classes[key]
+        ]
+    if isinstance(content, dict):
+        return [{"file": k, "label": v} for k, v in content.items() if isinstance(v, str)]
+    if isinstance(content, list):
+        return [
+            {str(k): str(v) for k, v in row.items()} for row in content if isinstance(row, dict)
+        ]
+    return []
+
+
+def _file_column(rows: Sequence[Row], index: Mapping[str, str]) -> str | None:
+    """The column that names the most images of the folder; None if there is none."""
+    counts = {
+        column: sum(row.get(column, "") in index for row in rows)
+        for column in (rows[0] if rows else ())
+    }
+    best = max(counts, key=lambda column: counts[column], default=None)
+    return best if best is not None and counts[best] else None
+
+
+def _label_columns(rows: Sequence[Row], file: str, path: Path) -> list[str]:
+    """The column of the labels, or one column of 0 and 1 for each class."""
+    others = [column for column in rows[0] if column not in (file, "split", "")]
+    named = [column for column in others if column.lower() in LABEL_COLUMNS]
+    if len(named) == 1 or len(others) == 1:
+        return named or others
+    if others and all(row.get(column) in ("0", "1") for row in rows for column in others):
+        return others
+    raise InceptiveError(
+        f"{printable(path)}: which column holds the class is not clear; call it label "
+        f"(columns: {', '.join(map(printable, rows[0]))})"
+    )
+
+
+def _label(row: Row, columns: Sequence[str], where: str) -> str:
+    if len(columns) > 1:
+        hot = [column for column in columns if row.get(column) == "1"]
+        if len(hot) != 1:
+            raise InceptiveError(
+                f"{where} has {len(hot)} classes; a classifier needs one label for each image"
+            )
+        return hot[0]
+    if not (label := row.get(columns[0], "")):
+        raise InceptiveError(f"{where} has no label")
+    return label
