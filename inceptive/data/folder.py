@@ -121,7 +121,10 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
     if not trained:
         present = ", ".join(folder.name for _, folder in parts)
         raise InceptiveError(f"{printable(root)}: has {present} but no train folder")
-    notes += [f"{printable(path)} lies beside the train folder and is left out" for path in others]
+    for path in others:
+        count = len(list_images(path, [root, *folders])[0])
+        holding = f", with its {count} images" * (count > 0)
+        notes.append(f"{printable(path)} lies beside the train folder and is left out{holding}")
     _note_loose(root, notes)
     return [(split, _walk_down(folder, folder.name)) for split, folder in parts]
 

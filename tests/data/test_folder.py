@@ -3,12 +3,16 @@
 import io
 import json
 import os
+import re
+import tempfile
 import unicodedata
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import inceptive
@@ -863,3 +867,54 @@ def test_a_listed_image_in_a_test_folder_is_never_trained_on(tmp_path):
     data = read(tmp_path, val=0)
     assert files(data, "test") == {f"test/{n}" for n in NAMES[6:]}
     assert len(files(data, "train")) == 6
+
+
+PART = [
+    "train",
+    "val",
+    "test",
+    "cat",
+    "dog",
+    "old",
+    "seg_train",
+    "seg_test",
+    "train_set",
+    "test1",
+    "@eaDir",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    files=st.sets(
+        st.tuples(
+            st.lists(st.sampled_from(PART), max_size=3).map("/".join),
+            st.sampled_from(["0.png", "1.png", "bad.png", "note.txt"]),
+        ),
+        min_size=1,
+        max_size=14,
+    )
+)
+def test_every_image_is_in_one_split_or_counted_as_left_out_exactly_once(files):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        for where, name in files:
+            path = root / where / name
+            if name == "bad.png":
+                write(path, b"no image")
+            elif name.endswith(".png"):
+                put(root, os.path.join(where, name))
+        images = [str(path) for path in root.rglob("*.png")]
+        try:
+            data = read(root)
+        except InceptiveError:
+            return  # nothing is trained on, and a line says why
+        placed_paths = [p for s in data.splits.values() for p in s.images.paths.tolist()]
+        assert len(placed_paths) == len(set(placed_paths))
+        assert set(placed_paths) <= set(images)
+        left_out = sum(
+            int(match[1])
+            for note in data.notes
+            if (match := re.search(r"(?:^|with its )(\d+) images(?: lie|$)", note))
+        )
+        assert len(placed_paths) + len(data.unreadable) + left_out == len(images), data.notes
