@@ -75,7 +75,7 @@ def read_folder(
     if len({name for _, name, _ in listed}) < 2 and (labelled := _label_lists(root, parts)):
         listed, notes = labelled[0], junk + labelled[1]
     elif listed:
-        listed = _inner_splits(parts, listed)
+        listed = _inner_splits(parts, listed, notes)
     else:
         raise InceptiveError(
             f"{printable(root)}: holds no images in class folders; "
@@ -170,7 +170,7 @@ def _split_names(folders: Sequence[Path]) -> dict[Path, str]:
 
 
 def _inner_splits(
-    parts: Sequence[tuple[str, Path]], listed: list[tuple[str, str, str]]
+    parts: Sequence[tuple[str, Path]], listed: list[tuple[str, str, str]], notes: list[str]
 ) -> list[tuple[str, str, str]]:
     """The same, with splits where each class folder holds them: class/train, class/test."""
     if [split for split, _ in parts] != [""]:
@@ -178,7 +178,14 @@ def _inner_splits(
     root = parts[0][1]
     inside = [Path(path).relative_to(root).parts[1:-1] for _, _, path in listed]
     splits = [SPLIT_FOLDERS.get(below[0].lower(), "") if below else "" for below in inside]
-    if "" in splits or "train" not in splits or len(set(splits)) < 2:
+    if "train" not in splits or not {"val", "test"} & set(splits):
+        return listed
+    if "" in splits:
+        path = printable(listed[splits.index("")][2])
+        notes.append(
+            f"train and test folders lie inside classes, but not around every image ({path}), so all is "
+            "divided anew; to use them as they are, put every image into one"
+        )
         return listed
     return [(split, name, path) for split, (_, name, path) in zip(splits, listed, strict=True)]
 

@@ -763,6 +763,13 @@ def test_splits_that_archives_call_otherwise_are_used_as_they_are(tmp_path, trai
         assert files(data, split) == expected
 
 
+def test_splits_inside_some_classes_only_are_told_to_be_divided_anew(tmp_path):
+    put(tmp_path, *(f"cat/{s}/{k}.png" for s in ("train", "test") for k in range(3)))
+    fill(tmp_path, dog=3)
+    data = read(tmp_path)
+    assert data.divided and any("all is divided anew" in note for note in data.notes)
+
+
 @pytest.mark.parametrize("classes", [("train_station", "bus_station"), ("test_tube", "train_tube")])
 def test_classes_whose_names_hold_the_word_of_a_split_stay_classes(tmp_path, classes):
     fill(tmp_path, **dict.fromkeys(classes, 3))
