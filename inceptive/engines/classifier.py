@@ -39,8 +39,13 @@ from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.metrics import Threshold, softmax
 from inceptive.nn import Model
-from inceptive.weights.catalogue import Published, catalogue, published_labels
-from inceptive.weights.load import by_hand, fetch, hub_folder
+from inceptive.weights.catalogue import (
+    Published,
+    catalogue,
+    numbered_labels,
+    published_labels,
+)
+from inceptive.weights.load import by_hand, fetch, hub_folder, named_weights
 from inceptive.weights.load import load as load_published
 
 if TYPE_CHECKING:
@@ -104,13 +109,16 @@ class Classifier(Engine):
         """A classifier ready to predict: in evaluation mode, on the CPU.
 
         model is a model folder, a published name (`inceptive nets` lists them) or, after "hf:", the
-        id of a repository on the Hugging Face hub that holds a model folder. file: published
-        weights at hand, in place of the download.
+        id of a repository on the Hugging Face hub that holds a model folder. file: weights at hand of
+        that format, in place of the download; NAME@FILE is the same, and FILE alone where its tensors
+        tell which net it is.
         Raises InceptiveError, naming the file, if a part is missing, damaged or does not fit.
         """
-        folder = expand(model)
+        folder = model_folder.folder_of(expand(model))
         if folder.is_dir() and file is None:
             return cls._from_folder(folder)
+        if file is None and (weights := named_weights(str(model))) and weights[1]:
+            return cls._from_published(*weights, progress)
         for published in catalogue().values():
             hub = (published.hub, HUB + published.hub) if published.hub else ()
             if str(model) in (published.name, *hub):
@@ -130,6 +138,8 @@ class Classifier(Engine):
         if published.top1 is not None:
             record |= {"top1": published.top1 / 100, "accuracy_source": published.accuracy_source}
         model, labels = load_published(published, path), published_labels(published)
+        if model.net.num_classes != len(labels):
+            labels = numbered_labels(model.net.num_classes)
         return cls(model, published.preprocessing, labels, info={"published": record})
 
     @classmethod
@@ -377,6 +387,7 @@ def _info(config: dict[str, Any]) -> dict[str, Any]:
 
 def described(folder: Path) -> tuple[Net, Preprocessing]:
     """The net in a model folder and its preprocessing; no weights are read."""
+    folder = model_folder.folder_of(folder)
     config = model_folder.read_config(folder)
     with valid_values(str(folder / CONFIG)):
         net, preprocessing, _ = _net(config)

@@ -21,6 +21,7 @@ from inceptive.arch.spec import Net
 from inceptive.engines import header
 from inceptive.engines.header import CONFIG as CONFIG
 from inceptive.engines.header import WEIGHTS as WEIGHTS
+from inceptive.engines.header import folder_of as folder_of
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import as_json, atomic_write, write_text
 from inceptive.nn import Model, build

@@ -35,6 +35,16 @@ def read(file: IO[bytes]) -> tuple[str | None, bytes]:
         return None, start
 
 
+def folder_of(path: Path) -> Path:
+    """The model folder that `path` is, or whose weights or config it is; else `path` itself."""
+    if path.name in (WEIGHTS, CONFIG) and path.is_file() and (path.parent / WEIGHTS).is_file():
+        if (path.parent / CONFIG).is_file():
+            return path.parent
+        with open(path.parent / WEIGHTS, "rb") as file:
+            return path.parent if read(file)[0] is not None else path
+    return path
+
+
 def insert(config: str, start: bytes) -> bytes:
     """`start`, all before the tensors, with the text `config` in it: `read` gives both back."""
     header = json.loads(start[8:])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inceptive.arguments import checked
-from inceptive.engines import onnx, records
+from inceptive.engines import header, onnx, records
 from inceptive.engines.early_exit import EarlyExitEngine
 from inceptive.engines.exported import ExportedEngine
 from inceptive.engines.foreign import open_foreign
@@ -80,10 +80,10 @@ def _open(
         from inceptive.engines.peers import open_peer
 
         return open_peer(str(model), classes)
-    folder = expand(model)
+    folder = header.folder_of(expand(model))
     if is_exported(folder):
         return _file(folder, kind, precision, note, threads, classes)
-    if kind == "torch" or file is not None:
+    if kind == "torch" or file is not None or folder.is_file():
         return _torch(model, threads, file)
     if precision:
         return open_exported(_file_of(folder, kind, precision, note), threads)

@@ -104,7 +104,7 @@ def open_peer(model: str, classes: tuple[str, ...] = ()) -> PeerEngine:
     package_name, _, name = net.partition(":")
     path = expand(file) if file else None
     try:
-        tensors = _tensors(path) if path else None
+        tensors = state_dict(path) if path else None
         if tensors is not None and not classes:
             classes = numbered_labels(len(next(reversed(tensors.values()))))
         create = _torchvision if package_name == "torchvision" else _timm
@@ -179,8 +179,3 @@ def _preprocessing(
         tuple(mean),
         tuple(std),
     )
-
-
-def _tensors(path: Path) -> Tensors:
-    """Those of a file; of a net that learned on several GPUs at once the keys begin with "module."."""
-    return {key.removeprefix("module."): value for key, value in state_dict(path).items()}

@@ -25,15 +25,17 @@ from inceptive.data.shards.member import TarImages
 from inceptive.data.source import Data, Samples, SplitFractions
 from inceptive.data.streaming import StreamBatches
 from inceptive.engines.classifier import Classifier, described
+from inceptive.engines.header import folder_of
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Preprocessing
+from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Advance, Progress
 from inceptive.nn import Model, build
 from inceptive.training.frozen import FrozenMaps, MapBatches, ViewBatches
 from inceptive.training.muon import Muon
 from inceptive.training.recipe import Recipe
 from inceptive.weights.catalogue import catalogue
-from inceptive.weights.load import fetch, is_cached
+from inceptive.weights.load import fetch, is_cached, named_weights
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,11 @@ def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ER
         if not fitting:
             raise InceptiveError(f"no weights are published for {recipe.net}; see `inceptive nets`")
         name = fitting[0]
-    if name in catalogue():
-        net, preprocessing = catalogue()[name].net, catalogue()[name].preprocessing
+    folder = folder_of(expand(name))
+    if not folder.is_dir() and (weights := named_weights(name)):
+        net, preprocessing = weights[0].net, weights[0].preprocessing
     else:
-        value, preprocessing = described(Path(name))
+        value, preprocessing = described(folder)
         net = value.name
     table, explicit = recipe.data, recipe.data.model_fields_set
     left_open = {

@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from inceptive.arch import nets
+from inceptive.arch.spec import Net
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.downloads import download, matches, network_errors, offline
 from inceptive.io.paths import cache_folder, expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.nn import Model, build
 from inceptive.weights import layouts
-from inceptive.weights.catalogue import Published
+from inceptive.weights.catalogue import Published, catalogue
 from inceptive.weights.names import SOURCES, Source, key_table
 from inceptive.weights.readers import read
 
@@ -30,12 +31,81 @@ log = logging.getLogger("inceptive")
 def load(published: Published, path: Path) -> Model:
     """The model of `published` with the weights in the file at `path`, in evaluation mode.
 
+    Other weights of that format may lack the heads, which only training needs, and know other classes.
     Raises InceptiveError if the file is damaged or does not fit; then nothing is loaded.
     """
-    net = nets.NETS[published.net](published.classes)
-    model = build(net if published.heads else net.without_aux())
-    fill(model, published, read(path), str(path))
+    arrays = read(path)
+    model = build(_net_of(published, arrays))
+    fill(model, published, arrays, str(path))
     return model.eval()
+
+
+def _net_of(published: Published, arrays: Mapping[str, np.ndarray]) -> Net:
+    """The net of the tensors in a file: with its heads if they are there, for as many classes."""
+    net, source = nets.NETS[published.net](published.classes), SOURCES[published.source]
+    if not published.heads:
+        net = net.without_aux()
+    with torch.device("meta"):
+        table = key_table(source, build(net).state_dict())
+    canonical = source.canonical(arrays)
+    theirs = {canonical[name]: array for name, array in arrays.items()}
+    heads = tuple(f"{head}." for head in net.heads())
+    if heads and not any(table[key] in theirs for key in table if key.startswith(heads)):
+        net = net.without_aux()
+    last = theirs.get(table[f"{net.last}.weight"] or "")
+    if last is not None and last.ndim > 1 and not published.background:
+        net = net.with_classes(last.shape[-1 if source.layout == "tensorflow" else 0])
+    return net
+
+
+def recognised(path: Path) -> Published:
+    """The published weights whose net and names the file at `path` has.
+
+    Raises InceptiveError if it has those of none, or of several that are shown images otherwise.
+    """
+    arrays = read(path)
+    fitting: dict[tuple[str, str], bool] = {}
+    candidates = []
+    for published in catalogue().values():
+        kind = published.net, published.source
+        if kind not in fitting:
+            fitting[kind] = _fits(published, arrays)
+        if fitting[kind]:
+            candidates.append(published)
+    if not candidates:
+        raise InceptiveError(
+            f"{path}: has the layers of no net here as their publishers name them; a net of another "
+            "kind is compared with (torchvision:NAME@FILE, timm:NAME@FILE)"
+        )
+    if len({(published.net, published.preprocessing) for published in candidates}) > 1:
+        names = ", ".join(published.name for published in candidates)
+        raise InceptiveError(
+            f"{path}: fits {names}, which are shown images otherwise; say which: "
+            f"{candidates[0].name}@{path}"
+        )
+    return candidates[0]
+
+
+def _fits(published: Published, arrays: Mapping[str, np.ndarray]) -> bool:
+    stem = [*SOURCES[published.source].units.values()][:3]
+    if not all(any(name.startswith(unit) for name in arrays) for unit in stem):
+        return False  # which building the net would find out, too
+    try:
+        with torch.device("meta"):
+            shapes = dict.fromkeys(build(_net_of(published, arrays)).state_dict(), ())
+        _named(SOURCES[published.source], shapes, arrays, "")
+    except (InceptiveError, KeyError, ValueError):  # names of another publisher
+        return False
+    return True
+
+
+def named_weights(weights: str) -> tuple[Published, Path | None] | None:
+    """What `weights` names: published ones, NAME@FILE, or a file of such; None if it is neither."""
+    name, at, file = weights.partition("@")
+    if name in catalogue():
+        return catalogue()[name], expand(file) if at else None
+    path = expand(weights)
+    return (recognised(path), path) if path.is_file() else None
 
 
 def fetch(published: Published, progress: Progress | None = ON_STANDARD_ERROR) -> Path:

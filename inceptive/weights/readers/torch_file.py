@@ -14,14 +14,22 @@ from inceptive.weights.readers.safe_read import collect, content, max_unpacked, 
 
 KIND = "PyTorch or safetensors weights"
 SUFFIXES = (".pth", ".pt", ".safetensors")
+AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "ema", "params_ema")
+WRAPPERS = (*AVERAGED, "state_dict", "model_state_dict", "model", "module", "net", "network",
+            "params", "weights")  # fmt: skip
+"""Under what trainings keep a net in their checkpoints: averaged weights first, as they are deployed."""
+PREFIXES = ("module", "_orig_mod", "model", "net", "network", "backbone", "base_model", "ema_model")
+"""Modules that trainings put around a net, in any order."""
+SHARE = 0.9
+"""Of the tensors that are the net's own where a prefix is taken for one: a loss has weights, too."""
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a state dict by their keys, in its order, each in the type it is stored in.
 
     path is a file of torch.save (zip or the format before 1.6), a .safetensors file, or a .zip that
-    holds one of these (so pytorchcv publishes). {"state_dict": ...} is unwrapped. A pickle is only
-    read with weights_only=True: nothing in it is executed.
+    holds one of these (so pytorchcv publishes). A training's checkpoint is unwrapped (see `unwrapped`),
+    bfloat16 becomes float32. A pickle is only read with weights_only=True: nothing in it is executed.
     Raises InceptiveError if it cannot be read or if anything in it is not a plain tensor.
     """
     with reading(path, KIND):
@@ -33,14 +41,38 @@ def state_dict(path: Path) -> dict[str, torch.Tensor]:
     with reading(path, KIND):
         data = _unzip(content(path))
         loaded = safetensors.torch.load(data) if is_safetensors(data) else _load(data)
-        if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-            loaded = loaded["state_dict"]
+        loaded = unwrapped(loaded)
         if not isinstance(loaded, dict):
             raise ValueError(f"it holds a {type(loaded).__name__}, not a state dict")
         for name, tensor in loaded.items():
             if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
                 raise ValueError(f"{name!r} is a {type(tensor).__name__}, not a tensor")
         return loaded
+
+
+def unwrapped(loaded: Any) -> Any:
+    """The state dict in what a training saved: from under WRAPPERS, its keys without PREFIXES.
+
+    What has another prefix than nearly all tensors, a loss of its own say, is left out with them.
+    """
+    while isinstance(loaded, dict) and not any(
+        isinstance(v, torch.Tensor) for v in loaded.values()
+    ):
+        inside = next((loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), dict)), None)
+        if not inside:
+            break
+        loaded = inside
+    while isinstance(loaded, dict) and all(isinstance(key, str) for key in loaded):
+        own: dict[str, Any] = {}
+        for prefix in PREFIXES:
+            start = f"{prefix}."
+            own = {k.removeprefix(start): v for k, v in loaded.items() if k.startswith(start)}
+            if len(own) >= SHARE * len(loaded):
+                break
+        if not own or len(own) < SHARE * len(loaded):
+            break
+        loaded = own
+    return loaded
 
 
 def _unzip(data: bytes) -> bytes:
@@ -77,8 +109,11 @@ def _array(name: str, tensor: torch.Tensor) -> np.ndarray:
     """The tensor's own memory as an array; ValueError for what NumPy has no word for."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         raise ValueError(f"{name!r} is not a plain tensor")
-    if tensor.dtype == torch.bfloat16:
-        raise ValueError(f"{name!r} is bfloat16, which NumPy does not have")
+    if tensor.is_floating_point() and tensor.element_size() < 2:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise ValueError(f"{name!r} is {kind}, which is not read; save it as float32")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise ValueError(f"{name!r} is larger than what is stored of it")  # strides of 0
+    if tensor.dtype == torch.bfloat16:  # which NumPy does not have
+        tensor = tensor.float()
     return tensor.detach().numpy()

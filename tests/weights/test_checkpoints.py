@@ -1,0 +1,143 @@
+"""Checkpoints as other people's trainings leave them, wherever weights are named."""
+
+import json
+from collections import OrderedDict
+
+import pytest
+import safetensors.torch
+import torch
+from conftest import command, picture
+
+import inceptive
+from inceptive.engines.classifier import Classifier
+from inceptive.errors import InceptiveError
+from inceptive.weights.catalogue import find
+from inceptive.weights.names import SOURCES, key_table
+
+NAME, CLASSES = "googlenet.torchvision", 3
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return inceptive.build(inceptive.NETS[NAME](CLASSES)).eval()
+
+
+@pytest.fixture(scope="module")
+def state(model):
+    """The model as torchvision names its tensors, heads and all."""
+    table = key_table(SOURCES[find(NAME).source], model.state_dict())
+    return OrderedDict((table[key], value) for key, value in model.state_dict().items())
+
+
+def headless(state):
+    return {key: value for key, value in state.items() if not key.startswith("aux")}
+
+
+def prefixed(state, *prefixes):
+    return {"".join(prefixes) + key: value for key, value in state.items()}
+
+
+WRAPPED = {
+    "plain": lambda state: state,
+    "module": lambda state: prefixed(state, "module."),
+    "compiled": lambda state: prefixed(state, "_orig_mod.module."),
+    "lightning": lambda state: {
+        "epoch": 3,
+        "optimizer_states": [{"state": {0: torch.zeros(2)}}],
+        "state_dict": prefixed(state, "model.") | {"criterion.weight": torch.ones(3)},
+    },
+    "model": lambda state: {"model": state, "optimizer": {"lr": 0.1}, "epoch": 3},
+    "model_state_dict": lambda state: {"epoch": 3, "model_state_dict": state},
+    "deep": lambda state: {"checkpoint": 1, "model": {"state_dict": prefixed(state, "module.")}},
+    "ema": lambda state: {
+        "state_dict": {key: value + 1 for key, value in state.items()},
+        "state_dict_ema": prefixed(state, "module."),
+    },
+    "ema only": lambda state: {"model_ema": state},
+    "averaged": lambda state: {"n_averaged": torch.tensor(7)} | prefixed(state, "module."),
+    "headless": headless,
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_a_checkpoint_gives_its_net_whatever_it_is_wrapped_in(model, state, tmp_path, kind):
+    file = tmp_path / "best.pth"
+    torch.save(WRAPPED[kind](state), file)
+    clf = Classifier.load(f"{NAME}@{file}")
+    assert clf.labels == ("class 0", "class 1", "class 2")
+    assert bool(clf.model.net.heads()) is (kind != "headless")
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(clf.model(images), model(images))
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_numbers_of_other_widths_are_the_same_in_float32(state, tmp_path, suffix, dtype):
+    file = tmp_path / f"half.{suffix}"
+    narrow = {
+        key: value.to(dtype).contiguous() if value.is_floating_point() else value
+        for key, value in state.items()
+    }
+    (torch.save if suffix == "pth" else safetensors.torch.save_file)(narrow, file)
+    weight = Classifier.load(f"{NAME}@{file}").model.state_dict()["conv1.weight"]
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, narrow["conv1.conv.weight"].float())
+
+
+def test_float8_is_refused_by_name(state, tmp_path):
+    torch.save(
+        {key: value.to(torch.float8_e4m3fn) for key, value in state.items()}, tmp_path / "a.pth"
+    )
+    with pytest.raises(InceptiveError, match="float8_e4m3fn, which is not read"):
+        Classifier.load(f"{NAME}@{tmp_path / 'a.pth'}")
+
+
+def test_a_file_alone_is_known_by_its_tensors(state, tmp_path):
+    file = tmp_path / "mine.pth"
+    torch.save({"model": prefixed(headless(state), "module.")}, file)
+    picture("down", 1).save(tmp_path / "a.png")
+    done = command("predict", file, tmp_path / "a.png", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["top"][0]["label"].startswith("class ")
+
+
+def test_a_file_that_fits_several_is_asked_for_by_name(tmp_path):
+    torch.manual_seed(0)
+    net = inceptive.build(inceptive.NETS["inception_v3"](4))
+    table = key_table(SOURCES[find("inception_v3.tv_in1k").source], net.state_dict())
+    file = tmp_path / "v3.pth"
+    torch.save({table[key]: value for key, value in net.state_dict().items()}, file)
+    with pytest.raises(InceptiveError, match=f"say which: inception_v3.*@{file}"):
+        Classifier.load(file)
+
+
+@pytest.mark.parametrize("content", [{"a": torch.zeros(3)}, {"state_dict": {}}])
+def test_a_file_of_no_net_here_is_named(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    done = command("predict", tmp_path / "other.pth", tmp_path)
+    assert done.returncode == 1 and "other.pth: " in done.stderr
+    assert "does not exist" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_training_starts_from_a_file(state, stripes, tiny, tmp_path):
+    file = tmp_path / "start.pth"
+    torch.save(headless(state), file)
+    done = command(
+        "train", stripes, "--weights", file, "--recipe", tiny, "--net", NAME, "--epochs", 1,
+        "--set", "image_size=64", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out/config.json").read_text())["recipe"]["weights"] == str(file)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_of_a_model_folder_is_that_folder(trained, tmp_path, name):
+    picture("down", 1).save(tmp_path / "a.png")
+    answers = [
+        command("predict", model, tmp_path / "a.png", "--json")
+        for model in (trained[0], trained[0] / name)
+    ]
+    assert answers[1].returncode == 0, answers[1].stderr
+    assert answers[0].stdout == answers[1].stdout
