@@ -119,7 +119,7 @@ def test_what_is_no_plain_tensor_is_refused(tmp_path):
         ({"w": torch.ones(2), "epoch": 3}, "'epoch' is a int"),
         ([torch.ones(2)], "a list"),
         ({}, "no tensors"),
-        ({"w": torch.ones(2, dtype=torch.bfloat16)}, "bfloat16"),
+        ({"w": torch.ones(2).to(torch.float8_e4m3fn)}, "float8_e4m3fn"),
         ({"w": torch.ones(1).expand(10**9)}, "larger than what is stored"),
         ({"w": torch.eye(3).to_sparse()}, "not a plain tensor"),
         ({"w": torch.ones(2, device="meta")}, "'w'"),
