@@ -1,5 +1,6 @@
 """Answers as text: aligned columns, CSV, Markdown, JSON."""
 
+import codecs
 import io
 import shlex
 import sys
@@ -58,7 +59,11 @@ def answer(text: str) -> None:
     if sys.stdout is None:
         raise InceptiveError("standard output is closed, so there is nowhere to print the answer")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+        is_ascii = (
+            codecs.lookup(sys.stdout.encoding).name == "ascii"
+        )  # the C locale, where UTF-8 is usual
+        encoding = "utf-8" if is_ascii else sys.stdout.encoding
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
     else:  # a notebook's, say
         text = text.encode(errors="backslashreplace").decode()
     print(printable_lines(text) if sys.stdout.isatty() else text)

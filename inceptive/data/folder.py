@@ -32,6 +32,7 @@ from inceptive.data.source import (
 from inceptive.data.split import divide
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import SUFFIXES, printable
+from inceptive.io.paths import as_text
 from inceptive.io.progress import Advance
 
 SPLIT_FOLDERS = {
@@ -296,7 +297,7 @@ def _class_folders(root: Path, notes: list[str], top: Path) -> Iterator[tuple[st
             )
         if not images:
             notes.append(f"class folder {printable(folder)} is empty and is left out")
-        yield unicodedata.normalize("NFC", folder.name), images
+        yield unicodedata.normalize("NFC", as_text(folder.name)), images
 
 
 def _classes(

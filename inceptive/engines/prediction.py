@@ -20,7 +20,7 @@ from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
 from inceptive.images import NoImage, Source, Stored, printable
 from inceptive.io.cores import cores
-from inceptive.io.paths import expand
+from inceptive.io.paths import as_text, expand
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def predictions(
 
     def decoded(number: int, image: Any) -> Decoded:
         path = isinstance(image, str | os.PathLike)
-        name = os.fspath(image) if path else f"image {number}"
+        name = as_text(os.fspath(image)) if path else f"image {number}"
         notes: list[str] = []
         try:
             square = engine.preprocessing.load(as_source(image), printable(name), notes.append)

@@ -20,6 +20,16 @@ def expand(path: str | os.PathLike[str]) -> Path:
         ) from None
 
 
+def as_text(name: str) -> str:
+    """The name of a file or folder as its UTF-8 says, which Python reads as lone surrogates in the C
+    locale; as it is where it is no UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode(errors="surrogateescape")
+    return name
+
+
 def cache_folder() -> Path:
     """Where downloads and decoded images are kept: INCEPTIVE_CACHE, else inceptive in the user's cache.
 

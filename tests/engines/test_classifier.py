@@ -283,12 +283,16 @@ def test_the_hub_is_told_nothing_of_this_machine_and_the_environment_stays():
     assert build_hf_headers(headers=NO_TELEMETRY)["user-agent"] == "inceptive"
 
 
-def test_a_file_of_a_model_folder_is_no_model(tmp_path):
-    classifier_of(own()).save(tmp_path)
+def test_a_file_of_a_model_folder_is_that_folder(tmp_path):
+    clf = classifier_of(own())
+    clf.save(tmp_path)
     for name in ("model.safetensors", "config.json"):
         for open_model in (Classifier.load, open_engine):
-            with pytest.raises(InceptiveError, match=f"{name}: is a file; name the model folder"):
-                open_model(tmp_path / name)
+            assert open_model(tmp_path / name).fingerprint == clf.fingerprint
+    with pytest.raises(
+        InceptiveError, match=r"README\.md: is none of the weights files known here"
+    ):
+        Classifier.load(tmp_path / "README.md")
 
 
 def test_what_is_an_engine_already_is_taken_as_it_is(clf):

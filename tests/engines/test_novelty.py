@@ -88,6 +88,7 @@ def strangers(tmp_path_factory):
     return sorted(root.iterdir())
 
 
+@pytest.mark.training
 def test_pictures_of_no_class_are_told_by_the_command(folder, strangers, tmp_path):
     answers = json.loads(command("predict", folder, *strangers, "--json").stdout)
     novel = {answer["image"].rpartition("/")[2]: answer["novel"] for answer in answers}
@@ -106,6 +107,7 @@ def test_pictures_of_no_class_are_told_by_the_command(folder, strangers, tmp_pat
     assert column == [*novel.values()]
 
 
+@pytest.mark.training
 def test_python_and_serve_tell_it_too(folder, strangers):
     clf = Classifier.load(folder)
     assert clf.predict(strangers[0]).novel and "like none of the classes" in repr(
@@ -119,6 +121,7 @@ def test_python_and_serve_tell_it_too(folder, strangers):
     assert evaluation.to_dict()["novel"] == evaluation.novel.mean() < 0.3
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("engine", ["onnx:f32", "openvino:f32", "onnx:int8", "openvino:int8"])
 def test_exports_tell_what_torch_tells(folder, strangers, engine):
     pytest.importorskip("openvino" if engine.startswith("openvino") else "onnxruntime")
@@ -142,6 +145,7 @@ def test_a_model_that_does_not_know_says_nothing(trained, strangers):
     assert answers[0]["novel"] is None
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     "wrong",
     [{"mean": "AAA"}, {"std": ""}, {"energy": [1.0]}, {"distance": [0, -1]}, {"threshold": None}],

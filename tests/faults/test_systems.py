@@ -2,6 +2,7 @@
 proxies that want a password and networks that answer every request with a page of their own."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -83,6 +84,37 @@ def test_output_that_cannot_be_told_what_to_do_with_a_lone_surrogate(monkeypatch
     monkeypatch.setattr(sys, "stdout", notebook)
     tables.answer("name\udcff")
     assert notebook.getvalue() == "name\\udcff\n"
+
+
+@pytest.mark.faults
+def test_names_are_text_in_the_c_locale_too(stripes, tmp_path):
+    (tmp_path / "data").mkdir()
+    for kind, name in (("across", "quer é"), ("down", "日本")):
+        (tmp_path / "data" / name).symlink_to(stripes / kind)
+    image = tmp_path / "ü.png"
+    picture("down", 1).save(image)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG"))}
+    environment |= {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(*words):
+        code = [sys.executable, "-m", "inceptive", *map(str, words)]
+        done = subprocess.run(
+            code, capture_output=True, env=environment, cwd=tmp_path, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    tiny = ("--net", "googlenet.bn", "--set", "image_size=32", "--epochs", "1", "--weights", "none")
+    run("train", "data", *tiny, "--out", "model")
+    assert inceptive.Classifier.load(tmp_path / "model").labels == ("quer é", "日本")
+    [answer] = json.loads(run("predict", "model", "ü.png", "--json"))
+    assert answer["image"] == "ü.png"
+    assert {each["label"] for each in answer["top"]} == {"quer é", "日本"}
 
 
 class Answer(BaseHTTPRequestHandler):

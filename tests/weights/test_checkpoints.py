@@ -14,6 +14,7 @@ from inceptive.errors import InceptiveError
 from inceptive.weights.catalogue import find
 from inceptive.weights.names import SOURCES, key_table
 
+pytestmark = pytest.mark.nets
 NAME, CLASSES = "googlenet.torchvision", 3
 
 
@@ -130,14 +131,3 @@ def test_training_starts_from_a_file(state, stripes, tiny, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out/config.json").read_text())["recipe"]["weights"] == str(file)
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_a_file_of_a_model_folder_is_that_folder(trained, tmp_path, name):
-    picture("down", 1).save(tmp_path / "a.png")
-    answers = [
-        command("predict", model, tmp_path / "a.png", "--json")
-        for model in (trained[0], trained[0] / name)
-    ]
-    assert answers[1].returncode == 0, answers[1].stderr
-    assert answers[0].stdout == answers[1].stdout
