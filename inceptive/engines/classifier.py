@@ -137,7 +137,11 @@ class Classifier(Engine):
         record: dict[str, Any] = {"name": published.name, "licence": published.licence}
         if published.top1 is not None:
             record |= {"top1": published.top1 / 100, "accuracy_source": published.accuracy_source}
-        model, labels = load_published(published, path), published_labels(published)
+        try:
+            model, labels = load_published(published, path), published_labels(published)
+        except InceptiveError as error:
+            again = "; remove it, and it is fetched again" if file is None else ""
+            raise InceptiveError(f"{error}{again}") from None
         if model.net.num_classes != len(labels):
             labels = numbered_labels(model.net.num_classes)
         return cls(model, published.preprocessing, labels, info={"published": record})

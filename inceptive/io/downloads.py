@@ -4,16 +4,16 @@ import hashlib
 import http.client
 import os
 import sys
+import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import write_bytes
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 
-PAGE = (b"<!doctype", b"<html")
-"""How the page begins that a hotel's network, say, answers with in place of a file."""
 CHUNK = 1 << 18
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # by hexadecimal digits
 
@@ -39,12 +39,17 @@ def network_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def download(
-    url: str, digest: str, path: Path, progress: Progress | None = ON_STANDARD_ERROR
+    url: str,
+    digest: str,
+    path: Path,
+    progress: Progress | None = ON_STANDARD_ERROR,
+    check: Callable[[Path], object] | None = None,
 ) -> None:
     """Fetch `url` to `path`, whole or not at all, if its `digest` (see `matches`) is as expected.
 
-    An empty digest is not checked. Raises InceptiveError, saying what to fetch and where to put it,
-    if the file cannot be had.
+    Where no digest is published, `check` is called with a file of the same name and content: what it
+    raises InceptiveError for is not kept, nor is text, which a network that wants a password answers
+    with. Raises InceptiveError, saying what to fetch and where to put it, if the file cannot be had.
     """
     by_hand = f"fetch it by hand and put it at {path}"
     if variable := offline():
@@ -54,17 +59,47 @@ def download(
             content = _read(answer, path.name, progress)
     except urllib.error.HTTPError as error:
         with error:
-            raise InceptiveError(f"{url} cannot be downloaded ({error}); {by_hand}") from None
+            raise InceptiveError(
+                f"{url} cannot be downloaded ({reason(error)}); {by_hand}"
+            ) from None
     except network_errors(ValueError) as error:  # ValueError: it is no address
         why = getattr(error, "reason", error)
         why = reason(why) if isinstance(why, BaseException) else why
         raise InceptiveError(f"{url} cannot be downloaded ({why}); {by_hand}") from None
-    if not digest and content[:256].lstrip().lower().startswith(PAGE):
-        raise InceptiveError(f"{url} answers with a web page, not with the file; {by_hand}")
-    if not matches(content, digest):
-        digest = hashlib.sha256(content).hexdigest()
-        raise InceptiveError(f"{url} is not the file expected (SHA-256 {digest}); {by_hand}")
+    if not (digest and matches(content, digest)):
+        if is_text(content):
+            raise InceptiveError(
+                f"{url} answers with {'a page of text' if content else 'nothing'} in place of the file, "
+                f"as a network or proxy does that wants you to sign in; do so, or {by_hand}"
+            )
+        if digest:
+            digest = hashlib.sha256(content).hexdigest()
+            raise InceptiveError(f"{url} is not the file expected (SHA-256 {digest}); {by_hand}")
+        if check:
+            _try(check, content, path.name, url, by_hand)
     write_bytes(path, content)
+
+
+def is_text(content: bytes) -> bool:
+    """Whether a file begins as text does, or is empty: a web page, an error message, JSON.
+
+    Every format of weights, and of archives, has a byte in its first few that no text has.
+    """
+    return not any(byte < ord("\t") for byte in content[:1024])
+
+
+def _try(
+    check: Callable[[Path], object], content: bytes, name: str, url: str, by_hand: str
+) -> None:
+    """Raises InceptiveError if `check` refuses a file of this `name` and `content`."""
+    with tempfile.TemporaryDirectory(prefix="inceptive-") as folder:
+        path = Path(folder) / name
+        write_bytes(path, content)
+        try:
+            check(path)
+        except InceptiveError as error:
+            why = str(error).removeprefix(f"{path}: ")
+            raise InceptiveError(f"{url} is not the file expected (it {why}); {by_hand}") from None
 
 
 def matches(content: bytes, digest: str) -> bool:

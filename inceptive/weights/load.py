@@ -14,7 +14,7 @@ from torch import nn
 from inceptive.arch import nets
 from inceptive.arch.spec import Net
 from inceptive.errors import InceptiveError, reason
-from inceptive.io.downloads import download, matches, network_errors, offline
+from inceptive.io.downloads import download, is_text, matches, offline
 from inceptive.io.paths import cache_folder, expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.nn import Model, build
@@ -118,9 +118,14 @@ def fetch(published: Published, progress: Progress | None = ON_STANDARD_ERROR) -
     """
     path = cache_folder() / "weights" / published.file
     if path.is_file():
-        if not matches(path.read_bytes(), published.digest):
+        content = path.read_bytes()
+        is_published = matches(content, published.digest)
+        if is_published and (published.digest or not is_text(content)):
+            return path
+        if not is_text(content):
             raise InceptiveError(f"{path}: is not the file published (its hash differs); remove it")
-        return path
+        _remove(path)
+        log.warning("note: %s held a page of text, not weights, and is removed", path)
     if published.hub:
         return _from_hub(
             published.hub,
@@ -133,8 +138,17 @@ def fetch(published: Published, progress: Progress | None = ON_STANDARD_ERROR) -
         raise InceptiveError(f"{published.name}: {published.note}; then put it at {path}")
     if progress and not offline():
         progress.say(_announcement(published, published.url))
-    download(published.url, published.digest, path, progress)
+    download(published.url, published.digest, path, progress, check=read)
     return path
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise InceptiveError(
+            f"{path}: holds a page of text, not weights, and cannot be removed ({reason(error)})"
+        ) from None
 
 
 def is_cached(published: Published) -> bool:
@@ -180,7 +194,7 @@ def _from_hub(
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Path:
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         try:
@@ -196,7 +210,11 @@ def _from_hub(
             if not getproxies():  # without a network it would try for half a minute
                 socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
             return Path(hf_hub_download(hub, name, headers=NO_TELEMETRY))
-    except network_errors(HFValidationError) as error:
+    except InceptiveError:
+        raise
+    except (
+        Exception
+    ) as error:  # each library beneath has classes of its own, some of no common base
         raise InceptiveError(
             f"{hub}: its {name} cannot be had from the Hugging Face hub ({reason(error)}){by_hand}"
         ) from None

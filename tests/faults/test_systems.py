@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -16,7 +18,8 @@ import inceptive
 from inceptive.cli import tables
 from inceptive.errors import InceptiveError
 from inceptive.io import paths
-from inceptive.io.downloads import download
+from inceptive.weights.catalogue import find
+from inceptive.weights.load import fetch
 
 POSIX_ONLY = ("fcntl", "pwd", "grp", "resource", "termios", "tty", "pty", "syslog", "crypt", "spwd",
               "posix_ipc", "readline")  # fmt: skip
@@ -120,10 +123,11 @@ def test_names_are_text_in_the_c_locale_too(stripes, tmp_path):
 class Answer(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(self.server.status)
-        content = b"<!DOCTYPE html><p>Please sign in"
-        self.send_header("Content-Length", str(len(content)))
+        length = {"Content-Length": str(len(self.server.content))}
+        for header in (length | self.server.headers).items():
+            self.send_header(*header)
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(self.server.content)
 
     do_HEAD = do_CONNECT = do_GET
 
@@ -132,20 +136,95 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server():
-    """A server that answers everything with its `status` and a page."""
+def server(monkeypatch):
+    """A server that answers everything with its `status`, `headers` and `content`, a page at first."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.status, server.headers = 200, {}
+        server.content = b"<!DOCTYPE html><p>Please sign in"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
 
 
-def test_a_page_in_place_of_a_file_is_refused_and_not_kept(server, tmp_path):
-    server.status = 200
-    url = f"http://127.0.0.1:{server.server_port}/weights.ckpt"
-    with pytest.raises(InceptiveError, match="answers with a web page, not with the file"):
-        download(url, "", tmp_path / "weights.ckpt")
-    assert not list(tmp_path.iterdir())
+def packed(name):
+    """A .tar.gz of a few kB, as TF-slim's checkpoints come."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = 5000
+        archive.addfile(member, io.BytesIO(os.urandom(5000)))
+    return content.getvalue()
+
+
+SLIM = find("googlenet.slim")  # of which no digest is published
+NOT_WEIGHTS = {
+    "page": (b"\n\n<html><body>Sign in", "answers with a page of text in place of the file"),
+    "json": (b'{"error": "quota"}', "answers with a page of text in place of the file"),
+    "empty": (b"", "answers with nothing in place of the file"),
+    "another kind": (b"\x89PNG\r\n\x1a\n" + bytes(99), "is not the file expected"),
+    "cut": (packed("model.ckpt")[:-99], "is not the file expected"),
+    "no checkpoint inside": (packed("readme.txt"), "is not the file expected"),
+}
+
+
+@pytest.fixture
+def cached(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path))
+    return replace(SLIM, url=f"http://127.0.0.1:{server.server_port}/a.tar.gz")
+
+
+@pytest.mark.parametrize("kind", NOT_WEIGHTS)
+def test_what_is_no_weights_is_never_kept_as_weights(server, cached, tmp_path, kind):
+    server.content, words = NOT_WEIGHTS[kind]
+    with pytest.raises(InceptiveError, match=words) as error:
+        fetch(cached)
+    assert "\n" not in str(error.value) and str(tmp_path / "weights" / SLIM.file) in str(
+        error.value
+    )
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_page_that_was_kept_is_removed_and_the_file_is_fetched(
+    server, cached, tmp_path, monkeypatch, caplog
+):
+    path = tmp_path / "weights" / SLIM.file
+    path.parent.mkdir()
+    path.write_bytes(server.content)
+    server.content = packed("model.ckpt")
+    monkeypatch.setattr("inceptive.weights.load.read", lambda _: {})
+    assert fetch(cached) == path and path.read_bytes() == server.content
+    assert f"{path} held a page of text, not weights, and is removed" in caplog.text
+
+
+def test_a_kept_file_that_cannot_be_read_is_said_to_be_removed(cached, tmp_path):
+    path = tmp_path / "weights" / SLIM.file
+    path.parent.mkdir()
+    path.write_bytes(NOT_WEIGHTS["cut"][0])
+    with pytest.raises(InceptiveError, match="remove it, and it is fetched again"):
+        inceptive.Classifier.load(SLIM.name)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(407, {}), (302, {"Location": "/a.tar.gz"}), (200, {"Transfer-Encoding": "chunked"}),
+     (200, {"Content-Length": "99"}), (511, {"Location": "http://["})],
+)  # fmt: skip
+def test_what_a_network_answers_is_one_line(server, cached, status, headers):
+    server.status, server.headers = status, headers
+    with pytest.raises(InceptiveError) as error:
+        fetch(cached)
+    assert "cannot be downloaded" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("proxy", ["http://[", "nonsense://127.0.0.1:9", "socks5://127.0.0.1:9"])
+def test_a_proxy_that_is_none_is_one_line(tmp_path, monkeypatch, proxy):
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(InceptiveError, match="cannot be had from the Hugging Face hub") as error:
+        inceptive.Classifier.load("hf:nobody/nothing")
+    assert "\n" not in str(error.value)
 
 
 def test_a_proxy_that_wants_a_password_is_one_line(server, tmp_path, monkeypatch):

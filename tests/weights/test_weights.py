@@ -420,7 +420,7 @@ def hub(tmp_path, monkeypatch):
     return tmp_path / "hub"
 
 
-CONTENT = b"weights " * 100_000
+CONTENT = b"weights\0" * 100_000
 DIGEST = hashlib.sha1(CONTENT).hexdigest()
 
 
