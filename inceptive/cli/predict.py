@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from inceptive.cli import tables
 from inceptive.cli.progress import say
-from inceptive.errors import InceptiveError, InvalidArgument, printable
+from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
 from inceptive.io.atomic import atomic_write, csv_path, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ def run(
             "openvino:int8 names a precision"
         ),
     ] = "auto",
+    labels: Annotated[
+        Path | None,
+        Option(help="names of the classes, one a line, where MODEL is a file of weights without"),
+    ] = None,
     early_exit: Annotated[
         bool, Option("--early-exit", help="heads answer where they are sure (see early-exit)")
     ] = False,
@@ -62,7 +66,8 @@ def run(
     kind = "json" if json else format or by_ending
     if kind == "parquet" and not out:
         raise InvalidArgument("parquet is not text: name a file with --out")
-    opened = open_engine(model, engine, say, early_exit)
+    classes = _labels(labels, model) if labels else ()
+    opened = open_engine(model, engine, say, early_exit, classes=classes)
     images = list(_find(paths))
     if out and any(_same_file(out, image) for image in images):
         raise InceptiveError(f"{printable(out)}: is one of the images; give another --out")
@@ -90,6 +95,19 @@ def run(
     if errors:
         rest = "; the rest is done" if len(errors) < len(images) else ""
         raise InceptiveError(f"{len(errors)} of {len(images)} images cannot be read{rest}")
+
+
+def _labels(path: Path, model: str) -> tuple[str, ...]:
+    """The lines of a file. Raises InceptiveError if it cannot be read, or `model` names its classes."""
+    from inceptive.engines.open import tells_no_classes
+
+    if not tells_no_classes(model):
+        raise InceptiveError(f"{printable(model)}: names its classes itself; leave out --labels")
+    try:
+        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
+    return tuple(name for line in lines if (name := line.strip()))
 
 
 def _same_file(out: Path, image: Path) -> bool:

@@ -105,24 +105,31 @@ class Classifier(Engine):
         model: str | Path,
         file: str | Path | None = None,
         progress: Progress | None = ON_STANDARD_ERROR,
+        labels: Sequence[str] = (),
     ) -> "Classifier":
         """A classifier ready to predict: in evaluation mode, on the CPU.
 
         model is a model folder, a published name (`inceptive nets` lists them) or, after "hf:", the
         id of a repository on the Hugging Face hub that holds a model folder. file: weights at hand of
         that format, in place of the download; NAME@FILE is the same, and FILE alone where its tensors
-        tell which net it is.
+        tell which net it is. labels name the classes of such a file, in their order; else they are
+        "class 0", ..., unless there are as many as the published weights have.
         Raises InceptiveError, naming the file, if a part is missing, damaged or does not fit.
         """
         folder = model_folder.folder_of(expand(model))
+        weights = None if folder.is_dir() or file is not None else named_weights(str(model))
+        if weights and weights[1]:
+            return cls._from_published(*weights, progress, labels)
+        if labels and file is None:
+            raise InceptiveError(
+                f"{model}: names its classes itself; labels are for a file of weights"
+            )
         if folder.is_dir() and file is None:
             return cls._from_folder(folder)
-        if file is None and (weights := named_weights(str(model))) and weights[1]:
-            return cls._from_published(*weights, progress)
         for published in catalogue().values():
             hub = (published.hub, HUB + published.hub) if published.hub else ()
             if str(model) in (published.name, *hub):
-                return cls._from_published(published, file, progress)
+                return cls._from_published(published, file, progress, labels)
         if file is not None:
             raise InceptiveError(f"no published weights are called {model}; see `inceptive nets`")
         if str(model).startswith(HUB):
@@ -131,19 +138,24 @@ class Classifier(Engine):
 
     @classmethod
     def _from_published(
-        cls, published: Published, file: str | Path | None, progress: Progress | None
+        cls,
+        published: Published,
+        file: str | Path | None,
+        progress: Progress | None,
+        labels: Sequence[str] = (),
     ) -> "Classifier":
         path = fetch(published, progress) if file is None else by_hand(published, file)
         record: dict[str, Any] = {"name": published.name, "licence": published.licence}
         if published.top1 is not None:
             record |= {"top1": published.top1 / 100, "accuracy_source": published.accuracy_source}
         try:
-            model, labels = load_published(published, path), published_labels(published)
+            model = load_published(published, path)
         except InceptiveError as error:
             again = "; remove it, and it is fetched again" if file is None else ""
             raise InceptiveError(f"{error}{again}") from None
-        if model.net.num_classes != len(labels):
-            labels = numbered_labels(model.net.num_classes)
+        count = model.net.num_classes
+        own = published_labels(published) if count == published.classes else numbered_labels(count)
+        labels = tuple(labels) or own
         return cls(model, published.preprocessing, labels, info={"published": record})
 
     @classmethod

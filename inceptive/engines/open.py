@@ -46,9 +46,9 @@ def open_engine(
     "openvino:int8", whether it passed or not), or auto: the fastest export of the folder that
     passed its check and was made from the weights that lie there, else torch. With early_exit its
     heads answer where they are sure, as the model folder says: torch and OpenVINO can. It runs on
-    `threads` of the CPU (0: as many as it takes). classes: the names of the classes of a peer's FILE
-    or of an ONNX file without names. note is called with what is left out and why, and which engine
-    answers. Raises InceptiveError if there is no such engine or file, or it cannot run.
+    `threads` of the CPU (0: as many as it takes). classes: the names of the classes of a peer's FILE,
+    of an ONNX file without names or of a file of weights. note is called with what is left out and why,
+    and which engine answers. Raises InceptiveError if there is no such engine or file, or it cannot run.
     """
     if not isinstance(model, str | Path):
         return model
@@ -84,7 +84,7 @@ def _open(
     if is_exported(folder):
         return _file(folder, kind, precision, note, threads, classes)
     if kind == "torch" or file is not None or folder.is_file():
-        return _torch(model, threads, file)
+        return _torch(model, threads, file, classes)
     if precision:
         return open_exported(_file_of(folder, kind, precision, note), threads)
     if kind in ENGINES:
@@ -95,7 +95,7 @@ def _open(
                 f"`inceptive export {folder} --to {kind}` makes one"
             )
         return open_exported(folder / usable[0].file, threads)
-    return _fastest(folder, note, early_exit, threads) or _torch(model, threads)
+    return _fastest(folder, note, early_exit, threads) or _torch(model, threads, None, classes)
 
 
 def is_exported(model: str | Path) -> bool:
@@ -116,14 +116,24 @@ def is_peer(model: str | Path) -> bool:
 
 
 def tells_no_classes(model: str | Path) -> bool:
-    """Whether `model` is a net of a peer or an ONNX file of another program.
+    """Whether `model` is a net of a peer, an ONNX file of another program or a file of weights for other
+    classes than the published ones.
 
     Such a model may not name its classes: `open_engine` is given those of the data. Raises
-    InceptiveError for an ONNX file that ONNX Runtime does not take.
+    InceptiveError for an ONNX file that ONNX Runtime does not take, and for a file of no weights.
     """
-    path = expand(model)
-    onnx_file = path.suffix == ENGINES["onnx"] and path.is_file()
-    return is_peer(model) or (onnx_file and onnx.is_foreign(onnx.session(path)))
+    path = header.folder_of(expand(model))
+    if is_peer(model):
+        return True
+    if is_exported(path):
+        onnx_file = path.suffix == ENGINES["onnx"] and path.is_file()
+        return onnx_file and onnx.is_foreign(onnx.session(path))
+    if path.is_dir() or not (path.is_file() or "@" in str(model)):
+        return False
+    from inceptive.weights.load import has_other_classes, named_weights
+
+    weights = named_weights(str(model))
+    return bool(weights and weights[1] and has_other_classes(weights[0], weights[1]))
 
 
 def _kind_of(path: Path) -> str:
@@ -191,11 +201,18 @@ def file_name(kind: str, precision: str) -> str:
     return f"model.{precision}{ENGINES[kind]}"
 
 
-def _torch(model: str | Path, threads: int, file: str | Path | None = None) -> Engine:
+def _torch(
+    model: str | Path,
+    threads: int,
+    file: str | Path | None = None,
+    classes: tuple[str, ...] = (),
+) -> Engine:
     import torch
 
     from inceptive.engines.classifier import Classifier
 
     if threads:
         torch.set_num_threads(threads)
-    return Classifier.load(model, file).to("cuda" if torch.cuda.is_available() else "cpu")
+    return Classifier.load(model, file, labels=classes).to(
+        "cuda" if torch.cuda.is_available() else "cpu"
+    )

@@ -40,6 +40,11 @@ def load(published: Published, path: Path) -> Model:
     return model.eval()
 
 
+def has_other_classes(published: Published, path: Path) -> bool:
+    """Whether the weights at `path` know other classes than the published ones: nothing names those."""
+    return _net_of(published, read(path)).num_classes != published.classes
+
+
 def _net_of(published: Published, arrays: Mapping[str, np.ndarray]) -> Net:
     """The net of the tensors in a file: with its heads if they are there, for as many classes."""
     net, source = nets.NETS[published.net](published.classes), SOURCES[published.source]

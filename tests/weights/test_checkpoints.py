@@ -131,3 +131,27 @@ def test_training_starts_from_a_file(state, stripes, tiny, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out/config.json").read_text())["recipe"]["weights"] == str(file)
+
+
+def test_classes_are_named_by_a_file_or_are_those_of_the_data(state, stripes, tmp_path):
+    file, labels = tmp_path / "mine.pth", tmp_path / "names.txt"
+    two = {k: v[:2] if k.startswith("fc.") else v for k, v in headless(state).items()}
+    torch.save(two, file)
+    labels.write_text("left\nright é\n", encoding="utf-8")
+    picture("down", 1).convert("RGB").save(tmp_path / "a.png")
+    done = command("predict", file, tmp_path / "a.png", "--labels", labels, "--json")
+    assert {top["label"] for top in json.loads(done.stdout)[0]["top"]} == {"left", "right é"}
+    assert Classifier.load(file, labels=["left", "right"]).labels == ("left", "right")
+    evaluation = inceptive.evaluate(file, stripes, "all", progress=None)
+    assert evaluation.labels == ("across", "down")
+    labels.write_text("one\n")
+    done = command("predict", file, tmp_path / "a.png", "--labels", labels)
+    assert done.returncode == 1 and "1 labels for a net of 2 classes" in done.stderr
+
+
+def test_labels_of_a_model_that_has_its_own_are_refused(trained, tmp_path):
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    done = command("predict", trained[0], tmp_path, "--labels", tmp_path / "names.txt")
+    assert done.returncode == 1 and "names its classes itself" in done.stderr
+    with pytest.raises(InceptiveError, match="names its classes itself"):
+        Classifier.load(trained[0], labels=["a", "b"])
