@@ -252,13 +252,18 @@ def _never_data(folder: Path) -> bool:
         return True
     if all(os.path.exists(folder / name) for name in ("model.safetensors", "config.json")):
         return True
+    alone = False
     try:
-        inside = [path for path in folder.iterdir() if not hidden(path.name)]
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if hidden(entry.name):
+                    continue
+                if not entry.is_dir(follow_symlinks=False) or not _never_data(Path(entry)):
+                    return False  # mostly at the first image
+                alone = True
     except OSError:
         return False
-    return bool(inside) and all(
-        path.is_dir() and not path.is_symlink() and _never_data(path) for path in inside
-    )
+    return alone
 
 
 def _loose(folder: Path) -> list[Path]:

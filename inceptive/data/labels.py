@@ -40,9 +40,14 @@ def read_lists(
             if image is None:
                 missing.append(row.get(column, ""))
                 continue
+            if (own := row.get("split", "")) and own.lower() not in split_names:
+                raise InceptiveError(
+                    f"{printable(path)}: row {number}: split {printable(own)} is none of "
+                    f"{', '.join(split_names)}"
+                )
             # What the list says, then the list's own name, then the folder the image lies in.
             folders = Path(os.path.relpath(image, root)).parts[:-1]
-            words = (row.get("split", ""), path.stem.split("_")[0], *folders)
+            words = (own, path.stem.split("_")[0], *folders)
             split = next((split_names[w.lower()] for w in words if w.lower() in split_names), "")
             label = _label(row, columns, f"{printable(path)}: row {number}")
             if labels.setdefault(image, (split, label)) != (split, label):
@@ -79,7 +84,7 @@ def _index(root: Path, images: Sequence[str]) -> dict[str, str]:
 def _rows(path: Path) -> list[Row]:
     try:
         if path.stat().st_size > MAX_BYTES:
-            return []
+            raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
             return _json_rows(json.loads(text), path)
@@ -114,7 +119,9 @@ def _json_rows(content: Any, path: Path) -> list[Row]:
             if classes[key]
         ]
     if isinstance(content, dict):
-        return [{"file": k, "label": v} for k, v in content.items() if isinstance(v, str)]
+        return [
+            {"file": k, "label": str(v)} for k, v in content.items() if isinstance(v, str | int)
+        ]
     if isinstance(content, list):
         return [
             {str(k): str(v) for k, v in row.items()} for row in content if isinstance(row, dict)

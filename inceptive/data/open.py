@@ -74,7 +74,10 @@ def open_data(
         return BUILTIN[builtin](option, shares, advance)
     names = ", ".join(BUILTIN)
     if exists:
-        raise InceptiveError(f"{title}: is a file; expected a folder of class folders, or {names}")
+        raise InceptiveError(
+            f"{title}: is a file; expected a folder of class folders (for a list of labels, the folder "
+            f"that it lies in), or {names}"
+        )
     raise InceptiveError(f"{title}: there is no such folder, nor a built-in set; those are {names}")
 
 

@@ -859,6 +859,11 @@ def test_a_list_gives_splits_and_files_it_names_in_vain_are_counted(tmp_path):
         ("a.csv", "file,label\n00.png,cat\n00.png,dog\n", "row 2: 00.png has two labels"),
         ("a.csv", "file,cat,dog\n00.png,1,1\n", "row 1 has 2 classes"),
         ("a.csv", "file,age,sex\n00.png,31,f\n", "which column holds the class is not clear"),
+        (
+            "a.csv",
+            "file,label,split\n00.png,cat,holdout\n",
+            "row 1: split holdout is none of train",
+        ),
         ("a.json", "{", "a.json: cannot be read"),
     ],
 )
