@@ -2,6 +2,8 @@
 
     python tools/reliability.py REPORT.xml... [COST.json...]
 
+The kinds of what people really have, KINDS, name the tests that try them.
+
 A test tells with `record_property("reliability", json)`: an object with table ("faults", "inputs" or
 "scaling"), what, and tried, survived, lost, note; of scaling ratio and note. `make reliability` runs the
 tests that do and then this. COST.json is what tools/scoring_cost.py and tools/training_cost.py wrote.
@@ -48,6 +50,89 @@ TABLES: dict[str, tuple[str, str, Row, Callable[[dict[str, Any]], Row]]] = {
         lambda one: (one["what"], str(one["ratio"]), one["note"]),
     ),
 }  # fmt: skip
+KINDS: tuple[tuple[str, str, str], ...] = (
+    (
+        "different pictures taken for copies",
+        "small things on white, thin drawings, parts before one camera, pages; resized, "
+        "recompressed, brightened copies are found",
+        "data.test_split",
+    ),
+    (
+        "quadratic time where frames are alike",
+        "each is compared with one of its kind; beyond a sum of work that is said",
+        "data.test_split::test_much_alike data.test_split::test_what_is_too_much",
+    ),
+    (
+        "judged on what it was trained on",
+        "other metadata, other names, new folders, --resume with other images",
+        "evaluation.test_evaluate::test_what_was_learned "
+        "evaluation.test_evaluate::test_a_folder_that_the_model "
+        "data.test_split::test_other_metadata training.test_train::test_resuming_on_other_images",
+    ),
+    (
+        "brightness by the brightest sample",
+        "10 to 16 bits in 16, floats, packed and declared depths, a range of the set that travels"
+        " into exports",
+        "images.test_deep data.test_depth",
+    ),
+    (
+        "TIFF of a rarer kind",
+        "planes, tiles, 32 and 64 bits, floats, WhiteIsZero: read, or refused by name",
+        "images.test_deep::test_rgb_of images.test_deep::test_a_kind "
+        "images.test_deep::test_where_zero",
+    ),
+    (
+        "EXIF turn lost",
+        "each orientation, beside bad tags",
+        "images.test_images::test_an_orientation",
+    ),
+    (
+        "colour profile ignored",
+        "Display P3, ProPhoto, grey and ink profiles in six formats; damaged ones are left out "
+        "with a note",
+        "images.test_colour",
+    ),
+    (
+        "sound files called damaged",
+        "PNG with megabytes of text, JPEG 2000, TGA, ICO; what is not read is named",
+        "images.test_images::test_a_png_with_much images.test_images::test_rarer "
+        "images.test_images::test_a_tga",
+    ),
+    (
+        "blank result of a file that is not",
+        "white on transparency, samples out of range",
+        "images.test_colour::test_a_picture_that_comes_out_blank "
+        "images.test_colour::test_sixteen_bits_that",
+    ),
+    (
+        "folders as they come",
+        "names of archives, wrappings, parts in classes, unlabelled parts, lists of labels, what "
+        "a NAS or this program left; every image of random trees once",
+        "data.test_folder",
+    ),
+    (
+        "weights as they come",
+        "wrapped, prefixed, averaged, headless, bfloat16, other classes",
+        "weights.test_checkpoints",
+    ),
+    (
+        "a page in place of a file, a proxy's 407",
+        "loopback servers",
+        "faults.test_systems::test_a_page faults.test_systems::test_a_proxy",
+    ),
+    (
+        "no home, no name, no POSIX, C locale, a notebook's output",
+        "processes without them",
+        "faults.test_systems",
+    ),
+    (
+        "a picture of no class",
+        "scores by another library, in every engine and command",
+        "engines.test_novelty",
+    ),
+)
+"""What people really have: a kind of report, what is tested, and the tests: MODULE or MODULE::TEST, both
+as they begin."""
 
 
 def recorded(reports: Iterable[Path]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -55,11 +140,7 @@ def recorded(reports: Iterable[Path]) -> tuple[list[dict[str, Any]], list[str]]:
 
     Raises InceptiveError if one failed.
     """
-    last = {
-        (case.get("classname"), case.get("name")): case
-        for path in reports for case in ElementTree.parse(path).getroot().iter("testcase")
-    }  # fmt: skip
-    cases = list(last.values())
+    cases = cases_of(reports)
     bad = [name(case) for case in cases if has(case, "failure", "error")]
     if bad:
         raise InceptiveError(f"docs/reliability.md is not written, failed: {', '.join(bad)}")
@@ -70,6 +151,37 @@ def recorded(reports: Iterable[Path]) -> tuple[list[dict[str, Any]], list[str]]:
     if unknown := {one["table"] for one in found} - set(TABLES):
         raise InceptiveError(f"docs/reliability.md has no table {', '.join(sorted(unknown))}")
     return found, [name(case) for case in cases if has(case, "skipped")]
+
+
+def cases_of(reports: Iterable[Path]) -> list[ElementTree.Element]:
+    """The tests in the reports; of one in two reports the last."""
+    last = {
+        (case.get("classname"), case.get("name")): case
+        for path in reports for case in ElementTree.parse(path).getroot().iter("testcase")
+    }  # fmt: skip
+    return list(last.values())
+
+
+def kinds(cases: Iterable[ElementTree.Element]) -> str:
+    """The section of KINDS. Raises InceptiveError for a test that is named there and did not pass."""
+    passed = [
+        f"{str(case.get('classname')).removeprefix('tests.')}::{name(case)}"
+        for case in cases
+        if not has(case, "failure", "error", "skipped")
+    ]
+    rows = []
+    for kind, tested, named in KINDS:
+        tests = {test for test in passed if test.startswith(tuple(named.split()))}
+        if missing := [n for n in named.split() if not any(test.startswith(n) for test in tests)]:
+            raise InceptiveError(
+                f"docs/reliability.md: no test passed that begins with {missing[0]}"
+            )
+        modules = " ".join(
+            f"`tests/{n.partition('::')[0].replace('.', '/')}.py`" for n in named.split()
+        )
+        rows.append((kind, str(len(tests)), tested, " ".join(dict.fromkeys(modules.split()))))
+    table = markdown(("kind", "tests", "what is tested", "where"), rows, 1)
+    return f"## Kinds of report\n\nWhat people who do this job have reported, here or elsewhere.\n\n{_right(table, 1)}\n"
 
 
 def costs(files: Iterable[Path]) -> list[dict[str, Any]]:
@@ -120,6 +232,7 @@ if __name__ == "__main__":
         given = [Path(one) for one in sys.argv[1:]]
         found, skipped = recorded(one for one in given if one.suffix == ".xml")
         measured = costs(one for one in given if one.suffix == ".json")
-        OUT.write_text(document(found + measured, skipped))
+        section = kinds(cases_of(one for one in given if one.suffix == ".xml"))
+        OUT.write_text(f"{document(found + measured, skipped)}\n{section}")
     except InceptiveError as error:
         sys.exit(f"reliability: {error}")

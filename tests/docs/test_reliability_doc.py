@@ -74,6 +74,25 @@ def test_what_was_skipped_is_named_and_an_unknown_table_refused(tmp_path):
         made.recorded([report(tmp_path / "b.xml", FAULT | {"table": "hopes"})])
 
 
+def test_each_kind_of_report_counts_the_tests_that_it_names(tmp_path):
+    made = tool("reliability")
+    names = {name for _, _, named in made.KINDS for name in named.split()}
+    found = "".join(
+        f'<testcase classname="tests.{module}" name="{test or "test_x"}_more"/>'
+        for module, _, test in (name.partition("::") for name in sorted(names))
+    )
+    path = tmp_path / "a.xml"
+    path.write_text(f"<testsuite>{found}</testsuite>")
+    assert "| a picture of no class | 1 | scores" in made.kinds(made.cases_of([path]))
+    for name in names:  # they are there
+        module, _, test = name.partition("::")
+        text = (TOOLS.parent / "tests" / f"{module.replace('.', '/')}.py").read_text()
+        assert f"def {test or 'test_'}" in text, name
+    path.write_text(f"<testsuite>{found.replace('engines.test_novelty', 'other')}</testsuite>")
+    with pytest.raises(InceptiveError, match=r"begins with engines\.test_novelty"):
+        made.kinds(made.cases_of([path]))
+
+
 ASKED = {"name": "pillow", "version": "13.0.0", "vulns": []}
 KNOWN = {"name": "jinja2", "version": "3.0", "vulns": [{"id": "CVE-1", "fix_versions": ["3.1"]}]}
 SKIPPED = {"name": "torch", "skip_reason": "not found"}
