@@ -181,7 +181,8 @@ def kinds(cases: Iterable[ElementTree.Element]) -> str:
         )
         rows.append((kind, str(len(tests)), tested, " ".join(dict.fromkeys(modules.split()))))
     table = markdown(("kind", "tests", "what is tested", "where"), rows, 1)
-    return f"## Kinds of report\n\nWhat people who do this job have reported, here or elsewhere.\n\n{_right(table, 1)}\n"
+    told = "What people who do this job have reported, here or elsewhere."
+    return f"## Kinds of report\n\n{told}\n\n{_right(table, 1)}\n"
 
 
 def costs(files: Iterable[Path]) -> list[dict[str, Any]]:
