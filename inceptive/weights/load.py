@@ -57,9 +57,11 @@ def _net_of(published: Published, arrays: Mapping[str, np.ndarray]) -> Net:
     heads = tuple(f"{head}." for head in net.heads())
     if heads and not any(table[key] in theirs for key in table if key.startswith(heads)):
         net = net.without_aux()
-    last = theirs.get(table[f"{net.last}.weight"] or "")
-    if last is not None and last.ndim > 1 and not published.background:
-        net = net.with_classes(last.shape[-1 if source.layout == "tensorflow" else 0])
+    key = f"{net.last}.weight"
+    last = theirs.get(table[key] or "")
+    if last is not None and not published.background:
+        rows = layouts.to_torch(last, key, source.layout, (published.classes, 1))
+        net = net.with_classes(len(rows)) if rows.ndim == 2 else net
     return net
 
 

@@ -96,7 +96,9 @@ def all_answered(done, names):
     lines = [line for line in is_shown_safely(done) if "images" not in line.split(":")[0]]
     told_bad = [line for line in lines if line.startswith("inceptive predict: ")]
     assert [line.removeprefix("inceptive predict: ") for line in told_bad[: len(bad)]] == bad
-    assert len(lines) == len(bad) + bool(bad), lines[:5]
+    notes = sum(len(one["notes"]) for one in told)
+    assert sum(line.startswith("note: ") for line in lines) == notes
+    assert len(lines) == len(bad) + bool(bad) + notes, lines[:5]
     return len(told) - len(bad)
 
 
