@@ -66,7 +66,7 @@ def run(
     kind = "json" if json else format or by_ending
     if kind == "parquet" and not out:
         raise InvalidArgument("parquet is not text: name a file with --out")
-    classes = _labels(labels, model) if labels else ()
+    classes = _lines(labels) if labels else ()
     opened = open_engine(model, engine, say, early_exit, classes=classes)
     images = list(_find(paths))
     if out and any(_same_file(out, image) for image in images):
@@ -97,12 +97,8 @@ def run(
         raise InceptiveError(f"{len(errors)} of {len(images)} images cannot be read{rest}")
 
 
-def _labels(path: Path, model: str) -> tuple[str, ...]:
-    """The lines of a file. Raises InceptiveError if it cannot be read, or `model` names its classes."""
-    from inceptive.engines.open import tells_no_classes
-
-    if not tells_no_classes(model):
-        raise InceptiveError(f"{printable(model)}: names its classes itself; leave out --labels")
+def _lines(path: Path) -> tuple[str, ...]:
+    """The lines of a text file that are not blank. Raises InceptiveError if it cannot be read."""
     try:
         lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError, RuntimeError) as error:
@@ -162,16 +158,16 @@ def _table(answers: list["Prediction"], top: int) -> str:
     from inceptive.engines.prediction import NOVEL
 
     rows = []
-    notes = any(answer.novel for answer in answers)
+    has_novel = any(answer.novel for answer in answers)
     for answer in answers:
         cells = [f"{label} {prob:.1%}" for label, prob in answer.top]
         blank = [""] * (top - len(cells))
         rows.append(
-            (answer.image, *cells, *blank, *[NOVEL if answer.novel else ""] * notes)
+            (answer.image, *cells, *blank, *[NOVEL if answer.novel else ""] * has_novel)
             if cells
-            else (answer.image, "cannot be read", *blank[1:], *[""] * notes)
+            else (answer.image, "cannot be read", *blank[1:], *[""] * has_novel)
         )
-    header = ("image", "answer", *(f"{k}." for k in range(2, top + 1)), *[""] * notes)
+    header = ("image", "answer", *(f"{k}." for k in range(2, top + 1)), *[""] * has_novel)
     return tables.columns(header, rows, left=len(header))
 
 

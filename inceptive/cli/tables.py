@@ -59,9 +59,8 @@ def answer(text: str) -> None:
     if sys.stdout is None:
         raise InceptiveError("standard output is closed, so there is nowhere to print the answer")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        is_ascii = (
-            codecs.lookup(sys.stdout.encoding).name == "ascii"
-        )  # the C locale, where UTF-8 is usual
+        # In the C locale, where UTF-8 is usual, Python may think of ASCII.
+        is_ascii = codecs.lookup(sys.stdout.encoding).name == "ascii"
         encoding = "utf-8" if is_ascii else sys.stdout.encoding
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
     else:  # a notebook's, say

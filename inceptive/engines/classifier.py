@@ -45,7 +45,7 @@ from inceptive.weights.catalogue import (
     numbered_labels,
     published_labels,
 )
-from inceptive.weights.load import by_hand, fetch, hub_folder, named_weights
+from inceptive.weights.load import by_hand, fetch, hub_folder, is_published, named_weights
 from inceptive.weights.load import load as load_published
 
 if TYPE_CHECKING:
@@ -145,9 +145,6 @@ class Classifier(Engine):
         labels: Sequence[str] = (),
     ) -> "Classifier":
         path = fetch(published, progress) if file is None else by_hand(published, file)
-        record: dict[str, Any] = {"name": published.name, "licence": published.licence}
-        if published.top1 is not None:
-            record |= {"top1": published.top1 / 100, "accuracy_source": published.accuracy_source}
         try:
             model = load_published(published, path)
         except InceptiveError as error:
@@ -155,8 +152,15 @@ class Classifier(Engine):
             raise InceptiveError(f"{error}{again}") from None
         count = model.net.num_classes
         own = published_labels(published) if count == published.classes else numbered_labels(count)
-        labels = tuple(labels) or own
-        return cls(model, published.preprocessing, labels, info={"published": record})
+        info: dict[str, Any] = {}
+        if file is None or is_published(published, path):  # of others nobody has said anything
+            info["published"] = {"name": published.name, "licence": published.licence}
+            if published.top1 is not None:
+                info["published"] |= {
+                    "top1": published.top1 / 100,
+                    "accuracy_source": published.accuracy_source,
+                }
+        return cls(model, published.preprocessing, tuple(labels) or own, info=info)
 
     @classmethod
     def _from_folder(cls, folder: Path) -> "Classifier":

@@ -23,6 +23,7 @@ PRECISIONS = ("f32", "bf16", "int8")
 PEERS = ("torchvision", "timm")
 CLASSES: dict[str, type[ExportedEngine]] = {"onnx": OnnxEngine, "openvino": OpenVinoEngine}
 Note = Callable[[str], None]
+NAMES_ITSELF = "names its classes itself; labels are for weights that name none"
 
 
 @checked
@@ -81,6 +82,8 @@ def _open(
 
         return open_peer(str(model), classes)
     folder = header.folder_of(expand(model))
+    if classes and folder.is_dir():
+        raise InceptiveError(f"{model}: {NAMES_ITSELF}")
     if is_exported(folder):
         return _file(folder, kind, precision, note, threads, classes)
     if kind == "torch" or file is not None or folder.is_file():
@@ -160,6 +163,8 @@ def _file(
         engine: ExportedEngine = OnnxEngine.from_session(path, session)
     else:
         engine = open_exported(path, threads)
+    if classes:
+        raise InceptiveError(f"{path}: {NAMES_ITSELF}")
     if precision and precision != engine.metadata.precision:
         raise InceptiveError(f"{path}: is {engine.metadata.precision}, not {precision}")
     return engine

@@ -179,9 +179,16 @@ def by_hand(published: Published, file: str | Path) -> Path:
     path = expand(file)
     if not path.exists() and not path.with_name(f"{path.name}.index").is_file():
         raise InceptiveError(f"{path}: there is no such file")
-    if path.is_file() and not matches(path.read_bytes(), published.digest):
+    if published.digest and path.is_file() and not is_published(published, path):
         log.warning("%s is not the file published as %s: its hash differs", path, published.name)
     return path
+
+
+def is_published(published: Published, path: Path) -> bool:
+    """Whether the file at `path` is the published one for certain: its digest is known, and the same."""
+    return (
+        bool(published.digest) and path.is_file() and matches(path.read_bytes(), published.digest)
+    )
 
 
 def hub_folder(hub: str) -> Path:
@@ -219,9 +226,8 @@ def _from_hub(
             return Path(hf_hub_download(hub, name, headers=NO_TELEMETRY))
     except InceptiveError:
         raise
-    except (
-        Exception
-    ) as error:  # each library beneath has classes of its own, some of no common base
+    except Exception as error:
+        # Each library beneath has classes of its own, some of no common base.
         raise InceptiveError(
             f"{hub}: its {name} cannot be had from the Hugging Face hub ({reason(error)}){by_hand}"
         ) from None

@@ -2,6 +2,9 @@
 
 import json
 from collections import OrderedDict
+from dataclasses import replace
+from hashlib import sha256
+from unittest import mock
 
 import pytest
 import safetensors.torch
@@ -11,7 +14,7 @@ from conftest import command, picture
 import inceptive
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.weights.catalogue import find
+from inceptive.weights.catalogue import catalogue, find
 from inceptive.weights.names import SOURCES, key_table
 
 pytestmark = pytest.mark.nets
@@ -85,6 +88,18 @@ def test_numbers_of_other_widths_are_the_same_in_float32(state, tmp_path, suffix
     weight = Classifier.load(f"{NAME}@{file}").model.state_dict()["conv1.weight"]
     assert weight.dtype == torch.float32
     assert torch.equal(weight, narrow["conv1.conv.weight"].float())
+
+
+def test_what_is_not_the_published_file_has_neither_its_accuracy_nor_its_licence(state, tmp_path):
+    file = tmp_path / "mine.pth"
+    torch.save(headless(state), file)
+    assert find(NAME).top1  # the published weights have one
+    assert Classifier.load(NAME, file).info == Classifier.load(file).info == {}
+    same = replace(
+        find(NAME), digest=sha256(file.read_bytes()).hexdigest(), classes=CLASSES, labels=""
+    )
+    with mock.patch.dict(catalogue(), {NAME: same}):
+        assert Classifier.load(NAME, file).info["published"]["top1"] == find(NAME).top1 / 100
 
 
 def test_float8_is_refused_by_name(state, tmp_path):
