@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.setting import Setting
-from inceptive.data.folder import list_images
+from inceptive.data.layout import list_images
 from inceptive.errors import InceptiveError
 from inceptive.images import decode, printable
 

@@ -116,7 +116,7 @@ def _same_file(out: Path, image: Path) -> bool:
 def _find(paths: list[Path]) -> Iterator[Path]:
     """The files among `paths`, and the images in the folders among them; what is not there stays in,
     so that it is answered with an error. Raises InceptiveError for a folder without images."""
-    from inceptive.data.folder import list_images
+    from inceptive.data.layout import list_images
 
     for path in paths:
         if not path.is_dir():

@@ -11,7 +11,7 @@ import numpy as np
 from inceptive.arguments import NonNegativeFloat, checked
 from inceptive.comparison.cost import BATCH, Speed, speeds
 from inceptive.comparison.pairs import Pair, pair
-from inceptive.data.folder import hidden
+from inceptive.data.layout import hidden
 from inceptive.data.source import Data
 from inceptive.engines import records
 from inceptive.engines.open import open_engine

@@ -14,7 +14,7 @@ from PIL import Image
 
 from inceptive.arguments import NonNegativeInt, PositiveInt, checked
 from inceptive.data.cache import user_cache
-from inceptive.data.folder import OUTPUT
+from inceptive.data.layout import OUTPUT
 from inceptive.data.open import open_data_for
 from inceptive.data.source import Data
 from inceptive.engines.classifier import Classifier, OneImage

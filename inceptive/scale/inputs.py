@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from inceptive.data.folder import list_images
+from inceptive.data.layout import list_images
 from inceptive.errors import InceptiveError
 from inceptive.images import SUFFIXES, printable
 from inceptive.io import store as storage

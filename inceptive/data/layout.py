@@ -1,0 +1,311 @@
+"""Where labelled images lie in a folder, as people have them.
+
+    photos/cat/1.jpg                               not divided
+    photos/train/cat/1.jpg    photos/test/...      divided: train, training_set, seg_train, ...
+    photos/cat/train/1.jpg    photos/cat/test/...  each class divided
+    photos/labels.csv         photos/images/1.jpg  a list of labels (see `labels`)
+
+Folders around all of that are walked through; what systems, disks and this program leave is never data.
+"""
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from inceptive.data.labels import read_lists
+from inceptive.errors import InceptiveError, reason
+from inceptive.images import SUFFIXES, printable
+from inceptive.io.paths import as_text
+
+LabelledImage = tuple[str, str, str]
+"""train, val, test or "" (not divided), a class, and the path of an image of it."""
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+SPLIT_WORD = re.compile(rf"({'|'.join(SPLIT_FOLDERS)})(set|\d*)")
+JUNK = frozenset((
+    "thumbs.db", "desktop.ini", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin",
+    "recycler", "lost+found", "system volume information",
+))  # fmt: skip
+"""What file systems, NAS and cameras put beside people's files, in lower case."""
+OUTPUT = ".inceptive"
+"""A file that marks a folder of pictures as written by this package."""
+
+
+def labelled_images(root: Path) -> tuple[list[LabelledImage], list[str]]:
+    """The images under `root` with their splits and classes, and notes on what is left out.
+
+    Raises InceptiveError if there are none, or they lie so that nothing says what they are.
+    """
+    notes: list[str] = []
+    _note_junk(root, notes)
+    junk = list(notes)
+    parts = _split_folders(_walk_down(root), notes)
+    listed = [
+        (split, name, path)
+        for split, folder in parts
+        for name, paths in _class_folders(folder, notes, root)
+        for path in paths
+    ]
+    if len({name for _, name, _ in listed}) < 2 and (labelled := _label_lists(root, parts)):
+        listed, notes = labelled[0], junk + labelled[1]
+    elif listed:
+        listed = _inner_splits(parts, listed, notes)
+    else:
+        raise InceptiveError(
+            f"{printable(root)}: holds no images in class folders; "
+            "expected one folder for each class, with its photographs inside" + _flat(parts)
+        )
+    return listed, notes
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        inside = sorted(root.iterdir())
+    except OSError as error:
+        raise InceptiveError(f"{printable(root)}: cannot be read ({reason(error)})") from None
+    return [path for path in inside if path.is_dir() and not _never_data(path)]
+
+
+def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
+    """("train" | "val" | "test", folder) for each; ("", root) for a folder that is not divided."""
+    folders = _folders(root)
+    names = _split_names(folders)
+    parts = [(names[folder], folder) for folder in folders if folder in names]
+    others = [folder for folder in folders if folder not in names]
+    trained = "train" in names.values()
+    # Beside other folders, one called "train" is a class if photographs lie in it directly.
+    if not parts or (others and (not trained or any(_loose(folder) for _, folder in parts))):
+        return [("", root)]
+    if not trained:
+        present = ", ".join(folder.name for _, folder in parts)
+        raise InceptiveError(f"{printable(root)}: has {present} but no train folder")
+    for path in others:
+        count = len(list_images(path, [root, *folders])[0])
+        holding = f", with its {count} images" * (count > 0)
+        notes.append(f"{printable(path)} lies beside the train folder and is left out{holding}")
+    _note_loose(root, notes)
+    return [(split, _walk_down(folder, folder.name)) for split, folder in parts]
+
+
+def _walk_down(root: Path, name: str = "") -> Path:
+    """The folder that holds more than one folder of folders: archives often wrap theirs in another.
+
+    A folder that is called `name` is always walked into, if it is alone; others if `name` is "".
+    """
+    folders = _folders(root)
+    if len(folders) != 1 or _loose(root) or _split_names(folders).keys() - {root / name}:
+        return root
+    (inside,) = folders
+    if (name and inside.name != name) or (not name and (_loose(inside) or not _folders(inside))):
+        return root
+    return root if identity(inside) == identity(root) else _walk_down(inside, name)
+
+
+def _split_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """The split of each folder that is called by one.
+
+    `train` alone is enough. `training_set`, `seg_train`, `test1` could be classes: they are splits if
+    the same name is there for another split, or beside `train`, and class folders are in the train one.
+    """
+    plain: dict[Path, str] = {}
+    stems: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+    for folder in folders:
+        name = folder.name.lower()
+        words = re.split(r"[\W_]+", name)
+        hits = [(word, match) for word in words if (match := SPLIT_WORD.fullmatch(word))]
+        if name in SPLIT_FOLDERS:
+            plain[folder] = SPLIT_FOLDERS[name]
+        if len(hits) == 1:
+            word, match = hits[0]
+            stem = " ".join(other for other in words if other != word)
+            stems[stem].append((SPLIT_FOLDERS[match[1]], folder))
+    for stem, group in stems.items():
+        train = [folder for split, folder in group if split == "train"]
+        several = len({split for split, _ in group}) > 1
+        if several and train and (not stem or not any(_loose(folder) for folder in train)):
+            plain.update({folder: split for split, folder in group})
+    return plain
+
+
+def _inner_splits(
+    parts: Sequence[tuple[str, Path]], listed: list[LabelledImage], notes: list[str]
+) -> list[LabelledImage]:
+    """The same, with splits where each class folder holds them: class/train, class/test."""
+    if [split for split, _ in parts] != [""]:
+        return listed
+    root = parts[0][1]
+    inside = [Path(path).relative_to(root).parts[1:-1] for _, _, path in listed]
+    splits = [SPLIT_FOLDERS.get(below[0].lower(), "") if below else "" for below in inside]
+    if "train" not in splits or not {"val", "test"} & set(splits):
+        return listed
+    if "" in splits:
+        path = printable(listed[splits.index("")][2])
+        notes.append(
+            f"train and test folders lie inside classes, but not around every image ({path}), so all is "
+            "divided anew; to use them as they are, put every image into one"
+        )
+        return listed
+    return [(split, name, path) for split, (_, name, path) in zip(splits, listed, strict=True)]
+
+
+def _label_lists(
+    root: Path, parts: Sequence[tuple[str, Path]]
+) -> tuple[list[LabelledImage], list[str]] | None:
+    """`read_lists` of the list in the folder, or of those in its split folders."""
+    for group in ([("", root)], [("", _walk_down(root))], parts):
+        listed: list[LabelledImage] = []
+        notes: list[str] = []
+        for split, folder in group:
+            images, _, unread = list_images(folder)
+            if labelled := read_lists(folder, images, SPLIT_FOLDERS):
+                listed += [(split or own, name, path) for own, name, path in labelled[0]]
+                notes += labelled[1] + unread
+            elif images:
+                notes.append(f"{len(images)} images in {printable(folder)} have no label and are left "
+                             f"out, among them {printable(images[0])}")  # fmt: skip
+        if listed:
+            return listed, notes
+    return None
+
+
+def _flat(parts: Sequence[tuple[str, Path]]) -> str:
+    """How to lay out images that lie in a split's folder itself, if they do."""
+    for split, folder in parts:
+        if split == "train" and (loose := _loose(folder)):
+            label = re.split(r"[\W_\d]", loose[0].name)[0] or "cat"
+            return (
+                f"; {len(loose)} images lie in {printable(folder)} itself, and the name of a file is "
+                f"not taken for its class: move them, {printable(loose[0].name)} into "
+                f"{printable(folder / label)}/ and so on, or list them in labels.csv with the columns "
+                "file and label"
+            )
+    return ""
+
+
+def _note_junk(root: Path, notes: list[str]) -> None:
+    """Note the images in folders that are never data."""
+    images: list[str] = []
+    for where, folders, _ in os.walk(root):
+        for name in folders:
+            inside = Path(where, name)
+            if not name.startswith(".") and _never_data(inside):
+                for below, _, files in os.walk(inside):
+                    images += [
+                        os.path.join(below, file)
+                        for file in files
+                        if Path(file).suffix.lower() in SUFFIXES and not file.startswith(".")
+                    ]
+        folders[:] = [name for name in sorted(folders) if not _never_data(Path(where, name))]
+    if images:
+        notes.append(
+            f"{len(images)} images lie in folders of the system, of its bin or of results of inceptive "
+            f"and are left out, among them {printable(min(images))}"
+        )
+
+
+def _never_data(folder: Path) -> bool:
+    """Whether it is hidden, or a model folder, explained pictures, or a folder of those alone."""
+    if hidden(folder.name) or os.path.exists(folder / OUTPUT):
+        return True
+    if all(os.path.exists(folder / name) for name in ("model.safetensors", "config.json")):
+        return True
+    alone = False
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if hidden(entry.name):
+                    continue
+                if not entry.is_dir(follow_symlinks=False) or not _never_data(Path(entry)):
+                    return False  # mostly at the first image
+                alone = True
+    except OSError:
+        return False
+    return alone
+
+
+def _loose(folder: Path) -> list[Path]:
+    """Image files that lie in `folder` itself."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix.lower() in SUFFIXES and not hidden(path.name)
+    )
+
+
+def _note_loose(root: Path, notes: list[str]) -> None:
+    if loose := _loose(root):
+        notes.append(
+            f"{len(loose)} images lie in {printable(root)} outside any class folder and are left "
+            f"out, among them {printable(loose[0].name)}"
+        )
+
+
+def _class_folders(root: Path, notes: list[str], top: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each class under `root` with its images; `top` is the whole set's folder."""
+    _note_loose(root, notes)
+    for path in sorted(root.iterdir()):
+        if path.is_symlink() and not path.exists() and not hidden(path.name):
+            notes.append(f"{printable(path)} is a link to nothing and is left out")
+    around = {identity(top), identity(root)}
+    folders = [folder for folder in _folders(root) if identity(folder) not in around]
+    for folder in folders:
+        # A link that leads up or across would count one class's images for another.
+        images, others, unread = list_images(folder, [top, root, *folders])
+        notes += unread
+        if others:
+            notes.append(
+                f"{len(others)} files in {printable(folder)} are not named as images and are left "
+                f"out, among them {printable(os.path.basename(others[0]))}"
+            )
+        if not images:
+            notes.append(f"class folder {printable(folder)} is empty and is left out")
+        yield unicodedata.normalize("NFC", as_text(folder.name)), images
+
+
+def list_images(
+    folder: Path, elsewhere: Iterable[Path] = ()
+) -> tuple[list[str], list[str], list[str]]:
+    """Image files under `folder` and other files, sorted paths; and notes on what cannot be read.
+
+    Hidden files and folders are in neither. Links are followed, each real folder once and those in
+    `elsewhere` never, so a loop of links ends.
+    """
+    images: list[str] = []
+    others: list[str] = []
+    notes: list[str] = []
+    visited = {identity(path) for path in elsewhere} - {identity(folder)}
+
+    def refused(error: OSError) -> None:
+        path = printable(error.filename)
+        notes.append(f"{path} cannot be read ({reason(error)}) and is left out")
+
+    for where, folders, files in os.walk(folder, onerror=refused, followlinks=True):
+        if identity(where) in visited:
+            folders.clear()
+            continue
+        visited.add(identity(where))
+        folders[:] = sorted(name for name in folders if not _never_data(Path(where, name)))
+        for name in files:
+            if not hidden(name):
+                kind = images if Path(name).suffix.lower() in SUFFIXES else others
+                kind.append(os.path.join(where, name))
+    return sorted(images), sorted(others), notes
+
+
+def identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX")) or name.lower() in JUNK
