@@ -222,7 +222,7 @@ class Classifier(Engine):
         return logits.float().cpu()
 
     @torch.inference_mode()
-    def features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def features_and_logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Preprocessed images (N, C, S, S) of uint8 to what the last layer reads (N, F), and the logits
         (N, K) it gives of that."""
         model = self.model.eval()
@@ -236,7 +236,7 @@ class Classifier(Engine):
         novelty = self.novelty
         if novelty is None:
             return self.logits(images), None
-        features, logits = self.features(images)
+        features, logits = self.features_and_logits(images)
         return logits, novelty.scores(features, logits)
 
     @property

@@ -18,5 +18,5 @@ def find_novelty(classifier: Classifier, val: Samples, cache: Cache | None) -> N
     """When an image is like none of the classes, by `val`; None if these are too few to tell."""
     some = val.take(spread(np.arange(len(val)), MOST))
     batches = in_order(some, classifier.preprocessing, BATCH, cache)
-    features, logits = zip(*map(classifier.features, batches), strict=True)
+    features, logits = zip(*map(classifier.features_and_logits, batches), strict=True)
     return Novelty.fit(np.concatenate(features), np.concatenate(logits))
