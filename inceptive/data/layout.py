@@ -59,7 +59,7 @@ def labelled_images(root: Path) -> tuple[list[LabelledImage], list[str]]:
     if len({name for _, name, _ in listed}) < 2 and (labelled := _label_lists(root, parts)):
         listed, notes = labelled[0], junk + labelled[1]
     elif listed:
-        listed = _inner_splits(parts, listed, notes)
+        listed = _inner_splits(parts, listed)
     else:
         raise InceptiveError(
             f"{printable(root)}: holds no images in class folders; "
@@ -138,9 +138,12 @@ def _split_names(folders: Sequence[Path]) -> dict[Path, str]:
 
 
 def _inner_splits(
-    parts: Sequence[tuple[str, Path]], listed: list[LabelledImage], notes: list[str]
+    parts: Sequence[tuple[str, Path]], listed: list[LabelledImage]
 ) -> list[LabelledImage]:
-    """The same, with splits where each class folder holds them: class/train, class/test."""
+    """The same, with splits where each class folder holds them: class/train, class/test.
+
+    Raises InceptiveError where only some images lie so: to divide all anew would train on a test part.
+    """
     if [split for split, _ in parts] != [""]:
         return listed
     root = parts[0][1]
@@ -149,12 +152,10 @@ def _inner_splits(
     if "train" not in splits or not {"val", "test"} & set(splits):
         return listed
     if "" in splits:
-        path = printable(listed[splits.index("")][2])
-        notes.append(
-            f"train and test folders lie inside classes, but not around every image ({path}), so all is "
-            "divided anew; to use them as they are, put every image into one"
+        raise InceptiveError(
+            f"{printable(root)}: train and test folders lie inside classes, but not around every image "
+            f"({printable(listed[splits.index('')][2])}); put every image into one of them, or move all out"
         )
-        return listed
     return [(split, name, path) for split, (_, name, path) in zip(splits, listed, strict=True)]
 
 

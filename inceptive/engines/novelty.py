@@ -18,6 +18,7 @@ FALSE_ALARMS = 0.05
 MIN_COUNT, FOLDS = 20, 5
 """Validation images at least, and the parts of them that are scored by the rest."""
 SUREST = 1.0
+"""Deviations of the energy above its mean that count, at most."""
 FLOOR = 0.1
 """Of the mean deviation of all features, added to each: one that is nearly constant tells nothing."""
 

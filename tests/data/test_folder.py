@@ -763,11 +763,12 @@ def test_splits_that_archives_call_otherwise_are_used_as_they_are(tmp_path, trai
         assert files(data, split) == expected
 
 
-def test_splits_inside_some_classes_only_are_told_to_be_divided_anew(tmp_path):
+def test_splits_inside_some_classes_only_are_refused(tmp_path):
+    """Divided anew, what somebody kept to test with would be learned."""
     put(tmp_path, *(f"cat/{s}/{k}.png" for s in ("train", "test") for k in range(3)))
     fill(tmp_path, dog=3)
-    data = read(tmp_path)
-    assert data.divided and any("all is divided anew" in note for note in data.notes)
+    message = refusal(read, tmp_path)
+    assert "dog/0.png" in message and "put every image into one of them" in message
 
 
 @pytest.mark.parametrize("classes", [("train_station", "bus_station"), ("test_tube", "train_tube")])
