@@ -154,7 +154,7 @@ def _inner_splits(
     if "" in splits:
         raise InceptiveError(
             f"{printable(root)}: train and test folders lie inside classes, but not around every image "
-            f"({printable(listed[splits.index('')][2])}); put every image into one of them, or move all out"
+            f"({printable(listed[splits.index('')][2])}); put every image into one of them, or none"
         )
     return [(split, name, path) for split, (_, name, path) in zip(splits, listed, strict=True)]
 
