@@ -4,8 +4,10 @@ Exit status: 0 done, 1 the request cannot be met, 2 bad usage, 130 stopped with 
 is one module of `inceptive.cli`; what it needs is imported when it runs, so help is instant.
 """
 
+import contextlib
 import errno
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +18,7 @@ import typer
 from typer.core import TyperCommand
 
 from inceptive import __version__
+from inceptive.cli.progress import say
 from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
 
 COMMANDS = (
@@ -74,9 +77,11 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
                 from inceptive.images import quiet_decoders
 
                 quiet_decoders()
+                # Else it says in two lines that it keeps no cache where no folder can be written.
+                logging.getLogger("matplotlib").addHandler(logging.NullHandler())
             run(*args, **options)
         except KeyboardInterrupt as error:
-            print(printable(f"inceptive: {str(error) or 'stopped'}"), file=sys.stderr)
+            say(printable(f"inceptive: {str(error) or 'stopped'}"))
             sys.exit(130)
 
     return stopped
@@ -97,10 +102,10 @@ def main() -> None:
             if sys.stdout:  # None where it is closed
                 sys.stdout.flush()
     except InceptiveError as error:
-        print(printable(f"inceptive {command}: {error}"), file=sys.stderr)
+        say(printable(f"inceptive {command}: {error}"))
         sys.exit(2 if isinstance(error, InvalidArgument) else 1)
     except MemoryError:
-        print(f"inceptive {printable(command)}: there is not enough memory for it", file=sys.stderr)
+        say(f"inceptive {printable(command)}: there is not enough memory for it")
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         _drop_output()
@@ -111,13 +116,14 @@ def main() -> None:
         _drop_output()
         place = error.filename or "standard output"
         text = f"inceptive {command}: {place} cannot be written ({reason(error)})"
-        print(printable(text), file=sys.stderr)
+        say(printable(text))
         sys.exit(1)
 
 
 def _drop_output() -> None:
     """What is still to be written to standard output goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError, AttributeError):  # a notebook's has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

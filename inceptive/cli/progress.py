@@ -1,18 +1,17 @@
 """What a person sees on standard error while a command works."""
 
-import sys
+import contextlib
 from typing import TYPE_CHECKING
 
 from inceptive.errors import printable_lines
+from inceptive.io.progress import ON_STANDARD_ERROR
 from inceptive.io.progress import duration as duration
 
 if TYPE_CHECKING:  # rich takes longer to import than `inceptive --help` may take in all
     from rich.progress import Progress, TaskID
 
-
-def say(text: str) -> None:
-    """One line on standard error."""
-    print(printable_lines(text), file=sys.stderr, flush=True)
+say = ON_STANDARD_ERROR.say
+"""One line on standard error."""
 
 
 class Display:
@@ -30,7 +29,11 @@ class Display:
         self.task: TaskID | None = None
 
     def say(self, text: str) -> None:
-        self.console.print(printable_lines(text), markup=False, soft_wrap=True)
+        if self.live:
+            with contextlib.suppress(OSError):  # see `Lines.say`
+                self.console.print(printable_lines(text), markup=False, soft_wrap=True)
+        elif not self.console.quiet:
+            say(text)
 
     def advance(self, what: str, done: int, total: int, detail: str = "") -> None:
         self._show(what, done, total, detail)

@@ -33,6 +33,7 @@ def run(
     from contextlib import closing
 
     from inceptive.cli.progress import Display
+    from inceptive.cli.tables import answer
     from inceptive.data.open import open_data_for
     from inceptive.data.shards.writing import Cut, refuse_to_overwrite, write_shards
     from inceptive.data.source import SPLITS
@@ -56,4 +57,4 @@ def run(
             display.say(f"{name}: {images} images in {len(shards)} shards, {mib:.1f} MiB")
         if not index.splits:
             raise InceptiveError(f"{data}: holds no images")
-    print(out)
+    answer(str(out))

@@ -57,7 +57,7 @@ def run(
 
     from inceptive.cli.progress import Display
     from inceptive.cli.signals import StopRequest
-    from inceptive.cli.tables import command_line
+    from inceptive.cli.tables import answer, command_line
     from inceptive.training.callbacks import TensorBoard
     from inceptive.training.distributed import launched
     from inceptive.training.train import Paused, default_out, has_checkpoint, train
@@ -86,4 +86,4 @@ def run(
     finally:
         display.close()
     if not rank:
-        print(out)
+        answer(str(out))

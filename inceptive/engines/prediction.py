@@ -6,9 +6,11 @@ Decoding and inference overlap: threads decode ahead while the engine works on w
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+from inspect import iscoroutinefunction
+from io import TextIOBase, UnsupportedOperation
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,7 +19,7 @@ from PIL import Image as PillowImage
 from inceptive.arguments import PositiveInt, checked
 from inceptive.data.prefetch import prefetch_batches
 from inceptive.engines.protocol import Engine
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.images import NoImage, Source, Stored, printable
 from inceptive.io.cores import cores
 from inceptive.io.paths import as_text, expand
@@ -228,15 +230,28 @@ def as_source(image: Any) -> Source:
 
 
 def _content(file: Readable) -> bytes:
+    """All that an open file holds; of a stream, which cannot go back, what still comes."""
+    if iscoroutinefunction(file.read):  # FastAPI's upload, say, which has an ordinary file inside
+        inner = getattr(file, "file", None)
+        if not isinstance(inner, Readable) or iscoroutinefunction(inner.read):
+            raise NoImage(f"{type(file).__name__} is read with await: give `await file.read()`")
+        file = inner
+    if isinstance(file, TextIOBase):
+        raise NoImage(NO_BYTES)
     try:
-        if hasattr(file, "seek"):
-            file.seek(0)
-        content = file.read()
-    except (OSError, ValueError) as error:  # a closed file raises ValueError
-        raise InceptiveError(f"the open file cannot be read ({error})") from None
-    if not isinstance(content, bytes):
-        raise NoImage('the open file gives text, not bytes; open it with mode "rb"')
-    return content
+        with suppress(AttributeError, UnsupportedOperation):
+            file.seek(0)  # type: ignore[attr-defined]
+        content: Any = file.read()
+    except Exception as error:  # gzip, zipfile and sockets each raise what they like
+        raise InceptiveError(f"the open file cannot be read ({printable(reason(error))})") from None
+    if isinstance(content, bytes | bytearray | memoryview):
+        return bytes(content)
+    if content is None:
+        raise InceptiveError("the open file cannot be read (it does not wait for what is to come)")
+    raise NoImage(NO_BYTES)
+
+
+NO_BYTES = 'the open file gives text, not bytes; open it with mode "rb"'
 
 
 def _shape(array: Any) -> str:

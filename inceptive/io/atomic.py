@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any
@@ -20,8 +21,12 @@ from inceptive.io.locks import lock_file
 from inceptive.io.paths import expand
 
 WINDOWS = os.name == "nt"
-NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOSYS)
-"""What shares and virtual disks answer that cannot fsync a folder: the file is there all the same."""
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""What shares and virtual disks answer that cannot fsync: what was written is there all the same."""
+NO_FOLDER_SYNC = (*NO_SYNC, errno.EACCES, errno.EPERM, errno.EBADF, errno.EISDIR)
+"""The same of a folder, which some do not even open."""
+LONGEST_NAME = 200
+"""Bytes of a file's name that the name of its part takes over: names have 255 at most."""
 
 
 @contextlib.contextmanager
@@ -50,7 +55,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
                 shutil.copymode(path, part)
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno(), NO_SYNC)
             if WINDOWS:  # where an open file cannot be renamed
                 file.close()
             _replace(part, path)
@@ -70,7 +75,7 @@ def _create(path: Path) -> tuple[Path, IO[bytes]]:
     name, and would remove this one's.
     """
     while True:
-        part = path.parent / f".{path.name}.{os.urandom(4).hex()}.part"
+        part = path.parent / f".{_stem(path)}.{os.urandom(4).hex()}.part"
         file = open(part, "xb")  # noqa: SIM115
         # Who sweeps may have it for a moment. On a disk without locks nobody sweeps.
         lock_file(file, wait=True)
@@ -79,9 +84,17 @@ def _create(path: Path) -> tuple[Path, IO[bytes]]:
         file.close()  # swept away before it was locked
 
 
+def _stem(path: Path) -> str:
+    """The name of `path`, cut and with its digest where it is too long for more to be added."""
+    name = os.fsencode(path.name)
+    if len(name) <= LONGEST_NAME:
+        return path.name
+    return f"{path.name[:40]}.{sha256(name).hexdigest()[:16]}"
+
+
 def _sweep(path: Path) -> None:
     """Remove what writers of `path` left who are dead."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    for part in path.parent.glob(f".{glob.escape(_stem(path))}.*.part"):
         with contextlib.suppress(OSError):
             with open(part, "r+b") as file:  # never makes it again
                 dead = lock_file(file, wait=False)
@@ -109,12 +122,21 @@ def _sync_folder(folder: Path) -> None:
         return
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
     except OSError as error:
         if error.errno not in NO_FOLDER_SYNC:
+            raise
+        return
+    try:
+        _sync(descriptor, NO_FOLDER_SYNC)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(descriptor: int, pardoned: Sequence[int]) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in pardoned:
             raise
 
 

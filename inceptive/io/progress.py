@@ -5,6 +5,7 @@ It is `ON_STANDARD_ERROR` unless the caller says otherwise; None is silence. A c
 called with (done, total), is called `advance`.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -36,7 +37,11 @@ class Lines:
         self._printed = time.monotonic()
 
     def say(self, text: str) -> None:
-        print(printable_lines(text), file=sys.stderr, flush=True)
+        """`text` on standard error, if there is one: a program without a terminal may have none, and
+        work that takes hours outlives the terminal that it was started from."""
+        if sys.stderr is not None:  # print would take standard output for it
+            with contextlib.suppress(OSError, ValueError):
+                print(printable_lines(text), file=sys.stderr, flush=True)
 
     def advance(self, what: str, done: int, total: int, detail: str = "") -> None:
         if done < total and time.monotonic() - self._printed >= LINE_SECONDS:

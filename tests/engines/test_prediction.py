@@ -1,8 +1,11 @@
 """The loop from images to answers, with an engine that is a few lines of NumPy."""
 
+import gzip
 import io
 import re
+import tempfile
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -185,6 +188,85 @@ def test_one_image_in_whatever_form_gives_one_prediction(single):
     for form, answer in answers.items():
         assert isinstance(answer, Prediction) and answer.top == expected.top, (form, answer)
     assert answers["str"].image == str(single["str"]) and len(repr(answers["bytes"])) < 60
+
+
+class Stream(io.RawIOBase):
+    """A socket, or an answer of the web: what comes, once, from where it is."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def read(self):
+        return self.content
+
+
+class Wrapped:
+    """A file of somebody's own that has `read` and nothing else."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def read(self):
+        return self.content
+
+
+class Awaited:
+    """FastAPI's upload: `read` and `seek` are coroutines, and the file is inside."""
+
+    def __init__(self, file=None):
+        self.file = file
+
+    async def read(self, size=-1): ...
+
+    async def seek(self, offset): ...
+
+
+def uploads(content):
+    """The bytes of a file in what web frameworks, archives and sockets hand over."""
+    spooled = tempfile.SpooledTemporaryFile()  # noqa: SIM115
+    spooled.write(content)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as into:
+        into.writestr("a.png", content)
+    return {
+        "spooled": spooled, "gzip": gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(content))),
+        "zip": zipfile.ZipFile(archive).open("a.png"), "stream": Stream(content),
+        "view": Wrapped(memoryview(content)), "bytearray": Wrapped(bytearray(content)),
+        "upload": Awaited(io.BytesIO(content)), "buffered": io.BufferedReader(io.BytesIO(content)),
+    }  # fmt: skip
+
+
+def test_open_files_of_every_kind_are_read():
+    images = uploads(as_png(RGB).getvalue())
+    expected = predict(Colour(), RGB).top
+    answers = predict(Colour(), list(images.values()))
+    assert {k: one.top for k, one in zip(images, answers, strict=True)} == dict.fromkeys(
+        images, expected
+    )
+    assert predict(Colour(), images["upload"]).top == expected
+    for image in (images["spooled"], images["zip"]):
+        image.close()
+
+
+def test_a_damaged_open_file_loses_no_other():
+    content = as_png(RGB).getvalue()
+    damaged = [
+        gzip.GzipFile(fileobj=io.BytesIO(b"\x1f\x8b\x08no gzip at all")),
+        gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(content)[:60])),
+        Stream(None),
+        Stream(content[:40]),
+        Wrapped(b""),
+    ]
+    first, *others, last = predict(Colour(), [RGB, *damaged, RGB])
+    assert first.top == last.top == predict(Colour(), RGB).top
+    for answer in others:
+        assert answer.error and not answer.top and "\n" not in answer.error
+
+
+def test_an_awaited_file_is_refused_by_what_to_do(recwarn):
+    with pytest.raises(InceptiveError, match=r"^image 0: Awaited is read with await: give"):
+        predict(Colour(), [Awaited()])
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("many", [list, tuple, iter], ids=["list", "tuple", "iterator"])

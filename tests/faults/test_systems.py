@@ -1,9 +1,12 @@
 """Systems other than the Linux at hand: without POSIX's modules, a home folder or a user's name, behind
 proxies that want a password and networks that answer every request with a page of their own."""
 
+import errno
 import io
 import json
 import os
+import shlex
+import stat
 import subprocess
 import sys
 import tarfile
@@ -16,6 +19,7 @@ from conftest import command, picture
 
 import inceptive
 from inceptive.cli import tables
+from inceptive.cli.progress import Display
 from inceptive.errors import InceptiveError
 from inceptive.io import paths
 from inceptive.weights.catalogue import find
@@ -66,6 +70,11 @@ def test_without_posix_and_home_a_model_is_trained_and_answers(tmp_path):
     done = elsewhere("predict", "~/run", tmp_path / "one.png", folder=tmp_path)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "~/run: the home folder of this user is not known" in done.stderr
+    done = elsewhere("predict", "hf:nobody/nothing", tmp_path / "one.png", folder=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "cannot be had from the Hugging Face hub (Could not determine home" in done.stderr
+    done = elsewhere("explain", out, tmp_path / "one.png", folder=tmp_path)
+    assert done.returncode == 0 and "atplotlib" not in done.stderr, done.stderr
 
 
 def test_without_a_home_folder_the_cache_is_temporary_and_that_is_said_once(monkeypatch, caplog):
@@ -79,6 +88,72 @@ def test_without_a_home_folder_the_cache_is_temporary_and_that_is_said_once(monk
     paths._temporary_cache.cache_clear()
     with pytest.raises(InceptiveError, match="give the whole path, or set HOME"):
         inceptive.Classifier.load("~/x")
+
+
+@pytest.mark.faults
+def test_a_home_folder_that_cannot_be_written_costs_a_line(trained, tmp_path):
+    """A file in its place: nobody can write there, root neither."""
+    (tmp_path / "home").write_text("")
+    picture("down", 3).save(tmp_path / "a.png")
+    environment = {k: v for k, v in os.environ.items() if "CACHE" not in k and "MPL" not in k}
+    environment |= {"HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    for words in (("explain", trained[0], "a.png"), ("export", trained[0], "--to", "onnx")):
+        done = subprocess.run(
+            [sys.executable, "-m", "inceptive", *map(str, words)], capture_output=True, text=True,
+            env=environment, cwd=tmp_path, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        notes = [line for line in done.stderr.splitlines() if str(tmp_path / "home") in line]
+        assert len(notes) <= 1 and "atplotlib" not in done.stderr, done.stderr
+
+
+@pytest.mark.faults
+def test_a_share_that_cannot_sync_a_folder_takes_all_that_is_written(
+    stripes, tiny, tmp_path, monkeypatch
+):
+    sync = os.fsync
+
+    def refuse_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path / "cache"))
+    done = command("train", stripes, "--recipe", tiny, "--epochs", 1, "--out", tmp_path / "m")
+    assert done.returncode == 0, done.stderr
+    picture("down", 3).save(tmp_path / "a.png")
+    for words in (
+        ("predict", tmp_path / "m", tmp_path / "a.png", "--out", tmp_path / "a.csv"),
+        ("export", tmp_path / "m", "--to", "onnx"),
+        ("evaluate", tmp_path / "m", stripes, "--out", tmp_path / "e"),
+        ("shards", stripes, "--out", tmp_path / "s"),
+    ):
+        done = command(*words)
+        assert done.returncode == 0 and "Invalid" not in done.stderr, done.stderr
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert names >= {"m/config.json", "m/report.html", "a.csv", "m/model.f32.onnx", "e/report.html"}
+
+
+def test_without_standard_error_nothing_goes_to_standard_output(trained, tmp_path):
+    picture("down", 3).save(tmp_path / "a.png")
+    words = ["predict", str(trained[0]), str(tmp_path / "a.png"), "--json"]
+    closed = f"{shlex.join([sys.executable, '-m', 'inceptive', *words])} 2>&-"
+    done = subprocess.run(closed, shell=True, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == 0 and len(json.loads(done.stdout)) == 1
+
+
+class Gone(io.StringIO):
+    """Standard error of a terminal that was closed."""
+
+    def write(self, _):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_work_goes_on_when_the_terminal_it_was_started_from_is_gone(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Gone())
+    inceptive.io.progress.ON_STANDARD_ERROR.say("a line")
+    Display().say("a line")
 
 
 def test_output_that_cannot_be_told_what_to_do_with_a_lone_surrogate(monkeypatch):

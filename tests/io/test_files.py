@@ -79,6 +79,51 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path, monkeypatch)
     assert seen == ["old", "whole"]  # the file's content first, then the folder's new entry
 
 
+def refusing(call, code, only):
+    """os.`call`, which fails with `code` for whatever `only` says of its argument."""
+    original = getattr(os, call)
+
+    def refuse(target, *more):
+        if only(target):
+            raise OSError(code, os.strerror(code))
+        return original(target, *more)
+
+    return refuse
+
+
+def is_folder(descriptor):
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "only"),
+    [
+        *(("fsync", code, is_folder) for code in (errno.EINVAL, errno.ENOTSUP, errno.EBADF)),
+        *(("open", code, os.path.isdir) for code in (errno.EACCES, errno.EPERM, errno.EISDIR)),
+        *(("fsync", code, lambda _: True) for code in (errno.EINVAL, errno.ENOSYS)),
+    ],
+)  # fmt: skip
+def test_a_share_that_cannot_sync_is_written_to(call, code, only, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, call, refusing(call, code, only))
+    write_text(tmp_path / "text.txt", "new")
+    assert (tmp_path / "text.txt").read_text() == "new" and names(tmp_path) == ["text.txt"]
+
+
+@pytest.mark.parametrize("only", [is_folder, lambda _: True], ids=["folder", "file"])
+def test_a_failing_disk_is_told_whatever_it_fails_to_sync(only, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", refusing("fsync", errno.EIO, only))
+    assert "cannot be written" in refused(write_text, tmp_path / "text.txt", "new")
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "n" * 190 + ".csv"], ids=len)
+def test_a_name_as_long_as_the_system_allows_is_written(name, tmp_path):
+    write_text(tmp_path / name, "old")
+    dead = tmp_path / f".{atomic._stem(tmp_path / name)}.0123abcd.part"
+    dead.write_text("left by a writer that was killed")
+    write_text(tmp_path / name, "new")
+    assert names(tmp_path) == [name] and (tmp_path / name).read_text() == "new"
+
+
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
