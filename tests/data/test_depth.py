@@ -121,6 +121,7 @@ def model(frames, tiny, tmp_path_factory):
     return out, recorder.said
 
 
+@pytest.mark.training
 def test_the_range_of_a_set_is_told_and_travels_into_the_model_and_its_exports(
     model, frames, tmp_path
 ):
@@ -164,6 +165,7 @@ def test_a_model_judges_by_its_own_range_and_says_where_that_does_not_fit(model,
     assert len(bright.samples) == len(dark.samples)
 
 
+@pytest.mark.training
 def test_the_range_can_be_set_by_hand(frames, tiny, tmp_path):
     changes = {"data.sample_range": [0, 16383]}
     clf = inceptive.train(frames, tmp_path / "m", tiny, epochs=1, changes=changes, progress=None)

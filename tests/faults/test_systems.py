@@ -135,6 +135,7 @@ def test_a_share_that_cannot_sync_a_folder_takes_all_that_is_written(
     assert names >= {"m/config.json", "m/report.html", "a.csv", "m/model.f32.onnx", "e/report.html"}
 
 
+@pytest.mark.faults
 def test_without_standard_error_nothing_goes_to_standard_output(trained, tmp_path):
     picture("down", 3).save(tmp_path / "a.png")
     words = ["predict", str(trained[0]), str(tmp_path / "a.png"), "--json"]
@@ -292,6 +293,7 @@ def test_what_a_network_answers_is_one_line(server, cached, status, headers):
     assert "cannot be downloaded" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("proxy", ["http://[", "nonsense://127.0.0.1:9", "socks5://127.0.0.1:9"])
 def test_a_proxy_that_is_none_is_one_line(tmp_path, monkeypatch, proxy):
     monkeypatch.setenv("https_proxy", proxy)
