@@ -17,6 +17,7 @@ from inceptive.data.source import PathImages, Samples
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
 from inceptive.images import (
+    AT_ONCE,
     Interpolation,
     Preprocessing,
     Range,
@@ -74,10 +75,12 @@ class Resized:
         return f"whole {self.shorter} {shown} {decoders()}"
 
     def __call__(self, source: Source, name: str = "") -> np.ndarray:
-        # Half as much: `decode` keeps twice the pixels, but here each crop is resampled once more.
-        image = decode(source, self.channels, -(-self.shorter // 2), name, self.sample_range)
-        if min(image.size) > self.shorter:
-            image = resize_shorter(image, self.shorter, self.interpolation)
+        with AT_ONCE.decoding():
+            # Half as much: `decode` keeps twice the pixels, but here each crop is resampled once more.
+            half = -(-self.shorter // 2)
+            image = decode(source, self.channels, half, name, self.sample_range)
+            if min(image.size) > self.shorter:
+                image = resize_shorter(image, self.shorter, self.interpolation)
         array = np.asarray(image)
         return array[..., None] if array.ndim == 2 else array
 

@@ -20,7 +20,15 @@ from inceptive.data.prefetch import prefetch
 from inceptive.data.source import FILE, pixels_digest
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError, printable
-from inceptive.images import DeepPicture, Note, Range, read_image, read_picture, to_eight_bits
+from inceptive.images import (
+    AT_ONCE,
+    DeepPicture,
+    Note,
+    Range,
+    read_image,
+    read_picture,
+    to_eight_bits,
+)
 from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
 
@@ -66,6 +74,11 @@ def scan(path: str) -> ScannedImage:
 
 def scan_content(path: str, content: bytes) -> ScannedImage:
     """The same of the bytes of a file that is called `path`."""
+    with AT_ONCE.decoding():
+        return _scanned(path, content)
+
+
+def _scanned(path: str, content: bytes) -> ScannedImage:
     samples, floats, shorter = None, False, 2 * SIDE
     notes: set[Note] = set()
     try:

@@ -39,6 +39,7 @@ from inceptive.images.deep import (
     read_png,
     read_pnm,
 )
+from inceptive.images.memory import PixelLimit
 from inceptive.images.tiff import is_deep, is_plain, is_preview, kind_of, read_tags, read_tiff
 from inceptive.images.unread import RAW, what
 
@@ -59,6 +60,9 @@ MAX_PIXELS = 100_000_000
 
 MAX_BYTES = 1 << 30
 """Bytes of a file that are read at most: more than MAX_PIXELS take in any format that is decoded."""
+
+AT_ONCE = PixelLimit(2 * MAX_PIXELS)
+"""Pixels that are decoded at the same time: some 2 GB, by whatever number of threads."""
 
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1".split())
 
@@ -126,8 +130,9 @@ def decode(
     if channels not in (1, 3):
         raise InceptiveError(f"pictures have 1 or 3 channels, not {channels}")
     name = source_name(source, name)
-    picture = read_picture(source, shorter, name, sample_range is not None)
-    return to_eight_bits(picture, channels, sample_range, name, shorter, note)
+    with AT_ONCE.decoding():
+        picture = read_picture(source, shorter, name, sample_range is not None)
+        return to_eight_bits(picture, channels, sample_range, name, shorter, note)
 
 
 def to_eight_bits(
@@ -165,7 +170,7 @@ def read_picture(
     name = source_name(source, name)
     if isinstance(source, Image.Image):
         with _decoding(name):
-            _refuse_size(source.size, name)
+            _admit(source.size, name)
             source.load()
             return _samples_of(source)
     if not isinstance(source, str | os.PathLike | bytes | Stored):
@@ -310,11 +315,11 @@ def _loaded(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPi
     elif (tags := read_tags(data)) and is_preview(tags):
         raise InceptiveError(f"{name}: is {RAW}")
     elif tags and is_deep(tags):
-        _refuse_size((tags[tiff.WIDTH], tags[tiff.HEIGHT]), name)
+        _admit((tags[tiff.WIDTH], tags[tiff.HEIGHT]), name)
         return _turned(read_tiff(data, tags, MAX_BYTES, name), tags.get(ORIENTATION))
     else:
         image = _read_header(data, name)
-    _refuse_size(image.size, name)
+    _admit(image.size, name)
     if is_deep_png(data):
         return _as_beside(*read_png(data))
     if isinstance(image, PpmImagePlugin.PpmImageFile) and (pnm := read_pnm(image, data)):
@@ -393,7 +398,7 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
             f"{name}: is a HEIC image; to read those: pip install 'inceptive[heic]'"
         ) from None
     heif = pi_heif.open_heif(io.BytesIO(data))
-    _refuse_size(heif.size, name)
+    _admit(heif.size, name)
     return heif.to_pillow()  # type: ignore[no-any-return]
 
 
@@ -409,12 +414,13 @@ def _open_ico(data: bytes, name: str) -> Image.Image | DeepPicture:
     header, width, height = struct.unpack("<III", content[:12])
     if header < 40:
         raise ValueError("an icon of an early kind")
-    _refuse_size((width, height // 2), name)
+    _admit((width, height // 2), name)
     alone = ICO + b"\1\0" + entry[:12] + struct.pack("<I", 22) + content
     return IcoImagePlugin.IcoFile(io.BytesIO(alone)).frame(0)
 
 
-def _refuse_size(size: tuple[int, int], name: str) -> None:
+def _admit(size: tuple[int, int], name: str) -> None:
+    """Refuse a picture that is too large, or of no pixels; wait until there is room for any other."""
     if 0 in size:
         raise InceptiveError(f"{name}: has no pixels ({size[0]} x {size[1]})")
     if size[0] * size[1] > MAX_PIXELS:
@@ -422,6 +428,7 @@ def _refuse_size(size: tuple[int, int], name: str) -> None:
             f"{name}: is too large to decode safely ({size[0]} x {size[1]} pixels; "
             f"at most {MAX_PIXELS / 1e6:.0f} million)"
         )
+    AT_ONCE.take(size[0] * size[1])
 
 
 def _finish(

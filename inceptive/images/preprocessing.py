@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from inceptive.errors import InceptiveError
-from inceptive.images.decoding import MAX_PIXELS, Note, Source, decode
+from inceptive.images.decoding import AT_ONCE, MAX_PIXELS, Note, Source, decode
 from inceptive.images.deep import MOST, Range
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ class Preprocessing:
         Raises InceptiveError with the reason if it cannot be decoded, calling it `name`, or what it is
         called by itself. What is to be said of it though it is read is handed to `note`.
         """
-        return self.fit(self.decode(source, self.resize, name, note))
+        with AT_ONCE.decoding():
+            return self.fit(self.decode(source, self.resize, name, note))
 
     def decode(
         self,

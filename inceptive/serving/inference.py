@@ -3,12 +3,14 @@ of its own (`batching`), and nothing of a request is stored."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
 
 from inceptive.engines.prediction import class_number
 from inceptive.errors import InceptiveError, requires
+from inceptive.io.cores import cores
 from inceptive.serving.batching import Batcher, Closed, Full
 from inceptive.serving.explainer import Explainer
 from inceptive.serving.limits import Limits
@@ -36,6 +38,7 @@ class InferenceService:
     def __init__(self, models: Sequence[ServedModel], limits: Limits):
         self.models, self.limits = {model.name: model for model in models}, limits
         self._batchers: dict[str, Batcher] = {}
+        self._decoders = ThreadPoolExecutor(cores(), "decode")
 
     def start(self) -> None:
         for name, model in self.models.items():
@@ -44,6 +47,7 @@ class InferenceService:
     async def stop(self) -> None:
         for batcher in self._batchers.values():
             await run_in_threadpool(batcher.close)
+        self._decoders.shutdown(wait=False, cancel_futures=True)
 
     def waiting(self) -> int:
         """Images in the queues."""
@@ -93,19 +97,22 @@ class InferenceService:
         pictures = await self._within(_pictures(request, self.limits.images))
         if len(pictures) != 1:
             raise Refused(422, f"this takes one image, not {len(pictures)}")
-        square = await self._within(run_in_threadpool(served.decode, *pictures[0]))
+        square = await self._within(self._decoded(served, *pictures[0]))
         if isinstance(square, str):
             raise Refused(422, square)
         return cast(np.ndarray, square)
+
+    async def _decoded(self, served: ServedModel, name: str, content: bytes) -> np.ndarray | str:
+        """The same as `ServedModel.decode`, by as many threads as there are cores."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decoders, served.decode, name, content)
 
     async def _predictions(
         self, served: ServedModel, pictures: list[tuple[str, bytes]], top: int
     ) -> list[dict[str, Any]]:
         if len(batcher := self._batchers[served.name]) >= batcher.limit:  # else decoded for nothing
             raise Refused(429, BUSY, {"Retry-After": "1"})
-        decoded = await asyncio.gather(
-            *(run_in_threadpool(served.decode, *picture) for picture in pictures)
-        )
+        decoded = await asyncio.gather(*(self._decoded(served, *picture) for picture in pictures))
         futures = self._submit(
             served, [square for square in decoded if not isinstance(square, str)]
         )

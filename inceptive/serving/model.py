@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from inceptive.arch.account import parts_with_maps
+from inceptive.engines.early_exit import EarlyExitEngine
 from inceptive.engines.open import is_exported, open_engine
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
@@ -54,7 +55,8 @@ class ServedModel:
         layers = parts_with_maps(net.net, size) if (net := opened.account()) else []
         # An exported file alone cannot be explained: that takes gradients.
         explainable = layers and can_explain() and not is_exported(model)
-        return cls(name, opened, *sure, Explainer(model, layers, opened) if explainable else None)
+        whole = opened.engine if isinstance(opened, EarlyExitEngine) else opened
+        return cls(name, opened, *sure, Explainer(model, layers, whole) if explainable else None)
 
     def to_dict(self) -> dict[str, Any]:
         """The answer of `/v1/model`."""

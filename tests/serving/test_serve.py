@@ -1,5 +1,6 @@
 """`inceptive serve`: a real server on loopback, asked as its users ask it, and as they should not."""
 
+import asyncio
 import http.client
 import importlib.util
 import io
@@ -208,6 +209,67 @@ def test_a_model_that_torch_runs_is_explained_without_a_second_copy(larger, monk
     assert mine is not other  # whose hooks are its own, and whose tensors are not
     for one, same in zip(mine.state_dict().values(), other.state_dict().values(), strict=True):
         assert one.data_ptr() == same.data_ptr()
+
+
+@with_captum
+def test_a_model_that_answers_early_is_explained_without_a_second_copy(
+    larger, tmp_path, monkeypatch
+):
+    from inceptive.engines.classifier import Classifier
+    from inceptive.engines.early_exit import EarlyExit, Exit
+    from inceptive.serving.model import ServedModel
+
+    folder = shutil.copytree(larger, tmp_path / "early")
+    config = json.loads((folder / "config.json").read_text())
+    config["early_exit"] = EarlyExit((Exit("aux_4a", 1.0, 0.9),), 0.2, {}).to_dict()
+    rewrite_config(folder, json.dumps(config))
+    served = ServedModel.open(str(folder), "early", "torch", True, None, print)
+    assert served.to_dict()["early_exit"]
+    monkeypatch.setattr(Classifier, "load", None)  # who calls it fails
+    image = np.zeros((1, 64, 64), np.uint8)
+    assert served.explainer.features(image, "conv1").startswith(b"\x89PNG")
+    assert served.explainer.heat(image, 0).startswith(b"\x89PNG")
+
+
+def test_images_are_decoded_by_as_many_threads_as_there_are_cores(trained, monkeypatch):
+    from starlette.requests import Request
+
+    from inceptive.serving import inference
+    from inceptive.serving.limits import Limits
+    from inceptive.serving.model import ServedModel
+
+    threads, most = [], 0
+    decode = ServedModel.decode
+
+    def counted(self, name, content):
+        nonlocal most
+        threads.append(name)
+        most = max(most, len(threads))
+        time.sleep(0.01)
+        threads.remove(name)
+        return decode(self, name, content)
+
+    monkeypatch.setattr(ServedModel, "decode", counted)
+    monkeypatch.setattr(inference, "cores", lambda: 3)
+    served = ServedModel.open(str(trained[0]), "model", "torch", False, None, print)
+    service = inference.InferenceService([served], Limits())
+    body, headers = form([(f"{k}.png", png("down", k)) for k in range(24)])
+    scope = {
+        "type": "http",
+        "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+    }
+
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def answers():
+        service.start()
+        try:
+            return await service.predict(Request(scope, receive), "", 1)
+        finally:
+            await service.stop()
+
+    assert len(asyncio.run(answers())) == 24 and most == 3
 
 
 @pytest.mark.nets
