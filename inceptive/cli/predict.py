@@ -58,7 +58,7 @@ def run(
     """
     from inceptive.data.scan import grouped
     from inceptive.engines.early_exit import exit_summary
-    from inceptive.engines.open import open_engine
+    from inceptive.engines.open import NAMES_ITSELF, open_engine
     from inceptive.engines.prediction import predictions
 
     ending = out.suffix.lower().removeprefix(".") if out else ""
@@ -68,6 +68,8 @@ def run(
         raise InvalidArgument("parquet is not text: name a file with --out")
     classes = _lines(labels) if labels else ()
     opened = open_engine(model, engine, say, early_exit, classes=classes)
+    if classes and opened.labels != classes:
+        raise InceptiveError(f"{model}: {NAMES_ITSELF}")
     images = list(_find(paths))
     if out and any(_same_file(out, image) for image in images):
         raise InceptiveError(f"{printable(out)}: is one of the images; give another --out")

@@ -1,6 +1,9 @@
 """ONNX files that others have written, as engines; what they do not tell is taken to be ImageNet's."""
 
 import ast
+import contextlib
+import json
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
@@ -94,8 +97,8 @@ class ForeignEngine(Engine):
 def open_foreign(path: Path, session: Any, classes: tuple[str, ...] = ()) -> ForeignEngine:
     """The net of the file at `path`, whose session this is.
 
-    It answers with the classes that the file names (`names`, as Ultralytics writes them), else with
-    `classes` in their order, else with ImageNet's 1,000. Images are shown as torchvision's nets see
+    It answers with the classes that the file's metadata name, else with `classes` in their order, else
+    with ImageNet's 1,000. Images are shown as torchvision's nets see
     them. Raises InceptiveError, naming the file, if it is no classifier of images.
     """
     inputs, shape = session.get_inputs(), session.get_inputs()[0].shape
@@ -117,8 +120,7 @@ def open_foreign(path: Path, session: Any, classes: tuple[str, ...] = ()) -> For
     outputs = engine.outputs(rng.integers(0, 256, (4, channels, size, size), dtype=np.uint8))
     engine.softmaxed = bool((outputs >= 0).all() and np.allclose(outputs.sum(1), 1, atol=1e-3))
     count = outputs.shape[1]
-    names = _names(session)
-    if len(names) == count:
+    if names := _names(session, count):
         engine.labels = names
     elif count == len(classes):
         engine.labels = classes
@@ -129,16 +131,53 @@ def open_foreign(path: Path, session: Any, classes: tuple[str, ...] = ()) -> For
     return engine
 
 
-def _names(session: Any) -> tuple[str, ...]:
-    """The class names that the file holds, as a literal: {0: 'cat', 1: 'dog'} or a list."""
-    text = session.get_modelmeta().custom_metadata_map.get("names", "")
-    try:
-        names = ast.literal_eval(text)
-        if isinstance(names, dict):
-            names = [names[key] for key in sorted(names, key=int)]
-        return tuple(names) if all(isinstance(name, str) for name in names) else ()
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+def _names(session: Any, count: int) -> tuple[str, ...]:
+    """The names of its `count` classes that the file holds, under whatever key of its metadata.
+
+    Literals and JSON: a list, or numbers with names, or names with numbers ({0: 'cat', 1: 'dog'}, as
+    Ultralytics writes them, or id2label or class_to_idx), also inside a configuration; or plain text
+    with commas or in lines.
+    """
+    metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    for key, text in metadata.items():
+        if names := _read_names(key, _literal(text), count):
+            return names
+    return ()
+
+
+NAMING = re.compile("class|label|name|categor|idx", re.IGNORECASE)
+"""Keys under which classes are named."""
+
+
+def _read_names(key: str, value: Any, count: int) -> tuple[str, ...]:
+    if isinstance(value, dict) and not NAMING.search(key):
+        inner = (_read_names(str(k), v, count) for k, v in value.items() if NAMING.search(str(k)))
+        return next(filter(None, inner), ())
+    if not NAMING.search(key):
         return ()
+    if isinstance(value, str):
+        value = [name.strip() for name in re.split(r"[\n,;]", value.strip())]
+    if isinstance(value, dict):
+        if all(str(number).isdigit() for number in value.values()):
+            value = {number: name for name, number in value.items()}
+        if sorted(str(k) for k in value) != sorted(map(str, range(count))):
+            return ()
+        value = [value[number] for number in sorted(value, key=int)]
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) != count
+        or len(set(map(str, value))) != count
+    ):
+        return ()
+    return tuple(value) if all(isinstance(name, str) and name for name in value) else ()
+
+
+def _literal(text: str) -> Any:
+    """What a text of Python or JSON stands for; the text itself if it is neither."""
+    for read in (ast.literal_eval, json.loads):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            return read(text)
+    return text
 
 
 def _graph(path: Path, shape: tuple[int, ...] = ()) -> Any:

@@ -248,23 +248,44 @@ def test_a_file_that_others_wrote_is_run_as_it_is(tmp_path, how):
 
 
 @with_onnx
-@pytest.mark.parametrize(("names", "labels"), [
-    ("{1: 'across', 0: 'down'}", ("down", "across")), ("['b', 'a']", ("b", "a")),
-    ('{"0": "x", "1": "y"}', ("x", "y")), ("{0: 'only one'}", None), ("__import__('os')", None),
-    ("[1, 2]", None), ("{'a': 'b', 'c': 'd'}", None),
+@pytest.mark.parametrize(("key", "names", "labels"), [
+    ("names", "{1: 'across', 0: 'down'}", ("down", "across")), ("names", "['b', 'a']", ("b", "a")),
+    ("names", '{"0": "x", "1": "y"}', ("x", "y")), ("names", "{0: 'only one'}", None),
+    ("names", "__import__('os')", None), ("names", "[1, 2]", None), ("names", "['a', 'a']", None),
+    ("names", "{'a': 'b', 'c': 'd'}", None), ("class_names", '["b", "a"]', ("b", "a")),
+    ("labels", "b, a", ("b", "a")), ("classes", "b\na\n", ("b", "a")), ("Labels", "b, a, c", None),
+    ("class_to_idx", '{"a": 1, "b": 0}', ("b", "a")),
+    ("idx_to_class", '{"1": "a", "0": "b"}', ("b", "a")),
+    ("config", '{"id2label": {"0": "b", "1": "a"}, "sides": ["x", "y"]}', ("b", "a")),
+    ("authors", '["b", "a"]', None), ("date", "2026, 11", None),
 ])  # fmt: skip
-def test_the_classes_that_a_file_names_are_its_classes(tmp_path, names, labels):
+def test_the_classes_that_a_file_names_are_its_classes(tmp_path, key, names, labels):
     import onnx
 
     foreign(tmp_path / "theirs.onnx")
     model = onnx.load(tmp_path / "theirs.onnx")
-    onnx.helper.set_model_props(model, {"names": names})
+    onnx.helper.set_model_props(model, {"producer": "x, y", key: names})
     onnx.save(model, tmp_path / "theirs.onnx")
     engine = open_engine(tmp_path / "theirs.onnx", classes=("across", "down"))
     assert engine.labels == (labels or ("across", "down"))
     assert open_engine(tmp_path / "theirs.onnx").labels == (labels or ("class 0", "class 1"))
-    done = command("predict", tmp_path / "theirs.onnx", tmp_path / "none.png")
-    assert "answered by onnx" in done.stderr and "Traceback" not in done.stderr
+
+
+@with_onnx
+def test_names_by_hand_are_refused_where_the_file_names_its_classes(tmp_path):
+    import onnx
+
+    foreign(tmp_path / "theirs.onnx")
+    picture("down", 1).save(tmp_path / "a.png")
+    (tmp_path / "labels.txt").write_text("down\nacross\n")
+    asked = (tmp_path / "theirs.onnx", tmp_path / "a.png", "--labels", tmp_path / "labels.txt")
+    assert "down" in command("predict", *asked).stdout
+    model = onnx.load(tmp_path / "theirs.onnx")
+    onnx.helper.set_model_props(model, {"names": "['across', 'down']"})
+    onnx.save(model, tmp_path / "theirs.onnx")
+    done = command("predict", *asked)
+    assert done.returncode == 1 and "names its classes itself" in done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
 
 
 @with_onnx

@@ -1,0 +1,101 @@
+"""Paths that hold whatever a file system allows, in every argument and option that takes one."""
+
+import importlib
+import importlib.util
+import pkgutil
+import shutil
+import typing
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY, command, picture
+from test_own_net import OWN
+
+import inceptive.cli
+from inceptive.engines.classifier import Classifier
+
+pytestmark = pytest.mark.faults
+with_export = importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx")
+with_explain = importlib.util.find_spec("captum")
+
+NAMES = ["it's \"odd\" \\ $(x) `y` *?[a] 50% #1 & ; é \u200b ~", "me@home:mixed_6e,x=1", "-out", "a\nb"]
+"""Folders that all paths of a round lie in; the third, as a relative path, looks like an option."""
+
+
+def rounds(place):
+    """Each command with a path in everything that takes one: (command, parameters tried, words)."""
+    data, model, own, image = (place / n for n in ("data", "model", "own.py:mynet", "a 'b'.png"))
+    yield "train", "data recipe out", [data, "--recipe", place / "tiny.toml", "--out", model]
+    yield "train", "net weights", [
+        data, "--recipe", place / "one.toml", "--net", own, "--out", place / "own", "--weights", "none",
+    ]  # fmt: skip
+    yield "train", "weights", [
+        data, "--recipe", place / "one.toml", "--weights", model, "--out", place / "next",
+    ]  # fmt: skip
+    yield "train", "weights", [
+        data, "--recipe", place / "one.toml", "--weights", place / "weights.pth", "--out", place / "third",
+    ]  # fmt: skip
+    yield "predict", "model paths out", [model, data, image, "--out", place / "answers.csv"]
+    yield "predict", "labels", [
+        f"googlenet.bn@{place / 'weights.pth'}", image, "--labels", place / "names.txt",
+    ]  # fmt: skip
+    yield "evaluate", "models_and_data out", [model, data, "--out", place / "judged"]
+    yield "compare", "models_and_data out", [model, model, data, "--out", place / "beside"]
+    yield "early-exit", "model data", [model, data]
+    yield "score", "model input out", [model, data, "--out", place / "scored"]
+    yield "shards", "data out", [data, "--out", place / "shards"]
+    yield "evaluate", "models_and_data", [model, place / "shards"]
+    yield "draw", "net out", [own, "--out", place / "own.svg"]
+    yield "table", "net", [own]
+    yield "trace", "net image", [model, image, "--layer", "conv1.conv"]
+    if with_explain:
+        yield "explain", "model image out", [
+            model, image, "--method", "features", "--layer", "conv1", "--out", place / "seen",
+        ]  # fmt: skip
+    if with_export:
+        words = [model, "--to", "onnx", "--calibrate", data, "--out", place / "exported"]
+        yield "export", "model calibrate out", words
+        yield "predict", "model", [place / "exported" / "model.f32.onnx", image]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=["quotes", "marks", "dash", "lines"])
+def test_every_path_may_be_called_anything(name, stripes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = Path(name) if name.startswith("-") else tmp_path / name
+    place.mkdir()
+    shutil.copytree(stripes, place / "data")
+    (place / "tiny.toml").write_text(TINY)
+    (place / "one.toml").write_text(TINY.replace("epochs = 8", "epochs = 1"))
+    (place / "own.py").write_text(OWN)
+    (place / "names.txt").write_text("lying\nstanding\n")
+    picture("down", 900).save(place / "a 'b'.png")
+    for command_name, _, words in rounds(place):
+        if place / "weights.pth" in words or any("@" in str(word) for word in words):
+            net = Classifier.load(place / "model").model
+            torch.save(net.state_dict(), place / "weights.pth")
+        # As a shell gives it: what looks like an option stands after --, or in ./
+        shown = [f"./{word}" if str(word).startswith("-o") else word for word in words]
+        done = command(command_name, *shown)
+        assert done.returncode == 0, (command_name, words, done.stderr)
+        assert "Traceback" not in done.stderr
+    written = "model own next third judged beside scored shards own.svg answers.csv".split()
+    assert all((place / each).exists() for each in written)
+    assert {each.name for each in tmp_path.iterdir()} == {name}  # nothing went elsewhere
+
+
+def test_that_is_every_parameter_that_takes_a_path():
+    tried = {(name, each) for name, each, _ in rounds(Path("x"))}
+    tried = {(name, each) for name, parameters in tried for each in parameters.split()}
+    for module in pkgutil.iter_modules(inceptive.cli.__path__):
+        command_module = importlib.import_module(f"inceptive.cli.{module.name}")
+        if not hasattr(command_module, "run"):
+            continue
+        hints = typing.get_type_hints(command_module.run)
+        paths = {each for each, kind in hints.items() if "Path" in str(kind)}
+        paths |= hints.keys() & {"model", "models_and_data", "data", "net", "input", "recipe", "weights"}
+        if not with_explain:
+            paths -= {"image"}
+        missing = {(command_module.NAME, each) for each in paths} - tried
+        if command_module.NAME not in ("explain", "export"):
+            assert not missing
