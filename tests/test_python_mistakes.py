@@ -69,7 +69,7 @@ CALLS = {
     ),
     "explain list": (
         lambda clf: clf.explain([GREY]),
-        "expected a path, bytes, an open binary file, a Pillow image, an array",
+        "expected a path, an address on the web, bytes, an open binary file, a Pillow image, an array",
     ),
     "explain option": (
         lambda clf: clf.explain(GREY, "branches", layer="inception_3a"),

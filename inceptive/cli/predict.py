@@ -26,7 +26,8 @@ def run(
         ),
     ],
     paths: Annotated[
-        list[Path], Argument(metavar="PATH...", help="image files, and folders of them")
+        list[str],
+        Argument(metavar="PATH...", help="image files, folders of them, or addresses (https://)"),
     ],
     top: Annotated[int, Option(min=1, help="answers for each image")] = 5,
     format: Annotated[
@@ -59,7 +60,7 @@ def run(
     from inceptive.data.scan import grouped
     from inceptive.engines.early_exit import exit_summary
     from inceptive.engines.open import NAMES_ITSELF, open_engine
-    from inceptive.engines.prediction import predictions
+    from inceptive.engines.prediction import is_url, predictions
 
     ending = out.suffix.lower().removeprefix(".") if out else ""
     by_ending = ending if ending in ("json", "csv", "parquet") else "table"
@@ -71,7 +72,7 @@ def run(
     if classes and opened.labels != classes:
         raise InceptiveError(f"{model}: {NAMES_ITSELF}")
     images = list(_find(paths))
-    if out and any(_same_file(out, image) for image in images):
+    if out and any(not is_url(image) and _same_file(out, Path(image)) for image in images):
         raise InceptiveError(f"{printable(out)}: is one of the images; give another --out")
     top = min(top, len(opened.labels))
     if len(images) > batch_size:
@@ -115,14 +116,19 @@ def _same_file(out: Path, image: Path) -> bool:
         return False
 
 
-def _find(paths: list[Path]) -> Iterator[Path]:
+def _find(paths: list[str]) -> Iterator[str]:
     """The files among `paths`, and the images in the folders among them; what is not there stays in,
     so that it is answered with an error. Raises InceptiveError for a folder without images."""
     from inceptive.data.layout import list_images
+    from inceptive.engines.prediction import is_url
 
-    for path in paths:
+    for each in paths:
+        if is_url(each):
+            yield each
+            continue
+        path = Path(each)
         if not path.is_dir():
-            yield path
+            yield str(path)
             continue
         images, others, unread = list_images(path)
         for note in unread:
@@ -134,7 +140,7 @@ def _find(paths: list[Path]) -> Iterator[Path]:
             )
         if not images:
             raise InceptiveError(f"{printable(path)}: holds no images")
-        yield from map(Path, images)
+        yield from images
 
 
 def _write(answers: Iterable["Prediction"], top: int, format: str, out: Path | None) -> None:

@@ -30,6 +30,9 @@ def run(
     size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
     classes: Annotated[int, Option(min=1)] = 1000,
     channels: Annotated[int, Option(min=1, help="channels of the image: 1 is grey")] = 3,
+    memory: Annotated[
+        bool, Option("--memory", help="what the maps take in training and at inference")
+    ] = False,
     against: Annotated[
         Literal["paper", "tutorial"] | None,
         Option(help="a printed table of NET, beside what is counted here"),
@@ -38,7 +41,8 @@ def run(
     """Print the layers of NET with shapes, parameters and costs.
 
     One line for each layer: the output as channels x height x width for one image, parameters with
-    their formula, multiply-adds, and the receptive field in pixels of the image. With --against each
+    their formula, multiply-adds, and the receptive field in pixels of the image. With --memory a line
+    on what the maps take, without heads. With --against each
     printed cell instead: what is counted here, the difference, and the reason if known.
     """
     from inceptive.arch.account import account
@@ -49,12 +53,12 @@ def run(
     kind = "json" if json else format
     if against is None:
         counted = account(open_net(net, classes, channels), size)
-        answer(_as_text(counted, _lines(counted, aux, modules), aux, kind))
+        answer(_as_text(counted, _lines(counted, aux, modules), aux, kind, memory))
         return
-    if aux or modules or size is not None or (classes, channels) != (1000, 3):
+    if aux or modules or memory or size is not None or (classes, channels) != (1000, 3):
         raise InceptiveError(
             f"--against {against}: a printed table has its own rows and sizes; leave out "
-            "--aux, --modules, --size, --classes and --channels"
+            "--aux, --modules, --memory, --size, --classes and --channels"
         )
     from inceptive.arch.nets.printed import compare_printed
 
@@ -77,18 +81,39 @@ def _lines(counted: "Account", aux: bool, by_module: bool) -> "list[Line]":
     ]  # fmt: skip
 
 
-def _as_text(counted: "Account", lines: "list[Line]", aux: bool, format: str) -> str:
+def _as_text(counted: "Account", lines: "list[Line]", aux: bool, format: str, memory: bool) -> str:
     from inceptive.cli.tables import as_csv, as_json
 
     if format == "json":
-        return as_json(_object(counted, lines))
+        return as_json(_object(counted, lines) | (_memory(counted) if memory else {}))
     if format == "csv":
         rows = [
             (x.name, x.kind, *x.view.shape, x.params, x.macs, x.view.field, x.formula)
             for x in lines
         ]
         return as_csv(CSV_HEADER, rows)
-    return _columns(format, HEADER, [_row(line) for line in lines] + _totals(counted, aux))
+    table = _columns(format, HEADER, [_row(line) for line in lines] + _totals(counted, aux))
+    if not memory:
+        return table
+    numbers = _memory(counted)["memory"]
+    megabytes = {key: f"{4 * value / 1e6:.1f} MB" for key, value in numbers.items()}
+    return (
+        f"{table}\n\nOne image in float32: {megabytes['training']} of maps in training, kept for the "
+        f"backward pass; {megabytes['inference']} at once at inference. The weights: "
+        f"{megabytes['weights']}."
+    )
+
+
+def _memory(counted: "Account") -> dict[str, dict[str, int]]:
+    """In numbers, without heads: a float32 has 4 bytes."""
+    from inceptive.arch.memory import memory
+
+    maps = memory(counted.net, counted.image_size)
+    return {
+        "memory": {
+            "training": maps.training, "inference": maps.inference, "weights": counted.params,
+        }
+    }  # fmt: skip
 
 
 def _columns(format: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
 from io import TextIOBase, UnsupportedOperation
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -22,6 +22,7 @@ from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import NoImage, Source, Stored, printable
 from inceptive.io.cores import cores
+from inceptive.io.downloads import fetch, read_at_most
 from inceptive.io.paths import as_text, expand
 
 
@@ -101,8 +102,8 @@ def row(prediction: Prediction, top: int) -> list[Any]:
 
 
 KIND = (
-    "a path, bytes, an open binary file, a Pillow image, an array (H, W) or (H, W, 1, 3 or 4) or a "
-    "tensor (1 or 3, H, W) of uint8, red first"
+    "a path, an address on the web, bytes, an open binary file, a Pillow image, an array (H, W) or "
+    "(H, W, 1, 3 or 4) or a tensor (1 or 3, H, W) of uint8, red first"
 )
 KINDS = f"an image is {KIND}; several are a list of these, or of (N, H, W, C) or (N, C, H, W)"
 
@@ -126,7 +127,8 @@ SingleImage = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | Stored | PillowImage.Image
 )
 Image = SingleImage | np.ndarray
-"""One image: a path, the bytes of a file, an open binary file, a Pillow image, or an array."""
+"""One image: a path, an address on the web, the bytes of a file, an open binary file, a Pillow image, or
+an array."""
 SINGLE = (str, os.PathLike, bytes, bytearray, memoryview, Readable, Stored, PillowImage.Image)
 
 
@@ -220,6 +222,8 @@ def as_source(image: Any) -> Source:
         return array
     if isinstance(image, bytearray | memoryview):
         return bytes(image)
+    if is_url(image):
+        return WebImage(image)
     if isinstance(image, str | os.PathLike):
         return expand(image)
     if isinstance(image, bytes | Stored | PillowImage.Image):
@@ -227,6 +231,30 @@ def as_source(image: Any) -> Source:
     if isinstance(image, Readable):
         return _content(image)
     raise NoImage(f"{type(image).__name__} is no image; {KINDS}")
+
+
+def is_url(image: Any) -> TypeGuard[str]:
+    """Whether it is the address of an image on the web."""
+    return isinstance(image, str) and image.lower().startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True)
+class WebImage(Stored):
+    """The image at an address on the web, fetched each time that it is read."""
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        return self.url
+
+    def read(self) -> bytes:
+        """At most WEB_BYTES. Raises InceptiveError if they cannot be had."""
+        return fetch(self.url, "save the image to a file", partial(read_at_most, most=WEB_BYTES))
+
+
+WEB_BYTES = 100_000_000
+"""Of an image that is fetched: more than any camera writes."""
 
 
 def _content(file: Readable) -> bytes:

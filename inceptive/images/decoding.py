@@ -39,7 +39,7 @@ from inceptive.images.deep import (
     read_png,
     read_pnm,
 )
-from inceptive.images.memory import PixelLimit
+from inceptive.images.limit import PixelLimit
 from inceptive.images.tiff import is_deep, is_plain, is_preview, kind_of, read_tags, read_tiff
 from inceptive.images.unread import RAW, what
 

@@ -8,6 +8,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from inceptive.errors import InceptiveError, reason
@@ -52,20 +53,7 @@ def download(
     with. Raises InceptiveError, saying what to fetch and where to put it, if the file cannot be had.
     """
     by_hand = f"fetch it by hand and put it at {path}"
-    if variable := offline():
-        raise InceptiveError(f"{url} is not downloaded, because {variable} is set; {by_hand}")
-    try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            content = _read(answer, path.name, progress)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise InceptiveError(
-                f"{url} cannot be downloaded ({reason(error)}); {by_hand}"
-            ) from None
-    except network_errors(ValueError) as error:  # ValueError: it is no address
-        why = getattr(error, "reason", error)
-        why = reason(why) if isinstance(why, BaseException) else why
-        raise InceptiveError(f"{url} cannot be downloaded ({why}); {by_hand}") from None
+    content = fetch(url, by_hand, partial(_read, name=path.name, progress=progress))
     if not (digest and matches(content, digest)):
         if is_text(content):
             raise InceptiveError(
@@ -78,6 +66,39 @@ def download(
         if check:
             _try(check, content, path.name, url, by_hand)
     write_bytes(path, content)
+
+
+def fetch(url: str, otherwise: str, read: Callable[[http.client.HTTPResponse], bytes]) -> bytes:
+    """What `read` makes of the answer of `url`.
+
+    Raises InceptiveError in one line that ends in what to do `otherwise` if there is no answer, or if
+    the environment forbids to ask.
+    """
+    if variable := offline():
+        raise InceptiveError(f"{url} is not downloaded, because {variable} is set; {otherwise}")
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return read(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise InceptiveError(
+                f"{url} cannot be downloaded ({reason(error)}); {otherwise}"
+            ) from None
+    except network_errors(ValueError) as error:  # ValueError: it is no address
+        why = getattr(error, "reason", error)
+        why = reason(why) if isinstance(why, BaseException) else why
+        raise InceptiveError(f"{url} cannot be downloaded ({why}); {otherwise}") from None
+
+
+def read_at_most(answer: http.client.HTTPResponse, most: int) -> bytes:
+    """The whole answer. Raises InceptiveError if it is of more than `most` bytes."""
+    content = answer.read(most + 1)
+    if len(content) > most:
+        raise InceptiveError(f"{answer.url} is of more than {most / 1e6:.0f} MB")
+    length = answer.headers.get("Content-Length", "")
+    if length.isdecimal() and len(content) < int(length):
+        raise http.client.IncompleteRead(content, int(length) - len(content))
+    return content
 
 
 def is_text(content: bytes) -> bool:

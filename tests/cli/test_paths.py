@@ -19,7 +19,12 @@ pytestmark = pytest.mark.faults
 with_export = importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx")
 with_explain = importlib.util.find_spec("captum")
 
-NAMES = ["it's \"odd\" \\ $(x) `y` *?[a] 50% #1 & ; é \u200b ~", "me@home:mixed_6e,x=1", "-out", "a\nb"]
+NAMES = [
+    'it\'s "odd" \\ $(x) `y` *?[a] 50% #1 & ; é \u200b ~',
+    "me@home:mixed_6e,x=1",
+    "-out",
+    "a\nb",
+]
 """Folders that all paths of a round lie in; the third, as a relative path, looks like an option."""
 
 
@@ -79,7 +84,18 @@ def test_every_path_may_be_called_anything(name, stripes, tmp_path, monkeypatch)
         done = command(command_name, *shown)
         assert done.returncode == 0, (command_name, words, done.stderr)
         assert "Traceback" not in done.stderr
-    written = "model own next third judged beside scored shards own.svg answers.csv".split()
+    written = [
+        "model",
+        "own",
+        "next",
+        "third",
+        "judged",
+        "beside",
+        "scored",
+        "shards",
+        "own.svg",
+        "answers.csv",
+    ]
     assert all((place / each).exists() for each in written)
     assert {each.name for each in tmp_path.iterdir()} == {name}  # nothing went elsewhere
 
@@ -93,7 +109,15 @@ def test_that_is_every_parameter_that_takes_a_path():
             continue
         hints = typing.get_type_hints(command_module.run)
         paths = {each for each, kind in hints.items() if "Path" in str(kind)}
-        paths |= hints.keys() & {"model", "models_and_data", "data", "net", "input", "recipe", "weights"}
+        paths |= hints.keys() & {
+            "model",
+            "models_and_data",
+            "data",
+            "net",
+            "input",
+            "recipe",
+            "weights",
+        }
         if not with_explain:
             paths -= {"image"}
         missing = {(command_module.NAME, each) for each in paths} - tried

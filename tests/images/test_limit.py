@@ -13,7 +13,7 @@ from PIL import Image
 from inceptive.data.scan import scan_content
 from inceptive.errors import InceptiveError
 from inceptive.images import AT_ONCE, Preprocessing, decode, decoding
-from inceptive.images.memory import PixelLimit
+from inceptive.images.limit import PixelLimit
 
 
 def png(width, height):

@@ -1,0 +1,71 @@
+"""What the maps of a net take in memory, in training and at inference, counted from its value.
+
+In numbers for one image: times 4 bytes for float32, 2 for bfloat16. An implementation may hold more:
+copies in other layouts, indices of maxima, workspaces.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from inceptive.arch.account import Shape, out_shape
+from inceptive.arch.spec import Add, Chain, Concat, Conv, Dropout, Multiply, Net, Node, Separable
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Numbers in maps for one image. training: all that the backward pass needs, the image included;
+    inference: those that are needed at the same time, at the layer where they are most."""
+
+    training: int
+    inference: int
+
+
+def memory(node: Net | Node, image_size: int | None = None, channels: int = 3) -> Memory:
+    """What the maps of `node`, a net without its heads or a module by itself, take for one image.
+
+    image_size: the side of the image, by default the net's; channels: of a module's input. Raises
+    InceptiveError if the image is too small.
+    """
+    if isinstance(node, Net):
+        size, channels, body = image_size or node.image_size, node.channels, node.body
+    else:
+        size, body = image_size or 1, node
+    shape = (channels, size, size)
+    _, held, most = _maps(body, shape)
+    return Memory(prod(shape) + held, most)
+
+
+def _maps(node: Node, shape: Shape) -> tuple[Shape, int, int]:
+    """The shape that `node` gives, the numbers that training keeps of it, and the most at one time at
+    inference, its input included."""
+    given = prod(shape)
+    match node:
+        case Chain():
+            held = 0
+            most = given
+            for _, child in node:
+                shape, more, at_once = _maps(child, shape)
+                held, most = held + more, max(most, at_once)
+            return shape, held, most
+        case Concat() | Multiply() | Add():
+            held = most = done = 0
+            for _, child in node.parts:
+                _, more, at_once = _maps(child, shape)
+                held, most = held + more, max(most, done + at_once)
+                done += prod(out_shape(child, shape)) if child != Chain() else 0
+            shape = out_shape(node, shape)
+            joined = prod(shape)
+            kept = given if isinstance(node, Add) and node.shortcut is None else 0
+            return shape, held + joined, max(most, kept + done + joined)
+        case Conv() | Separable():
+            # Normalisation keeps what it was given, and gives as much; at inference it is folded away.
+            after = out_shape(node, shape)
+            multiplier = node.multiplier if isinstance(node, Separable) else 0
+            between = multiplier * shape[0] * prod(after[1:])  # what the depthwise part gives
+            normed = prod(after) if node.norm else 0
+            return after, prod(after) + normed + between, given + prod(after) + between
+        case Dropout():
+            return shape, given, given  # at inference it does nothing
+        case _:
+            after = out_shape(node, shape)
+            return after, prod(after), given + prod(after)

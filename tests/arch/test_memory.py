@@ -1,0 +1,75 @@
+"""What maps take in memory: by hand, and beside what torch keeps for its backward pass."""
+
+import json
+
+import pytest
+import torch
+from conftest import command
+
+import inceptive
+from inceptive import Add, BatchNorm, Chain, Concat, Conv, MaxPool
+from inceptive.arch.memory import memory
+
+
+def test_a_chain_keeps_all_maps_to_train_and_two_at_inference():
+    chain = Chain(a=Conv(8, 3), b=Conv(2, 1), c=Conv(4, 3))
+    maps = memory(chain, 10, 3)
+    assert maps.training == 100 * (3 + 8 + 2 + 4)
+    assert maps.inference == 100 * (3 + 8)
+
+
+def test_branches_are_kept_until_they_are_joined():
+    module = Concat(a=Conv(5, 1), b=Chain(reduce=Conv(9, 1), conv=Conv(2, 3)), c=MaxPool(3))
+    maps = memory(module, 10, 4)
+    assert maps.training == 100 * (4 + 5 + 9 + 2 + 4 + 11)
+    # While `reduce` works: the input, a, and its own; when all is joined: a, b, c and the result.
+    assert maps.inference == 100 * max(4 + 5 + 9, 5 + 2 + 4 + 11)
+
+
+def test_a_residual_keeps_what_it_adds_to():
+    maps = memory(Add(Conv(4, 3)), 10, 4)
+    assert maps.training == 100 * (4 + 4 + 4) and maps.inference == 100 * (4 + 4 + 4)
+
+
+def test_normalisation_keeps_what_it_was_given():
+    plain, normed = (memory(Chain(a=Conv(8, 3, norm=norm)), 10, 3) for norm in (None, BatchNorm()))
+    assert normed.training - plain.training == 800 and normed.inference == plain.inference
+
+
+@pytest.mark.parametrize(
+    "name", ["googlenet.bn", "bn_inception", "inception_v3", "inception_resnet_v1", "xception"]
+)
+def test_that_is_what_torch_keeps_for_the_backward_pass(name):
+    net = inceptive.NETS[name](num_classes=10).without_aux()
+    size = inceptive.arch.account.minimum_size(net, above=90)
+    model = inceptive.build(net).train()
+    own = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept = {}
+
+    def pack(tensor):
+        if tensor.is_floating_point() and tensor.data_ptr() not in own and tensor.numel() > 4096:
+            kept[tensor.untyped_storage().data_ptr()] = (
+                tensor.untyped_storage().nbytes() // 4,
+                tensor,
+            )
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = model(torch.randn(1, net.channels, size, size)).sum()
+    numbers = sum(count for count, _ in kept.values())
+    del loss
+    assert memory(net, size).training == pytest.approx(numbers, rel=0.1)
+
+
+def test_the_command_tells_it():
+    told = json.loads(command("table", "googlenet", "--memory", "--json").stdout)["memory"]
+    net = inceptive.NETS["googlenet"]()
+    maps = memory(net)
+    assert told == {
+        "training": maps.training, "inference": maps.inference, "weights": inceptive.account(net).params,
+    }  # fmt: skip
+    text = command("table", "googlenet", "--memory").stdout
+    assert f"{4 * maps.training / 1e6:.1f} MB of maps in training" in text
+    assert "memory" not in json.loads(command("table", "googlenet", "--json").stdout)
+    done = command("table", "googlenet", "--memory", "--against", "paper")
+    assert done.returncode == 1 and "leave out" in done.stderr
