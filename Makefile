@@ -119,6 +119,7 @@ docs: $(VENV)/documented
 
 $(VENV)/documented: $(VENV)/installed
 	$(PIP) -e '.[docs]'
+	$(PIP) --no-deps torchvision
 	touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt

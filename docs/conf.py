@@ -6,6 +6,7 @@ the reader's own, and a page that would fetch anything from elsewhere fails the 
 
 import hashlib
 import re
+import zipfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -54,9 +55,57 @@ html_math_renderer = "mathml"
 
 
 def setup(app: Any) -> None:
+    app.connect("builder-inited", _generated)
+    app.connect("source-read", _run_this_page)
     # A pair: what opens the node, and what closes it, which is nothing.
     app.add_html_math_renderer("mathml", (_formula, None), (_formulas, None))
     app.connect("build-finished", _nothing_from_elsewhere)
+
+
+def _generated(app: Any) -> None:
+    """The reference, from the code; and each chapter as a notebook with what its cells import."""
+    import runpy
+
+    folder = ROOT / "docs" / "reference"
+    folder.mkdir(exist_ok=True)
+    for name, text in runpy.run_path(str(ROOT / "docs/reference.py"))["pages"]().items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:  # else it is read anew
+            path.write_text(text, encoding="utf-8")
+    for path in CHAPTERS:
+        target = Path(app.outdir) / "notebooks" / f"{path.stem}.zip"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{path.stem}.ipynb", notebook(path.read_text(encoding="utf-8")))
+            for module in sorted(path.parent.glob("*.py")):
+                archive.write(module, module.name)
+
+
+CHAPTERS = sorted([*(ROOT / "tutorial").glob("[0-9]_*.md"), ROOT / "tutorial/errata.md"])
+GLUED = re.compile(r"\{glue:text\}`(\w+)[^`]*`")
+
+
+def notebook(text: str) -> str:
+    """A chapter as a Jupyter notebook; a number that the page sets into a sentence is named there."""
+    import nbformat
+    from myst_nb.core.read import read_myst_markdown_notebook
+
+    read = read_myst_markdown_notebook(GLUED.sub(r"`\1`", text))
+    for cell in read.cells:
+        if cell.cell_type == "code":  # options of the page, which no notebook knows
+            cell.source = re.sub(r"\A(?::[^\n]*\n)+", "", cell.source)
+    return nbformat.writes(read)
+
+
+def _run_this_page(app: Any, name: str, source: list[str]) -> None:
+    """A link to the notebook below the title of a chapter."""
+    stem = name.rpartition("/")[2]
+    if name.startswith("tutorial/") and any(path.stem == stem for path in CHAPTERS):
+        link = (
+            f'<p class="run"><a download href="../notebooks/{stem}.zip">Run this page</a>: a Jupyter '
+            'notebook (<a href="../docs/running.html">how</a>).</p>'
+        )
+        source[0] = re.sub(r"^# .*$", lambda m: f"{m[0]}\n\n{link}", source[0], count=1, flags=re.M)
 
 
 def _formula(self: Any, node: Any) -> None:

@@ -50,9 +50,9 @@ class DataTable(Table):
     )
     channels: Literal[0, 1, 3] = Field(0, description="0: 1 if every image is grey, else 3")
     crop: float = Field(1.0, gt=0, le=1, description="share of the shorter side that is seen")
-    interpolation: Interpolation = "bilinear"
+    interpolation: Interpolation = Field("bilinear", description="how images are resized")
     mean: tuple[float, ...] = Field((0.5,), description="of pixels in 0-1: one number, or three")
-    std: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = Field((0.5,), description="the same: their standard deviation")
     sample_range: tuple[float, ...] = Field(
         (),
         description="black and white of samples of more than 8 bits: [0, 4095]; none: as the training "
@@ -100,10 +100,12 @@ class DataTable(Table):
 
 
 class OptimizerTable(Table):
-    kind: Literal["sgd", "adamw", "muon"] = "sgd"
+    kind: Literal["sgd", "adamw", "muon"] = Field(
+        "sgd", description="the rule by which weights move"
+    )
     lr: float = Field(0.05, gt=0, le=1e6, description="the highest learning rate of the schedule")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = False
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and muon")
+    nesterov: bool = Field(False, description="look ahead along the momentum")
     weight_decay: float = Field(
         0.0, ge=0, le=1e6, description="on weights; never on biases or batch norm"
     )
@@ -120,10 +122,12 @@ class OptimizerTable(Table):
 class ScheduleTable(Table):
     """The learning rate over epochs, after a linear warm-up."""
 
-    kind: Literal["constant", "step", "cosine", "linear"] = "cosine"
-    warmup_epochs: float = Field(0.0, ge=0)
+    kind: Literal["constant", "step", "cosine", "linear"] = Field(
+        "cosine", description="how the rate falls over the training"
+    )
+    warmup_epochs: float = Field(0.0, ge=0, description="in which the rate rises from 0")
     step_epochs: float = Field(30, gt=0, description="step: times `factor` every so many epochs")
-    factor: float = Field(0.1, gt=0, le=1)
+    factor: float = Field(0.1, gt=0, le=1, description="of step: what the rate is multiplied by")
     final: float = Field(0.0, ge=0, lt=1, description="cosine, linear: the last lr, as a share")
     smallest: Fraction = Field(
         1.0,
@@ -137,7 +141,9 @@ class ScheduleTable(Table):
 
 
 class LossTable(Table):
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of a label that goes to all classes alike"
+    )
 
 
 class AuxTable(Table):
@@ -154,10 +160,12 @@ class AugmentTable(Table):
     area: tuple[float, float] = Field((1.0, 1.0), description="share of the area that is kept")
     aspect: tuple[float, float] = Field((1.0, 1.0), description="width / height of what is kept")
     rotate: float = Field(0.0, ge=0, le=180, description="degrees, at most")
-    border: Literal["zeros", "reflection", "border"] = "reflection"
-    brightness: float = Field(0.0, ge=0, le=1)
-    contrast: float = Field(0.0, ge=0, le=1)
-    saturation: float = Field(0.0, ge=0, le=1)
+    border: Literal["zeros", "reflection", "border"] = Field(
+        "reflection", description="what stands beyond the edge of a shifted image"
+    )
+    brightness: float = Field(0.0, ge=0, le=1, description="changed by at most this share")
+    contrast: float = Field(0.0, ge=0, le=1, description="changed by at most this share")
+    saturation: float = Field(0.0, ge=0, le=1, description="changed by at most this share")
     hue: float = Field(0.0, ge=0, le=0.5, description="as a share of the colour circle")
     erase: Fraction = Field(0.0, ge=0, le=1, description="how often a rectangle is erased")
 
@@ -209,21 +217,30 @@ class FinetuneTable(Table):
 
 
 class SpeedTable(Table):
-    precision: Literal["auto", "f32", "bf16"] = "auto"
-    channels_last: bool = True
+    precision: Literal["auto", "f32", "bf16"] = Field(
+        "auto", description="of the products; auto: what is fastest here"
+    )
+    channels_last: bool = Field(True, description="the layout of maps in memory")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are added up")
-    sync_batch_norm: bool = True  # statistics over all processes' parts of a batch
+    sync_batch_norm: bool = Field(
+        True, description="statistics over all processes' parts of a batch"
+    )
 
 
 class Recipe(Table):
     """One training run. `weights`: a model folder or published name to start from, or empty."""
 
-    net: str = "googlenet.bn"
-    weights: str = ""
-    image_size: int = Field(224, ge=8, le=4096)
+    net: str = Field("googlenet.bn", description="a net's name, or FILE.py:FUNCTION")
+    weights: str = Field(
+        "",
+        description="a model folder, a file or a published name to start from; none: from scratch",
+    )
+    image_size: int = Field(
+        224, ge=8, le=4096, description="side of the square that is seen, in pixels"
+    )
     epochs: int = Field(30, ge=0, description="0: a probe, and what stop.minutes leave time for")
-    batch_size: int = Field(64, ge=1)
-    seed: int = Field(1, ge=0, lt=2**32)
+    batch_size: int = Field(64, ge=1, description="images in a step")
+    seed: int = Field(1, ge=0, lt=2**32, description="of everything that is drawn at random")
     data: DataTable = DataTable()
     optimizer: OptimizerTable = OptimizerTable()
     schedule: ScheduleTable = ScheduleTable()

@@ -39,7 +39,8 @@ def rounds(place):
         data, "--recipe", place / "one.toml", "--weights", model, "--out", place / "next",
     ]  # fmt: skip
     yield "train", "weights", [
-        data, "--recipe", place / "one.toml", "--weights", place / "weights.pth", "--out", place / "third",
+        data, "--recipe", place / "one.toml", "--weights", place / "weights.pth",
+        "--out", place / "third",
     ]  # fmt: skip
     yield "predict", "model paths out", [model, data, image, "--out", place / "answers.csv"]
     yield "predict", "labels", [
@@ -84,19 +85,8 @@ def test_every_path_may_be_called_anything(name, stripes, tmp_path, monkeypatch)
         done = command(command_name, *shown)
         assert done.returncode == 0, (command_name, words, done.stderr)
         assert "Traceback" not in done.stderr
-    written = [
-        "model",
-        "own",
-        "next",
-        "third",
-        "judged",
-        "beside",
-        "scored",
-        "shards",
-        "own.svg",
-        "answers.csv",
-    ]
-    assert all((place / each).exists() for each in written)
+    folders = ("model", "own", "next", "third", "judged", "beside", "scored", "shards")
+    assert all((place / each).exists() for each in (*folders, "own.svg", "answers.csv"))
     assert {each.name for each in tmp_path.iterdir()} == {name}  # nothing went elsewhere
 
 
