@@ -167,7 +167,13 @@ def _signature(name: str, value: Any) -> str:
         signature = inspect.signature(value)
     except ValueError:
         return name
-    shown = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    shown = [
+        p.replace(annotation=_Bare(p.annotation))
+        if typing.get_origin(p.annotation) in (typing.Annotated, typing.Union, types.UnionType)
+        else p
+        for p in signature.parameters.values()
+        if p.name not in ("self", "cls")
+    ]
     signature = signature.replace(parameters=shown)
     text = name + _short(str(signature))
     if len(text) > 88 and shown:  # one parameter a line
@@ -177,7 +183,23 @@ def _signature(name: str, value: Any) -> str:
 
 
 def _short(text: str) -> str:
+    text = re.sub(r"<function .*? at 0x\w+>", "...", text)
     return MODULES.sub("", text).replace("'", "").replace(NODE, "Node")
+
+
+class _Bare:
+    """A type without what is checked of its values."""
+
+    def __init__(self, kind: Any):
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        origin, inside = typing.get_origin(self.kind), typing.get_args(self.kind)
+        if origin is typing.Annotated:
+            return repr(_Bare(inside[0]))
+        if origin in (typing.Union, types.UnionType):
+            return " | ".join(repr(_Bare(each)) for each in inside)
+        return "None" if self.kind is type(None) else inspect.formatannotation(self.kind)
 
 
 def _docstring(text: str) -> str:
@@ -284,6 +306,7 @@ KEYS = {
     "thresholds": "from which probability on which share of answers was right",
     "novelty": "what tells a picture of no class",
     "data": "name, counts, digests of the pixels learned",
+    "recipe": "the recipe as it ran; `weights` what it began with",
     "early_exit": "heads that may answer, and from which probability on",
 }
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import sklearn.datasets
 import torch
-from torchvision import models
 
 from inceptive.engines.open import open_engine
+from inceptive.engines.peers import package
 from inceptive.errors import InceptiveError
 from inceptive.weights.catalogue import catalogue
 
@@ -74,6 +74,7 @@ def _stand_in() -> None:
         os.environ.pop(variable, None)
     os.environ["INCEPTIVE_CACHE"] = str(folder / "cache")
     torch.manual_seed(0)
+    models = package("torchvision.models")
     nets = {
         catalogue()["googlenet.torchvision"].file: models.googlenet(init_weights=False),
         "resnet18.pth": models.resnet18(),

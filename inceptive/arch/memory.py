@@ -1,14 +1,25 @@
 """What the maps of a net take in memory, in training and at inference, counted from its value.
 
-In numbers for one image: times 4 bytes for float32, 2 for bfloat16. An implementation may hold more:
-copies in other layouts, indices of maxima, workspaces.
+In numbers for one image: times 4 bytes for float32, 2 for bfloat16. What torch keeps is within a fifth
+of it; indices of maxima, copies in other layouts and workspaces come on top.
 """
 
 from dataclasses import dataclass
 from math import prod
 
 from inceptive.arch.account import Shape, out_shape
-from inceptive.arch.spec import Add, Chain, Concat, Conv, Dropout, Multiply, Net, Node, Separable
+from inceptive.arch.spec import (
+    Activation,
+    Add,
+    Chain,
+    Concat,
+    Conv,
+    Dropout,
+    Multiply,
+    Net,
+    Node,
+    Separable,
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,12 @@ def _maps(node: Node, shape: Shape) -> tuple[Shape, int, int]:
         case Chain():
             held = 0
             most = given
-            for _, child in node:
-                shape, more, at_once = _maps(child, shape)
+            for k, (_, part) in enumerate(node):
+                if k and isinstance(part, Activation):
+                    held -= prod(
+                        shape
+                    )  # its gradient needs what it gives, and nobody what it was given
+                shape, more, at_once = _maps(part, shape)
                 held, most = held + more, max(most, at_once)
             return shape, held, most
         case Concat() | Multiply() | Add():

@@ -15,7 +15,7 @@ def run(
     part: Annotated[str | None, Option(help="one part, as inception_3a or aux_4a")] = None,
     out: Annotated[Path | None, Option(help="the SVG file [standard output]")] = None,
     size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
-    classes: Annotated[int, Option(min=1)] = 1000,
+    classes: Annotated[int, Option(min=1, help="of the last layer")] = 1000,
     channels: Annotated[int, Option(min=1, help="channels of the image: 1 is grey")] = 3,
 ) -> None:
     """Draw NET, or one of its parts layer by layer, as SVG.

@@ -23,12 +23,14 @@ def run(
     net: Annotated[
         str, Argument(metavar="NET", help="a net (see `inceptive nets`), or FILE.py:FUNCTION")
     ],
-    format: Annotated[Literal["text", "json", "csv", "md"], Option("--format")] = "text",
+    format: Annotated[
+        Literal["text", "json", "csv", "md"], Option("--format", help="how it is printed")
+    ] = "text",
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     aux: Annotated[bool, Option("--aux", help="the auxiliary heads too")] = False,
     modules: Annotated[bool, Option("--modules", help="one line for each module")] = False,
     size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
-    classes: Annotated[int, Option(min=1)] = 1000,
+    classes: Annotated[int, Option(min=1, help="of the last layer")] = 1000,
     channels: Annotated[int, Option(min=1, help="channels of the image: 1 is grey")] = 3,
     memory: Annotated[
         bool, Option("--memory", help="what the maps take in training and at inference")

@@ -33,7 +33,9 @@ def run(
     label: Annotated[
         str | None, Option(help="class, by name or number, of the loss [the answer]")
     ] = None,
-    format: Annotated[Literal["text", "json"], Option("--format")] = "text",
+    format: Annotated[
+        Literal["text", "json"], Option("--format", help="how it is printed")
+    ] = "text",
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     size: Annotated[
         int | None, Option(min=1, help="side of the image, in pixels [the net's own]")

@@ -51,9 +51,8 @@ class ProgressCallback(Callback):
         done = row["epoch"]
         seconds_left = row["seconds"] * sum(pixels[done:]) / sum(pixels[:done])
         if self.recipe.stop.minutes:
-            seconds_left = min(
-                seconds_left, max(0.0, 60 * self.recipe.stop.minutes - row["seconds"])
-            )
+            rest = max(0.0, 60 * self.recipe.stop.minutes - row["seconds"])
+            seconds_left = rest if self.recipe.stop.most_epochs else min(seconds_left, rest)
         self.progress.say(
             f"epoch {row['epoch']}/{self.epochs}  loss {_losses(losses)}"
             f"  top1 {row['top1']:.1%}  val top1 {row['val_top1']:.2%} loss {row['val_loss']:.3f}"

@@ -136,7 +136,7 @@ class Run:
         """Train to the end, or until `should_stop`, which raises Paused; the best model, as saved."""
         recipe, state = self.recipe, self.state
         self.started = started = time.monotonic() - state.seconds
-        while state.epoch < recipe.epochs:
+        while state.epoch < self.most_epochs:
             row = self._epoch(state.epoch)
             before = time.monotonic()
             logits = self._validate()
@@ -162,8 +162,8 @@ class Run:
             if reason := self._stop_reason():
                 self.progress.say(reason)
                 break
-            if state.epoch < recipe.epochs and any(self.world.any(self.should_stop())):
-                raise Paused(f"after epoch {state.epoch} of {recipe.epochs}")
+            if state.epoch < self.most_epochs and any(self.world.any(self.should_stop())):
+                raise Paused(f"after epoch {state.epoch} of {max(state.epoch, recipe.epochs)}")
         if self.world.is_main:
             (self.out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
         return self.world.broadcast(self._best)
@@ -191,7 +191,7 @@ class Run:
         learner.set_training()
         learner.set_size(self._moment(number))
         for callback in self.callbacks:
-            callback.on_epoch_start(number, self.recipe.epochs, steps)
+            callback.on_epoch_start(number, max(self.recipe.epochs, number + 1), steps)
         at = self.epoch_state = self.epoch_state or EpochState(
             torch.zeros(len(learner.heads), device=learner.device),
             torch.zeros((), device=learner.device),
@@ -228,10 +228,17 @@ class Run:
         row["images_per_second"] = round(at.images / at.seconds, 1)
         return row
 
+    @property
+    def most_epochs(self) -> int:
+        """Epochs at most; where they were planned for the minutes, more than planned."""
+        return max(self.recipe.epochs, self.recipe.stop.most_epochs)
+
     def _moment(self, epoch: float) -> float:
-        """How far the training is, in epochs: where time runs out before them, the time decides."""
+        """How far the training is, in the recipe's epochs: where time runs out before them, or they were
+        planned for it, the time decides."""
         if not self.recipe.stop.minutes:
             return epoch
+        epoch *= self.recipe.epochs / self.most_epochs
         before = self.state.before
         used = (time.monotonic() - self.started - before) / max(self._seconds() - before, 1e-3)
         return self.world.broadcast(lambda: max(epoch, min(used, 1.0) * self.recipe.epochs))
@@ -319,7 +326,7 @@ class Run:
     def _stop_reason(self) -> str:
         """Why to stop before the last epoch, or ""."""
         state, stop = self.state, self.recipe.stop
-        if state.epoch >= self.recipe.epochs:
+        if state.epoch >= self.most_epochs:
             return ""
         if stop.patience and state.epoch - state.best_epoch >= stop.patience:
             return f"stopped early: no better validation since epoch {state.best_epoch}"

@@ -248,7 +248,11 @@ def paced(
         f"{duration(min(60 * minutes, epochs * seconds + WRITING))} on this machine, of "
         f"{minutes:g} minutes" + (", which are too few for one epoch" if left < seconds else "")
     )
-    return recipe.model_copy(update={"epochs": epochs})
+    # Planned for the time, they are a measure of it: should this machine be faster, more of them fit.
+    was_planned = recipe.stop.smallest and epochs < recipe.epochs
+    most = recipe.epochs if was_planned else recipe.stop.most_epochs
+    table = recipe.stop.model_copy(update={"most_epochs": most})
+    return recipe.model_copy(update={"epochs": epochs, "stop": table})
 
 
 def _seconds_per_image(
@@ -266,7 +270,10 @@ def _seconds_per_image(
     images = torch.zeros((count, preprocessing.channels, side, side), dtype=torch.uint8)
     labels, draws = torch.zeros(count, dtype=torch.int64, device=world.device), torch.Generator()
     seconds = {}
-    for epoch in (recipe.epochs, 0):
+    for epoch in (
+        0,
+        recipe.epochs,
+    ):  # small ones first: what has never run is slow in the beginning
         learner.set_size(epoch)
         times: list[float] = []
         while learner.size not in seconds and len(times) < 3 and sum(times) < PATIENCE / 2:

@@ -193,6 +193,12 @@ class StopTable(Table):
         ge=0,
         description="image size that may be planned at least; 0: size and epochs as they are",
     )
+    most_epochs: int = Field(
+        0,
+        ge=0,
+        description="epochs are what was planned for the minutes, and as many as fit are done, at most "
+        "these; 0: epochs as they are. Set by the plan",
+    )
 
 
 class FinetuneTable(Table):

@@ -269,7 +269,10 @@ def _resumed(
     now = before.changed(changes, recipe)
     if now.weights == "published":  # which ones was decided when the training began
         now = now.model_copy(update={"weights": before.weights})
-    if now.epochs <= done:
+    if "epochs" in changes and now.stop.most_epochs:  # no longer as many as fit
+        table = now.stop.model_copy(update={"most_epochs": 0})
+        now = now.model_copy(update={"stop": table})
+    if max(now.epochs, now.stop.most_epochs) <= done:
         raise InceptiveError(
             f"{out}: {done} epochs are done; to go on, give more of them (epochs={done + 1})"
         )

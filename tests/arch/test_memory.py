@@ -8,6 +8,7 @@ from conftest import command
 
 import inceptive
 from inceptive import Add, BatchNorm, Chain, Concat, Conv, MaxPool
+from inceptive.arch.account import minimum_size
 from inceptive.arch.memory import memory
 
 
@@ -39,26 +40,25 @@ def test_normalisation_keeps_what_it_was_given():
 @pytest.mark.parametrize(
     "name", ["googlenet.bn", "bn_inception", "inception_v3", "inception_resnet_v1", "xception"]
 )
-def test_that_is_what_torch_keeps_for_the_backward_pass(name):
+def test_that_is_about_what_torch_keeps_for_the_backward_pass(name):
     net = inceptive.NETS[name](num_classes=10).without_aux()
-    size = inceptive.arch.account.minimum_size(net, above=90)
+    size = max(128, minimum_size(net))
     model = inceptive.build(net).train()
     own = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept = {}
 
     def pack(tensor):
-        if tensor.is_floating_point() and tensor.data_ptr() not in own and tensor.numel() > 4096:
-            kept[tensor.untyped_storage().data_ptr()] = (
-                tensor.untyped_storage().nbytes() // 4,
-                tensor,
-            )
+        # Not the weights nor copies of them, nor where maxima were: maps of the batch.
+        if tensor.is_floating_point() and tensor.data_ptr() not in own and len(tensor) == 2:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes() // 8, tensor
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = model(torch.randn(1, net.channels, size, size)).sum()
+        loss = model(torch.randn(2, net.channels, size, size)).sum()
     numbers = sum(count for count, _ in kept.values())
     del loss
-    assert memory(net, size).training == pytest.approx(numbers, rel=0.1)
+    assert memory(net, size).training == pytest.approx(numbers, rel=0.2)
 
 
 def test_the_command_tells_it():

@@ -1,5 +1,6 @@
 """Paths that hold whatever a file system allows, in every argument and option that takes one."""
 
+import functools
 import importlib
 import importlib.util
 import pkgutil
@@ -12,8 +13,10 @@ import torch
 from conftest import TINY, command, picture
 from test_own_net import OWN
 
+import inceptive
 import inceptive.cli
-from inceptive.engines.classifier import Classifier
+from inceptive.weights.catalogue import find
+from inceptive.weights.names import SOURCES, key_table
 
 pytestmark = pytest.mark.faults
 with_export = importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx")
@@ -28,6 +31,14 @@ NAMES = [
 """Folders that all paths of a round lie in; the third, as a relative path, looks like an option."""
 
 
+@functools.cache
+def published_state():
+    """Weights for two classes as torchvision names them."""
+    model = inceptive.build(inceptive.NETS["googlenet.torchvision"](2))
+    table = key_table(SOURCES[find("googlenet.torchvision").source], model.state_dict())
+    return {table[key]: value for key, value in model.state_dict().items()}
+
+
 def rounds(place):
     """Each command with a path in everything that takes one: (command, parameters tried, words)."""
     data, model, own, image = (place / n for n in ("data", "model", "own.py:mynet", "a 'b'.png"))
@@ -39,22 +50,22 @@ def rounds(place):
         data, "--recipe", place / "one.toml", "--weights", model, "--out", place / "next",
     ]  # fmt: skip
     yield "train", "weights", [
-        data, "--recipe", place / "one.toml", "--weights", place / "weights.pth",
+        data, "--recipe", place / "large.toml", "--weights", place / "weights.pth",
         "--out", place / "third",
     ]  # fmt: skip
     yield "predict", "model paths out", [model, data, image, "--out", place / "answers.csv"]
     yield "predict", "labels", [
-        f"googlenet.bn@{place / 'weights.pth'}", image, "--labels", place / "names.txt",
+        f"googlenet.torchvision@{place / 'weights.pth'}", image, "--labels", place / "names.txt",
     ]  # fmt: skip
     yield "evaluate", "models_and_data out", [model, data, "--out", place / "judged"]
-    yield "compare", "models_and_data out", [model, model, data, "--out", place / "beside"]
+    yield "compare", "models_and_data out", [model, place / "next", data, "--out", place / "beside"]
     yield "early-exit", "model data", [model, data]
     yield "score", "model input out", [model, data, "--out", place / "scored"]
     yield "shards", "data out", [data, "--out", place / "shards"]
     yield "evaluate", "models_and_data", [model, place / "shards"]
     yield "draw", "net out", [own, "--out", place / "own.svg"]
     yield "table", "net", [own]
-    yield "trace", "net image", [model, image, "--layer", "conv1.conv"]
+    yield "trace", "net image", [model, image, "--layer", "conv1"]
     if with_explain:
         yield "explain", "model image out", [
             model, image, "--method", "features", "--layer", "conv1", "--out", place / "seen",
@@ -73,13 +84,16 @@ def test_every_path_may_be_called_anything(name, stripes, tmp_path, monkeypatch)
     shutil.copytree(stripes, place / "data")
     (place / "tiny.toml").write_text(TINY)
     (place / "one.toml").write_text(TINY.replace("epochs = 8", "epochs = 1"))
+    large = TINY.replace("epochs = 8", "epochs = 1").replace(
+        "googlenet.bn", "googlenet.torchvision"
+    )
+    (place / "large.toml").write_text(large.replace("[data]", "[data]\nchannels = 3"))
     (place / "own.py").write_text(OWN)
     (place / "names.txt").write_text("lying\nstanding\n")
     picture("down", 900).save(place / "a 'b'.png")
     for command_name, _, words in rounds(place):
         if place / "weights.pth" in words or any("@" in str(word) for word in words):
-            net = Classifier.load(place / "model").model
-            torch.save(net.state_dict(), place / "weights.pth")
+            torch.save(published_state(), place / "weights.pth")
         # As a shell gives it: what looks like an option stands after --, or in ./
         shown = [f"./{word}" if str(word).startswith("-o") else word for word in words]
         done = command(command_name, *shown)

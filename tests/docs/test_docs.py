@@ -31,7 +31,11 @@ def test_every_recipe_begins_with_a_line_that_says_what_it_is():
 def test_links_in_the_documents_lead_somewhere():
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([\w:./-]+)\)", path.read_text()):
-            assert target.startswith("http") or (path.parent / target).exists(), (path, target)
+            written = target.startswith("reference/")  # by the build: see test_reference
+            assert target.startswith("http") or written or (path.parent / target).exists(), (
+                path,
+                target,
+            )
 
 
 def test_the_example_in_the_readme_runs(trained, tmp_path):

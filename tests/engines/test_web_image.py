@@ -65,8 +65,8 @@ def test_an_address_is_an_image_in_python_and_at_the_command(web, trained, tmp_p
 
 
 @pytest.mark.parametrize(("path", "told"), [
-    ("/none.png", "cannot be downloaded (404 Not Found); save the image to a file"),
-    ("/page.jpg", "is no image"), ("/large.png", "is of more than 0 MB"),
+    ("/none.png", "cannot be downloaded (HTTP Error 404: Not Found); save the image to a file"),
+    ("/page.jpg", "is not an image (it holds HTML"), ("/large.png", "is of more than 0 MB"),
     ("/cut.png", "cannot be downloaded ("),
 ])  # fmt: skip
 def test_what_is_no_image_is_one_line(web, trained, monkeypatch, path, told):

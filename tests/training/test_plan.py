@@ -1,6 +1,7 @@
 """What a training of photographs begins with, and what it plans for the time there is."""
 
 import contextlib
+import csv
 import http.server
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import torch
 from conftest import command
 
+import inceptive
 from inceptive.arch.nets import NETS
 from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
@@ -300,3 +302,26 @@ def test_one_or_two_images_a_class_train_and_their_accuracy_is_not_believed(
     refused = command("train", few, "--weights", trained[0], "--out", tmp_path / "n", "--set",
                       "image_size=32", "--set", "data.val=0")  # fmt: skip
     assert refused.returncode == 1 and "has no val split" in refused.stderr
+
+
+def history(folder):
+    with (folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_machine_that_is_faster_than_planned_does_more_epochs(stripes, tiny, tmp_path):
+    """The minutes are used up, and the rate ends when they do."""
+    changes = {"stop.minutes": 0.15, "stop.most_epochs": 1000, "epochs": 2}
+    clf = inceptive.train(stripes, tmp_path / "m", recipe=tiny, changes=changes, progress=None)
+    rows = history(tmp_path / "m")
+    assert len(rows) > 2 and 6 < float(rows[-1]["seconds"]) < 12
+    rates = [float(row["lr"]) for row in rows]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < rates[0] / 10
+    assert clf.info["recipe"]["stop"]["most_epochs"] == 1000
+
+
+def test_the_most_epochs_are_not_exceeded_and_the_rate_ends_with_them(stripes, tiny, tmp_path):
+    changes = {"stop.minutes": 10, "stop.most_epochs": 4, "epochs": 2}
+    inceptive.train(stripes, tmp_path / "m", recipe=tiny, changes=changes, progress=None)
+    rates = [float(row["lr"]) for row in history(tmp_path / "m")]
+    assert len(rates) == 4 and rates[-1] < rates[0] / 10
