@@ -37,12 +37,9 @@ def memory(node: Net | Node, image_size: int | None = None, channels: int = 3) -
     image_size: the side of the image, by default the net's; channels: of a module's input. Raises
     InceptiveError if the image is too small.
     """
-    if isinstance(node, Net):
-        size, channels, body = image_size or node.image_size, node.channels, node.body
-    else:
-        size, body = image_size or 1, node
-    shape = (channels, size, size)
-    _, held, most = _maps(body, shape)
+    size = image_size or (node.image_size if isinstance(node, Net) else 1)
+    shape = (node.channels if isinstance(node, Net) else channels, size, size)
+    _, held, most = _maps(node.body if isinstance(node, Net) else node, shape)
     return Memory(prod(shape) + held, most)
 
 
@@ -56,9 +53,7 @@ def _maps(node: Node, shape: Shape) -> tuple[Shape, int, int]:
             most = given
             for k, (_, part) in enumerate(node):
                 if k and isinstance(part, Activation):
-                    held -= prod(
-                        shape
-                    )  # its gradient needs what it gives, and nobody what it was given
+                    held -= prod(shape)  # its gradient needs what it gives, not what it was given
                 shape, more, at_once = _maps(part, shape)
                 held, most = held + more, max(most, at_once)
             return shape, held, most
