@@ -55,7 +55,8 @@ peers: $(VENV)/tested
 RELIABILITY := $(patsubst %,tests/%.py,training/test_resume training/test_together faults/test_whole_files \
 	faults/test_hostile faults/test_no_network data/test_shards data/test_remote scale/test_score \
 	data/test_split data/test_depth data/test_folder images/test_deep images/test_colour images/test_images \
-	weights/test_checkpoints evaluation/test_evaluate engines/test_novelty faults/test_systems training/test_train)
+	weights/test_checkpoints evaluation/test_evaluate engines/test_novelty faults/test_systems training/test_train \
+	cli/test_paths images/test_limit serving/test_serve)
 
 # docs/reliability.md, as the tests that kill, fill disks and hand in rubbish find it: half an hour.
 reliability: $(VENV)/tested

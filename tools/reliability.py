@@ -126,6 +126,16 @@ KINDS: tuple[tuple[str, str, str], ...] = (
         "faults.test_systems",
     ),
     (
+        "paths with quotes, line breaks, marks of their own",
+        "every argument and option of every command that takes a path",
+        "cli.test_paths",
+    ),
+    (
+        "memory of many large pictures at once",
+        "threads wait for room; a server decodes by as many as there are cores",
+        "images.test_limit serving.test_serve::test_images_are_decoded",
+    ),
+    (
         "a picture of no class",
         "scores by another library, in every engine and command",
         "engines.test_novelty",
