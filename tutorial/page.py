@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from inceptive.arch.account import account
 from inceptive.arch.draw import DARK, LIGHT, draw_net, draw_part
-from inceptive.arch.spec import Net
+from inceptive.arch.spec import Chain, Concat, Conv, MaxPool, Net
 
 INK = "#010203"  # stands for the colour of the page's text: `chart` puts that in its place
 BLUE, GREEN, ORANGE, PURPLE = "#4c8fd6", "#35a070", "#d98a2b", "#9a75d8"  # on white and on black
@@ -60,6 +60,66 @@ def chart(made: Figure) -> HTML:
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     return HTML(f'<div class="drawing chart">{svg}</div>')
+
+
+WIDTHS = {  # of inception_3a: name, width, the most that the slider gives
+    "1×1": (64, 256), "3×3 reduce": (96, 256), "3×3": (128, 256), "5×5 reduce": (16, 256),
+    "5×5": (32, 256), "pool proj": (32, 256),
+}  # fmt: skip
+SLIDE = """
+<script>
+(() => {
+  const root = document.currentScript.previousElementSibling, C = 192, P = 28 * 28;
+  const conv = (k, from, to) => [(k * k * from + 1) * to, k * k * from * to * P];
+  const inputs = [...root.querySelectorAll("td.width")].map(cell => {
+    const input = document.createElement("input"), shown = document.createElement("output");
+    Object.assign(input, {type: "range", min: 1, max: +cell.dataset.most, value: +cell.textContent});
+    input.setAttribute("aria-label", cell.previousElementSibling.textContent);
+    shown.textContent = cell.textContent;
+    cell.replaceChildren(input, shown);
+    input.addEventListener("input", count);
+    return input;
+  });
+  function count() {
+    const [one, reduce3, three, reduce5, five, proj] = inputs.map(input => +input.value);
+    inputs.forEach(input => input.nextElementSibling.textContent = input.value);
+    const layers = [conv(1, C, one), conv(1, C, reduce3), conv(3, reduce3, three), conv(1, C, reduce5),
+                    conv(5, reduce5, five), conv(1, C, proj)];
+    const sum = k => layers.reduce((total, layer) => total + layer[k], 0);
+    const values = [one + three + five + proj, sum(0), sum(1)];
+    root.querySelectorAll("td.sum").forEach((cell, k) => {
+      cell.textContent = values[k].toLocaleString("en");
+    });
+  }
+})();
+</script>"""
+
+
+def sliders() -> HTML:
+    """The widths of a module to be moved, and what it then costs on 192 × 28 × 28; without JavaScript
+    the table of `inception_3a`."""
+    one, reduce3, three, reduce5, five, proj = (width for width, _ in WIDTHS.values())
+    module = Concat(
+        b1x1=Conv(one, 1),
+        b3x3=Chain(reduce=Conv(reduce3, 1), conv=Conv(three, 3)),
+        b5x5=Chain(reduce=Conv(reduce5, 1), conv=Conv(five, 5)),
+        pool=Chain(pool=MaxPool(3), proj=Conv(proj, 1)),
+    )
+    cost = account(Chain(module=module), 28, 192)
+    rows = "".join(
+        f'<tr><th scope="row">{name}</th><td class="width" data-most="{most}">{width}</td></tr>'
+        for name, (width, most) in WIDTHS.items()
+    )
+    sums = {
+        "channels out": cost.body[-1].view.shape[0],
+        "parameters": cost.params,
+        "multiply-adds": cost.macs,
+    }
+    rows += "".join(
+        f'<tr><th scope="row">{name}</th><td class="sum" aria-live="polite">{value:,}</td></tr>'
+        for name, value in sums.items()
+    )
+    return HTML(f'<table class="sliders"><tbody>{rows}</tbody></table>{SLIDE}')
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> Markdown:
