@@ -116,7 +116,7 @@ screenshots: $(VENV)/tested
 
 # build/site: the book, its cells executed, and the documents; a warning is an error.
 docs: $(VENV)/documented
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -T -W --keep-going -c docs -d build/doctrees . build/site
+	$(BIN)/python -m sphinx -q -T -W --keep-going -c docs -d build/doctrees . build/site
 
 $(VENV)/documented: $(VENV)/installed
 	$(PIP) -e '.[docs]'

@@ -64,7 +64,7 @@ def commands() -> str:
             shown = "" if default in (None, False, "", []) or callable(default) else f"`{default}`"
             rows.append((f"`{', '.join(option.opts)}`", shown, _plain(option.help or "")))
         parts.append(f"## {name}\n\n```\n{usage}\n```\n\n{_plain(inspect.cleandoc(command.help or ''))}\n\n"
-                     + table(("", "default", ""), rows))  # fmt: skip
+                     + table(("argument or option", "default", "what"), rows))  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
@@ -83,7 +83,7 @@ def recipe() -> str:
     parts = ["# Recipe keys\n\nA recipe is one TOML file. `--set optimizer.lr=0.1` (in Python `changes={\"optimizer.lr\": 0.1}`) "
              "changes one value. Shipped: " + ", ".join(f"`{name}`" for name in shipped()) + "."]  # fmt: skip
     for title, rows in _tables(Recipe):
-        parts.append(f"## {title}\n\n" + table(("key", "type", "default", ""), rows))
+        parts.append(f"## {title}\n\n" + table(("key", "type", "default", "what"), rows))
     return "\n\n".join(parts) + "\n"
 
 

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 
 from IPython.display import HTML, Markdown
 from matplotlib import rcParams
@@ -42,7 +43,11 @@ def drawing(net: Net, part: str | None = None, image_size: int | None = None) ->
         + "}"
         for theme, colours in (("light", LIGHT), ("dark", DARK))
     )
-    return HTML(f'<div class="drawing">{svg}<style>{themes}</style></div>')
+    named = f"Drawing of {net.name}" + (f", {part}" if part else "")
+    return HTML(
+        f'<div class="drawing" tabindex="0" role="group" aria-label="{escape(named)}">'
+        f"{svg}<style>{themes}</style></div>"
+    )
 
 
 def figure(width: float = 7.2, height: float = 3.6, columns: int = 1) -> Figure:
@@ -59,7 +64,22 @@ def chart(made: Figure) -> HTML:
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    return HTML(f'<div class="drawing chart">{svg}</div>')
+    text = f'<div class="drawing chart" tabindex="0" role="img" aria-label="{escape(described(made))}">'
+    return HTML(f"{text}{svg}</div>")
+
+
+def described(made: Figure) -> str:
+    """What a figure shows, in words: its titles, axes and what its marks stand for."""
+    parts = []
+    for axes in made.axes:
+        names = [name for name in (axes.get_ylabel(), axes.get_xlabel()) if name]
+        labels = [
+            label for label in axes.get_legend_handles_labels()[1] if not label.startswith("_")
+        ]
+        words = [axes.get_title(), " against ".join(names), ", ".join(labels)]
+        if any(words):
+            parts.append(": ".join(filter(None, words)))
+    return f"Chart. {'; '.join(parts)}" if parts else "Pictures, described in the text beside them"
 
 
 WIDTHS = {  # of inception_3a: name, width, the most that the slider gives
