@@ -183,7 +183,7 @@ def _signature(name: str, value: Any) -> str:
 
 
 def _short(text: str) -> str:
-    text = re.sub(r"<function .*? at 0x\w+>", "...", text)
+    text = re.sub(r"<[\w.]+ (?:object )?(?:<?\w+>? )?at 0x\w+>", "...", text)
     return MODULES.sub("", text).replace("'", "").replace(NODE, "Node")
 
 
