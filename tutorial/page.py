@@ -82,9 +82,8 @@ def described(made: Figure) -> str:
     return f"Chart. {'; '.join(parts)}" if parts else "Pictures, described in the text beside them"
 
 
-WIDTHS = {  # of inception_3a: name, width, the most that the slider gives
-    "1×1": (64, 256), "3×3 reduce": (96, 256), "3×3": (128, 256), "5×5 reduce": (16, 256),
-    "5×5": (32, 256), "pool proj": (32, 256),
+WIDTHS = {  # of inception_3a
+    "1×1": 64, "3×3 reduce": 96, "3×3": 128, "5×5 reduce": 16, "5×5": 32, "pool proj": 32,
 }  # fmt: skip
 SLIDE = """
 <script>
@@ -93,7 +92,7 @@ SLIDE = """
   const conv = (k, from, to) => [(k * k * from + 1) * to, k * k * from * to * P];
   const inputs = [...root.querySelectorAll("td.width")].map(cell => {
     const input = document.createElement("input"), shown = document.createElement("output");
-    Object.assign(input, {type: "range", min: 1, max: +cell.dataset.most, value: +cell.textContent});
+    Object.assign(input, {type: "range", min: 1, max: 256, value: +cell.textContent});
     input.setAttribute("aria-label", cell.previousElementSibling.textContent);
     shown.textContent = cell.textContent;
     cell.replaceChildren(input, shown);
@@ -115,10 +114,10 @@ SLIDE = """
 </script>"""
 
 
-def sliders() -> HTML:
-    """The widths of a module to be moved, and what it then costs on 192 × 28 × 28; without JavaScript
-    the table of `inception_3a`."""
-    one, reduce3, three, reduce5, five, proj = (width for width, _ in WIDTHS.values())
+def module_costs(
+    one: int, reduce3: int, three: int, reduce5: int, five: int, proj: int
+) -> dict[str, int]:
+    """What an inception module of such widths costs on maps of 192 × 28 × 28."""
     module = Concat(
         b1x1=Conv(one, 1),
         b3x3=Chain(reduce=Conv(reduce3, 1), conv=Conv(three, 3)),
@@ -126,18 +125,20 @@ def sliders() -> HTML:
         pool=Chain(pool=MaxPool(3), proj=Conv(proj, 1)),
     )
     cost = account(Chain(module=module), 28, 192)
+    channels = cost.body[-1].view.shape[0]
+    return {"channels out": channels, "parameters": cost.params, "multiply-adds": cost.macs}
+
+
+def sliders() -> HTML:
+    """The widths of a module to be moved, and what it then costs on 192 × 28 × 28; without JavaScript
+    the table of `inception_3a`."""
     rows = "".join(
-        f'<tr><th scope="row">{name}</th><td class="width" data-most="{most}">{width}</td></tr>'
-        for name, (width, most) in WIDTHS.items()
+        f'<tr><th scope="row">{name}</th><td class="width">{width}</td></tr>'
+        for name, width in WIDTHS.items()
     )
-    sums = {
-        "channels out": cost.body[-1].view.shape[0],
-        "parameters": cost.params,
-        "multiply-adds": cost.macs,
-    }
     rows += "".join(
         f'<tr><th scope="row">{name}</th><td class="sum" aria-live="polite">{value:,}</td></tr>'
-        for name, value in sums.items()
+        for name, value in module_costs(*WIDTHS.values()).items()
     )
     return HTML(f'<table class="sliders"><tbody>{rows}</tbody></table>{SLIDE}')
 

@@ -1,5 +1,6 @@
 """Published weights for the first chapter: the publishers' own, or stand-ins where none can be had."""
 
+import atexit
 import functools
 import http.server
 import os
@@ -36,11 +37,13 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def _site() -> tuple[Path, str]:
     """A folder, and the address under which this process serves it on loopback."""
     folder = tempfile.mkdtemp(prefix="inceptive-book-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # more than a gigabyte
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(_Quiet, directory=folder)
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    os.environ["no_proxy"] = "127.0.0.1"
+    others = os.environ.get("no_proxy", "")
+    os.environ["no_proxy"] = f"{others},127.0.0.1".lstrip(",")
     return Path(folder), f"http://127.0.0.1:{server.server_port}"
 
 

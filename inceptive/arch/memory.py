@@ -20,6 +20,7 @@ from inceptive.arch.spec import (
     Node,
     Separable,
 )
+from inceptive.errors import InceptiveError
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,14 @@ class Memory:
 def memory(node: Net | Node, image_size: int | None = None, channels: int = 3) -> Memory:
     """What the maps of `node`, a net without its heads or a module by itself, take for one image.
 
-    image_size: the side of the image, by default the net's; channels: of a module's input. Raises
-    InceptiveError if the image is too small.
+    image_size: the side of the image, by default the net's; channels: of a module's input, whose size is
+    needed. Raises InceptiveError if the image is too small.
     """
-    size = image_size or (node.image_size if isinstance(node, Net) else 1)
-    shape = (node.channels if isinstance(node, Net) else channels, size, size)
+    if isinstance(node, Net):
+        image_size, channels = image_size or node.image_size, node.channels
+    if not image_size:
+        raise InceptiveError("what a module takes in memory needs the size of its maps")
+    shape = (channels, image_size, image_size)
     _, held, most = _maps(node.body if isinstance(node, Net) else node, shape)
     return Memory(prod(shape) + held, most)
 

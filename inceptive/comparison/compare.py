@@ -211,7 +211,7 @@ def unlabelled(data: str | Path | Data | Iterable[Image]) -> list[Source] | None
     if isinstance(data, Data):
         return None
     if not isinstance(data, str | Path):
-        return [image if isinstance(image, str | Path) else as_source(image) for image in data]
+        return [as_source(image) for image in data]
     path = Path(data).expanduser()
     if path.is_file():
         return [path]

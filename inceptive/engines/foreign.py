@@ -145,8 +145,8 @@ def _names(session: Any, count: int) -> tuple[str, ...]:
     return ()
 
 
-NAMING = re.compile("class|label|name|categor|idx", re.IGNORECASE)
-"""Keys under which classes are named."""
+NAMING = re.compile(r"class|label|categor|idx|^names?$", re.IGNORECASE)
+"""Keys under which classes are named; not `input_names` and the like."""
 
 
 def _read_names(key: str, value: Any, count: int) -> tuple[str, ...]:

@@ -19,6 +19,11 @@ def test_a_chain_keeps_all_maps_to_train_and_two_at_inference():
     assert maps.inference == 100 * (3 + 8)
 
 
+def test_a_module_needs_the_size_of_its_maps():
+    with pytest.raises(inceptive.InceptiveError, match="needs the size of its maps"):
+        memory(Conv(8, 3), channels=3)
+
+
 def test_branches_are_kept_until_they_are_joined():
     module = Concat(a=Conv(5, 1), b=Chain(reduce=Conv(9, 1), conv=Conv(2, 3)), c=MaxPool(3))
     maps = memory(module, 10, 4)

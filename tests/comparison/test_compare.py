@@ -258,6 +258,7 @@ def test_a_file_that_others_wrote_is_run_as_it_is(tmp_path, how):
     ("idx_to_class", '{"1": "a", "0": "b"}', ("b", "a")),
     ("config", '{"id2label": {"0": "b", "1": "a"}, "sides": ["x", "y"]}', ("b", "a")),
     ("authors", '["b", "a"]', None), ("date", "2026, 11", None),
+    ("input_names", '["b", "a"]', None), ("stage_names", "b, a", None),
 ])  # fmt: skip
 def test_the_classes_that_a_file_names_are_its_classes(tmp_path, key, names, labels):
     import onnx

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from test_docs import REFERENCE
 
 import inceptive
 from inceptive.cli import app
@@ -20,6 +21,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 @pytest.fixture(scope="module")
 def pages():
     return runpy.run_path(str(DOCS / "reference.py"))["pages"]()
+
+
+def test_the_pages_are_those_that_documents_link_to(pages):
+    assert [f"reference/{name}.md" for name in sorted(pages)] == REFERENCE
 
 
 def test_every_command_argument_and_option_is_there_with_its_help(pages):
