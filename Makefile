@@ -61,7 +61,7 @@ RELIABILITY := $(patsubst %,tests/%.py,training/test_resume training/test_togeth
 # docs/reliability.md, as the tests that kill, fill disks and hand in rubbish find it: half an hour.
 reliability: $(VENV)/tested
 	$(PYTEST) -m "slow or not slow" $(RELIABILITY) --junitxml=build/reliability.xml
-	$(BIN)/python tools/reliability.py build/reliability.xml $(wildcard build/*_cost.json)
+	$(BIN)/python -m tools.reliability build/reliability.xml $(wildcard build/*_cost.json)
 
 # What several processes and Ray cost beside one, for docs/reliability.md: 15 minutes on two quiet cores.
 costs: $(VENV)/tested $(VENV)/benched

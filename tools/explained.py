@@ -2,7 +2,7 @@
 
     python tools/explained.py
 
-The net is `inception_v3.nsfwjs` (README, "Published weights"), the photographs are scikit-learn's.
+The net is `inception_v3.nsfwjs` (docs/weights.md), the photographs are scikit-learn's.
 """
 
 import io

@@ -8,6 +8,7 @@ tools/performance_notes.md.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ from benchmarks.tables import cells, conditions
 from inceptive.cli.tables import markdown
 from inceptive.errors import InceptiveError
 from inceptive.io.atomic import write_text
+from tools.bars import Bar, bars
 
 ROOT = Path(__file__).parents[1]
 OUT, NOTES = ROOT / "docs/performance.md", ROOT / "tools/performance_notes.md"
+PICTURE = OUT.with_suffix(".svg")
 HEAD = """\
 # How fast
+
+{result}
+
+![{described}](performance.svg)
 
 Written by `make bench` (`python -m benchmarks`, then tools/performance.py) on this machine:
 
@@ -76,6 +83,37 @@ TITLES = {
     ),
 }
 
+HEADLINES = (
+    ("a training step at 224 px", "train", "googlenet.bn, 224 px, batch 16, no heads"),
+    ("a training step at 64 px", "train", "googlenet.bn, 64 px, batch 16, no heads"),
+    ("answers to a batch of images", "inference", "googlenet.bn, 224 px, batch 16"),
+    ("answers to one image", "inference", "googlenet.bn, 224 px, batch 1"),
+    ("a folder of 12-megapixel photographs", "pipeline", "64 of 4000 x 3000 pixels"),
+    ("one photograph, start included", "startup", "one photograph"),
+    ("batches from a folder, the first epoch", "epochs", "training batches", "the first epoch"),
+    ("batches from a folder, later epochs", "epochs", "training batches", "later epochs"),
+)
+"""What the picture shows: in words, the section, how the benchmark's title begins, and how the candidate
+ends where it is not the fastest of ours."""
+
+
+def headlines(measured: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, str, float]]:
+    """Of each of HEADLINES that was measured: words, peer, our candidate, how many times as fast."""
+    found = []
+    for words, section, begins, *ends in HEADLINES:
+        for benchmark in measured.get(section, []):
+            rows = benchmark["rows"]
+            ours = [
+                row
+                for row in rows
+                if row["name"].startswith("inceptive") and row["name"].endswith(*ends or ("",))
+            ]
+            if re.match(rf"{re.escape(begins)}(?!\w)", benchmark["title"]) and ours:
+                best = max(ours, key=lambda row: row["ratio"])
+                found.append((words, rows[0]["name"], best["name"], best["ratio"]))
+                break
+    return found
+
 
 def read(path: Path) -> dict[str, Any]:
     """A report of `python -m benchmarks`. Raises InceptiveError if it is none, or not whole."""
@@ -89,7 +127,8 @@ def read(path: Path) -> dict[str, Any]:
     return report
 
 
-def document(reports: list[dict[str, Any]], notes: str) -> str:
+def document(reports: list[dict[str, Any]], notes: str) -> tuple[str, str]:
+    """The page, and its picture as SVG."""
     measured: dict[str, list[dict[str, Any]]] = {}
     whence: dict[str, int] = {}
     for number, report in enumerate(reports):
@@ -102,7 +141,15 @@ def document(reports: list[dict[str, Any]], notes: str) -> str:
         + "\n".join(f"    - {line}" for line in conditions(report))
         for number, report in enumerate(reports, 1)
     ]
-    blocks = [HEAD.format(runs="\n".join(runs))]
+    shown = headlines(measured)
+    told = "; ".join(f"{words} {ratio:.1f} times ({ours})" for words, _, ours, ratio in shown)
+    result = (
+        "How many times as fast as the peer's plain way (torchvision's or timm's, eager, in f32) on the "
+        f"same machine: {told}."
+    )
+    chart = [Bar(words, ratio, f"{ratio:.1f}", faint=ratio < 1) for words, _, _, ratio in shown]
+    picture = bars("Times as fast as the peer's plain way", told, chart)
+    blocks = [HEAD.format(runs="\n".join(runs), result=result, described=told)]
     for section, (title, words) in TITLES.items():
         if section not in measured:
             continue
@@ -113,7 +160,7 @@ def document(reports: list[dict[str, Any]], notes: str) -> str:
             if left:
                 blocks.append(f"Left out: {'; '.join(left)}.\n")
     blocks.append(f"## What was tried and did not help\n\n{notes.strip()}\n")
-    return "\n".join(blocks)
+    return "\n".join(blocks), picture
 
 
 if __name__ == "__main__":
@@ -121,6 +168,8 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         reports = [read(Path(path)) for path in sys.argv[1:]]
-        write_text(OUT, document(reports, NOTES.read_text(encoding="utf-8")))
+        page, picture = document(reports, NOTES.read_text(encoding="utf-8"))
+        write_text(OUT, page)
+        write_text(PICTURE, picture)
     except InceptiveError as error:
         sys.exit(str(error))

@@ -1,6 +1,6 @@
 """Writes docs/reliability.md: what was done to inceptive, and what it survived, as the tests found it.
 
-    python tools/reliability.py REPORT.xml... [COST.json...]
+    python -m tools.reliability REPORT.xml... [COST.json...]
 
 The kinds of what people really have, KINDS, name the tests that try them.
 
@@ -18,10 +18,16 @@ from xml.etree import ElementTree
 
 from inceptive.cli.tables import markdown
 from inceptive.errors import InceptiveError
+from tools.bars import Bar, bars
 
 OUT = Path(__file__).parents[1] / "docs/reliability.md"
+PICTURE = OUT.with_suffix(".svg")
 HEAD = """\
 # What it survives
+
+{result}
+
+![{described}](reliability.svg)
 
 Written by `make reliability`: the tests named there, slow ones too, then tools/reliability.py. A row is
 here only if its test passed. Skipped on this machine: {skipped}.
@@ -208,9 +214,44 @@ def has(case: ElementTree.Element, *kinds: str) -> bool:
     return any(case.find(kind) is not None for kind in kinds)
 
 
+def result(found: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """In a sentence, in words for those who do not see the picture, and the picture as SVG."""
+    sums = {
+        words: [
+            sum(one[key] for one in found if one["table"] == table) for key in ("tried", "survived")
+        ]
+        for table, words in (
+            ("faults", "kills, full disks and cut links"),
+            ("inputs", "damaged or hostile files"),
+        )
+    }
+    told = "; ".join(
+        f"{tried:,} {words}, {tried - good or 'none'} of which did harm"
+        for words, (tried, good) in sums.items()
+    )
+    chart = [
+        bar
+        for words, (tried, good) in sums.items()
+        for bar in (
+            Bar(words, max(tried, 1), f"{tried:,}", faint=True),
+            Bar("without harm", max(good, 1), f"{good:,}"),
+        )
+    ]
+    sentence = (
+        f"Tried on it were {told}. The tables below say what each was, and what harm would be."
+    )
+    return (
+        sentence,
+        told,
+        bars("What was tried, and what did no harm", told, chart, logarithmic=True),
+    )
+
+
 def document(found: list[dict[str, Any]], skipped: list[str]) -> str:
     """The page; rows keep the order in which the tests ran."""
-    parts = [HEAD.format(skipped=", ".join(f"`{one}`" for one in skipped) or "nothing")]
+    sentence, described, _ = result(found)
+    names = ", ".join(f"`{one}`" for one in skipped) or "nothing"
+    parts = [HEAD.format(skipped=names, result=sentence, described=described)]
     for key, (title, told, header, row) in TABLES.items():
         rows = [row(one) for one in summed(one for one in found if one["table"] == key)]
         left = len(header) if key == "scaling" else 1
@@ -245,5 +286,6 @@ if __name__ == "__main__":
         measured = costs(one for one in given if one.suffix == ".json")
         section = kinds(cases_of(one for one in given if one.suffix == ".xml"))
         OUT.write_text(f"{document(found + measured, skipped)}\n{section}")
+        PICTURE.write_text(result(found)[-1])
     except InceptiveError as error:
         sys.exit(f"reliability: {error}")

@@ -35,6 +35,7 @@ from inceptive.images import Preprocessing
 from inceptive.io.atomic import write_text
 from inceptive.nn import Norm, build
 from inceptive.scale.answers import as_parquet
+from tools.bars import Bar, bars
 
 ROOT = Path(__file__).parents[1]
 HEADING = "## On paper"
@@ -255,8 +256,8 @@ def cases() -> Iterator[tuple[str, Hardware]]:
     )
 
 
-def written(unit: Unit) -> str:
-    """The part of the document."""
+def written(unit: Unit) -> tuple[str, str]:
+    """The part of the document, and its picture as SVG."""
     needed = BILLION / DAY
     rows, found = [], {}
     for name, given in cases():
@@ -290,7 +291,12 @@ def written(unit: Unit) -> str:
         ("decoding one to train on, with a random crop", f"{unit.crop_seconds * 1e3:.2f} ms of a core"),
         ("parameters, layers of batch normalisation", f"{unit.parameters:,}, {unit.norms}"),
     ]  # fmt: skip
-    return f"""{HEADING}
+    told = "; ".join(f"{row[0]}: {row[1]} ({row[3]})" for row in rows)
+    chart = [Bar(row[0], found[row[0]], f"{row[1]} ({row[3]})") for row in rows]
+    picture = bars("Images a second on paper, and what fills up", told, chart, logarithmic=True)
+    text = f"""{HEADING}
+
+![{told}](scale.svg)
 
 Written by `make scale` (tools/scale.py): measured here is what one image costs one core, assumed is the
 hardware that is not here, and a discrete simulation of batches on their way through store, link, cores
@@ -328,6 +334,7 @@ Not in the model: Ray's driver (a tar is one task, so a billion images a day are
 bandwidth, copies to the GPU, that small batches keep a GPU less busy, that the 1x1s of
 a module share a message, machines that fail.
 """
+    return text, picture
 
 
 LONGEST = ("cores", "GPUs", "messages", "messages", "store")
@@ -375,7 +382,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs/scale.md")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    write_text(args.out, placed(args.out.read_text(encoding="utf-8"), written(measured())))
+    part, picture = written(measured())
+    write_text(args.out, placed(args.out.read_text(encoding="utf-8"), part))
+    write_text(args.out.with_suffix(".svg"), picture)
 
 
 if __name__ == "__main__":

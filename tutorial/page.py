@@ -9,9 +9,9 @@ from IPython.display import HTML, Markdown
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from inceptive.arch.account import account
+from inceptive.arch.account import account, padding, positions
 from inceptive.arch.draw import DARK, LIGHT, draw_net, draw_part
-from inceptive.arch.spec import Chain, Concat, Conv, MaxPool, Net
+from inceptive.arch.spec import Chain, Concat, Conv, MaxPool, Net, Pad
 
 INK = "#010203"  # stands for the colour of the page's text: `chart` puts that in its place
 BLUE, GREEN, ORANGE, PURPLE = "#4c8fd6", "#35a070", "#d98a2b", "#9a75d8"  # on white and on black
@@ -141,6 +141,49 @@ def sliders() -> HTML:
         for name, value in module_costs(*WIDTHS.values()).items()
     )
     return HTML(f'<table class="sliders"><tbody>{rows}</tbody></table>{SLIDE}')
+
+
+CELL = 24  # side of a drawn pixel
+
+
+def window(side: int, kernel: int, stride: int, pad: Pad) -> HTML:
+    """A window that moves over side × side pixels while one points at it, and the map it makes."""
+    before, after = padding(side, kernel, stride, pad)
+    count, whole = positions(side, kernel, stride, pad), before + side + after
+    steps = [(i, j) for i in range(count) for j in range(count)]
+    right, name = (whole + 2) * CELL, f"w{side}-{kernel}-{stride}-{pad}"
+
+    def cells(high: int, left: int, kind: str, first: int = 0, last: int = 0) -> str:
+        return "".join(
+            f'<rect class="{kind if first <= i < (last or high) and first <= j < (last or high) else "pad"}" '
+            f'x="{left + j * CELL}" y="{i * CELL}" width="{CELL}" height="{CELL}"/>'
+            for i in range(high)
+            for j in range(high)
+        )
+
+    def moves(which: str, by: int) -> str:
+        frames = "".join(
+            f"{100 * n / len(steps):.3f}%{{transform:translate({j * by}px,{i * by}px)}}"
+            for n, (i, j) in enumerate(steps)
+        )
+        return f"@keyframes {name}-{which}{{{frames}}}"
+
+    def frame(which: str, wide: int, left: int) -> str:
+        style = f"animation-name:{name}-{which};animation-duration:{0.6 * len(steps):.1f}s"
+        return f'<rect class="moves" style="{style}" x="{left}" width="{wide}" height="{wide}"/>'
+
+    said = (
+        f"A window of {kernel} × {kernel} moves by {stride} over {side} × {side} pixels with {before} of "
+        f"padding before and {after} behind: {count} × {count} positions"
+    )
+    return HTML(
+        f'<div class="drawing window" tabindex="0" role="img" aria-label="{said}">'
+        f'<svg viewBox="-2 -2 {right + count * CELL + 4} {whole * CELL + 4}" '
+        f'width="{right + count * CELL + 4}" height="{whole * CELL + 4}">'
+        f"<style>{moves('in', stride * CELL)}{moves('out', CELL)}</style>"
+        f"{cells(whole, 0, 'pixel', before, before + side)}{cells(count, right, 'pixel')}"
+        f"{frame('in', kernel * CELL, 0)}{frame('out', CELL, right)}</svg></div>"
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> Markdown:

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from inceptive.comparison.rounds import Timing, interleave, ratio, repeated
 from inceptive.errors import InceptiveError
 from inceptive.exporting import write
 from inceptive.nn import build
+from tools.bars import Bar, bars
 
 ROOT = Path(__file__).parents[2]
 
@@ -364,11 +366,11 @@ def test_the_document_shows_every_row_and_refuses_a_quick_run(monkeypatch, setti
             "setting": {"net": "n", "rounds": 2, "seconds": 1.0, "threads": 1, "device": "cpu",
                         "quick": False},
             "sections": {"train": [found], "decode": []}, "stopped": False}  # fmt: skip
-    text = performance().document([made], "Nothing helped.")
+    text, _ = performance().document([made], "Nothing helped.")
     assert "## A training step" in text and "## Decoding" not in text
     assert "| ours | 50 |" in text and "4.00" in text and text.endswith("Nothing helped.\n")
     later = benchmarks.run(Benchmark("train", "again", candidates), setting, {}, quiet)
-    again = performance().document([made, made | {"sections": {"train": [later]}}], "")
+    again, _ = performance().document([made, made | {"sections": {"train": [later]}}], "")
     assert "**again**" in again and "a | race" not in again and "2. train" in again
     for name, change in (("quick", {"setting": made["setting"] | {"quick": True}}),
                          ("stopped", {"stopped": True})):  # fmt: skip
@@ -378,6 +380,31 @@ def test_the_document_shows_every_row_and_refuses_a_quick_run(monkeypatch, setti
             performance().read(path)
     with pytest.raises(InceptiveError, match="no report"):
         performance().read(tmp_path / "none.json")
+
+
+def test_the_document_begins_with_the_result_and_its_picture():
+    rows = [{"name": "timm's loader", "ratio": 1.0}, {"name": "inceptive, the first epoch", "ratio": 0.5},
+            {"name": "inceptive, later epochs", "ratio": 4.0}]  # fmt: skip
+    one = {"title": "training batches of 224 px: many", "rows": rows}
+    batch = [{"name": "torchvision", "ratio": 1.0}, {"name": "inceptive, f32", "ratio": 2.0},
+             {"name": "inceptive, int8", "ratio": 9.0}]  # fmt: skip
+    measured = {"epochs": [one], "inference": [{"title": "googlenet.bn, 224 px, batch 16", "rows": batch}]}
+    shown = performance().headlines(measured)
+    assert [(ours, ratio) for *_, ours, ratio in shown] == [
+        ("inceptive, int8", 9.0), ("inceptive, the first epoch", 0.5), ("inceptive, later epochs", 4.0),
+    ]  # fmt: skip
+
+
+def test_bars_are_as_long_as_what_they_stand_for():
+    def lengths(svg):
+        found = ElementTree.fromstring(svg).findall("{http://www.w3.org/2000/svg}rect")
+        return [float(bar.get("width")) for bar in found[1:]]  # the first is the paper
+
+    rows = [Bar("a & b", 1.0, "1"), Bar("c", 4.0, "4", faint=True), Bar("d", 100.0, "100")]
+    one, four, hundred = lengths(bars("A title", "a & b 1, c 4, d 100", rows))
+    assert four == pytest.approx(4 * one, rel=0.05) and hundred == pytest.approx(100 * one, rel=0.05)
+    one, four, hundred = lengths(bars("A title", "described", rows, logarithmic=True))
+    assert hundred == pytest.approx(3 * one, rel=0.05) and one < four < hundred
 
 
 # Beside the real peers

@@ -246,6 +246,30 @@ def test_channel_position_and_class_are_those_asked_for():
     assert -np.log(chosen.prob) == pytest.approx(chosen.loss)
 
 
+@pytest.mark.parametrize("asked", [{}, {"label": 2}, {"label": 2, "channel": 2}, {"channel": 4}])
+def test_the_softmax_behind_the_logits_is_a_layer_too(asked):
+    net, weights, image = of_googlenet()
+    traced = trace(net, weights, image, "softmax", **asked)
+    logits = [
+        entries.x.item() for entries in traced.stages[0].entries
+    ]  # all five, the traced one first
+    z = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    channels = [entries.channel for entries in traced.stages[0].entries]
+    assert sorted(channels) == [0, 1, 2, 3, 4] and channels[0] == traced.channel
+    p = z.softmax(0)
+    p.retain_grad()
+    (-p[channels.index(traced.label)].log()).backward(retain_graph=True)
+    close(traced.value, p[0].item())
+    close(traced.gradient, p.grad[0].item())
+    (alone,) = torch.autograd.grad(p[0], z)
+    for k, entries in enumerate(traced.stages[0].entries):
+        assert entries.of == "fc"
+        close(entries.dx_all.item(), z.grad[k].item(), 1.0)
+        close(entries.dx.item(), (alone[k] * p.grad[0]).item(), 1.0)
+    adds_up(traced.stages[0], traced.node)
+    assert (traced.layer, traced.reads, traced.shape) == ("softmax", "fc", (5,))
+
+
 def test_a_chain_stands_for_its_last_part():
     net, weights, image = of_googlenet()
     traced = trace(net, weights, image, "inception_3a.b3x3")
