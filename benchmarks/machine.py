@@ -3,22 +3,16 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import inceptive
-from inceptive.io.cores import cores
+from inceptive.io.cores import cores, processor
 
 PACKAGES = (
     "torch", "numpy", "pillow", "onnxruntime", "openvino", "nncf", "torchvision", "timm",
 )  # fmt: skip
-FLAGS = (
-    "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_bf16",
-    "amx_int8", "asimd", "bf16", "i8mm",
-)  # fmt: skip
-"""Instructions that decide how fast a convolution can be; the last three are Arm's."""
 
 
 def machine() -> dict[str, Any]:
@@ -26,10 +20,10 @@ def machine() -> dict[str, Any]:
 
     load is the number of processes that wanted a core in the last minute, before the measuring.
     """
-    model, flags = _processor(Path("/proc/cpuinfo"))
+    name, flags = processor()
     return {
-        "processor": model,
-        "flags": [flag for flag in FLAGS if flag in flags],
+        "processor": name,
+        "flags": list(flags),
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "memory_bytes": _memory(),
@@ -47,17 +41,6 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _processor(cpuinfo: Path) -> tuple[str, set[str]]:
-    """The processor's name and its flags, of Linux's list; elsewhere the name alone."""
-    try:
-        lines = cpuinfo.read_text(errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine(), set()
-    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = told.get("flags", told.get("Features", ""))
-    return told.get("model name") or platform.machine(), set(flags.split())
 
 
 def _memory() -> int | None:

@@ -203,16 +203,20 @@ class _Bare:
 
 
 def _docstring(text: str) -> str:
-    """A docstring as Markdown; what is indented in it is an example."""
-    lines, example = [], False
+    """A docstring as Markdown; what is indented in it, or begins with >>>, is an example."""
+    lines, example, shown = [], False, False
     for line in text.splitlines():
-        is_code = line.startswith("    ")
+        shown = line.startswith(">>>") or (
+            shown and bool(line)
+        )  # up to an empty line, as doctest has it
+        is_code = shown or line.startswith("    ")
         if is_code and not example:
             lines.append("```python")
         if not is_code and example and line:
             lines.append("```\n")
         example = is_code or (example and not line)
-        lines.append(line[4:] if is_code else line if example else _plain(line))
+        indented = is_code and not shown
+        lines.append(line[4:] if indented else line if example else _plain(line))
     return "\n".join([*lines, "```"] if example else lines)
 
 

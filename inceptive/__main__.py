@@ -1,4 +1,4 @@
-"""`python -m inceptive`: the command, for who starts modules and not scripts, as torchrun does."""
+"""`python -m inceptive`: the command, for launchers that start modules, such as torchrun."""
 
 from inceptive.cli import main
 

@@ -1,6 +1,6 @@
-"""What a value may be, read from its annotation: for the words of a net, and for public functions.
+"""Validation of values by their annotations: for the words of a net, and for public functions.
 
-`Annotated[float, Allowed("a number from 0", lambda x: x >= 0)]` is a number, and says so if it is not.
+`Annotated[float, Allowed("a number from 0", lambda x: x >= 0)]` accepts such a number; errors say so.
 """
 
 import os
@@ -29,7 +29,7 @@ from inceptive.errors import InvalidArgument, printable
 
 
 class Allowed(NamedTuple):
-    """Which values of a type are taken: in words, and as a test."""
+    """The accepted values of a type: in words, and as a test."""
 
     words: str
     test: Callable[[Any], bool]
@@ -44,10 +44,10 @@ R = TypeVar("R")
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, raising InvalidArgument, before it begins, for a value that is not as annotated.
+    """Wrap `function` to raise InvalidArgument, before it runs, for a value not as annotated.
 
-    NumPy's numbers are taken, and passed on as Python's; an empty text is no path, for it would be the
-    working folder.
+    NumPy numbers are accepted, and passed on as Python's; an empty string is not a path, since it would
+    mean the working folder.
     """
     parameters = signature(function).parameters
 
@@ -85,9 +85,9 @@ def _plain(value: Any) -> Any:
 
 
 def matcher(hint: Any, exact: bool = False) -> Callable[[Any], bool]:
-    """A test whether a value is of the type `hint`; a bool is no number, and nan and inf are none.
+    """Return a test of whether a value is of type `hint`; bool, nan and inf are not numbers.
 
-    exact: only Python's own types, as JSON knows them, not what else can stand for them.
+    exact: accept only Python's own types, as in JSON, not equivalents.
     """
     kind, options = get_origin(hint), get_args(hint)
     inner = partial(matcher, exact=exact)
@@ -149,7 +149,7 @@ def _is_path(hint: Any) -> bool:
 
 
 def in_words(hint: Any) -> str:
-    """A type as a message says it."""
+    """Describe a type as in an error message."""
     kind, options = get_origin(hint), get_args(hint)
     if kind is Annotated:
         return str(options[1].words)
@@ -167,6 +167,6 @@ def in_words(hint: Any) -> str:
 
 
 def brief(value: object) -> str:
-    """`value` as one would write it, cut short."""
+    """Return the repr of `value`, shortened."""
     text = printable(" ".join(repr(value).split()))
     return text if len(text) <= 80 else f"{text[:80]}…"

@@ -1,4 +1,4 @@
-"""The one exception that a caller of inceptive must know, and how text from outside becomes one line."""
+"""The one exception that callers of inceptive need to know, and escaping of external text."""
 
 import contextlib
 import os
@@ -10,17 +10,17 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """A path, or any text, as one line: control characters and undecodable bytes are escaped."""
+    """Return a path, or any text, as one line: control characters and undecodable bytes escaped."""
     return "".join(c if c.isprintable() else _escaped(c) for c in os.fsdecode(path))
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, but for the line breaks and tabs of `text`, which are its own."""
+    """Like `printable`, but keep the line breaks and tabs of `text`."""
     return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
 
 
 def without_controls(text: str) -> str:
-    """`text` with its CONTROLS escaped; spaces of every kind and joined emoji stay."""
+    """Return `text` with its CONTROLS escaped; all spaces and joined emoji are kept."""
     return CONTROLS.sub(lambda match: _escaped(match[0]), text)
 
 
@@ -29,23 +29,30 @@ def _escaped(character: str) -> str:
 
 
 class InceptiveError(Exception):
-    """A request that cannot be met: one line that names the thing, the reason and what to do."""
+    """A request that cannot be met: one line that names the subject, the reason and the remedy.
+
+    >>> try:
+    ...     inceptive.Classifier.load("runs/none")
+    ... except inceptive.InceptiveError as error:
+    ...     print(error)
+    model runs/none: does not exist; `inceptive train` writes one
+    """
 
 
 class InvalidArgument(InceptiveError):
-    """A value that no request could have, whatever it is of: a command ends with status 2."""
+    """A value that is invalid in any request: a command exits with status 2."""
 
 
 def reason(error: BaseException, most: int = 200) -> str:
-    """Why, in one line of at most `most` characters: the system's own words where it gives any."""
+    """The reason in one line of at most `most` characters: the system's message if there is one."""
     words = " ".join(str(getattr(error, "strerror", None) or error).split())
     return words[:most] or type(error).__name__
 
 
 @contextlib.contextmanager
 def requires(need: str, extra: str) -> Iterator[None]:
-    """Around the import of an optional package: a missing one is an InceptiveError that says the
-    `need` ("scoring needs Ray") and how to install the `extra`."""
+    """Wrap the import of an optional package: if missing, raise an InceptiveError with the `need`
+    ("scoring needs Ray") and how to install the `extra`."""
     try:
         yield
     except ImportError:
@@ -54,8 +61,8 @@ def requires(need: str, extra: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def valid_values(where: str) -> Iterator[None]:
-    """Around the reading of values that may come from anyone: where one is missing or of another kind
-    than expected there is an InceptiveError that names `where`."""
+    """Wrap the reading of untrusted values: if one is missing or of an unexpected type, raise an
+    InceptiveError that names `where`."""
     try:
         yield
     except InceptiveError as error:

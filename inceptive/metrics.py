@@ -1,4 +1,4 @@
-"""What a classifier's answers are worth: accuracy with its interval, per class, and calibration.
+"""Metrics of a classifier's answers: accuracy with its interval, per class, and calibration.
 
 probs (N, K) are probabilities, labels (N,) the true classes. Shares are 0-1.
 """
@@ -28,7 +28,7 @@ class PerClass:
 
 @dataclass(frozen=True)
 class Bin:
-    """Images whose confidence is between low and high: how many, its mean, and the share right."""
+    """Images with confidence between low and high: their number, mean confidence and accuracy."""
 
     low: float
     high: float
@@ -39,8 +39,8 @@ class Bin:
 
 @dataclass(frozen=True)
 class RiskCoveragePoint:
-    """Answers at least `threshold` sure: their share of all images (coverage), and the share of them
-    that is right (1 - risk)."""
+    """Answers with confidence of at least `threshold`: their share of all images (coverage), and their
+    accuracy (1 - risk)."""
 
     threshold: float
     coverage: float
@@ -49,8 +49,8 @@ class RiskCoveragePoint:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Of `count` images whose answer was at least `threshold` sure a share `accuracy` was right, which
-    is `target` or more; they were a share `share` of all."""
+    """Of `count` images answered with confidence of at least `threshold`, a share `accuracy` was right,
+    which is `target` or more; they were a share `share` of all."""
 
     target: float
     count: int
@@ -60,7 +60,7 @@ class Threshold:
 
     @classmethod
     def from_dict(cls, values: dict[str, float]) -> "Threshold":
-        """Raises KeyError, TypeError or ValueError if `values` are not what asdict gives."""
+        """Raises KeyError, TypeError or ValueError if `values` are not what asdict returns."""
         return cls(
             float(values["target"]),
             int(values["count"]),
@@ -70,11 +70,11 @@ class Threshold:
 
 @dataclass(frozen=True, eq=False)
 class Measures:
-    """What a classifier's answers to `count` labelled images are worth. Shares are 0-1.
+    """Metrics of a classifier's answers for `count` labelled images. Shares are 0-1.
 
     Intervals are 95 %: Wilson's for accuracies, a bootstrap by class for balanced accuracy. loss, in
     nats, and calibration_error are of the probabilities before temperature scaling, `..._scaled`
-    after it. confusion (K, K): row the true class, column the answer.
+    after it. confusion (K, K): rows are true classes, columns answers.
     """
 
     count: int
@@ -101,10 +101,10 @@ class Measures:
         /,
         **more: Any,
     ) -> Self:
-        """What probabilities (N, K), before and after temperature scaling, are worth.
+        """Measure probabilities (N, K), before and after temperature scaling.
 
         targets (N,) are the true classes, labels the K names, `more` the fields of a subclass. A class
-        that does not occur counts in no mean.
+        that does not occur is left out of means.
         """
         first, fifth = (top_k(plain, targets, min(k, len(labels))) for k in (1, 5))
         matrix = confusion(plain.argmax(axis=1), targets, len(labels))
@@ -127,7 +127,7 @@ class Measures:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """Convert to plain values, for JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(Measures)}
         return values | {
             "classes": [asdict(row) for row in self.classes],
@@ -136,9 +136,9 @@ class Measures:
 
 
 def top_k(probs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Whether the true class is among the k most probable: (N,) of bool.
+    """Whether the true class is among the k most probable ones: (N,) of bool.
 
-    Of equal ones the first counts as more probable, as for argmax; a row with nan has no answer.
+    Ties go to the first, as for argmax; a row with nan has no answer.
     """
     own = probs[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(probs.shape[1]) < np.asarray(labels)[:, None]
@@ -158,7 +158,7 @@ def wilson(hits: int, count: int, z: float = Z95) -> Interval:
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """(K, K) counts: row the true class, column the answer."""
+    """(K, K) counts: rows are true classes, columns answers."""
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
@@ -186,13 +186,13 @@ def balanced_accuracy(matrix: np.ndarray) -> tuple[float, Interval]:
 
 
 def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error: mean gap of confidence and accuracy (Guo 2017, equation 3)."""
+    """Expected calibration error: mean gap between confidence and accuracy (Guo 2017, equation 3)."""
     gaps = (b.count * abs(b.confidence - b.accuracy) for b in reliability(probs, labels, bins))
     return float(sum(gaps) / len(labels))
 
 
 def reliability(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[Bin]:
-    """How often right it is for how sure it is: the bins of `calibration_error`, empty ones left out."""
+    """Accuracy by confidence: the bins of `calibration_error`, without empty ones."""
     confidence = probs.max(axis=1)
     correct = probs.argmax(axis=1) == labels
     which = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -210,10 +210,10 @@ def reliability(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> list[B
 
 
 def risk_coverage(probs: np.ndarray, labels: np.ndarray) -> list[RiskCoveragePoint]:
-    """The risk-coverage curve: the accuracy of the surest answers for each share of images that is
+    """The risk-coverage curve: the accuracy of the most confident answers for each share of images
     answered, the smallest first (El-Yaniv and Wiener 2010).
 
-    Images of the same confidence are answered together or not at all.
+    Images of equal confidence are answered together or not at all.
     """
     confidence = probs.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
@@ -236,7 +236,7 @@ def threshold_for_accuracy(
 
 
 def thresholds(probs: np.ndarray, labels: np.ndarray) -> list[Threshold]:
-    """The threshold of each of TARGETS that can be reached."""
+    """The threshold for each of TARGETS that can be reached."""
     curve = risk_coverage(probs, labels)
     return [
         Threshold(target, round(p.coverage * len(labels)), p.threshold, p.coverage, p.accuracy)
@@ -259,10 +259,10 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that makes held-out answers most likely (Guo et al., arXiv:1706.04599).
+    """The temperature that maximises the likelihood of held-out labels (Guo et al., arXiv:1706.04599).
 
     Golden-section search of ln T in -3..3: the likelihood has one peak along it. One number for all
-    classes, so no answer changes, only how sure it claims to be.
+    classes, so no answer changes, only its confidence.
     """
     ratio = (sqrt(5) - 1) / 2
 

@@ -25,11 +25,7 @@ PICTURE = OUT.with_suffix(".svg")
 HEAD = """\
 # How fast
 
-{result}
-
-![{described}](performance.svg)
-
-Written by `make bench` (`python -m benchmarks`, then tools/performance.py) on this machine:
+{result}Written by `make bench` (`python -m benchmarks`, then tools/performance.py) on this machine:
 
 {runs}
 
@@ -115,6 +111,19 @@ def headlines(measured: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str,
     return found
 
 
+def summary(shown: list[tuple[str, str, str, float]]) -> tuple[str, str]:
+    """What `headlines` found as the page's first words, and as a picture in SVG; "" of nothing."""
+    if not shown:
+        return "", ""
+    told = "; ".join(f"{words} {ratio:.1f} times ({ours})" for words, _, ours, ratio in shown)
+    chart = [Bar(words, ratio, f"{ratio:.1f}", faint=ratio < 1) for words, _, _, ratio in shown]
+    result = (
+        "Speed relative to the peer's plain way (torchvision or timm, eager, in f32) on the same "
+        f"machine: {told}.\n\n![{told}](performance.svg)\n\n"
+    )
+    return result, bars("Times as fast as the peer's plain way", told, chart)
+
+
 def read(path: Path) -> dict[str, Any]:
     """A report of `python -m benchmarks`. Raises InceptiveError if it is none, or not whole."""
     try:
@@ -141,15 +150,8 @@ def document(reports: list[dict[str, Any]], notes: str) -> tuple[str, str]:
         + "\n".join(f"    - {line}" for line in conditions(report))
         for number, report in enumerate(reports, 1)
     ]
-    shown = headlines(measured)
-    told = "; ".join(f"{words} {ratio:.1f} times ({ours})" for words, _, ours, ratio in shown)
-    result = (
-        "How many times as fast as the peer's plain way (torchvision's or timm's, eager, in f32) on the "
-        f"same machine: {told}."
-    )
-    chart = [Bar(words, ratio, f"{ratio:.1f}", faint=ratio < 1) for words, _, _, ratio in shown]
-    picture = bars("Times as fast as the peer's plain way", told, chart)
-    blocks = [HEAD.format(runs="\n".join(runs), result=result, described=told)]
+    result, picture = summary(headlines(measured))
+    blocks = [HEAD.format(runs="\n".join(runs), result=result)]
     for section, (title, words) in TITLES.items():
         if section not in measured:
             continue
@@ -170,6 +172,7 @@ if __name__ == "__main__":
         reports = [read(Path(path)) for path in sys.argv[1:]]
         page, picture = document(reports, NOTES.read_text(encoding="utf-8"))
         write_text(OUT, page)
-        write_text(PICTURE, picture)
+        if picture:
+            write_text(PICTURE, picture)
     except InceptiveError as error:
         sys.exit(str(error))

@@ -1,8 +1,8 @@
 """The pictures of docs/page.md, of models trained here: `make screenshots`.
 
 Needs Debian's packages chromium and tuxpaint-stamps-default, and inception_v3.nsfwjs
-(docs/weights.md). The models learn from Tux Paint's stamps and scikit-learn's digits, about five minutes on two
-cores, into build/screenshots, and are kept there; the photograph on the page is scikit-learn's.
+(docs/weights.md). The models learn from Tux Paint's stamps and scikit-learn's digits, about five minutes
+on two cores, into build/screenshots, and are kept there; the photograph on the page is scikit-learn's.
 """
 
 import os

@@ -153,9 +153,9 @@ def window(side: int, kernel: int, stride: int, pad: Pad) -> HTML:
     steps = [(i, j) for i in range(count) for j in range(count)]
     right, name = (whole + 2) * CELL, f"w{side}-{kernel}-{stride}-{pad}"
 
-    def cells(high: int, left: int, kind: str, first: int = 0, last: int = 0) -> str:
+    def cells(high: int, left: int, inside: range) -> str:
         return "".join(
-            f'<rect class="{kind if first <= i < (last or high) and first <= j < (last or high) else "pad"}" '
+            f'<rect class="{"pixel" if i in inside and j in inside else "pad"}" '
             f'x="{left + j * CELL}" y="{i * CELL}" width="{CELL}" height="{CELL}"/>'
             for i in range(high)
             for j in range(high)
@@ -173,15 +173,15 @@ def window(side: int, kernel: int, stride: int, pad: Pad) -> HTML:
         return f'<rect class="moves" style="{style}" x="{left}" width="{wide}" height="{wide}"/>'
 
     said = (
-        f"A window of {kernel} × {kernel} moves by {stride} over {side} × {side} pixels with {before} of "
-        f"padding before and {after} behind: {count} × {count} positions"
+        f"A window of {kernel} × {kernel} moves by {stride} over {side} × {side} pixels with {before} "
+        f"of padding before and {after} behind: {count} × {count} positions"
     )
     return HTML(
         f'<div class="drawing window" tabindex="0" role="img" aria-label="{said}">'
         f'<svg viewBox="-2 -2 {right + count * CELL + 4} {whole * CELL + 4}" '
         f'width="{right + count * CELL + 4}" height="{whole * CELL + 4}">'
         f"<style>{moves('in', stride * CELL)}{moves('out', CELL)}</style>"
-        f"{cells(whole, 0, 'pixel', before, before + side)}{cells(count, right, 'pixel')}"
+        f"{cells(whole, 0, range(before, before + side))}{cells(count, right, range(count))}"
         f"{frame('in', kernel * CELL, 0)}{frame('out', CELL, right)}</svg></div>"
     )
 

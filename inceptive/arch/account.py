@@ -1,7 +1,7 @@
-"""What a net costs: shapes, parameters with their formula, multiply-adds, receptive field.
+"""The cost of a net: shapes, parameters with their formula, multiply-adds, receptive field.
 
-Read from the value alone: no tensor is made. One multiply-add (mac) is one multiplication and one
-addition in a convolution or linear layer; FLOPs are two of them. Shapes are (C, H, W) of one image.
+Computed from the value alone: no tensor is created. One multiply-add (mac) is one multiplication and
+one addition in a convolution or linear layer, or two FLOPs. Shapes are (C, H, W) of one image.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,10 +36,10 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class View:
-    """What one position of a map sees of the image, and what stands between.
+    """The view of the image from one position of a map, and the layers between.
 
-    reach is the height and width, in pixels, of the part of the image that one position depends
-    on; neighbours are `step` pixels apart. depth counts the layers with weights on the longest way.
+    reach is the height and width, in pixels, of the image region that one position depends on;
+    neighbours are `step` pixels apart. depth counts the layers with weights on the longest path.
     """
 
     shape: Shape
@@ -61,7 +61,7 @@ class View:
 
 @dataclass(frozen=True)
 class Line:
-    """One layer of the account. formula says where `params` comes from, in the paper's order."""
+    """One layer of the account. formula shows how `params` is computed, in the paper's order."""
 
     name: str
     kind: str
@@ -73,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Costs:
-    """Every layer of a net's body, or of a module by itself, in order."""
+    """Every layer of a net's body, or of a standalone module, in order."""
 
     body: tuple[Line, ...]
 
@@ -89,13 +89,18 @@ class Costs:
 
     @property
     def depth(self) -> int:
-        """Layers with weights on the longest way from the image to the logits."""
+        """Layers with weights on the longest path from the image to the logits."""
         return self.body[-1].view.depth
 
 
 @dataclass(frozen=True, repr=False)
 class Account(Costs):
-    """Every layer of a net, `body` and then each head, for square images of side `image_size`."""
+    """Every layer of a net, `body` and then each head, for square images of side `image_size`.
+
+    >>> costs = inceptive.account(inceptive.NETS["googlenet"]())
+    >>> costs.body[0].name, costs.body[0].formula, costs.body[0].params
+    ('conv1', '7·7·3·64 + 64', 9472)
+    """
 
     aux: dict[str, tuple[Line, ...]]
     net: Net
@@ -122,10 +127,15 @@ def account(net: Net, image_size: int | None = None) -> Account: ...
 @overload
 def account(net: Node, image_size: int, channels: int) -> Costs: ...
 def account(net: Net | Node, image_size: int | None = None, channels: int | None = None) -> Costs:
-    """The account of `net` for one square image (net.image_size unless given).
+    """Count shapes and costs of `net` for one square image (net.image_size unless given).
 
-    A module by itself has one too, on square maps of side image_size with such `channels`. Raises
-    InceptiveError, naming the layer and the least size, if the image is too small.
+    A standalone module is counted on square maps of side image_size with `channels` channels. Raises
+    InceptiveError, naming the layer and the smallest size, if the image is too small.
+
+    >>> inceptive.account(inceptive.NETS["googlenet"]()).params
+    6998552
+    >>> inceptive.account(inceptive.Conv(64, 1), image_size=28, channels=192).params
+    12352
     """
     refuse_others(net, "account")
     if image_size is not None and type(image_size) is not int:
@@ -153,7 +163,7 @@ def account(net: Net | Node, image_size: int | None = None, channels: int | None
 
 
 def minimum_size(net: Net, above: int = 0) -> int:
-    """The least side over `above`, in pixels, of a square image that all of `net` can take."""
+    """The smallest side over `above`, in pixels, of a square image that all of `net` accepts."""
     for size in range(above + 1, above + 1024):
         try:
             _read(net.body, "", View((net.channels, size, size)))
@@ -166,7 +176,7 @@ def minimum_size(net: Net, above: int = 0) -> int:
 
 
 def out_shape(node: Node, shape: Shape) -> Shape:
-    """The shape that `node` makes of an input of `shape`. Raises InceptiveError if too small."""
+    """The output shape of `node` for an input of `shape`. Raises InceptiveError if too small."""
     return _read(node, "", View(shape))[1].shape
 
 
@@ -181,7 +191,7 @@ def parts_with_maps(net: Net, image_size: int) -> list[str]:
 
 
 def modules(lines: tuple[Line, ...]) -> Iterator[tuple[str, list[Line]]]:
-    """Lines gathered by the first part of their name: a module, or a layer that stands alone."""
+    """Group lines by the first part of their name: a module, or a standalone layer."""
     gathered: dict[str, list[Line]] = {}
     for line in lines:
         gathered.setdefault(line.name.split(".")[0], []).append(line)
@@ -307,7 +317,7 @@ def _average(node: AvgPool, name: str, view: View) -> tuple[list[Line], View]:
 
 
 def windows_fit(node: AvgPool, size: tuple[int, int]) -> bool:
-    """Whether `node` slides its windows over a map of `size`; if not it pools adaptively."""
+    """Whether `node` slides its windows over a map of `size`; otherwise it pools adaptively."""
     if node.kernel is None:
         return False
     slid = tuple(positions(side, node.kernel, node.stride, node.pad) for side in size)
@@ -315,7 +325,7 @@ def windows_fit(node: AvgPool, size: tuple[int, int]) -> bool:
 
 
 def padding(side: int, kernel: int, stride: int, pad: Pad) -> tuple[int, int]:
-    """What stands before and after `side` for windows of `kernel`; see `spec.Pad`."""
+    """Padding before and after `side` for windows of `kernel`; see `spec.Pad`."""
     match pad:
         case "same":
             return kernel // 2, kernel // 2
@@ -333,7 +343,7 @@ def padding(side: int, kernel: int, stride: int, pad: Pad) -> tuple[int, int]:
 
 
 def positions(side: int, kernel: int, stride: int, pad: Pad) -> int:
-    """Positions of a window of `kernel` along `side`; below 1 if it does not fit."""
+    """Number of positions of a window of `kernel` along `side`; below 1 if it does not fit."""
     return (side + sum(padding(side, kernel, stride, pad)) - kernel) // stride + 1
 
 

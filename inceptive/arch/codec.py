@@ -1,8 +1,8 @@
-"""A net's value to and from plain JSON, exact both ways: how a value travels in files.
+"""Conversion of a net's value to and from plain JSON, lossless both ways, for storage in files.
 
 A word is an object whose `type` is its name and whose other keys are its fields; a group's parts
-are a list of [name, word], so their order is kept. Every field is written, defaults too: a file
-keeps its meaning if a later version has other defaults.
+are a list of [name, word], so their order is kept. Every field is written, defaults included, so a
+file keeps its meaning if a later version changes a default.
 """
 
 from dataclasses import MISSING, fields
@@ -15,16 +15,16 @@ WORDS: dict[str, type[Word]] = {word.__name__: word for word in (*get_args(Node)
 
 
 def net_to_dict(net: Net) -> dict[str, Any]:
-    """`net` as plain JSON: dicts, lists, strings, numbers, true, false and null."""
+    """Convert `net` to plain JSON: dicts, lists, strings, numbers, true, false and null."""
     data = _write(net)
     assert isinstance(data, dict)
     return data
 
 
 def net_from_dict(data: object) -> Net:
-    """The net that `net_to_dict` wrote as `data`.
+    """Rebuild the net that `net_to_dict` wrote as `data`.
 
-    Raises InceptiveError, with the path to what is missing or invalid. `data` may come from anyone:
+    Raises InceptiveError, with the path to what is missing or invalid. `data` may be untrusted:
     nesting and size are bounded, and no code is run.
     """
     net = _read(data, "net", 0)
@@ -36,7 +36,7 @@ def net_from_dict(data: object) -> Net:
 def first_difference(a: object, b: object, path: str = "") -> str:
     """Where value `a` first differs from `b`: "body.pool4.kernel is 2, not 3"; "" if they are equal.
 
-    Takes nets or any words. Parts are compared in order.
+    Accepts nets or any words. Parts are compared in order.
     """
     here = path or "the value"
     left, right = _children(a), _children(b)

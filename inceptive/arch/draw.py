@@ -1,8 +1,8 @@
 """Drawings of a net, or of one of its parts, as SVG.
 
-A second reading of the account: layers are boxes, shapes (C x H x W of one image) stand on the way
-between them, and everything flows downwards. Light and dark follow the reader's settings. Text is
-laid out by an estimate of its width that no usual font exceeds, so nothing depends on fonts.
+Drawn from the account: layers are boxes, shapes (C x H x W of one image) label the lines between
+them, and everything flows downwards. Light and dark follow the viewer's settings. Text is laid out
+with a width estimate that no common font exceeds, so nothing depends on fonts.
 """
 
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ class Box(Placed):
 
 @dataclass(frozen=True)
 class Way:
-    """A line through points, each straight above, below or beside the one before."""
+    """A line through points, each directly above, below or beside the previous one."""
 
     points: tuple[tuple[float, float], ...]
     arrow: bool = False
@@ -91,9 +91,9 @@ Mark: TypeAlias = Box | Way | Label
 
 @dataclass(frozen=True)
 class Piece:
-    """Marks around an axis: entered at (0, 0), left at (0, height), as far as left and right go.
+    """Marks around an axis, entered at (0, 0) and left at (0, height), from `left` to `right`.
 
-    forks: the line that enters it divides, so that no arrow ends there.
+    forks: the incoming line divides, so no arrow ends there.
     """
 
     left: float
@@ -107,17 +107,19 @@ class Piece:
 
 
 def draw(net: Net, part: str | None = None, size: int | None = None) -> str:
-    """A net, or one of its parts layer by layer, as the text of an SVG file.
+    """Draw a net, or one of its parts layer by layer, as the text of an SVG file.
 
-    size: side of the images in pixels, the net's own if None. Raises InceptiveError if the net has no
-    such part, or the images are too small for it.
+    size: image side in pixels, the net's own if None. Raises InceptiveError if the net has no such
+    part, or the images are too small for it.
+
+    >>> svg = inceptive.draw(inceptive.NETS["googlenet"](), part="inception_3a")
     """
     counted = account(net, size)
     return draw_net(counted) if part is None else draw_part(counted, part)
 
 
 def draw_part(counted: Account, part: str) -> str:
-    """One part of a net, or one of its auxiliary heads, as the text of an SVG file.
+    """Draw one part of a net, or one of its auxiliary heads, as the text of an SVG file.
 
     Raises InceptiveError, naming those there are, if the net has no such part.
     """
@@ -145,7 +147,7 @@ def draw_part(counted: Account, part: str) -> str:
 
 
 def draw_net(counted: Account) -> str:
-    """A whole net as the text of an SVG file: a box for each part, equal neighbours as one."""
+    """Draw a whole net as the text of an SVG file: one box per part, equal neighbours merged."""
     before = _inputs(counted)
     runs = _runs(counted, before)
     lines_by_part = dict(modules(counted.body))

@@ -1,7 +1,7 @@
-"""What the maps of a net take in memory, in training and at inference, counted from its value.
+"""Memory for the maps of a net, in training and at inference, counted from its value.
 
 In numbers for one image: times 4 bytes for float32, 2 for bfloat16. What torch keeps is within a fifth
-of it; indices of maxima, copies in other layouts and workspaces come on top.
+of this, plus indices of maxima, copies in other layouts and workspaces.
 """
 
 from dataclasses import dataclass
@@ -26,17 +26,17 @@ from inceptive.errors import InceptiveError
 @dataclass(frozen=True)
 class Memory:
     """Numbers in maps for one image. training: all that the backward pass needs, the image included;
-    inference: those that are needed at the same time, at the layer where they are most."""
+    inference: those needed simultaneously, at the layer where they peak."""
 
     training: int
     inference: int
 
 
 def memory(node: Net | Node, image_size: int | None = None, channels: int = 3) -> Memory:
-    """What the maps of `node`, a net without its heads or a module by itself, take for one image.
+    """Count the numbers in the maps of `node`, a net without heads or a module, for one image.
 
-    image_size: the side of the image, by default the net's; channels: of a module's input, whose size is
-    needed. Raises InceptiveError if the image is too small.
+    image_size: the image side, by default the net's, required for a module; channels: of a module's
+    input. Raises InceptiveError if the image is too small.
     """
     if isinstance(node, Net):
         image_size, channels = image_size or node.image_size, node.channels

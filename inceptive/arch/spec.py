@@ -1,8 +1,8 @@
-"""The words in which a net is written: a tree of frozen values that reads like the paper's table.
+"""The words that describe a net: a tree of frozen values that reads like the paper's table.
 
 The set is closed. Every reader (`account`, `model`, ...) is one `match` over these words, so a word
-it does not know is an error and never a silent default. Nothing else goes into a spec: no initial
-weights, no learning rates, no device, no flags of training.
+it does not know is an error, never a silent default. A spec holds nothing else: no initial weights,
+learning rates, device or training flags.
 
 Shapes are (channels, height, width) of one image.
 """
@@ -67,7 +67,7 @@ n      n on each side
 
 @dataclass(frozen=True, repr=False)
 class Word:
-    """What all words have in common: they check themselves and print in few characters."""
+    """Base class of all words: they validate themselves and have a short repr."""
 
     def __post_init__(self) -> None:
         """Raises InceptiveError if a field is not what its type says."""
@@ -93,9 +93,12 @@ class Word:
 
 @dataclass(frozen=True, repr=False)
 class BatchNorm(Word):
-    """Batch normalisation over N, H, W (arXiv:1502.03167). momentum is the share of the new batch.
+    """Batch normalisation over N, H, W (arXiv:1502.03167). momentum is the weight of the new batch.
 
-    Without `scale` there is no gamma, as in TF-slim and Keras where a ReLU follows.
+    Without `scale` there is no gamma, as in TF-slim and Keras before a ReLU.
+
+    >>> inceptive.Conv(64, 3, norm=inceptive.BatchNorm(eps=1e-5))
+    Conv(64, 3, norm=BatchNorm(eps=1e-05))
     """
 
     eps: Positive = 1e-3
@@ -107,7 +110,11 @@ class BatchNorm(Word):
 class Conv(Word):
     """Convolution to `out` channels, then `norm`, then ReLU.
 
-    bias None: there is one where there is no `norm`, which would take it away again.
+    bias None: a bias only without `norm`, which would cancel it.
+
+    >>> conv1 = inceptive.Conv(64, 7, stride=2)
+    >>> inceptive.account(conv1, image_size=224, channels=3).body[-1].view.shape
+    (64, 112, 112)
     """
 
     out: Count
@@ -125,10 +132,13 @@ class Conv(Word):
 
 @dataclass(frozen=True, repr=False)
 class Separable(Word):
-    """A depthwise convolution, then a 1x1 across channels (arXiv:1610.02357), `norm`, ReLU.
+    """A depthwise convolution, then a pointwise 1x1 (arXiv:1610.02357), `norm`, ReLU.
 
-    Each channel gets `multiplier` maps of its own; nothing stands between the two. A bias, where
-    there is no `norm`, is the 1x1's.
+    The first makes `multiplier` maps per channel; nothing comes between the two. Without `norm`,
+    the 1x1 has a bias.
+
+    >>> inceptive.account(inceptive.Separable(728, 3), image_size=19, channels=728).params
+    537264
     """
 
     out: Count
@@ -141,13 +151,18 @@ class Separable(Word):
 
     @property
     def pointwise(self) -> Conv:
-        """The 1x1 that ends it."""
+        """The final 1x1."""
         return Conv(self.out, 1, norm=self.norm, relu=self.relu)
 
 
 @dataclass(frozen=True, repr=False)
 class MaxPool(Word):
-    """The greatest of each window; without a kernel, of the whole map. Every window touches the map."""
+    """Maximum over each window; without a kernel, over the map. Every window overlaps the map.
+
+    >>> pool = inceptive.MaxPool(3, stride=2, pad="ceil")
+    >>> inceptive.account(pool, image_size=112, channels=64).body[-1].view.shape
+    (64, 56, 56)
+    """
 
     kernel: Count | None = None
     stride: Count = 1
@@ -170,11 +185,14 @@ class MaxPool(Word):
 
 @dataclass(frozen=True, repr=False)
 class AvgPool(Word):
-    """Average over windows; or, with `grid` and no kernel, adaptively to a grid x grid map.
+    """Average pooling over windows or, with `grid` and no kernel, adaptive to a grid x grid map.
 
-    `AvgPool(grid=1)` is global average pooling. With both, the windows are used where they give
-    the grid, and adaptive ones at any other input size: so a linear layer may follow at all sizes.
-    count_pad: whether padded zeros count as samples (as in Caffe) or not (as in TensorFlow).
+    `AvgPool(grid=1)` is global average pooling. With both, the windows are used where they produce
+    the grid, and adaptive ones at any other input size, so a linear layer can follow at all sizes.
+    count_pad: whether padded zeros count in the average (as in Caffe) or not (as in TensorFlow).
+
+    >>> inceptive.account(inceptive.AvgPool(grid=1), image_size=7, channels=1024).body[-1].view.shape
+    (1024, 1, 1)
     """
 
     kernel: Count | None = None
@@ -195,7 +213,9 @@ class AvgPool(Word):
 class LRN(Word):
     """Local response normalisation across `size` channels: x / (k + alpha / size * sum x^2)^beta.
 
-    size is odd, as in Caffe: libraries place the window of an even one differently.
+    size is odd, as in Caffe: libraries place even windows differently.
+
+    >>> norm1 = inceptive.LRN(5)
     """
 
     size: OddCount
@@ -206,7 +226,11 @@ class LRN(Word):
 
 @dataclass(frozen=True, repr=False)
 class Linear(Word):
-    """A fully connected layer on the flattened input, then ReLU where `relu`."""
+    """A fully connected layer on the flattened input, then ReLU if `relu`.
+
+    >>> inceptive.account(inceptive.Linear(10), image_size=1, channels=1024).params
+    10250
+    """
 
     out: Count
     relu: bool = False
@@ -215,21 +239,31 @@ class Linear(Word):
 
 @dataclass(frozen=True, repr=False)
 class Activation(Word):
-    """An activation that stands alone; most are the `relu` of a layer."""
+    """A standalone activation; most are the `relu` of a layer.
+
+    >>> gate = inceptive.Chain(
+    ...     conv=inceptive.Conv(64, 1, relu=False), sigmoid=inceptive.Activation("sigmoid")
+    ... )
+    """
 
     kind: Literal["relu", "sigmoid"] = "relu"
 
 
 @dataclass(frozen=True, repr=False)
 class Dropout(Word):
-    """While training, `drop` is the share set to zero; the rest is scaled by 1 / (1 - drop)."""
+    """In training, zero a fraction `drop` and scale the rest by 1 / (1 - drop).
+
+    >>> end = inceptive.Chain(
+    ...     pool=inceptive.AvgPool(grid=1), dropout=inceptive.Dropout(0.4), fc=inceptive.Linear(10)
+    ... )
+    """
 
     drop: Share
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Group(Word):
-    """Named parts in order. A part given as None is left out."""
+    """Named parts in order. A part given as None is omitted."""
 
     parts: tuple[tuple[Name, "Node"], ...]
 
@@ -240,7 +274,7 @@ class Group(Word):
 
     @classmethod
     def of(cls, parts: "tuple[tuple[str, Node], ...]") -> Self:
-        """The group of such (name, part) pairs. Raises InceptiveError if two have one name."""
+        """Make a group of (name, part) pairs. Raises InceptiveError if two share a name."""
         group = cls.__new__(cls)
         object.__setattr__(group, "parts", parts)
         group.__post_init__()
@@ -260,7 +294,12 @@ class Group(Word):
 
 
 class Chain(Group):
-    """Parts one after another. Without parts it gives its input."""
+    """Parts applied in sequence. Without parts, the identity.
+
+    >>> double = inceptive.Chain(first=inceptive.Conv(32, 3), second=inceptive.Conv(32, 3))
+    >>> inceptive.account(double, image_size=28, channels=16).body[-1].view.field
+    5
+    """
 
 
 class _Branches(Group):
@@ -273,18 +312,33 @@ class _Branches(Group):
 
 
 class Concat(_Branches):
-    """Parts side by side on one input, their outputs joined along the channels."""
+    """Parallel parts on one input, their outputs concatenated along the channels.
+
+    >>> module = inceptive.Concat(b1x1=inceptive.Conv(64, 1), b3x3=inceptive.Conv(32, 3))
+    >>> inceptive.account(module, image_size=28, channels=192).body[-1].view.shape
+    (96, 28, 28)
+    """
 
 
 class Multiply(_Branches):
-    """Parts side by side on one input, their outputs multiplied element by element (Hadamard)."""
+    """Parallel parts on one input, their outputs multiplied element-wise (Hadamard).
+
+    >>> attended = inceptive.Multiply(
+    ...     features=inceptive.Conv(64, 3),
+    ...     gate=inceptive.Chain(
+    ...         conv=inceptive.Conv(64, 1, relu=False), sigmoid=inceptive.Activation("sigmoid")
+    ...     ),
+    ... )
+    """
 
 
 @dataclass(frozen=True, repr=False)
 class Add(Word):
-    """A residual: shortcut(x) + scale * branch(x), then ReLU where `relu`.
+    """A residual connection: shortcut(x) + scale * branch(x), then ReLU if `relu`.
 
-    Without a shortcut of its own it is x itself.
+    The shortcut defaults to the identity.
+
+    >>> block = inceptive.Add(inceptive.Conv(192, 1, relu=False), scale=0.1, relu=True)
     """
 
     branch: "Node"
@@ -294,7 +348,7 @@ class Add(Word):
 
     @property
     def parts(self) -> "tuple[tuple[str, Node], ...]":
-        """Both by name, as a group has them; x itself is a chain without parts."""
+        """Both by name, as in a group; the identity is a chain without parts."""
         return ("branch", self.branch), ("shortcut", self.shortcut or Chain())
 
 
@@ -317,11 +371,18 @@ Node: TypeAlias = (
 
 @dataclass(frozen=True, repr=False)
 class Net(Word):
-    """A whole classifier: images (N, channels, H, W) to logits (N, num_classes).
+    """A complete classifier: images (N, channels, H, W) to logits (N, num_classes).
 
-    aux pairs the name of a part of `body` with the auxiliary head that reads its output while
+    aux pairs the name of a part of `body` with the auxiliary head that reads its output in
     training; the head on `inception_4a` is called `aux_4a`, on `mixed_6e` `aux_6e`. image_size is
-    the side that the source was written for.
+    the image side the source was designed for.
+
+    >>> body = inceptive.Chain(
+    ...     conv=inceptive.Conv(32, 3), pool=inceptive.AvgPool(grid=1), fc=inceptive.Linear(10)
+    ... )
+    >>> net = inceptive.Net("small", body, 10, "an example", image_size=32)
+    >>> inceptive.account(net).params
+    1226
     """
 
     name: Text
@@ -372,16 +433,16 @@ class Net(Word):
 
     @property
     def last(self) -> str:
-        """The name of the part that gives the logits."""
+        """The name of the part that outputs the logits."""
         return self.body.parts[-1][0]
 
     def walk(self) -> Iterator[tuple[str, "Node", dict[str, Chain]]]:
-        """Each part of the body in order: its name, itself, and the heads that read it, by name."""
+        """Yield each body part in order: its name, the part, and the heads that read it, by name."""
         for name, part in self.body:
             yield name, part, {_head_name(at): head for at, head in self.aux if at == name}
 
     def nodes(self) -> Iterator[tuple[str, "Node", str]]:
-        """Every part, group and layer, heads too: its name, itself, and the name of what it reads."""
+        """Yield every part, group and layer, heads included: its name, the node, its input's name."""
         reads = "images"
         for name, part, heads in self.walk():
             yield from nodes(part, name, reads)
@@ -394,11 +455,11 @@ class Net(Word):
         return {_head_name(at): (at, head) for at, head in self.aux}
 
     def without_aux(self) -> "Net":
-        """The same net with its auxiliary heads thrown away, as at inference."""
+        """Return this net without its auxiliary heads, as at inference."""
         return replace(self, aux=())
 
     def with_classes(self, num_classes: int) -> "Net":
-        """The same net for another number of classes: its last layer and that of each head differ."""
+        """Return this net for another number of classes: its last layer and each head's differ."""
 
         def ending(chain: Chain) -> Chain:
             *before, (name, last) = chain.parts
@@ -409,18 +470,18 @@ class Net(Word):
         return replace(self, body=ending(self.body), aux=aux, num_classes=num_classes)
 
     def ending_at(self, part: str) -> "Net":
-        """The net up to `part`, then global average pooling and one linear layer.
+        """Return the net up to `part`, then global average pooling and one linear layer.
 
-        Its weights are this net's, but for the last layer. Raises InceptiveError if there is no such
+        Its weights are this net's, except for the last layer. Raises InceptiveError if there is no such
         part before the classifier.
         """
         return self._ending_with(("pool", AvgPool(grid=1)), self._upto(part), part)
 
     def reading(self, parts: Sequence[str]) -> "Net":
-        """The net up to the last of `parts`, with a linear layer that reads the maps of each of them.
+        """Return the net up to the last of `parts`, with a linear layer that reads the maps of each.
 
-        Of every map it reads the average and the greatest number. What stands behind the first is in a
-        Concat "read": {"here": both poolings, "on": the way to the next, and again "read"}. Raises
+        It reads the average and the maximum of every map. What follows the first part is in a Concat
+        "read": {"here": both poolings, "on": the path to the next, and again "read"}. Raises
         InceptiveError if there are no such parts, in this order, before the classifier.
         """
         ends = [len(self._upto(part)) for part in parts]
@@ -449,10 +510,10 @@ class Net(Word):
         return replace(self, name=f"{self.name}@{mark}", body=body, aux=aux)
 
     def with_heads(self, at: Iterable[str], head: Chain | None = None) -> "Net":
-        """The same net with an auxiliary head after each part named in `at`, and none elsewhere.
+        """Return this net with an auxiliary head after each part named in `at`, and none elsewhere.
 
-        The head is the net's own unless another is given. Raises InceptiveError if the net has
-        none, or no such part before its classifier.
+        The head defaults to the net's own. Raises InceptiveError if the net has none, or no such part
+        before its classifier.
         """
         if head is None and not self.aux:
             raise InceptiveError(f"{self.name} has no auxiliary head that could stand elsewhere")
@@ -471,7 +532,7 @@ RESERVED = ("images", "logits", "normalise")
 
 
 def refuse_others(value: object, function: str) -> None:
-    """Raises InceptiveError, saying what `function` takes, if `value` is no word."""
+    """Raise InceptiveError, saying what `function` accepts, if `value` is not a word."""
     if not isinstance(value, Word):
         name = getattr(value, "name", value if isinstance(value, str) else "googlenet")
         raise InceptiveError(
@@ -481,7 +542,7 @@ def refuse_others(value: object, function: str) -> None:
 
 
 def children(node: Node) -> tuple[tuple[str, Node], ...]:
-    """The parts of a group or an Add with their names; none of a layer."""
+    """Named parts of a group or an Add; none for a layer."""
     match node:
         case Group():
             return node.parts
@@ -492,7 +553,7 @@ def children(node: Node) -> tuple[tuple[str, Node], ...]:
 
 
 def nodes(node: Node, name: str = "", reads: str = "") -> Iterator[tuple[str, Node, str]]:
-    """`node`, called `name`, and all nodes in it in their order: see `Net.nodes`."""
+    """Yield `node`, called `name`, and all nodes inside it, in order: see `Net.nodes`."""
     yield name, node, reads
     for part, child in children(node):
         path = f"{name}.{part}".lstrip(".")
@@ -502,10 +563,10 @@ def nodes(node: Node, name: str = "", reads: str = "") -> Iterator[tuple[str, No
 
 
 def gives_vector(node: Node, vector: bool = False, name: str = "") -> bool:
-    """Whether `node`, called `name`, gives vectors (N, C) and not maps (N, C, H, W).
+    """Whether `node`, called `name`, outputs vectors (N, C) rather than maps (N, C, H, W).
 
-    vector: whether it reads vectors. Raises InceptiveError if a layer that moves over maps reads
-    vectors, or if the two are joined.
+    vector: whether it reads vectors. Raises InceptiveError if a spatial layer reads vectors, or if
+    the two are combined.
     """
     match node:
         case Linear():
@@ -530,7 +591,7 @@ def gives_vector(node: Node, vector: bool = False, name: str = "") -> bool:
 
 
 def words(value: Word) -> Iterator[tuple[Word, int]]:
-    """`value` and every word in it, each with its depth: `value` has 1."""
+    """Yield `value` and every word in it, each with its depth: `value` has 1."""
     waiting: list[tuple[Word, int]] = [(value, 1)]
     while waiting:
         word, depth = waiting.pop()

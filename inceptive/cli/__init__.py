@@ -1,7 +1,7 @@
-"""The command `inceptive`. Standard output carries the answer, standard error everything else.
+"""The `inceptive` command. Answers go to standard output, everything else to standard error.
 
 Exit status: 0 done, 1 the request cannot be met, 2 bad usage, 130 stopped with Ctrl-C. Each command
-is one module of `inceptive.cli`; what it needs is imported when it runs, so help is instant.
+is one module of `inceptive.cli` that imports what it needs when it runs, so help is instant.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def options(
 
 
 class Command(TyperCommand):
-    """A command whose usage names its arguments as help does; typer itself puts them into braces."""
+    """A command whose usage line names its arguments as its help does; Typer would add braces."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [each for each in self.params if each.param_type_name == "argument"]
@@ -68,7 +68,7 @@ class Command(TyperCommand):
 
 
 def stoppable(run: Callable[..., None]) -> Callable[..., None]:
-    """`run`, ending with one line and status 130 on Ctrl-C (typer would say "Aborted" and 1)."""
+    """Wrap `run` to end with one line and status 130 on Ctrl-C (Typer: "Aborted" and status 1)."""
 
     @functools.wraps(run)
     def stopped(*args: Any, **options: Any) -> None:
@@ -93,7 +93,7 @@ for command_module in COMMANDS:
 
 
 def main() -> None:
-    """Run one command and leave with its exit status."""
+    """Run one command and exit with its status."""
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
         try:

@@ -17,29 +17,29 @@ def run(
         list[str],
         Argument(
             metavar="MODEL... DATA",
-            help="two models or more: model folders, exported files, published names, or nets of a "
-            "peer (torchvision:resnet18, timm:resnet50; @FILE for weights at hand); then "
-            "a folder of class folders or of tar shards, a URL of shards, a built-in set, or "
-            "images without labels: a folder of them, or one file",
+            help="two or more models: model folders, exported files, published names, or torchvision "
+            "or timm nets (torchvision:resnet18, timm:resnet50; @FILE for local weights); then "
+            "a folder of class folders or tar shards, a shard URL, a built-in dataset, or "
+            "unlabelled images: a folder or one file",
         ),
     ],
     split: Annotated[
-        str, Option(help="train, val, test or all [default: what was not learned: test, else val]")
+        str, Option(help="train, val, test or all [default: images not learned: test, else val]")
     ] = "",
     engine: Annotated[
         str,
         Option(
             help="auto (the fastest export that passed its check, as in predict and serve), torch, "
-            "openvino or onnx; openvino:int8 names a precision; all: each engine of each MODEL, "
-            "which then may be one"
+            "openvino or onnx; openvino:int8 selects a precision; all: every engine of each MODEL; "
+            "one MODEL is then enough"
         ),
     ] = "auto",
     seconds: Annotated[
-        float, Option(min=0, help="about how long each model's turn takes, of three; 0: one call")
+        float, Option(min=0, help="approximate seconds per timing, three per model; 0: one call")
     ] = 0.5,
     format: Annotated[
         Literal["table", "json", "csv"],
-        Option("--format", help="csv: each image and what each model says of it"),
+        Option("--format", help="csv: each image with each model's answer"),
     ] = "table",
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     out: Annotated[
@@ -48,11 +48,11 @@ def run(
     ] = None,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:
-    """Set models side by side on the images of DATA: right answers, and what they cost.
+    """Compare models on the images in DATA: accuracy and cost.
 
-    Every model answers for the same images, each with its own preprocessing. Of each two, the images
-    that only one gets right decide whether the difference is more than luck (McNemar's exact test).
-    Of images without labels it shows what each model says. Times are taken in turns.
+    Every model classifies the same images with its own preprocessing. For each pair, the images that
+    only one gets right decide whether the difference is more than chance (McNemar's exact test).
+    For unlabelled images it shows each model's answers. Timings are interleaved.
     """
     if len(models_and_data) < (2 if engine == "all" else 3):
         raise BadParameter("name at least two models, and the data to evaluate them on")
@@ -84,7 +84,7 @@ def run(
 
 
 def as_text(comparison: "Comparison") -> str:
-    """The comparison for a person to read."""
+    """The comparison as readable text."""
     from inceptive.cli import tables
 
     if not comparison.targets:

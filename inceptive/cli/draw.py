@@ -12,16 +12,16 @@ def run(
     net: Annotated[
         str, Argument(metavar="NET", help="a net (see `inceptive nets`), or FILE.py:FUNCTION")
     ],
-    part: Annotated[str | None, Option(help="one part, as inception_3a or aux_4a")] = None,
-    out: Annotated[Path | None, Option(help="the SVG file [standard output]")] = None,
+    part: Annotated[str | None, Option(help="one part, such as inception_3a or aux_4a")] = None,
+    out: Annotated[Path | None, Option(help="the SVG file [default: standard output]")] = None,
     size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
-    classes: Annotated[int, Option(min=1, help="of the last layer")] = 1000,
-    channels: Annotated[int, Option(min=1, help="channels of the image: 1 is grey")] = 3,
+    classes: Annotated[int, Option(min=1, help="number of classes")] = 1000,
+    channels: Annotated[int, Option(min=1, help="image channels; 1: greyscale")] = 3,
 ) -> None:
     """Draw NET, or one of its parts layer by layer, as SVG.
 
-    Shapes are channels × height × width; equal modules in a row are one box. Colours follow the
-    reader's light or dark setting.
+    Shapes are channels × height × width; consecutive identical modules share one box. Colours follow
+    the viewer's light or dark setting.
     """
     from inceptive.arch.draw import draw
     from inceptive.arch.nets import open_net

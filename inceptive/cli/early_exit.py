@@ -1,4 +1,4 @@
-"""inceptive early-exit: when a head is sure enough to answer for the whole net."""
+"""inceptive early-exit: when a head is confident enough to answer for the whole net."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,24 +11,24 @@ NAME = "early-exit"
 
 
 def run(
-    model: Annotated[str, Argument(metavar="MODEL", help="a model folder, trained with heads")],
+    model: Annotated[str, Argument(metavar="MODEL", help="a model folder trained with heads")],
     data: Annotated[
         str,
         Argument(
             metavar="[DATA]",
-            help="validation images to choose on [default: those it was trained with]",
+            help="validation images to choose on [default: those used in training]",
         ),
     ] = "",
     max_drop: Annotated[
-        float, Option(min=0, max=100, help="points of top-1 on validation images that may be lost")
+        float, Option(min=0, max=100, help="largest drop in validation top-1, in percentage points")
     ] = 0.2,
-    json: Annotated[bool, Option("--json", help="as JSON")] = False,
+    json: Annotated[bool, Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Choose when each auxiliary head of MODEL answers, and keep that in the model folder.
+    """Choose when each auxiliary head of MODEL answers, and save that in the model folder.
 
-    A head answers where it is sure enough; the thresholds are those with the fewest multiply-adds
+    A head answers when it is confident enough; the thresholds are those with the fewest multiply-adds
     that lose at most --max-drop points on validation images. `predict` and `evaluate` use them with
-    --early-exit, exports made after this have the heads inside.
+    --early-exit; later exports include the heads.
     """
     from contextlib import closing
 
@@ -42,7 +42,7 @@ def run(
 
 
 def as_text(chosen: "EarlyExit") -> str:
-    """What was chosen, for a person to read."""
+    """The choice as readable text."""
     from inceptive.cli import tables
 
     val = chosen.validation

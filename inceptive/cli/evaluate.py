@@ -19,21 +19,21 @@ def run(
         list[str],
         Argument(
             metavar="MODEL... DATA",
-            help="one model, or several to be evaluated together too: model folders, exported files, "
-            "published names, or nets of a peer (torchvision:resnet18@FILE); then "
-            "a folder of class folders or of tar shards, a URL of shards, or a built-in set",
+            help="one model, or several, evaluated as an ensemble too: model folders, exported files, "
+            "published names, or torchvision or timm nets (torchvision:resnet18@FILE); then "
+            "a folder of class folders or tar shards, a shard URL, or a built-in dataset",
         ),
     ],
     split: Annotated[
-        str, Option(help="train, val, test or all [default: what was not learned: test, else val]")
+        str, Option(help="train, val, test or all [default: images not learned: test, else val]")
     ] = "",
     crops: Annotated[
         int,
         Option(
-            help="views of each image, averaged: 1, 10 or the paper's 144; 8: turned and mirrored"
+            help="views of each image, averaged: 1, 10 or the paper's 144; 8: rotated and mirrored"
         ),
     ] = 1,
-    json: Annotated[bool, Option("--json", help="as JSON")] = False,
+    json: Annotated[bool, Option("--json", help="print JSON")] = False,
     out: Annotated[
         Path | None,
         Option(help="a folder for evaluation.json, predictions.csv and report.html"),
@@ -42,19 +42,19 @@ def run(
         str,
         Option(
             help="auto (the fastest export that passed its check, as in predict and serve), torch, "
-            "openvino or onnx; openvino:int8 names a precision"
+            "openvino or onnx; openvino:int8 selects a precision"
         ),
     ] = "auto",
     early_exit: Annotated[
-        bool, Option("--early-exit", help="heads answer where they are sure (see early-exit)")
+        bool, Option("--early-exit", help="heads answer when confident (see early-exit)")
     ] = False,
-    batch_size: Annotated[int, Option(min=1, help="views at once, at most")] = 64,
+    batch_size: Annotated[int, Option(min=1, help="maximum views per batch")] = 64,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:
-    """Measure MODEL on the labelled images of DATA.
+    """Evaluate MODEL on the labelled images in DATA.
 
-    Accuracy with 95 % intervals, per-class precision and recall, the confusion matrix, calibration.
-    Several models are evaluated each and as an ensemble, their probabilities averaged.
+    Reports accuracy with 95 % intervals, per-class precision and recall, confusion matrix, calibration.
+    Several models are evaluated individually and as an ensemble that averages their probabilities.
     """
     if len(models_and_data) < 2:
         raise BadParameter("give a model folder and then the data to evaluate it on")
@@ -84,7 +84,7 @@ def run(
 
 
 def as_text(evaluation: "Evaluation") -> str:
-    """One model's result for a person to read."""
+    """One model's result as readable text."""
     from inceptive.cli import tables
 
     classes = evaluation.classes

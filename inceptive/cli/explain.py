@@ -25,30 +25,30 @@ def run(
         Option(help="what to show"),
     ] = "gradcam",
     layer: Annotated[
-        str, Option(help="a part, as in `inceptive table`: inception_4e [default: the last maps]")
+        str, Option(help="part name from `inceptive table`, e.g. inception_4e [default: last maps]")
     ] = "",
     channel: Annotated[
-        int | None, Option(min=0, help="of the layer, for deepdream and visualise [all; the first]")
+        int | None, Option(min=0, help="channel for deepdream [all] and visualise [the first]")
     ] = None,
     label: Annotated[
-        str | None, Option(help="class, by name or number [default: the answer]")
+        str | None, Option(help="class name or number [default: the model's answer]")
     ] = None,
     data: Annotated[
-        str | None, Option(help="features: a set, to show the images that excite each channel most")
+        str | None, Option(help="features: a dataset, for the top activating images per channel")
     ] = None,
-    count: Annotated[int, Option(min=1, max=256, help="features: channels that are shown")] = 32,
+    count: Annotated[int, Option(min=1, max=256, help="features: channels to show")] = 32,
     steps: Annotated[
-        int | None, Option(min=1, help="deepdream: for each octave [20]; visualise [256]")
+        int | None, Option(min=1, help="steps: deepdream, for each octave [20]; visualise [256]")
     ] = None,
-    seed: Annotated[int, Option(min=0, help="deepdream and visualise")] = 0,
-    out: Annotated[Path, Option(help="a folder for PNG and JSON")] = Path("explained"),
-    json: Annotated[bool, Option("--json", help="print the JSON too")] = False,
+    seed: Annotated[int, Option(min=0, help="random seed of deepdream and visualise")] = 0,
+    out: Annotated[Path, Option(help="a folder for the PNG and JSON files")] = Path("explained"),
+    json: Annotated[bool, Option("--json", help="also print the JSON")] = False,
 ) -> None:
-    """Show what MODEL sees in IMAGE, as PNG and JSON in a folder.
+    """Show what MODEL sees in IMAGE, as PNG and JSON files in a folder.
 
-    gradcam and occlusion: where the answer comes from. features: the strongest maps of a layer.
-    branches: what 1x1, 3x3, 5x5 and pool carry. deepdream: the image with what excites a layer grown
-    in it. visualise: an image, from noise, that a channel or a class answers to.
+    gradcam and occlusion: the image regions behind the answer. features: a layer's strongest maps.
+    branches: what 1x1, 3x3, 5x5 and pool contribute. deepdream: the image with what activates a layer
+    amplified. visualise: an image, grown from noise, that activates a channel or a class.
     """
     from contextlib import closing
 
@@ -66,7 +66,7 @@ def run(
 
 
 def as_text(details: dict[str, Any]) -> str:
-    """The answer in a few lines."""
+    """The result in a few lines."""
     from inceptive.cli.tables import columns
 
     if "modules" in details:

@@ -1,4 +1,4 @@
-"""inceptive export: a model as a file that runs without torch, checked beside torch."""
+"""inceptive export: a model as a file that runs without torch, checked against torch."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,36 +13,36 @@ NAME = "export"
 
 def run(
     model: Annotated[
-        str, Argument(metavar="MODEL", help="a model folder; with --out a published name too")
+        str, Argument(metavar="MODEL", help="a model folder, or with --out a published name")
     ],
     to: Annotated[
         Literal["onnx", "openvino", "all"],
-        Option(help="the engine that will run it; all: each that is installed, side by side"),
+        Option(help="the target engine; all: every installed engine, side by side"),
     ],
     precision: Annotated[
         Literal["f32", "bf16", "int8"] | None,
         Option(
-            help="f32: as trained; bf16: OpenVINO on CPUs that have it; int8: calibrated "
+            help="f32: as trained; bf16: OpenVINO on CPUs that support it; int8: calibrated "
             "[f32; --to all: each]"
         ),
     ] = None,
     calibrate: Annotated[
         str | None,
-        Option(metavar="DATA", help="images to calibrate and check on [default: those it learned]"),
+        Option(metavar="DATA", help="data for calibration and checks [default: its training data]"),
     ] = None,
     max_drop: Annotated[
-        float, Option(min=0, help="points of top-1 on validation images that may be lost")
+        float, Option(min=0, help="largest drop in validation top-1, in percentage points")
     ] = 0.5,
     out: Annotated[
         Path | None, Option(help="a folder for the file [default: the model folder]")
     ] = None,
-    json: Annotated[bool, Option("--json", help="the check as JSON")] = False,
+    json: Annotated[bool, Option("--json", help="print the check as JSON")] = False,
 ) -> None:
-    """Write MODEL as a file that runs without torch, and check it.
+    """Export MODEL to a file that runs without torch, and check it.
 
-    It is run beside torch on real images, and the difference recorded. The file holds the net, classes,
-    preprocessing, temperature and licence: it can be moved away alone. One whose check fails stays
-    where it is, is not used by itself, and the exit status is 1 (with --to all: if none passed).
+    It is compared with torch on real images, and the difference recorded. The file holds the net,
+    classes, preprocessing, temperature and licence, so it can be deployed alone. A file that fails its
+    check is kept but never chosen automatically; the exit status is 1 (with --to all: if none passed).
     """
     from contextlib import closing
 

@@ -1,4 +1,4 @@
-"""inceptive nets: the nets there are, and the published weights that fit them."""
+"""inceptive nets: the available nets, and the published weights that fit them."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +15,11 @@ NETS_HEADER = (
 WEIGHTS_HEADER = ("weights", "net", "licence", "classes", "top-1", "top-5", "MB", "from")
 
 
-def run(json: Annotated[bool, Option("--json", help="as JSON")] = False) -> None:
-    """List the nets with what they cost, and the published weights.
+def run(json: Annotated[bool, Option("--json", help="print JSON")] = False) -> None:
+    """List the nets with their costs, and the published weights.
 
     Parameters and multiply-adds are for 1000 classes and an image of side `size`; `least` is the
-    least side. Accuracies are on ImageNet's validation images, as published: not measured here.
+    smallest side. Accuracies are on the ImageNet validation set, as published, not measured here.
     """
     from inceptive.arch.account import account
     from inceptive.arch.nets import NETS

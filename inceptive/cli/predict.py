@@ -1,4 +1,4 @@
-"""inceptive predict: what is in these images. torch is loaded only if it is the engine."""
+"""inceptive predict: classify images. torch is imported only if it is the engine."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,39 +22,39 @@ def run(
         str,
         Argument(
             metavar="MODEL",
-            help="a model folder, an exported file, published weights, hf:OWNER/NAME, or a peer's net",
+            help="model folder, exported file, published name, hf:OWNER/NAME, torchvision or timm net",
         ),
     ],
     paths: Annotated[
         list[str],
-        Argument(metavar="PATH...", help="image files, folders of them, or addresses (https://)"),
+        Argument(metavar="PATH...", help="image files, folders of images, or URLs (https://)"),
     ],
-    top: Annotated[int, Option(min=1, help="answers for each image")] = 5,
+    top: Annotated[int, Option(min=1, help="answers per image")] = 5,
     format: Annotated[
         Literal["table", "json", "csv", "parquet"] | None,
-        Option("--format", help="[default: as --out ends, else table]"),
+        Option("--format", help="[default: from the suffix of --out, else table]"),
     ] = None,
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     out: Annotated[Path | None, Option(help="a file to write instead of standard output")] = None,
-    batch_size: Annotated[int, Option(min=1, help="images at once, at most")] = 32,
+    batch_size: Annotated[int, Option(min=1, help="maximum images per batch")] = 32,
     engine: Annotated[
         str,
         Option(
             help="auto (the fastest export that passed its check), torch, openvino or onnx; "
-            "openvino:int8 names a precision"
+            "openvino:int8 selects a precision"
         ),
     ] = "auto",
     labels: Annotated[
         Path | None,
-        Option(help="names of the classes, one a line, where MODEL is a file of weights without"),
+        Option(help="class names, one per line, if MODEL is a weights file without them"),
     ] = None,
     early_exit: Annotated[
-        bool, Option("--early-exit", help="heads answer where they are sure (see early-exit)")
+        bool, Option("--early-exit", help="heads answer when confident (see early-exit)")
     ] = False,
 ) -> None:
-    """Name what is in each image of PATH..., with calibrated probabilities.
+    """Classify each image of PATH..., with calibrated probabilities.
 
-    An image that cannot be read is reported in the answer; the others are done, and the exit status
+    An unreadable image is reported in the output; the others are still classified, and the exit status
     is 1.
     """
     from inceptive.data.scan import grouped
@@ -180,7 +180,7 @@ def _table(answers: list["Prediction"], top: int) -> str:
 
 
 def write_csv(answers: Iterable["Prediction"], top: int, out: Path | None) -> None:
-    """Row by row; a file appears when its last row is written."""
+    """Write row by row; a file appears once its last row is written."""
     lines = _csv_lines(answers, top)
     if out is None:
         for line in lines:
@@ -223,7 +223,7 @@ def _json(answers: list["Prediction"], top: int) -> str:
 
 
 def write_parquet(answers: list["Prediction"], top: int, out: Path) -> None:
-    """One row an image, the columns of the CSV."""
+    """Write one row per image, with the columns of the CSV."""
     from inceptive.scale.answers import as_parquet
 
     write_bytes(out, as_parquet(answers, top))

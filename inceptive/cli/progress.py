@@ -1,4 +1,4 @@
-"""What a person sees on standard error while a command works."""
+"""Progress shown on standard error while a command runs."""
 
 import contextlib
 from typing import TYPE_CHECKING
@@ -15,9 +15,9 @@ say = ON_STANDARD_ERROR.say
 
 
 class Display:
-    """A live bar on a terminal, elsewhere only what is said, so that a log stays readable.
+    """A live bar on a terminal; messages only elsewhere, so that logs stay readable.
 
-    silent: nothing at all, for a process beside the one that speaks.
+    silent: print nothing, for processes other than the one that reports.
     """
 
     def __init__(self, silent: bool = False) -> None:

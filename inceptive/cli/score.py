@@ -18,33 +18,33 @@ def run(
     ],
     out: Annotated[
         str,
-        Option(help="a folder for the answers, Parquet files; a path or a URI", show_default=False),
+        Option(help="a folder for the Parquet answer files; a path or a URI", show_default=False),
     ],
-    top: Annotated[int, Option(min=1, help="answers for each image")] = 5,
+    top: Annotated[int, Option(min=1, help="answers per image")] = 5,
     engine: Annotated[
         str,
         Option(
             help="auto (the fastest export that passed its check), torch, openvino or onnx; "
-            "openvino:int8 names a precision"
+            "openvino:int8 selects a precision"
         ),
     ] = "auto",
-    batch_size: Annotated[int, Option(min=1, help="images at once")] = 32,
-    part: Annotated[int, Option(min=1, help="images in one file of answers, at most")] = 1000,
+    batch_size: Annotated[int, Option(min=1, help="images per batch")] = 32,
+    part: Annotated[int, Option(min=1, help="maximum images per output file")] = 1000,
     workers: Annotated[
         int | None, Option(min=1, help="processes, each with the model  [default: as many as fit]")
     ] = None,
     threads: Annotated[
-        int | None, Option(min=1, help="CPUs for each  [default: all of this machine, 8 at most]")
+        int | None, Option(min=1, help="CPUs per worker  [default: all of this machine, 8 at most]")
     ] = None,
     address: Annotated[
-        str | None, Option(help="of a Ray cluster whose machines see MODEL, INPUT and --out")
+        str | None, Option(help="a Ray cluster whose machines can read MODEL, INPUT and --out")
     ] = None,
 ) -> None:
-    """Name what is in each image of INPUT, as `inceptive predict` does, however many there are.
+    """Classify every image in INPUT, as `inceptive predict` does, however many there are.
 
-    The answers are Parquet files with the columns of `predict --format parquet`. An image that cannot
-    be read has a row with its error. Killed at any moment, the same command goes on, and in the end
-    each image has one row.
+    The answers are Parquet files with the columns of `predict --format parquet`. An unreadable image
+    gets a row with its error. After an interruption at any moment, the same command resumes, and in the
+    end each image has one row.
     """
     import signal
 

@@ -1,4 +1,4 @@
-"""inceptive serve: a model over HTTP, with a page for people."""
+"""inceptive serve: a model over HTTP, with a web page."""
 
 from typing import Annotated
 
@@ -15,37 +15,37 @@ def run(
             help="a model folder, an exported file or a published name; several are shown side by side",
         ),
     ],
-    host: Annotated[str, Option(help="address to listen on; 0.0.0.0 is every one")] = "127.0.0.1",
-    port: Annotated[int, Option(min=0, max=65535, help="0 is any free one")] = 8000,
+    host: Annotated[str, Option(help="address to listen on; 0.0.0.0: all of them")] = "127.0.0.1",
+    port: Annotated[int, Option(min=0, max=65535, help="port number; 0: any free port")] = 8000,
     engine: Annotated[
         str, Option(help="auto (the fastest export that passed its check), torch, openvino or onnx")
     ] = "auto",
     early_exit: Annotated[
-        bool, Option("--early-exit", help="heads answer where they are sure (see early-exit)")
+        bool, Option("--early-exit", help="heads answer when confident (see early-exit)")
     ] = False,
     accuracy: Annotated[
         float | None,
         Option(
             min=0,
             max=1,
-            help="share of its sure answers that are to be right; below the threshold that held it "
-            "on validation images an answer is 'not sure' [default: 0.95, or what comes nearest]",
+            help="required accuracy of its sure answers; below the threshold that reached it on "
+            "validation images an answer is 'not sure' [default: 0.95, or the nearest reachable]",
         ),
     ] = None,
-    max_mib: Annotated[float, Option(min=0.001, help="largest request")] = 64,
-    max_images: Annotated[int, Option(min=1, help="images in one request")] = 64,
+    max_mib: Annotated[float, Option(min=0.001, help="largest request, in MiB")] = 64,
+    max_images: Annotated[int, Option(min=1, help="maximum images per request")] = 64,
     waiting: Annotated[
-        int, Option(min=1, help="images that may wait; more are refused, 429")
+        int, Option(min=1, help="maximum queued images; further ones are refused (429)")
     ] = 256,
-    seconds: Annotated[float, Option(min=0.001, help="until an answer; later it is refused")] = 30,
+    seconds: Annotated[float, Option(min=0.001, help="time limit per request, in seconds")] = 30,
     token: Annotated[
-        str, Option(envvar="INCEPTIVE_TOKEN", help="what `Authorization: Bearer` must hold")
+        str, Option(envvar="INCEPTIVE_TOKEN", help="required `Authorization: Bearer` token")
     ] = "",
 ) -> None:
-    """Answer for each MODEL over HTTP until stopped.
+    """Serve each MODEL over HTTP until stopped.
 
-    A page for people at /, an interface for programs at /v1, described at /docs. Requests that come
-    together are answered together. Nothing of them is stored.
+    A web page at /, an API at /v1, documented at /docs. Concurrent requests are batched. No request
+    data is stored.
     """
     import signal
 

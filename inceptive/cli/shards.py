@@ -1,4 +1,4 @@
-"""inceptive shards: a labelled set as tar shards."""
+"""inceptive shards: a labelled dataset as tar shards."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,22 +13,22 @@ def run(
         str,
         Argument(
             metavar="DATA",
-            help="a folder of class folders, a built-in set, or shards to be cut anew",
+            help="a folder of class folders, a built-in dataset, or shards to re-shard",
         ),
     ],
     out: Annotated[Path, Option(help="the folder to write")],
     split: Annotated[
-        Literal["all", "train", "val", "test"], Option(help="the images to write")
+        Literal["all", "train", "val", "test"], Option(help="the split to write")
     ] = "all",
-    size: Annotated[float, Option(help="MiB that a shard holds, about", min=0.001)] = 256.0,
-    count: Annotated[int, Option(help="images that a shard holds, instead of --size", min=0)] = 0,
-    seed: Annotated[int, Option(help="of the order of the training images", min=0)] = 0,
+    size: Annotated[float, Option(help="approximate MiB per shard", min=0.001)] = 256.0,
+    count: Annotated[int, Option(help="images per shard, instead of --size", min=0)] = 0,
+    seed: Annotated[int, Option(help="random seed for the order of training images", min=0)] = 0,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
 ) -> None:
-    """Write DATA as tar shards (webdataset), divided as in `train`.
+    """Write DATA as tar shards (webdataset), split as in `train`.
 
-    For sets of many small files, and those that are to be streamed: `train`, `evaluate` and all
-    others take the folder as DATA. A run that was stopped is run again to go on.
+    For datasets of many small files, and for streaming: `train`, `evaluate` and all other commands
+    accept the folder as DATA. Rerun an interrupted command to resume it.
     """
     from contextlib import closing
 

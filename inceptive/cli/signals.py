@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: it keeps where it is at the next step, and ends."""
+"""Signals that ask training to stop: it saves its state after the current step, and ends."""
 
 import os
 import signal
@@ -12,10 +12,10 @@ ASKING = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """While the block runs, the first SIGINT or SIGTERM only sets `received`.
+    """Inside the block, the first SIGINT or SIGTERM only sets `received`.
 
-    Calling this says whether one came. A second, or one before the first call, does what it ever did:
-    until then nothing is lost.
+    Calling the object tells whether one arrived. A second signal, or one before the first call, has its
+    usual effect: before that call there is nothing to lose.
     """
 
     def __init__(self) -> None:

@@ -24,28 +24,28 @@ def run(
         str, Argument(metavar="NET", help="a net (see `inceptive nets`), or FILE.py:FUNCTION")
     ],
     format: Annotated[
-        Literal["text", "json", "csv", "md"], Option("--format", help="how it is printed")
+        Literal["text", "json", "csv", "md"], Option("--format", help="the output format")
     ] = "text",
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
-    aux: Annotated[bool, Option("--aux", help="the auxiliary heads too")] = False,
-    modules: Annotated[bool, Option("--modules", help="one line for each module")] = False,
+    aux: Annotated[bool, Option("--aux", help="include the auxiliary heads")] = False,
+    modules: Annotated[bool, Option("--modules", help="one line per module")] = False,
     size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
-    classes: Annotated[int, Option(min=1, help="of the last layer")] = 1000,
-    channels: Annotated[int, Option(min=1, help="channels of the image: 1 is grey")] = 3,
+    classes: Annotated[int, Option(min=1, help="number of classes")] = 1000,
+    channels: Annotated[int, Option(min=1, help="image channels; 1: greyscale")] = 3,
     memory: Annotated[
-        bool, Option("--memory", help="what the maps take in training and at inference")
+        bool, Option("--memory", help="memory for the maps in training and at inference")
     ] = False,
     against: Annotated[
         Literal["paper", "tutorial"] | None,
-        Option(help="a printed table of NET, beside what is counted here"),
+        Option(help="compare a published table of NET with the counts here"),
     ] = None,
 ) -> None:
     """Print the layers of NET with shapes, parameters and costs.
 
-    One line for each layer: the output as channels x height x width for one image, parameters with
-    their formula, multiply-adds, and the receptive field in pixels of the image. With --memory a line
-    on what the maps take, without heads. With --against each
-    printed cell instead: what is counted here, the difference, and the reason if known.
+    One line per layer: the output as channels x height x width for one image, parameters with their
+    formula, multiply-adds, and the receptive field in image pixels. --memory adds a line on the memory
+    for the maps, without heads. --against shows each published cell instead, with the count here, the
+    difference, and the reason if known.
     """
     from inceptive.arch.account import account
     from inceptive.arch.nets import open_net

@@ -14,9 +14,9 @@ from inceptive.io.atomic import as_json as as_json
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Rows under a header, the first `left` columns to the left, numbers to the right.
+    """Format rows under a header, the first `left` columns left-aligned, the others right-aligned.
 
-    For people: what a cell holds that is not to be printed is escaped.
+    Unprintable characters in a cell are escaped.
     """
     header, *rows = ([printable(cell) for cell in row] for row in [header, *rows])
     widths = [max(cell_len(row[k]) for row in [header, *rows]) for k in range(len(header))]
@@ -32,14 +32,14 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """The same as a Markdown table."""
+    """Format the same as a Markdown table."""
     rule = ["---" if k < left else "--:" for k in range(len(header))]
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, rule, *rows]]
     return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
 
 
 def with_last(table: str, column: Sequence[str]) -> str:
-    """A table of `columns` or `markdown`, and one more column that reads from the left."""
+    """Append a left-aligned column to a table made by `columns` or `markdown`."""
     lines = table.split("\n")
     if table.startswith("| "):
         cells = [column[0], "---", *(cell.replace("|", "\\|") for cell in column[1:])]
@@ -54,7 +54,7 @@ def with_last(table: str, column: Sequence[str]) -> str:
 def answer(text: str) -> None:
     """Print `text` on standard output, whatever its characters and the terminal's encoding.
 
-    A terminal obeys control characters, so it is shown them escaped; a file or a program gets them.
+    A terminal acts on control characters, so there they are escaped; a file or a pipe gets them as is.
     """
     if sys.stdout is None:
         raise InceptiveError("standard output is closed, so there is nowhere to print the answer")
@@ -69,5 +69,5 @@ def answer(text: str) -> None:
 
 
 def command_line() -> str:
-    """What was typed, as a shell takes it."""
+    """The command line as typed, quoted for a shell."""
     return shlex.join(["inceptive", *sys.argv[1:]])

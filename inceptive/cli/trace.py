@@ -23,34 +23,36 @@ def run(
         Argument(metavar="NET", help="a net, FILE.py:FUNCTION, a model folder or a published name"),
     ],
     image: Annotated[Path, Argument(metavar="IMAGE", help="an image file")],
-    layer: Annotated[str, Option(help="as in `inceptive table`: inception_3a.b3x3.conv")],
+    layer: Annotated[
+        str, Option(help="layer, as in `inceptive table`: inception_3a.b3x3.conv; or softmax")
+    ],
     channel: Annotated[
-        int | None, Option(min=0, help="of the layer's output [the strongest]")
+        int | None, Option(min=0, help="channel of the layer's output [the strongest]")
     ] = None,
     at: Annotated[
         str | None, Option(metavar="ROW,COLUMN", help="position in its output [the strongest]")
     ] = None,
     label: Annotated[
-        str | None, Option(help="class, by name or number, of the loss [the answer]")
+        str | None, Option(help="target class of the loss, by name or number [the answer]")
     ] = None,
     format: Annotated[
-        Literal["text", "json"], Option("--format", help="how it is printed")
+        Literal["text", "json"], Option("--format", help="the output format")
     ] = "text",
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     size: Annotated[
         int | None, Option(min=1, help="side of the image, in pixels [the net's own]")
     ] = None,
-    seed: Annotated[int | None, Option(min=0, help="of a net's fresh weights [0]")] = None,
-    classes: Annotated[int | None, Option(min=1, help="of a net [1000]")] = None,
+    seed: Annotated[int | None, Option(min=0, help="random seed of a net's weights [0]")] = None,
+    classes: Annotated[int | None, Option(min=1, help="number of classes of a net [1000]")] = None,
     published: Annotated[
-        bool, Option("--published", help="published weights where a net has the same name")
+        bool, Option("--published", help="use published weights where a net has the same name")
     ] = False,
 ) -> None:
-    """Take one value of LAYER apart: what it reads of IMAGE, each step to it, and its gradient.
+    """Break down one output value of LAYER for IMAGE: its inputs, each step to it, and its gradient.
 
-    Computed in NumPy in float64, as at inference. NET with a net's name has fresh weights (--seed);
-    a model folder and a published name have their own. The gradient is of the cross-entropy of one
-    class. Of a sum over many channels those that give most are shown, and the sum of the others.
+    Computed with NumPy in float64, in inference mode. A net's name has random weights (--seed);
+    a model folder and a published name have their own. The gradient is that of the cross-entropy of
+    one class. Of a sum over many channels, the largest terms are shown, and the sum of the others.
     """
     from inceptive.cli.progress import Display
     from inceptive.cli.tables import answer, as_json
@@ -72,7 +74,7 @@ def _position(text: str) -> tuple[int, int]:
 
 
 def as_text(model_trace: "ModelTrace") -> str:
-    """The arithmetic in lines of a terminal's width."""
+    """The arithmetic, in lines that fit a terminal."""
     traced, side = model_trace.trace, model_trace.image_size
     source = "the net's own answer" if traced.answered else "as asked"
     read, out = (" x ".join(map(str, shape)) for shape in (traced.input_shape, traced.shape))

@@ -1,4 +1,4 @@
-"""inceptive train: a labelled set of images becomes a model folder."""
+"""inceptive train: from labelled images to a model folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,30 +13,30 @@ def run(
         str,
         Argument(
             metavar="DATA",
-            help="a folder of class folders or of tar shards, a URL of shards, or digits, "
+            help="a folder of class folders or tar shards, a shard URL, or digits, "
             "fashion-mnist, cifar10[:ARCHIVE], solar[:grades|:cells]",
         ),
     ],
     recipe: Annotated[
-        str, Option(help="a shipped recipe's name or a .toml file; else one that fits the data")
+        str, Option(help="a shipped recipe or a .toml file [default: one that fits the data]")
     ] = "",
     net: Annotated[str, Option(help="the net to train, instead of the recipe's")] = "",
     weights: Annotated[
         str,
         Option(
             metavar="FOLDER|NAME|published|none",
-            help="start from a model folder's weights or published ones (see `inceptive nets`), as "
-            "photographs do unasked; none: from scratch",
+            help="start from a model folder's or published weights (see `inceptive nets`), the "
+            "default for photographs; none: from scratch",
         ),
     ] = "",
     minutes: Annotated[
         float | None,
-        Option(help="how long it may take: image size and epochs are planned for it"),
+        Option(help="time limit; image size and epochs are planned to fit"),
     ] = None,
-    epochs: Annotated[int | None, Option(help="passes over the training images, at most")] = None,
-    out: Annotated[Path | None, Option(help="the folder to write [default: runs/DATA]")] = None,
+    epochs: Annotated[int | None, Option(help="maximum passes over the training images")] = None,
+    out: Annotated[Path | None, Option(help="the output folder [default: runs/DATA]")] = None,
     resume: Annotated[
-        bool, Option("--resume", help="go on with the training in --out, with what is given here")
+        bool, Option("--resume", help="continue the training in --out, with the options given here")
     ] = False,
     changes: Annotated[
         list[str] | None,
@@ -48,7 +48,7 @@ def run(
     ] = None,
     strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
     tensorboard: Annotated[
-        bool, Option("--tensorboard", help="also write events for TensorBoard")
+        bool, Option("--tensorboard", help="also write TensorBoard events")
     ] = False,
 ) -> None:
     """Train a classifier on DATA and write it as a model folder."""

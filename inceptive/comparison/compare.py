@@ -1,4 +1,4 @@
-"""Several models on the same images: who is right, what each says, and what each costs."""
+"""Comparison of several models on the same images: accuracy, answers and cost."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -39,7 +39,7 @@ MEASURES = ("top1", "top1_interval", "top5", "top5_interval", "balanced_accuracy
 
 
 class Answer(NamedTuple):
-    """The best class of a model for one image, and its calibrated probability."""
+    """A model's top class for one image, and its calibrated probability."""
 
     label: str
     prob: float
@@ -47,10 +47,10 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """What one model says of each image, and what it costs.
+    """One model's answer for each image, and its cost.
 
-    answers are () if it does not know the classes of the data, and evaluation then is None, as it is
-    for images without labels.
+    answers is () if the model does not know the classes of the data; evaluation is then None, as it is
+    for unlabelled images.
     """
 
     model: str
@@ -61,7 +61,7 @@ class ComparedModel:
     evaluation: Evaluation | None
 
     def to_dict(self) -> dict[str, Any]:
-        """One of the models of `compare.json`."""
+        """This model's entry in `compare.json`."""
         measures = {key: getattr(self.evaluation, key) for key in MEASURES if self.evaluation}
         cost = asdict(self.size) | asdict(self.speed)
         return {"model": self.model, "engine": self.engine} | measures | cost
@@ -69,10 +69,14 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models on the same images of one split of `data`, in the order in which they were named.
+    """Models on the same images of one split of `data`, in the order in which they were given.
 
-    pairs: of each two that know the classes, by their names. images and targets: the name and the
-    class of each image; images without labels have no targets, no pairs and no split.
+    pairs: results for each two that know the classes, by their names. images and targets: the name
+    and class of each image; unlabelled images have no targets, pairs or split.
+
+    >>> compared = inceptive.compare(["runs/mine", "runs/other"], "digits", seconds=0)
+    >>> list(compared.pairs)
+    [('runs/mine', 'runs/other')]
     """
 
     data: str
@@ -89,12 +93,12 @@ class Comparison:
 
     @property
     def different(self) -> list[int]:
-        """The images, by number, on which not all models answer alike."""
+        """Indices of the images on which the models disagree."""
         labels = zip(*([a.label for a in row.answers] for row in self.answering), strict=True)
         return [k for k, answers in enumerate(labels) if len(set(answers)) > 1]
 
     def to_dict(self) -> dict[str, Any]:
-        """As `compare.json` has it; for images without labels with what each model says of each."""
+        """The content of `compare.json`; for unlabelled images, with each model's answers."""
         values = {
             "data": self.data,
             "split": self.split,
@@ -115,7 +119,7 @@ class Comparison:
         return values | {"images": images}
 
     def answers_csv(self, indices: Iterable[int] | None = None) -> str:
-        """CSV: each image (or those at `indices`), its class if it is labelled, and each answer with its
+        """CSV of each image (or those at `indices`), its class if labelled, and each answer with its
         probability."""
         header = ["image", "class"] if self.targets else ["image"]
         for row in self.answering:
@@ -142,19 +146,21 @@ def compare(
     command: str = "",
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Comparison:
-    """Set models side by side on the same images, each with its own preprocessing.
+    """Compare models on the same images, each with its own preprocessing.
 
-    models, data, split and strict are as in `evaluate`; data may also be images without labels: a
-    sequence of what `Classifier.predict` takes, an image file, or a folder with images and no folders
-    inside. engine: as in `evaluate`, or "all": each model folder is run by torch and by each of its
-    exports that passed its check. A model that does not know the classes of the data is measured for
-    its cost only. seconds: about how long each model's turn of timing takes, of ROUNDS; 0: one call.
+    models, data, split and strict are as in `evaluate`; data may also be unlabelled images: a sequence
+    of inputs to `Classifier.predict`, an image file, or a folder of images without subfolders.
+    engine: as in `evaluate`, or "all": each model folder is run by torch and by each of its exports
+    that passed its check. For a model that does not know the classes of the data, only the cost is
+    measured. seconds: approximate length of each of a model's ROUNDS of timing; 0: one call.
 
-    With `out` that folder gets compare.json, disagreements.csv and, if one of the models is ours,
-    report.html on it with the others beside it; for images without labels compare.json, answers.csv
-    and report.html. Raises InceptiveError if a model or the data cannot be had, or two have one name.
+    With `out`, compare.json, disagreements.csv and, if one of the models is ours, a report.html on it
+    with the others for comparison are written there; for unlabelled images compare.json, answers.csv
+    and report.html. Raises InceptiveError if a model or the data is unavailable, or two share a name.
 
-        inceptive.compare(["runs/mine", "torchvision:resnet18@mine.pth"], "photos/")
+    >>> compared = inceptive.compare(["runs/mine", "runs/other"], "digits", seconds=0)
+    >>> [model.model for model in compared.models]
+    ['runs/mine', 'runs/other']
     """
     progress = progress or Silent()
     requests = named(models, engine)
@@ -207,7 +213,7 @@ def compare(
 
 
 def unlabelled(data: str | Path | Data | Iterable[Image]) -> list[Source] | None:
-    """The images of `data` if they have no labels; None if it is a labelled set, or might be one."""
+    """The images of `data` if unlabelled; None if it is a labelled dataset, or might be one."""
     if isinstance(data, Data):
         return None
     if not isinstance(data, str | Path):

@@ -1,4 +1,4 @@
-"""How fast models are, measured in interleaved rounds."""
+"""Model speed, measured in interleaved rounds."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one model: milliseconds for one image, images a second in batches of BATCH, and how many times
-    as fast as the first model each is, round by round."""
+    """Speed of one model: milliseconds for one image, images per second in batches of BATCH, and how
+    many times as fast as the first model each is, round by round."""
 
     ms_per_image: float
     images_per_second: float
@@ -25,7 +25,7 @@ class Speed:
 def speeds(
     engines: Mapping[str, Engine], images: Mapping[str, np.ndarray], rounds: int, seconds: float
 ) -> dict[str, Speed]:
-    """Each engine's speed on its own `images` (N, C, S, S) of uint8; interleaved, `rounds` times."""
+    """Measure each engine on its own `images` (N, C, S, S) of uint8, interleaved, `rounds` times."""
     alone = _timings(engines, images, 1, rounds, seconds)
     many = _timings(engines, images, BATCH, rounds, seconds)
     first = next(iter(engines))

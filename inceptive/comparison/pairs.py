@@ -1,7 +1,7 @@
-"""Two models on the same images: is one better, or was it luck?
+"""Two models on the same images: is one better, or was it chance?
 
-Images that both get right, or both wrong, say nothing about that; the others are the toss of a coin if
-the models are equally good (McNemar 1947).
+Images that both get right, or both wrong, say nothing about that; the others are coin tosses if the
+models are equally good (McNemar 1947).
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from inceptive.metrics import Z95, Interval
 
 @dataclass(frozen=True)
 class Pair:
-    """How often both, one or neither was right. difference: top-1 of the second less the first's.
+    """How often both, one or neither was right. difference: top-1 of the second minus the first's.
 
-    interval is the difference's 95 % interval, p that of the exact test of McNemar, both sides.
+    interval is the difference's 95 % interval, p that of McNemar's exact test, two-sided.
     """
 
     both: int
@@ -29,7 +29,7 @@ class Pair:
 
 
 def pair(first: np.ndarray, second: np.ndarray) -> Pair:
-    """first, second (N,) of bool: which images each got right."""
+    """Compare first and second (N,) of bool: which images each got right."""
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     return Pair(
         both=int((first & second).sum()),
@@ -43,8 +43,8 @@ def pair(first: np.ndarray, second: np.ndarray) -> Pair:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """How probable so uneven a division of the images that only one got right is, or a more uneven
-    one, if either is as likely as the other: the exact test, both sides."""
+    """Two-sided p-value of the exact test: the probability that the images which only one got right
+    divide at least this unevenly if both are equally likely."""
     count, fewer = only_first + only_second, min(only_first, only_second)
     logs = [
         lgamma(count + 1) - lgamma(k + 1) - lgamma(count - k + 1) - count * log(2)
@@ -54,10 +54,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def paired_interval(only_first: int, only_second: int, count: int, z: float = Z95) -> Interval:
-    """95 % interval of the difference of two shares of the same `count` images.
+    """95 % interval of the difference of two proportions of the same `count` images.
 
-    Half an image more in each of the four fields, then the normal approximation (Agresti and Min
-    2005, section 3), which holds its promise for few images too.
+    Adds half an image to each of the four cells, then uses the normal approximation (Agresti and Min
+    2005, section 3), whose coverage holds for few images too.
     """
     a, b, n = only_first + 0.5, only_second + 0.5, count + 2
     middle = (b - a) / n

@@ -1,7 +1,7 @@
-"""Measuring side by side: A B C, A B C, ..., so that what disturbs the machine disturbs all alike.
+"""Interleaved timing: A B C, A B C, ..., so that disturbances of the machine affect all alike.
 
-A figure of speed is a ratio within one round. Times of one candidate drift by half within an hour on
-a shared machine; the ratio of neighbours in the same round hardly does.
+Speeds are compared as ratios within one round. Times of one candidate drift by half within an hour
+on a shared machine; the ratio of neighbours in the same round hardly does.
 """
 
 import time
@@ -17,25 +17,25 @@ Sampler = Callable[[], list[float]]
 
 @dataclass(frozen=True)
 class Timing:
-    """What one candidate took: `rounds` are the seconds of a call, the median of each round."""
+    """Timing of one candidate: `rounds` are the median seconds per call of each round."""
 
     rounds: tuple[float, ...]
     calls: tuple[float, ...]
 
     @property
     def seconds(self) -> float:
-        """Seconds of one call: the median of the rounds."""
+        """Seconds per call: the median of the rounds."""
         return median(self.rounds)
 
     def percentile(self, share: float) -> float:
-        """The least number of seconds that `share` of all calls stay within (nearest rank)."""
+        """The seconds within which `share` of all calls finish (nearest rank)."""
         ranked = sorted(self.calls)
         return ranked[max(0, ceil(share * len(ranked)) - 1)]
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast as the baseline, over the rounds: above 1 is faster."""
+    """Speedup over the baseline across rounds: above 1 is faster."""
 
     median: float
     low: float  # lower quartile
@@ -49,9 +49,9 @@ def interleave(
     rounds: int,
     advance: Callable[[int, int], None] | None = None,
 ) -> dict[str, Timing]:
-    """The timing of each candidate over `rounds` rounds; in a round each is sampled once, in order.
+    """Time each candidate over `rounds` rounds; each round samples every candidate once, in order.
 
-    Sample each once before, so that caches are full and kernels chosen. advance is called with the
+    Sample each once beforehand, so that caches are warm and kernels chosen. advance is called with the
     number of samples taken and their total.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in samplers}
@@ -65,12 +65,12 @@ def interleave(
 
 
 def timing(rounds: list[list[float]]) -> Timing:
-    """From the seconds of each call in each round."""
+    """Make a Timing from the seconds of each call in each round."""
     return Timing(tuple(map(median, rounds)), tuple(chain.from_iterable(rounds)))
 
 
 def ratio(baseline: Timing, other: Timing) -> Ratio:
-    """How many times as fast `other` is as `baseline`, each round for itself."""
+    """Speedup of `other` over `baseline`, round by round."""
     pairs = zip(baseline.rounds, other.rounds, strict=True)
     ratios = [before / after for before, after in pairs]
     low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
@@ -82,7 +82,7 @@ def repeated(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Sampler:
-    """A sampler that makes `call` at least once and again until `seconds` have passed."""
+    """Return a sampler that repeats `call`, at least once, until `seconds` have passed."""
 
     def sample() -> list[float]:
         times: list[float] = []

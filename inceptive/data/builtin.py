@@ -1,7 +1,7 @@
-"""Sets that are known by name: digits, fashion-mnist, cifar10, solar.
+"""Built-in datasets: digits, fashion-mnist, cifar10, solar.
 
 None is shipped with inceptive. Each is read from where its owner or a distribution puts it, or from
-the cache (INCEPTIVE_CACHE, else ~/.cache/inceptive), or downloaded with its hash checked.
+the cache (INCEPTIVE_CACHE, else ~/.cache/inceptive), or downloaded and verified by its hash.
 """
 
 import gzip
@@ -50,7 +50,7 @@ SOLAR_GRADES = {"0.0": "functional", "0.3333333333333333": "possibly defective",
 
 
 def digits(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
-    """1,797 handwritten digits of 8 x 8 pixels, out of scikit-learn (UCI; BSD)."""
+    """1,797 handwritten digits of 8 x 8 pixels, from scikit-learn (UCI; BSD)."""
     if option:
         raise InceptiveError(f"digits has no option {option!r}")
     try:
@@ -65,7 +65,7 @@ def digits(option: str, shares: SplitFractions, advance: Advance | None) -> Data
 
 
 def fashion_mnist(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
-    """70,000 grey pictures of 28 x 28 pixels of clothes (Zalando; MIT); its test set is the publisher's.
+    """70,000 grey pictures of clothes, 28 x 28 pixels (Zalando; MIT), with the publisher's test set.
 
     Source: Xiao, Rasul, Vollgraf, arXiv:1708.07747.
     """
@@ -85,10 +85,10 @@ def fashion_mnist(option: str, shares: SplitFractions, advance: Advance | None) 
 
 
 def cifar10(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
-    """60,000 colour pictures of 32 x 32 pixels (Krizhevsky 2009); its test set is the publisher's.
+    """60,000 colour pictures of 32 x 32 pixels (Krizhevsky 2009), with the publisher's test set.
 
-    option is the path of cifar-10-python.tar.gz; without one the cache is looked in, then the
-    publisher asked. Nothing in the archive's pickles is executed.
+    option is the path of cifar-10-python.tar.gz; without one, the cache is tried, then the publisher.
+    Nothing in the archive's pickles is executed.
     """
     if option:
         path = expand(option)
@@ -118,11 +118,11 @@ def cifar10(option: str, shares: SplitFractions, advance: Advance | None) -> Dat
 
 
 def solar(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
-    """2,624 electroluminescence photographs of solar cells, 300 x 300 grey, out of PyPI's elpv-dataset.
+    """2,624 electroluminescence photographs of solar cells, 300 x 300 grey, from PyPI's elpv-dataset.
 
     Sources: Buerhop-Lutz et al. 2018; Deitsch et al. 2019 and 2021. Licence CC BY-NC-SA 4.0:
     non-commercial. Options: "" defective or not (probability of a defect at least 0.5); "grades" the
-    four grades that the experts gave; "cells" the grades for each type of cell, mono and poly.
+    experts' four grades; "cells" the grades for each type of cell, mono and poly.
     """
     if option not in ("", "grades", "cells"):
         raise InceptiveError(f"solar has no option {option!r}; there are: grades, cells")
@@ -177,7 +177,7 @@ BUILTIN: dict[str, Callable[[str, SplitFractions, Advance | None], Data]] = {
 
 
 def divided(samples: Samples, shares: SplitFractions) -> dict[str, Samples]:
-    """An undivided set of arrays by the content of each image; exact copies stay together."""
+    """Split a set of arrays by the content of each image; exact copies stay together."""
     assert isinstance(samples.images, ArrayImages)
     digests = samples.images.digests()
     groups = np.unique(digests, return_inverse=True)[1]
@@ -245,10 +245,10 @@ def _cifar_archive(
 
 
 def plain_pickle(content: bytes) -> Any:
-    """What a pickle holds, if that is plain data and NumPy arrays; anything else is refused.
+    """Load a pickle of plain data and NumPy arrays; anything else is refused.
 
-    A pickle may name any function to be called. Here only the two that rebuild an array are known,
-    under the names that old and new NumPy give them.
+    A pickle can call any function. Here only the two that rebuild an array are allowed, under the names
+    used by old and new NumPy.
     """
     try:
         for code, argument, _ in pickletools.genops(content):

@@ -1,15 +1,15 @@
-"""Rows that tell of image files, and their decoded pixels, kept from one run to the next.
+"""Scan results of image files, and their decoded pixels, kept between runs.
 
-    images/*.scans            what one look at each file of a folder gave, see `scan`
+    images/*.scans            the scan of each file of a folder, see `scan`
     images/SPEC-SET-*.pixels  uint8 pixels of the pictures of one set, decoded in one way
-    images/SPEC-SET-*.rows    of which content each picture is, and where it lies
+    images/SPEC-SET-*.rows    the content digest of each picture, and where it lies
 
 The folder lies in the cache (INCEPTIVE_CACHE, else ~/.cache/inceptive) and may be deleted at any time.
-All files are only appended to, by one process at a time. Rows and pixels carry checksums and rows are
-written last, so what a killed writer, a power cut or a full disk left, or a damaged disk changed, is
-decoded again and never seen. A file that changed has another signature, and other content another
-digest. Of too many bytes the set that was used longest ago goes, none that a process reads. Nothing here
-is ever a reason to fail: where the folder cannot be used, images are decoded, and the log says so once.
+All files are append-only, by one process at a time. Rows and pixels carry checksums and rows are
+written last, so whatever a killed writer, a power cut, a full disk or a damaged disk left is decoded
+again and never used. A changed file has another signature, and other content another digest. Above the
+size limit, the least recently used set is removed, but none that a process is reading. The cache never
+causes a failure: if the folder cannot be used, images are decoded, and that is logged once.
 """
 
 import contextlib
@@ -73,9 +73,9 @@ class _Table:
 
 
 class Cache:
-    """The cache in `folder`; `limit` bytes of pixels at most, None for what LIMIT says.
+    """The cache in `folder`, with at most `limit` bytes of pixels (None: LIMIT).
 
-    Threads may share it. Nothing is read or made before it is asked for something.
+    Thread-safe. Nothing is read or created before first use.
     """
 
     def __init__(self, folder: Path, limit: int | None = None):
@@ -89,13 +89,13 @@ class Cache:
         self._lock = threading.RLock()
 
     def scans(self, key: str, kind: np.dtype[np.void]) -> np.ndarray:
-        """The rows that were added under `key`, the oldest first."""
+        """The rows added under `key`, oldest first."""
         path = self._scans_at(key)
         _touch(path)
         return _read_rows(path, kind)[0]
 
     def add_scans(self, key: str, rows: np.ndarray) -> None:
-        """Keep `rows`, whose last field is for their checksum, under `key`."""
+        """Store `rows`, whose last field is for their checksum, under `key`."""
 
         def work() -> None:
             _append_rows(self._scans_at(key), rows)
@@ -106,7 +106,7 @@ class Cache:
         self._write(work)
 
     def find(self, spec: str, digests: np.ndarray) -> np.ndarray:
-        """Where the pixels of contents (N, 32) lie that were decoded by `spec`: (N,) of ROW."""
+        """Locations of the pixels of contents (N, 32) decoded by `spec`: (N,) of ROW."""
         rows = np.zeros(len(digests), ROW)
         rows["file"] = -1
         with self._lock:
@@ -127,10 +127,10 @@ class Cache:
     def add(
         self, spec: str, origin: str, digests: np.ndarray, pictures: Sequence[np.ndarray]
     ) -> np.ndarray | None:
-        """Keep pictures, each uint8 of three dimensions, of contents (N, 32); return where they lie.
+        """Store pictures, each uint8 of three dimensions, of contents (N, 32); return where they lie.
 
-        origin is the set that they are of: sets go as a whole, the least recently used first, where
-        room is needed. None if there is no room, or the disk refuses; no more is kept then.
+        origin is their set: sets are evicted as a whole, least recently used first, when room is
+        needed. None if there is no room, or writing fails; nothing more is stored then.
         """
         name = f"{short_hash(spec)}-{short_hash(origin)}"
 
@@ -159,8 +159,8 @@ class Cache:
         return rows
 
     def at(self, row: np.void, check: bool = True) -> np.ndarray | None:
-        """The picture where `row` says, mapped from the disk, read only; None if it is no longer there,
-        or, with `check`, if it is not as it was written."""
+        """The picture at `row`, memory-mapped, read-only; None if it is gone or, with `check`, is not as
+        it was written."""
         if row["file"] < 0:
             return None
         path, start, end = self._paths[row["file"]], int(row["offset"]), _end(row)
@@ -235,7 +235,7 @@ class Cache:
 
 
 def user_cache() -> Cache:
-    """The cache of whoever runs this. Raises InceptiveError if INCEPTIVE_CACHE_LIMIT is no number."""
+    """The current user's cache. Raises InceptiveError if INCEPTIVE_CACHE_LIMIT is not a number."""
     text = os.environ.get("INCEPTIVE_CACHE_LIMIT", "")
     try:
         limit = float(text) * GIB if text else None
@@ -249,8 +249,8 @@ def user_cache() -> Cache:
 
 
 def signature(path: str) -> tuple[int, int, int, int] | None:
-    """What a change of the file at `path` changes: size, mtime_ns, ctime_ns, inode. None if there is
-    no such regular file."""
+    """The signature of the file at `path`: size, mtime_ns, ctime_ns, inode. None if there is no such
+    regular file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -262,12 +262,12 @@ def signature(path: str) -> tuple[int, int, int, int] | None:
 
 
 def settled(signature: tuple[int, int, int, int]) -> bool:
-    """Whether a later change of the file would change it: not if it was written just now."""
+    """Whether any later change of the file would change it: not if it was just written."""
     return time.time_ns() - max(signature[1:3]) >= SETTLED
 
 
 def decoders() -> str:
-    """What decodes: this code and the libraries, whose versions may differ in single bits."""
+    """Versions of the decoders: this code and the libraries, which may differ in single bits."""
     jpeg = features.version("libjpeg_turbo")  # type: ignore[no-untyped-call]
     try:
         heif = version("pi-heif")
@@ -278,12 +278,12 @@ def decoders() -> str:
 
 @functools.cache
 def log_once(note: str) -> None:
-    """Say `note` once in the log; where nobody listens to it, on standard error."""
+    """Log `note` once, or print it on standard error if no handler is set up."""
     logging.getLogger("inceptive").warning("note: %s", note)
 
 
 def short_hash(text: str) -> str:
-    """A file's name for any text."""
+    """A file name for any text."""
     return sha256(f"{LAYOUT} {text}".encode(errors="surrogatepass")).hexdigest()[:24]
 
 

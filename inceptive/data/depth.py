@@ -1,8 +1,8 @@
-"""Which samples of a set's deep pictures are black and white: one range, from its training pictures.
+"""The black and white levels of a set's deep pictures: one range, from its training pictures.
 
-Pictures of more than 8 bits a sample often use a part of them only: a camera's 12 bits lie in a file of
-16, a thermal camera's some hundred levels around 28,000. What one picture holds says nothing (a lamp or
-a hot pixel may be its brightest sample); what all hold does.
+Pictures of more than 8 bits per sample often use only part of the range: a camera's 12 bits are stored
+in 16, a thermal camera's few hundred levels lie around 28,000. One picture says nothing (a lamp or a hot
+pixel may be its brightest sample); all of them together do.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ USUAL = {False: (0.0, 65535.0), True: (0.0, 1.0)}
 
 
 def depth_of(images: Iterable[ScannedImage]) -> SampleDepth | None:
-    """What is found in such training pictures; None if none is deep and without a range of its own."""
+    """The depth of such training pictures; None if none is deep and without a range of its own."""
     deep = [image for image in images if image.samples is not None]
     if not deep:
         return None
@@ -61,9 +61,9 @@ def _range_of(extents: np.ndarray, floats: bool) -> Range:
 
 
 def range_for(depth: SampleDepth | None, wanted: Range | None) -> Range | None:
-    """The range to show a set's pictures by: what is `wanted`, else what was found.
+    """The range for a set's pictures: the one `wanted`, else the one found.
 
-    Raises InceptiveError if it has both whole numbers and floats, and no range in common.
+    Raises InceptiveError if it has both integers and floats, and no range in common.
     """
     if wanted or depth is None:
         return wanted
@@ -76,7 +76,7 @@ def range_for(depth: SampleDepth | None, wanted: Range | None) -> Range | None:
 
 
 def training_notes(depth: SampleDepth | None, sample_range: Range | None) -> list[str]:
-    """Notes on how a set's deep pictures are shown to what learns from them; none if it has none."""
+    """Notes on how a set's deep pictures are scaled for training; none if it has none."""
     if depth is None:
         return []
     actual, shown = _both(depth, sample_range)
@@ -92,7 +92,7 @@ def training_notes(depth: SampleDepth | None, sample_range: Range | None) -> lis
 def evaluation_notes(
     depth: SampleDepth | None, sample_range: Range | None, model: str
 ) -> list[str]:
-    """A note on a set's deep pictures that `model` shows by a range which is not theirs, or none."""
+    """A note if `model` scales a set's deep pictures by a range that is not theirs, or none."""
     if depth is None or not misfit(depth, sample_range):
         return []
     actual, shown = _both(depth, sample_range)
@@ -102,7 +102,7 @@ def evaluation_notes(
 
 
 def misfit(depth: SampleDepth, sample_range: Range | None) -> bool:
-    """Whether deep pictures come out far too dark, flat or clipped by such a range."""
+    """Whether deep pictures come out far too dark, flat or clipped with such a range."""
     (low, high), (black, white) = _both(depth, sample_range)
     far = FAR * (white - black)
     return not depth.mixed and (low < black - far or high > white + far or high - low < far)

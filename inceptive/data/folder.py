@@ -1,7 +1,7 @@
-"""A folder of labelled images, wherever they lie in it (see `layout`), read with suspicion.
+"""A folder of labelled images, in any layout (see `layout`), thoroughly checked.
 
-Every file is decoded once before anything is trained on: what cannot be read is named, copies and
-near-copies are found, and the content of each file decides on which side of the split it lands.
+Every file is decoded once before training: unreadable files are named, copies and near-copies are
+found, and the content of each file decides which split it is in.
 """
 
 import re
@@ -33,10 +33,10 @@ from inceptive.io.progress import Advance
 def read_folder(
     root: Path, shares: SplitFractions, strict: bool = False, advance: Advance | None = None
 ) -> Data:
-    """The labelled images under `root`, divided into train, val and test.
+    """Read the labelled images under `root`, split into train, val and test.
 
-    Classes are the folders' names in sorted order, Unicode-normalised (NFC). Raises InceptiveError
-    if there is no class with images, or a class to be judged was never trained on; with
+    Classes are the folder names in sorted order, Unicode-normalised (NFC). Raises InceptiveError
+    if there is no class with images, or a class to be evaluated has no training images; with
     `strict`, also if any file cannot be read.
     """
     listed, notes = labelled_images(root)
@@ -120,9 +120,9 @@ def assign_splits(
     splits: Sequence[str] | None = None,
     advance: Advance | None = None,
 ) -> tuple[np.ndarray, list[str]]:
-    """The split of each image, (N,), and notes on them: what is odd, and what are copies.
+    """The split of each image, (N,), and notes on oddities and copies.
 
-    It is as `splits` say, where they are not "", and what they lack is taken out of the rest.
+    It is as in `splits`, where they are not ""; missing splits are taken from the rest.
     """
     digests = np.array([image.pixels for image in images], np.uint64)
     thumbnails = np.stack([image.thumbnail for image in images])
@@ -214,7 +214,7 @@ def _duplicates(
 
 
 def missing_classes(classes: tuple[str, ...], splits: dict[str, Samples]) -> list[str]:
-    """Notes on classes that a split does not hold."""
+    """Notes on classes missing from a split."""
     notes = []
     for name, samples in splits.items():
         missing = [classes[k] for k in range(len(classes)) if not (samples.labels == k).any()]

@@ -1,4 +1,4 @@
-"""Lists of labels beside images, in place of class folders: CSV, TSV, JSON and COCO."""
+"""Label lists next to images, instead of class folders: CSV, TSV, JSON and COCO."""
 
 import csv
 import io
@@ -20,8 +20,8 @@ Row = dict[str, str]
 def read_lists(
     root: Path, images: Sequence[str], split_names: Mapping[str, str]
 ) -> tuple[list[tuple[str, str, str]], list[str]] | None:
-    """(split, class, path) of each of `images` that the lists in `root` label, and notes; None if
-    there is no such list. Raises InceptiveError, naming the list and the row, if one is not clear."""
+    """(split, class, path) of each of `images` labelled by the lists in `root`, and notes; None if
+    there is no such list. Raises InceptiveError, naming the list and row, if one is ambiguous."""
     index = _index(root, images)
     labels: dict[str, tuple[str, str]] = {}
     missing: list[str] = []

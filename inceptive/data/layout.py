@@ -1,11 +1,11 @@
-"""Where labelled images lie in a folder, as people have them.
+"""The layouts of labelled images in a folder that are found in practice.
 
     photos/cat/1.jpg                               not divided
     photos/train/cat/1.jpg    photos/test/...      divided: train, training_set, seg_train, ...
     photos/cat/train/1.jpg    photos/cat/test/...  each class divided
     photos/labels.csv         photos/images/1.jpg  a list of labels (see `labels`)
 
-Folders around all of that are walked through; what systems, disks and this program leave is never data.
+Enclosing folders are descended; files left by systems, disks and this program are never data.
 """
 
 import os
@@ -42,9 +42,9 @@ OUTPUT = ".inceptive"
 
 
 def labelled_images(root: Path) -> tuple[list[LabelledImage], list[str]]:
-    """The images under `root` with their splits and classes, and notes on what is left out.
+    """Find the images under `root` with their splits and classes, and notes on what is left out.
 
-    Raises InceptiveError if there are none, or they lie so that nothing says what they are.
+    Raises InceptiveError if there are none, or their layout does not say what they are.
     """
     notes: list[str] = []
     _note_junk(root, notes)
@@ -276,9 +276,9 @@ def _class_folders(root: Path, notes: list[str], top: Path) -> Iterator[tuple[st
 def list_images(
     folder: Path, elsewhere: Iterable[Path] = ()
 ) -> tuple[list[str], list[str], list[str]]:
-    """Image files under `folder` and other files, sorted paths; and notes on what cannot be read.
+    """List image files and other files under `folder`, sorted; and notes on what cannot be read.
 
-    Hidden files and folders are in neither. Links are followed, each real folder once and those in
+    Both exclude hidden files and folders. Links are followed, each real folder once and those in
     `elsewhere` never, so a loop of links ends.
     """
     images: list[str] = []

@@ -1,4 +1,4 @@
-"""Which pictures a model has learned, by their pixels, so that it is not judged on them."""
+"""The pictures a model has learned, by their pixels, so that it is not evaluated on them."""
 
 import base64
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from inceptive.errors import InceptiveError
 
 @dataclass(frozen=True)
 class Learned:
-    """Digests (see `Images.digests`) of what a model was trained on, and of what chose its epoch."""
+    """Digests (see `Images.digests`) of a model's training images, and of those that chose its epoch."""
 
     train: np.ndarray
     val: np.ndarray
@@ -24,13 +24,13 @@ class Learned:
 
     @classmethod
     def of(cls, data: Data) -> "Learned | None":
-        """Those of a training on `data`; None if some are not known, as of shards that have an index."""
+        """Digests for training on `data`; None if some are unknown, as for shards with an index."""
         train, val = (np.unique(data.splits[name].images.digests()) for name in ("train", "val"))
         return cls(train, val) if train.all() and val.all() else None
 
     @classmethod
     def from_record(cls, data: Mapping[str, Any]) -> "Learned | None":
-        """What `Engine.data` says of them; None if nothing. InceptiveError if it is invalid."""
+        """Read them from `Engine.data`; None if absent. InceptiveError if invalid."""
         if "pictures" not in data:
             return None
         try:
@@ -45,7 +45,7 @@ class Learned:
         return cls(train, val)
 
     def to_dict(self) -> dict[str, str]:
-        """As JSON holds it under "pictures": 11 characters an image."""
+        """The JSON under "pictures": 11 characters per image."""
         values = {"train": self.train, "val": self.val}
         return {
             name: base64.b64encode(v.astype("<u8").tobytes()).decode() for name, v in values.items()

@@ -1,10 +1,10 @@
-"""Samples on their way to the net: for each epoch an iterator over batches.
+"""Loading of samples for the net: an iterator over batches for each epoch.
 
 Images are (N, C, S, S) of uint8 and targets (N,) of int64, or (N, K) where labels are soft. Order and
-crops follow from (seed, epoch) alone, never from the number of workers, from whether the pictures lie in
-memory, in the cache or in files, or from what ran before, so an epoch can be repeated. The next batches
-are made by threads while the net works on one: what decodes, resizes and copies lets other threads run,
-and no picture is passed between processes.
+crops depend on (seed, epoch) alone, not on the number of workers, on whether the pictures lie in
+memory, in the cache or in files, or on what ran before, so an epoch can be repeated. Threads prepare
+the next batches while the net works on one: decoding, resizing and copying release the GIL, and no
+picture is passed between processes.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ LARGEST = 2.0
 
 @dataclass(frozen=True)
 class Rank:
-    """Process `rank` of the `world` that train together: of every batch, each takes its part in turn."""
+    """Process `rank` of the `world` that train together: each takes its part of every batch in turn."""
 
     rank: int = 0
     world: int = 1
@@ -41,18 +41,18 @@ class Rank:
         return f"process {self.rank} of {self.world}"
 
     def of(self, count: int) -> slice:
-        """This process's part of `count` things in a row; parts differ by one at most."""
+        """This process's part of `count` consecutive items; parts differ by one at most."""
         return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
 
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """How a training image becomes a square: decoded by `spec`, then a part that is drawn, resized.
+    """How a training image becomes a square: decoded by `spec`, then a random part is resized.
 
-    area is the part's share of the picture's, and aspect its width / height, both drawn evenly: the
-    paper's (arXiv:1409.4842, section 6) are 0.08-1 and 3/4-4/3. Of several `interpolations` one is drawn
-    too. With area and aspect 1 nothing is drawn, and the square is the centre's, of
-    `preprocessing.resize` pixels: a little larger than the net's if that cuts a border off.
+    area is the part's share of the picture's, and aspect its width / height, both drawn uniformly: the
+    paper's (arXiv:1409.4842, section 6) are 0.08-1 and 3/4-4/3. One of several `interpolations` is also
+    drawn. With area and aspect 1 nothing is drawn, and the square is the centre, of
+    `preprocessing.resize` pixels: slightly larger than the net's if that crops a border.
     """
 
     preprocessing: Preprocessing
@@ -62,16 +62,16 @@ class RandomCrop:
 
     @property
     def draws(self) -> bool:
-        """Whether anything is left to chance."""
+        """Whether anything is random."""
         plain = self.area == self.aspect == (1.0, 1.0)
         return not plain or len(self.interpolations) > 1
 
     @property
     def spec(self) -> ModelInputs | Resized:
-        """How the picture is decoded; what memory and the cache keep.
+        """How the picture is decoded, as kept in memory and in the cache.
 
-        A whole picture's shorter side is as long as the smallest crop needs to have as many pixels as
-        the net sees, but LARGEST times the net's at most: smaller crops are magnified, as those of
+        A whole picture's shorter side is long enough for the smallest crop to have as many pixels as
+        the net sees, but at most LARGEST times the net's: smaller crops are upsampled, as those of
         ImageNet's photographs are (most are 375 pixels high).
         """
         preprocessing = self.preprocessing
@@ -86,13 +86,13 @@ class RandomCrop:
         )
 
     def empty(self, count: int) -> np.ndarray:
-        """Room for so many squares: (count, C, S, S) of uint8."""
+        """Allocate `count` squares: (count, C, S, S) of uint8."""
         preprocessing = self.preprocessing
         side = preprocessing.size if self.draws else preprocessing.resize
         return np.empty((count, preprocessing.channels, side, side), np.uint8)
 
     def __call__(self, pixels: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
-        """The square (C, S, S) of uint8 out of what `spec` gave, as is drawn from the seed `key`."""
+        """Crop the square (C, S, S) of uint8 from the output of `spec`, with the seed `key`."""
         if not self.draws:
             return pixels
         rng = np.random.default_rng(key)
@@ -101,7 +101,7 @@ class RandomCrop:
         return cut(pixels, box, self.preprocessing.size, kinds[rng.integers(len(kinds))])
 
     def box(self, width: int, height: int, rng: np.random.Generator) -> Box:
-        """left, top, right, bottom in pixels; the centre square if no draw of ten fits."""
+        """Draw left, top, right, bottom in pixels; the centre square if none of ten draws fits."""
         for _ in range(10):
             area = width * height * rng.uniform(*self.area)
             aspect = rng.uniform(*self.aspect)
@@ -120,7 +120,7 @@ def fits_in_memory(pictures: CachedImages, share: Rank = Rank()) -> bool:
 
 
 def memory_for(share: Rank) -> int:
-    """Bytes of decoded images that each of the processes that train together keeps in memory."""
+    """Bytes of decoded images that each process training together keeps in memory."""
     return MEMORY_LIMIT // share.world
 
 
@@ -130,7 +130,7 @@ def in_memory(
     advance: Advance | None = None,
     cache: Cache | None = None,
 ) -> Tensor:
-    """Every image through `preprocessing`: (N, C, S, S) of uint8."""
+    """Preprocess every image: (N, C, S, S) of uint8."""
     pictures = CachedImages(samples, ModelInputs(preprocessing), cache)
     images = torch.empty(
         (len(samples), preprocessing.channels, preprocessing.size, preprocessing.size),
@@ -148,9 +148,9 @@ def permutation(count: int, seed: int, epoch: int) -> Tensor:
 
 
 def batch_of(count: int, batch_size: int, share: Rank) -> int:
-    """Images in a batch, `batch_size` or all that there are: one that can be shared out evenly.
+    """Images per batch, `batch_size` or all there are: a number that can be shared out evenly.
 
-    Raises InceptiveError if that cannot be.
+    Raises InceptiveError if there is none.
     """
     size = min(batch_size, count // share.world * share.world)
     if size % share.world or not size:
@@ -163,8 +163,8 @@ def batch_of(count: int, batch_size: int, share: Rank) -> int:
 
 
 class Batches:
-    """Shuffled batches of pictures, of each the part of this process; the last, smaller batch of an
-    epoch is left out."""
+    """Shuffled batches of pictures, this process's part of each; the last, incomplete batch of an epoch
+    is dropped."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class Batches:
         return len(self.pictures) // self.batch_size
 
     def picture(self, number: int, index: int) -> np.ndarray:
-        """Picture `index` as epoch `number` shows it: (C, S, S) of uint8."""
+        """Picture `index` as seen in epoch `number`: (C, S, S) of uint8."""
         return self.crop(self.pictures[index], (self.seed, number, index))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -204,10 +204,10 @@ class Batches:
 
 
 def cut(pixels: np.ndarray, box: Box, size: int, interpolation: Interpolation) -> np.ndarray:
-    """The part `box` of a picture (H, W, C) of uint8, to whole pixels, resized: (C, size, size).
+    """Resize the part `box` of a picture (H, W, C) of uint8, in whole pixels, to (C, size, size).
 
-    Bilinear and bicubic by torch, which gives what Pillow gives to one or two of 255 levels, in a
-    quarter of the time; the others by Pillow.
+    Bilinear and bicubic use torch, which matches Pillow to one or two of 255 levels in a quarter of the
+    time; the others use Pillow.
     """
     left, top, right, bottom = map(round, box)
     part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]

@@ -1,4 +1,4 @@
-"""From what a person writes as DATA to labelled images."""
+"""Open what a user passes as DATA as labelled images."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -35,17 +35,17 @@ def open_data(
     strict: bool = False,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Data:
-    """A labelled set with its splits, out of one of these:
+    """Open a labelled dataset with its splits from one of:
 
-    - the path of a folder, of class folders or of tar shards; shards at a URI; or the name of a
-      built-in set, with its option ("solar:grades"). A folder of that name comes first.
-    - (images, labels, classes): uint8 arrays (N, H, W) or (N, H, W, 3), or N paths of image files;
-      N numbers of classes from 0 on; and the names of the classes.
-    - a Data, which is given back.
+    - the path of a folder of class folders or tar shards; a shard URI; or the name of a built-in
+      dataset, with its option ("solar:grades"). A folder of that name takes precedence.
+    - (images, labels, classes): uint8 arrays (N, H, W) or (N, H, W, 3), or N image file paths;
+      N class indices from 0; and the class names.
+    - a Data, which is returned as is.
 
-    What is not divided yet is: `shares` of it are for validation and test, by the content of each
-    image. With `strict` a file that cannot be read is an error. Raises InceptiveError, naming what is
-    wrong, if there is no such set.
+    A dataset without splits is split: `shares` of it go to validation and test, by the content of each
+    image. With `strict`, an unreadable file is an error. Raises InceptiveError, naming the problem, if
+    there is no such dataset.
 
     >>> pixels, labels = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
     >>> inceptive.open_data((pixels, labels, ("even", "odd"))).classes
@@ -119,10 +119,10 @@ def open_data_for(
     strict: bool = False,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Data:
-    """The set `data`, divided as `record`, what a model remembers of its data, says.
+    """Open the dataset `data`, split as in `record`, a model's record of its data.
 
-    What is odd about the set, and each file that is left out, is said to `progress`. Raises
-    InceptiveError as `open_data` does.
+    Oddities of the dataset, and each file left out, are reported to `progress`. Raises InceptiveError
+    as `open_data` does.
     """
     if isinstance(data, Data):
         return data
@@ -136,7 +136,7 @@ def open_data_for(
 
 
 def say_notes(data: Data, progress: Progress) -> None:
-    """Say everything that is odd about the data, and name every file that is left out."""
+    """Report everything odd about the data, and every file left out."""
     for note in data.notes:
         progress.say(f"note: {note}")
     for error in data.unreadable:

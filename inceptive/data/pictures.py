@@ -1,7 +1,7 @@
-"""Pictures of a set, decoded in one way: from the cache where they lie in it, else from their files.
+"""Pictures of a set, decoded in one way, from the cache if present, else from their files.
 
-Both give the same bits. A file is asked for its size and times each time, so one that changed or
-vanished meanwhile is decoded anew, or named.
+Both are bit-identical. A file's size and times are checked each time, so one that changed or vanished
+meanwhile is decoded anew, or named.
 """
 
 import threading
@@ -36,7 +36,7 @@ FLUSH = 32 * 2**20
 
 
 class DecodeSpec(Protocol):
-    """A way to decode: `name` tells everything that the pixels follow from."""
+    """A way to decode: `name` identifies everything that determines the pixels."""
 
     @property
     def name(self) -> str: ...
@@ -45,7 +45,7 @@ class DecodeSpec(Protocol):
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Pictures as a net is shown them: uint8 (C, S, S)."""
+    """Pictures as a net sees them: uint8 (C, S, S)."""
 
     preprocessing: Preprocessing
 
@@ -62,7 +62,7 @@ class ModelInputs:
 
 @dataclass(frozen=True)
 class Resized:
-    """Whole pictures, their shorter side `shorter` pixels at most: uint8 (H, W, C)."""
+    """Whole pictures, their shorter side at most `shorter` pixels: uint8 (H, W, C)."""
 
     channels: int
     shorter: int
@@ -86,10 +86,10 @@ class Resized:
 
 
 class CachedImages:
-    """Picture k of `samples`, decoded by `spec`, kept in the `cache` if there is one. For many threads.
+    """Picture k of `samples`, decoded by `spec`, kept in the `cache` if there is one. Thread-safe.
 
-    What was decoded is written in the end, or when much of it waits: use it in a `with` block, or
-    call `flush`.
+    Decoded pictures are written at the end, or when many are pending: use a `with` block, or call
+    `flush`.
     """
 
     def __init__(self, samples: Samples, spec: DecodeSpec, cache: Cache | None):
@@ -116,7 +116,7 @@ class CachedImages:
         self.flush()
 
     def expected_bytes(self) -> int:
-        """Bytes of all pictures, decoded: as many as some of them, spread over the set, let expect."""
+        """Bytes of all pictures, decoded, estimated from some of them spread over the set."""
         if isinstance(self.spec, ModelInputs):
             return len(self) * self.spec.preprocessing.channels * self.spec.preprocessing.size**2
         some = np.unique(np.linspace(0, len(self) - 1, min(len(self), PROBES)).astype(int))
@@ -124,7 +124,7 @@ class CachedImages:
         return round(len(self) * sum(sizes) / max(len(sizes), 1))
 
     def decoded(self, advance: Advance | None = None) -> Iterator[np.ndarray]:
-        """Every picture in order, decoded on all cores. Raises InceptiveError as an index does."""
+        """Yield every picture in order, decoded on all cores. Raises InceptiveError like indexing."""
         with self:
             for done, pixels in enumerate(prefetch(self.__getitem__, range(len(self)), cores()), 1):
                 yield pixels
@@ -132,7 +132,7 @@ class CachedImages:
                     advance(done, len(self))
 
     def keep_in_memory(self, limit: int, advance: Advance | None = None) -> None:
-        """Decode every picture now and keep them, as long as they take `limit` bytes at most."""
+        """Decode every picture now and keep them, if they take at most `limit` bytes."""
         for index, pixels in enumerate(self.decoded(advance)):
             limit -= pixels.nbytes
             if limit >= 0:
@@ -173,7 +173,7 @@ class CachedImages:
         return pixels
 
     def flush(self) -> None:
-        """Write what was decoded and is not kept yet."""
+        """Write decoded pictures that are not yet stored."""
         with self._lock:
             waiting, self._waiting, self._bytes = self._waiting, {}, 0
             indices = list(waiting)
@@ -195,10 +195,10 @@ def in_order(
     cache: Cache | None = None,
     workers: int | None = None,
 ) -> Iterator[np.ndarray]:
-    """Batches (N, C, S, S) of uint8 in the order of `samples`, as they are judged.
+    """Batches (N, C, S, S) of uint8 in the order of `samples`, for evaluation.
 
-    Decoded by so many threads (None: one for each core) while who takes them works. Raises
-    InceptiveError, naming the file, for an image that cannot be decoded.
+    Decoded by that many threads (None: one per core) while the consumer works. Raises InceptiveError,
+    naming the file, for an image that cannot be decoded.
     """
     threads = cores() if workers is None else workers
 

@@ -1,4 +1,4 @@
-"""Work that is done by threads before anybody asks for it."""
+"""Work done ahead of time by threads."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 def prefetch(make: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T, None, None]:
-    """make(item) for each of `items`, in order, made by so many threads before they are asked for.
+    """Yield make(item) for each of `items`, in order, computed ahead by `workers` threads.
 
-    One more than there are threads wait at most. Without threads each is made when asked for. Items are
-    asked for by the caller's thread.
+    At most one more than there are threads wait. Without threads, each is computed on demand. Items are
+    drawn in the caller's thread.
     """
     if not workers:
         yield from map(make, items)
@@ -33,10 +33,10 @@ def prefetch_batches(
     ahead: int,
     full: bool = True,
 ) -> Generator[list[T], None, None]:
-    """As `prefetch`, in batches of `size`, never more than `ahead` items waiting.
+    """Like `prefetch`, in batches of `size`, with at most `ahead` items waiting.
 
-    Unless `full`, a batch is what is ready when it is asked for, one item at least, cut to a power of
-    two: who prepares anew for each size of batch meets few.
+    Unless `full`, a batch is what is ready when requested, at least one item, cut to a power of two, so
+    that consumers which compile per batch size see few sizes.
     """
     coming = iter(items)
     waiting: deque[Future[T]] = deque()

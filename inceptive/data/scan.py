@@ -1,6 +1,6 @@
-"""One look at each image file before anything is made of it: readable, grey, a copy of another?
+"""One scan of each image file before use: readable, grey, a copy of another?
 
-What a look at a file gave is kept until the file changes (`cache`).
+The result is kept until the file changes (`cache`).
 """
 
 import os
@@ -48,7 +48,7 @@ ROW = np.dtype([("path", np.uint8, 32), ("scan", SCAN), ("crc", np.uint32)])
 
 @dataclass(frozen=True)
 class ScannedImage:
-    """One image file: `error` if it cannot be read, else all the rest."""
+    """One image file: `error` if it cannot be read, else everything else."""
 
     path: str
     digest: bytes = b""  # SHA-256 of the file
@@ -64,7 +64,7 @@ class ScannedImage:
 
 
 def scan(path: str) -> ScannedImage:
-    """Read and decode one image file; never raises for what is wrong with the file."""
+    """Read and decode one image file; never raises for a faulty file."""
     try:
         content = read_image(path)
     except InceptiveError as error:
@@ -73,7 +73,7 @@ def scan(path: str) -> ScannedImage:
 
 
 def scan_content(path: str, content: bytes) -> ScannedImage:
-    """The same of the bytes of a file that is called `path`."""
+    """The same for the bytes of a file called `path`."""
     with AT_ONCE.decoding():
         return _scanned(path, content)
 
@@ -112,7 +112,7 @@ def _scanned(path: str, content: bytes) -> ScannedImage:
 
 
 def picture_notes(images: Iterable[ScannedImage]) -> list[str]:
-    """What is to be said of pictures that were read all the same: each note once, with an example."""
+    """Notes on pictures that could be read: each note once, with an example."""
     paths: dict[str, list[str]] = defaultdict(list)
     for image in images:
         for note in image.notes:
@@ -121,7 +121,7 @@ def picture_notes(images: Iterable[ScannedImage]) -> list[str]:
 
 
 def grouped(paths: Mapping[str, Sequence[str]]) -> list[str]:
-    """One line on each note: an example of the pictures that it is on, how many more, and the note."""
+    """One line per note: an example of the pictures concerned, how many more, and the note."""
     return [
         f"{printable(some[0])}{f' and {len(some) - 1} more' * (len(some) > 1)}: {note}"
         for note, some in sorted(paths.items())
@@ -131,10 +131,10 @@ def grouped(paths: Mapping[str, Sequence[str]]) -> list[str]:
 def scan_all(
     paths: list[str], advance: Advance | None = None, cache: Cache | None = None
 ) -> list[ScannedImage]:
-    """`scan` of each path, in order, on all cores (decoders release Python's lock).
+    """`scan` each path, in order, on all cores (decoders release the GIL).
 
-    A file whose scan is in the cache (by default the user's) is not looked at again, unless it changed.
-    What cannot be read is looked at each time: the reason may have gone.
+    A file whose scan is in the cache (by default the user's) is not scanned again unless it changed.
+    Unreadable files are scanned each time: the reason may be gone.
     """
     cache, scanner = cache or user_cache(), f" scanner {SCANNER} {decoders()}"
     scans = _cached(paths, scanner, cache)
@@ -160,7 +160,7 @@ def scan_all(
 
 
 def as_rows(images: list[ScannedImage]) -> np.ndarray:
-    """The scans of images that could be read: (N,) of SCAN."""
+    """The scans of readable images: (N,) of SCAN."""
     rows = np.zeros(len(images), SCAN)
     for k, image in enumerate(images):
         file = image.signature, np.frombuffer(image.digest, np.uint8), image.pixels
@@ -171,7 +171,7 @@ def as_rows(images: list[ScannedImage]) -> np.ndarray:
 
 
 def from_row(path: str, row: np.void) -> ScannedImage:
-    """The scan of the image at `path` that a row of SCAN holds."""
+    """The scan of the image at `path` from a row of SCAN."""
     file, (low, high) = row["file"], row["samples"].tolist()
     return ScannedImage(
         path,

@@ -1,4 +1,4 @@
-"""Labelled images as values: `Samples` are one split, `Data` is a set with its splits and classes."""
+"""Labelled images as values: `Samples` is one split, `Data` a dataset with its splits and classes."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -23,24 +23,24 @@ picture; zeros where not known."""
 
 
 def pixels_digest(pixels: bytes) -> int:
-    """What tells one picture from another, whatever its file is called and says beside: 64 bits."""
+    """A digest of 64 bits that identifies a picture, whatever its file name and metadata."""
     return int.from_bytes(hashlib.sha256(pixels).digest()[:8], "big") or 1
 
 
 @dataclass(frozen=True)
 class Images(ABC):
-    """N pictures, wherever they lie: PathImages, ArrayImages, or `shards.member.TarImages`."""
+    """N pictures, wherever stored: PathImages, ArrayImages, or `shards.member.TarImages`."""
 
     arrays: ClassVar[tuple[str, ...]]
     """The fields that hold something of each picture; what tells one from another is in the first."""
 
     @abstractmethod
     def source(self, index: int) -> Source:
-        """What `images.decode` takes for picture `index`."""
+        """The source of picture `index` for `images.decode`."""
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What to call picture `index` when speaking of it."""
+        """The display name of picture `index`."""
 
     def __len__(self) -> int:
         return len(getattr(self, self.arrays[0]))
@@ -51,7 +51,7 @@ class Images(ABC):
         return replace(self, **fields)
 
     def join(self, others: Sequence[Self], name: str) -> Self:
-        """These and those of `others`, of the same set, which is called `name`."""
+        """Join these with those of `others`, of the same dataset, which is called `name`."""
         every = [self, *others]
         fields: dict[str, Any] = {
             field: np.concatenate([getattr(images, field) for images in every])
@@ -61,10 +61,10 @@ class Images(ABC):
 
     @abstractmethod
     def digests(self) -> np.ndarray:
-        """`pixels_digest` of each picture: (N,) of uint64; 0 where it is not known."""
+        """`pixels_digest` of each picture: (N,) of uint64; 0 where unknown."""
 
     def fingerprint(self) -> bytes:
-        """Bytes that are others for other pictures, as far as can be told without reading them."""
+        """Bytes that differ for different pictures, as far as can be told without reading them."""
         return np.ascontiguousarray(getattr(self, self.arrays[0])).tobytes()
 
 
@@ -72,8 +72,8 @@ class Images(ABC):
 class PathImages(Images):
     """Image files: paths (N,), in one NumPy array of strings, which threads share without growing.
 
-    folder names the set that they are of: what is kept of its pictures is kept together. files (N,) are
-    of FILE.
+    folder names the dataset they belong to: what is cached of its pictures is kept together. files (N,)
+    are of FILE.
     """
 
     arrays = "paths", "files"
@@ -102,7 +102,7 @@ class PathImages(Images):
 
 @dataclass(frozen=True)
 class ArrayImages(Images):
-    """Pictures in memory: pixels (N, H, W) or (N, H, W, 3) of uint8; "digits" calls them "digits/17"."""
+    """Pictures in memory: pixels (N, H, W) or (N, H, W, 3) of uint8, named such as "digits/17"."""
 
     arrays = ("pixels",)
     pixels: np.ndarray
@@ -126,7 +126,7 @@ class ArrayImages(Images):
 class Samples:
     """N labelled images: the pictures, and labels (N,) of int64.
 
-    soft (N, K), where a set has it, is how probable each class is in its experts' eyes.
+    soft (N, K), if present, holds the class probabilities assigned by experts.
     """
 
     images: Images
@@ -140,11 +140,11 @@ class Samples:
         return f"<Samples: {len(self)} images>"
 
     def source(self, index: int) -> Source:
-        """What `images.decode` takes for image `index`."""
+        """The source of image `index` for `images.decode`."""
         return self.images.source(index)
 
     def name(self, index: int) -> str:
-        """What to call image `index` when speaking of it."""
+        """The display name of image `index`."""
         return self.images.name(index)
 
     def take(self, chosen: np.ndarray) -> "Samples":
@@ -154,16 +154,16 @@ class Samples:
 
     @property
     def targets(self) -> np.ndarray:
-        """What to train on: soft labels (N, K) of float32 if there are any, else labels (N,)."""
+        """Training targets: soft labels (N, K) of float32 if there are any, else labels (N,)."""
         return self.labels if self.soft is None else self.soft.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class SampleDepth:
-    """The deep pictures among a set's training pictures, and the range that is found in them.
+    """The deep pictures among a dataset's training pictures, and the range found in them.
 
     sample_range is None where it is the usual one of floats (see `depth.USUAL`). It is `mixed` where
-    whole numbers and floats have none in common.
+    integers and floats have none in common.
     """
 
     pictures: int
@@ -175,10 +175,14 @@ class SampleDepth:
 
 @dataclass(frozen=True, repr=False)
 class Data:
-    """A labelled set. Label k stands for classes[k]; splits are some of train, val and test.
+    """A labelled dataset. Label k means classes[k]; splits are some of train, val and test.
 
-    channels is 1 if every image is grey, else 3. notes are what a person should know before using
-    it; unreadable names each file that was left out, with the reason.
+    channels is 1 if every image is greyscale, else 3. notes are what a user should know beforehand;
+    unreadable names each file that was left out, with the reason.
+
+    >>> data = inceptive.open_data("digits")
+    >>> data.classes[:3], sorted(data.splits)
+    (('0', '1', '2'), ['test', 'train', 'val'])
     """
 
     name: str
@@ -195,11 +199,11 @@ class Data:
 
     @property
     def of_files(self) -> bool:
-        """Whether it is of files that were divided here: until 0.1 their sides followed from bytes."""
+        """Whether it consists of files that were split here: until 0.1, by their bytes."""
         return self.divided and not isinstance(self.splits["train"].images, ArrayImages)
 
     def check_classes(self) -> None:
-        """Raises InceptiveError if there are too few classes to learn from."""
+        """Raise InceptiveError if there are too few classes to learn from."""
         if len(self.classes) < 2:
             raise InceptiveError(
                 f"{printable(self.name)}: a classifier needs two classes or more with images; "
@@ -207,7 +211,7 @@ class Data:
             )
 
     def split(self, name: str) -> Samples:
-        """The samples of one split, or of "all". Raises InceptiveError, naming those there are."""
+        """The samples of one split, or of "all". Raises InceptiveError if there is no such split."""
         if name == "all":
             first, *rest = self.splits.values()
             images = first.images.join([samples.images for samples in rest], self.name)
@@ -236,14 +240,14 @@ class Data:
         return f"<Data {self.name}: {len(self.classes)} classes ({classes}), images: {counts}>"
 
     def counts(self, split: str) -> np.ndarray:
-        """Images of each class in `split`: (K,) int64."""
+        """Number of images of each class in `split`: (K,) int64."""
         return np.bincount(self.splits[split].labels, minlength=len(self.classes))
 
 
 def class_indices(classes: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """Where each of a set's `classes` stands among a model's `labels`: (K,) int64.
+    """The index of each of a dataset's `classes` among a model's `labels`: (K,) int64.
 
-    Raises InceptiveError, naming them, if the model does not know some.
+    Raises InceptiveError, naming them, if some are unknown to the model.
     """
     if unknown := [name for name in classes if name not in labels]:
         raise InceptiveError(
@@ -254,7 +258,12 @@ def class_indices(classes: Sequence[str], labels: Sequence[str]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SplitFractions:
-    """How an undivided set is divided: how much of it becomes validation and test data."""
+    """How to split a dataset that has no splits: the fractions for validation and test.
+
+    >>> data = inceptive.open_data("photos", inceptive.SplitFractions(val=0.2, test=0.2))
+    >>> sorted(data.splits)
+    ['test', 'train', 'val']
+    """
 
     val: float = 0.15
     test: float = 0.15
@@ -263,7 +272,7 @@ class SplitFractions:
 
     @classmethod
     def from_dict(cls, record: Any) -> "SplitFractions":
-        """What a model folder says of them. InceptiveError if `record` is not what asdict gives."""
+        """Read them from a model folder's `record`. Raises InceptiveError if it is invalid."""
         try:
             values = {name: float(record.get(name, getattr(cls, name))) for name in ("val", "test")}
             return cls(**values, copies=record.get("copies", cls.copies))

@@ -1,7 +1,7 @@
-"""Dividing a set so that nothing is judged on what it was trained on.
+"""Splitting a set so that nothing is evaluated on what it was trained on.
 
-Which side a picture lands on follows from its pixels alone, not from its name, its metadata, its
-folder's order or a random state: the same folder divides in the same way on every machine.
+The split of a picture depends on its pixels alone, not on its name, its metadata, its folder's order or
+a random state: the same folder is split in the same way on every machine.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ def divide(
     """The split of each of N images, digests (N,) of uint64: (N,) of "train", "val" or "test".
 
     Stratified: each class gives its shares, rounded, and at least one image to every wanted split
-    if it has three or more. A group goes to one side whole, so a share may be passed by a group's size.
+    if it has three or more. A group stays whole, so a share may be exceeded by a group's size.
     """
     members: dict[int, list[int]] = defaultdict(list)
     for i, group in enumerate(groups):

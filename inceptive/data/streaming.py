@@ -1,14 +1,14 @@
-"""Training images that stream from tar shards, read from front to back and mixed in a buffer.
+"""Training images streamed from tar shards, read sequentially and shuffled in a buffer.
 
-An epoch is planned before anything is read, from the places that the index tells: the shards in an
-order of their own, one image after the other, and which images go out of the buffer together. So order
-and crops follow from (seed, epoch) alone, an epoch goes on in its middle without reading what is past,
-and no image comes twice or is left out but those of a last, smaller batch.
+An epoch is planned before anything is read, from the places in the index: the shards in an order of
+their own, image by image, and which images leave the buffer together. So order and crops depend on
+(seed, epoch) alone, an epoch can resume midway without rereading what is past, and no image is repeated
+or left out except those of a last, incomplete batch.
 
-Of several processes each takes one stretch of that line of images, in proportion to its part of a
-batch, and reads the shards in it: at most two of them are read by another process too. All have the
-same number of steps. What this costs: the batches are others for another number of processes, and two
-images are mixed only if they lie within a buffer of each other, or in shards that come close.
+Each of several processes takes one stretch of that sequence, in proportion to its part of a batch, and
+reads the shards in it: at most two of them are also read by another process. All have the same number
+of steps. The price: batches differ with the number of processes, and two images are mixed only if they
+lie within a buffer of each other, or in shards that are read close together.
 """
 
 from collections.abc import Generator, Iterator
@@ -33,9 +33,9 @@ Batch = tuple[Tensor, Tensor]
 
 
 class StreamBatches:
-    """Shuffled batches from tars, each image cropped at random from a whole, smaller picture.
+    """Shuffled batches from tars, each image cropped at random from a whole, downscaled picture.
 
-    Like `loading.Batches`; of a batch only this process's `share` comes. One thread reads,
+    Like `loading.Batches`; yields only this process's `share` of a batch. One thread reads,
     `workers` others decode.
     """
 
@@ -81,7 +81,7 @@ class StreamBatches:
                 yield from batches
 
     def line(self, epoch: int) -> np.ndarray:
-        """The images of this process in one epoch, as they are read: indices of `samples`."""
+        """The images of this process in one epoch, in reading order: indices of `samples`."""
         places = self.places
         numbers = np.unique(places["tar"])
         turn = np.empty(int(numbers.max()) + 1, np.int64)

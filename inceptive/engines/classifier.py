@@ -1,4 +1,4 @@
-"""A classifier: a model, the preprocessing its weights expect, and the names of its classes.
+"""A classifier: a model, the preprocessing its weights expect, and its class names.
 
 On disk it is a model folder: `model.safetensors`, `config.json` and a model card `README.md`.
 """
@@ -61,10 +61,15 @@ HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder a
 
 @dataclass(repr=False)
 class Classifier(Engine):
-    """labels[k] names logit k. `temperature` divides the logits before softmax (see metrics).
+    """A trained model that predicts. labels[k] names logit k.
 
-    info is what the model folder records beside: how it was trained, on what, its metrics. path is
-    the file of its weights, if it was read from a model folder.
+    `temperature` divides the logits before softmax (see metrics). info is what else the model folder
+    records: how and on what it was trained, its metrics. path is its weights file, if read from a
+    model folder.
+
+    >>> clf = inceptive.Classifier.load("runs/mine")
+    >>> clf.labels[:3], clf.preprocessing.size
+    (('0', '1', '2'), 32)
     """
 
     name = "torch"
@@ -107,14 +112,16 @@ class Classifier(Engine):
         progress: Progress | None = ON_STANDARD_ERROR,
         labels: Sequence[str] = (),
     ) -> "Classifier":
-        """A classifier ready to predict: in evaluation mode, on the CPU.
+        """Load a classifier ready to predict: in evaluation mode, on the CPU.
 
         model is a model folder, a published name (`inceptive nets` lists them) or, after "hf:", the
-        id of a repository on the Hugging Face hub that holds a model folder. file: weights at hand of
-        that format, in place of the download; NAME@FILE is the same, and FILE alone where its tensors
-        tell which net it is. labels name the classes of such a file, in their order; else they are
-        "class 0", ..., unless there are as many as the published weights have.
+        id of a repository on the Hugging Face Hub that holds a model folder. file: local weights in
+        that format, instead of the download; NAME@FILE is equivalent, as is FILE alone if its tensors
+        identify the net. labels name the classes of such a file, in order; the default is
+        "class 0", ..., or the published labels if there are as many.
         Raises InceptiveError, naming the file, if a part is missing, damaged or does not fit.
+
+        >>> clf = inceptive.Classifier.load("runs/mine")
         """
         folder = model_folder.folder_of(expand(model))
         weights = None if folder.is_dir() or file is not None else named_weights(str(model))
@@ -175,7 +182,10 @@ class Classifier(Engine):
 
     @checked
     def save(self, folder: str | Path) -> None:
-        """Write the model folder: see `model_folder.write`."""
+        """Write the model folder: see `model_folder.write`.
+
+        >>> inceptive.Classifier.load("runs/mine").save("runs/copy")
+        """
         tensors = {key: value.contiguous() for key, value in self.model.state_dict().items()}
         model_folder.write(Path(folder), self.config(), tensors, model_card(self))
 
@@ -184,7 +194,7 @@ class Classifier(Engine):
         model_folder.write_config(Path(folder), self.config())
 
     def config(self) -> dict[str, Any]:
-        """What `config.json` tells, but for the hash of the weights."""
+        """The content of `config.json`, except for the hash of the weights."""
         return {
             "inceptive": inceptive.__version__,
             "torch": torch.__version__,
@@ -195,12 +205,12 @@ class Classifier(Engine):
         } | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")}
 
     def to(self, device: str | torch.device) -> "Classifier":
-        """This classifier, its model moved to `device`."""
+        """Move the model to `device` and return this classifier."""
         self.model.to(device)
         return self
 
     def normalise(self, images: Tensor) -> Tensor:
-        """images (N, C, S, S), uint8 or 0-255, as the net takes them: float32, same shape."""
+        """Normalise images (N, C, S, S), uint8 or 0-255, for the net: float32, same shape."""
         return self.preprocessing.normalise(images).contiguous(memory_format=torch.channels_last)
 
     @overload
@@ -210,9 +220,9 @@ class Classifier(Engine):
 
     @torch.inference_mode()
     def logits(self, images: Tensor | np.ndarray) -> Tensor | np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) in float32, on the CPU.
+        """Map preprocessed images (N, C, S, S) of uint8 to logits (N, K) in float32, on the CPU.
 
-        An array gives an array, a tensor a tensor.
+        Returns an array for an array, a tensor for a tensor.
         """
         if isinstance(images, np.ndarray):
             return self.logits(torch.from_numpy(images)).numpy()
@@ -223,8 +233,8 @@ class Classifier(Engine):
 
     @torch.inference_mode()
     def features_and_logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Preprocessed images (N, C, S, S) of uint8 to what the last layer reads (N, F), and the logits
-        (N, K) it gives of that."""
+        """Map preprocessed images (N, C, S, S) of uint8 to the input of the last layer (N, F), and its
+        logits (N, K)."""
         model = self.model.eval()
         x = torch.from_numpy(images).to(next(model.parameters()).device)
         features = model.features(self.normalise(x))
@@ -232,7 +242,7 @@ class Classifier(Engine):
         return features.float().cpu().numpy(), logits.float().cpu().numpy()
 
     def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Their `logits`, and how unlike all classes each image is (N,); None if that is unknown."""
+        """Return `logits`, and how unlike all classes each image is (N,), or None if unknown."""
         novelty = self.novelty
         if novelty is None:
             return self.logits(images), None
@@ -241,7 +251,7 @@ class Classifier(Engine):
 
     @property
     def novelty(self) -> Novelty | None:
-        """When an image is like none of the classes; None if training did not find out."""
+        """The criterion for images like none of the classes; None if training found none."""
         if "novelty" not in self.info:
             return None
         with valid_values(f"{CONFIG}: novelty"):
@@ -254,19 +264,19 @@ class Classifier(Engine):
             return novelty
 
     def account(self) -> Account:
-        """Shapes, parameters and multiply-adds of what answers: the net without its heads."""
+        """Shapes, parameters and multiply-adds of the net without its heads."""
         return account(self.model.net.without_aux(), self.preprocessing.size)
 
     @property
     def early_exit(self) -> EarlyExit | None:
-        """When its heads answer, if `inceptive early-exit` chose that. InceptiveError if invalid."""
+        """When its heads answer, if `inceptive early-exit` chose it. InceptiveError if invalid."""
         values = self.info.get("early_exit")
         return EarlyExit.from_dict(values) if values else None
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
-        """How sure answers have to be for a share of them to be right, as training found; () if it did
-        not say. InceptiveError if invalid."""
+        """Confidence thresholds that reach given accuracies, found in training; () if there are none.
+        InceptiveError if invalid."""
         with valid_values(f"{CONFIG}: metrics.thresholds"):
             metrics = self.info.get("metrics", {})
             values = metrics.get("thresholds", metrics.get("abstain", ()))  # as written until 0.1
@@ -289,7 +299,7 @@ class Classifier(Engine):
         return Size(net.params, net.macs, file.stat().st_size if file else None)
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
-        """The model cut behind the parts that `heads` read: see `early_exit.answer`."""
+        """The model cut after the parts that `heads` read: see `early_exit.answer`."""
         known = self.model.net.heads()
         if unknown := [head for head in heads if head not in known]:
             raise InceptiveError(f"{self.model.net.name} has no head {', '.join(unknown)}")
@@ -310,7 +320,7 @@ class Classifier(Engine):
         return onwards, logits.float().cpu().numpy()
 
     def probs(self, images: Tensor | np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
+        """Map preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
         return softmax(np.asarray(self.logits(images)), self.temperature)
 
     @overload  # a str is an Iterable too, and one image
@@ -327,24 +337,34 @@ class Classifier(Engine):
     ) -> list[Prediction]: ...
 
     def predict(self, images: Any, top: int = 5, batch_size: int = 32) -> Any:
-        """Names and probabilities: a Prediction for one image, a list of them for many.
+        """Classify images: a Prediction for one image, a list of them for several.
 
         An image is a path, the bytes of a file, an open binary file, a Pillow image, an array (H, W) or
-        (H, W, C) with 1, 3 or 4 channels, or a tensor (C, H, W) of uint8. Many are a list, tuple or
-        iterator of these, an array (N, H, W, C) or a tensor (N, C, H, W). A file that cannot be read
-        has `error` set and no answer; the others are answered. Raises InceptiveError for what is of
-        none of these kinds, alone or among others, and unless `top` and `batch_size` are 1 or more.
+        (H, W, C) with 1, 3 or 4 channels, or a tensor (C, H, W) of uint8. Several are a list, tuple or
+        iterator of these, an array (N, H, W, C) or a tensor (N, C, H, W). An unreadable file has
+        `error` set and no answer; the others are answered. Raises InceptiveError for any other type,
+        alone or among others, and unless `top` and `batch_size` are 1 or more.
+
+        >>> clf = inceptive.Classifier.load("runs/mine")
+        >>> clf.predict("photo.jpg").label in clf.labels
+        True
+        >>> len(clf.predict(["photo.jpg", np.zeros((64, 48, 3), np.uint8)]))
+        2
         """
         return predict(self, images, top, batch_size)
 
     def predictions(
         self, images: Iterable[Image | Tensor], top: int = 5, batch_size: int = 32
     ) -> Iterator[Prediction]:
-        """As `predict` of many, one by one as they are done, never more than two batches in memory."""
+        """Like `predict` of several, but yield each when done; at most two batches are in memory."""
         return predictions(self, images, top, batch_size)
 
     def evaluate(self, data: "str | Path | Data", split: str = "", **options: Any) -> "Evaluation":
-        """How good it is on labelled images: `inceptive.evaluate` of this model, with its options."""
+        """Evaluate on labelled images: `inceptive.evaluate` of this model, with its options.
+
+        >>> inceptive.Classifier.load("runs/mine").evaluate("digits").split
+        'test'
+        """
         from inceptive.evaluation.evaluate import evaluate
 
         return evaluate(self, data, split, **options)
@@ -359,7 +379,11 @@ class Classifier(Engine):
         out: str | Path | None = None,
         progress: Progress | None = ON_STANDARD_ERROR,
     ) -> "Export":
-        """A file for the engine `to`, checked beside torch: see `inceptive.export`."""
+        """Export to a file for the engine `to`, checked against torch: see `inceptive.export`.
+
+        >>> inceptive.Classifier.load("runs/mine").export("onnx").passed
+        True
+        """
         from inceptive.exporting.export import export
 
         return export(
@@ -376,7 +400,10 @@ class Classifier(Engine):
         label: str | int | None = None,
         progress: Progress | None = ON_STANDARD_ERROR,
     ) -> "Explanation":
-        """What this classifier sees in `image`: see `inceptive.explain`, which has more options."""
+        """Explain what this classifier sees in `image`: see `inceptive.explain` for more options.
+
+        >>> files = inceptive.Classifier.load("runs/mine").explain("photo.jpg").save("explained")
+        """
         from inceptive.explaining.explain import explain
 
         return explain(
@@ -406,7 +433,7 @@ def _info(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def described(folder: Path) -> tuple[Net, Preprocessing]:
-    """The net in a model folder and its preprocessing; no weights are read."""
+    """Read the net in a model folder and its preprocessing, but no weights."""
     folder = model_folder.folder_of(folder)
     config = model_folder.read_config(folder)
     with valid_values(str(folder / CONFIG)):
@@ -420,7 +447,7 @@ def _markdown(text: object) -> str:
 
 
 def model_card(classifier: Classifier) -> str:
-    """The model folder's README: what it is, how it was made, how well it does, how to use it."""
+    """The model folder's README: what it is, how it was trained, how well it does, how to use it."""
     net, info = classifier.model.net, classifier.info
     cost = account(net, classifier.preprocessing.size)
     data, metrics = info.get("data", {}), info.get("metrics", {})

@@ -1,8 +1,8 @@
-"""Answers from the first head that is sure enough: thresholds, how they are chosen, how they run.
+"""Answers from the first sufficiently confident head: thresholds, their choice, and inference.
 
-A head that was trained beside the net (arXiv:1409.4842, section 5) is a classifier of its own at a
-fraction of the cost. An image that one is sure of need not go on (as in BranchyNet,
-arXiv:1709.01686). Sure is the probability of its best class after temperature scaling.
+A head trained along with the net (arXiv:1409.4842, section 5) is a classifier of its own at a
+fraction of the cost. An image that one is sure of can stop there (as in BranchyNet,
+arXiv:1709.01686). Confidence is the probability of its best class after temperature scaling.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,11 +36,11 @@ class Exit:
 
 @dataclass(frozen=True)
 class EarlyExit:
-    """The exits in the order in which an image meets them, and how they do on the images that they were
-    chosen on.
+    """The exits in the order in which an image reaches them, and their results on the images that they
+    were chosen on.
 
-    max_drop is the bound on validation accuracy that they were chosen for, in points. validation:
-    count, top1, top1_full, macs, macs_full and the share of images that leave at each end.
+    max_drop is the bound on the drop in validation accuracy that they were chosen for, in points.
+    validation: count, top1, top1_full, macs, macs_full and the share of images that exit at each end.
     """
 
     exits: tuple[Exit, ...]
@@ -52,7 +52,7 @@ class EarlyExit:
 
     @classmethod
     def from_dict(cls, values: Any) -> "EarlyExit":
-        """Raises InceptiveError if `values` is not what `to_dict` gives."""
+        """Raises InceptiveError if `values` is not what `to_dict` returns."""
         with valid_values("early_exit"):
             exits = tuple(
                 Exit(str(each["head"]), float(each["temperature"]), float(each["threshold"]))
@@ -68,10 +68,10 @@ class EarlyExit:
 def choose(
     net: Account, logits: Mapping[str, np.ndarray], labels: np.ndarray, max_drop: float
 ) -> EarlyExit:
-    """Thresholds with the fewest multiply-adds among those that lose at most `max_drop` points.
+    """Choose thresholds with the fewest multiply-adds among those that lose at most `max_drop` points.
 
     logits: of each head of `net` and, last, of the net itself, (N, K) on validation images. A head
-    that is not worth its cost is left out. Raises InceptiveError for more than three heads, or none.
+    not worth its cost is left out. Raises InceptiveError for more than three heads, or none.
     """
     heads = list(logits)[:-1]
     if not 1 <= len(heads) <= max(LEVELS):
@@ -120,8 +120,8 @@ def choose(
 
 
 def spent(net: Account, end: str, active: Sequence[str]) -> int:
-    """Multiply-adds for an image that leaves at the head `end` (or at the net's own last layer),
-    the heads among `active` that it passed included."""
+    """Multiply-adds for an image that exits at the head `end` (or at the net's own last layer),
+    including the heads among `active` that it passed."""
     total, lines = 0, dict(modules(net.body))
     for name, _, heads in net.net.walk():
         total += sum(line.macs for line in lines.get(name, ()))
@@ -136,7 +136,7 @@ def spent(net: Account, end: str, active: Sequence[str]) -> int:
 def answer(
     images: Any, stages: Sequence[Stage], exits: Sequence[Exit], temperature: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, K) of `images`, each from the first end that is sure; and which end that was (N,).
+    """Logits (N, K) of `images`, each from the first confident end; and which end that was (N,).
 
     One stage for each exit, then the rest of the net, whose temperature is given. A head's logits
     are scaled so that this one temperature makes them the head's calibrated probabilities.
@@ -164,7 +164,7 @@ def answer(
 
 
 class EarlyExitEngine(Engine):
-    """`engine` cut at its heads: answers from the first head that is sure enough.
+    """`engine` cut at its heads: answers from the first sufficiently confident head.
 
     answered counts the images so far at each exit and, last, by the whole net. Raises InceptiveError,
     naming `model`, if no exit was chosen for it.
@@ -209,7 +209,7 @@ class EarlyExitEngine(Engine):
         return self.engine.stages(heads)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32; see `answer`."""
+        """Map preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32; see `answer`."""
         logits, ends = answer(images, self._stages, self.policy.exits, self.temperature)
         self.answered += np.bincount(ends, minlength=len(self.answered))
         return logits
@@ -221,7 +221,7 @@ class EarlyExitEngine(Engine):
 
 
 def exit_summary(shares: Mapping[str, float]) -> str:
-    """Where images were answered, in words; `shares` are those of `Engine.exit_shares`."""
+    """Describe where images were answered; `shares` are those of `Engine.exit_shares`."""
     ends = (f"{end or 'the whole net'} {share:.1%}" for end, share in shares.items())
     return f"answered by {', '.join(ends)}"
 

@@ -1,4 +1,4 @@
-"""An exported file as an engine: what ONNX Runtime's and OpenVINO's have in common."""
+"""An exported file as an engine: the common part of ONNX Runtime's and OpenVINO's."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -33,9 +33,9 @@ class ExportedEngine(Engine):
 
     @classmethod
     def open(cls, path: Path, threads: int = 0) -> Self:
-        """Ready to run on `threads` of the CPU (0: as many as the engine takes).
+        """Open for inference on `threads` of the CPU (0: as many as the engine takes).
 
-        Raises InceptiveError, naming the file, if it is not one of ours, damaged or cannot be run.
+        Raises InceptiveError, naming the file, if it is not one of ours, is damaged or cannot be run.
         """
         if not path.is_file():
             raise InceptiveError(f"{path}: there is no such file")
@@ -44,7 +44,7 @@ class ExportedEngine(Engine):
 
     @staticmethod
     def load(path: Path, threads: int = 0) -> tuple[str | None, Run]:
-        """The metadata in the file (JSON; None: there is none), and what runs it."""
+        """Return the metadata in the file (JSON, or None), and what runs it."""
         raise NotImplementedError
 
     @property
@@ -69,14 +69,14 @@ class ExportedEngine(Engine):
         )
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32.
+        """Map preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32.
 
         Raises InceptiveError for images of another shape or type.
         """
         return self.scored(images)[0]
 
     def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """As `Engine.scored`, by the file's own outputs. Raises InceptiveError as `logits` does."""
+        """As `Engine.scored`, from the file's own outputs. Raises InceptiveError as `logits` does."""
         shape = (self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
             raise InceptiveError(

@@ -1,8 +1,8 @@
-"""A model folder on disk: `model.safetensors` holds the model, its weights and the config that says what
-they are, so one rename replaces both. `config.json` beside it is a copy for people and other tools.
+"""A model folder on disk: `model.safetensors` holds the model, its weights and the config that describes
+them, so one rename replaces both. `config.json` next to it is a copy for people and other tools.
 
-Where the two disagree the weights file is right. Folders written until 0.1 have their config in
-`config.json` alone, and are read as they are.
+Where the two disagree, the weights file wins. Folders written until 0.1 have their config only in
+`config.json`, and can still be read.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ log = logging.getLogger("inceptive")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The config of a model folder and its tensors.
+    """Read the config of a model folder and its tensors.
 
-    Raises InceptiveError, naming the file, if one is missing, damaged, or of another model.
+    Raises InceptiveError, naming the file, if one is missing, damaged, or from another model.
     """
     path = folder / WEIGHTS
     try:
@@ -60,13 +60,13 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], card: str) -> None:
-    """Write a model folder, or replace the one there; a kill at any moment leaves the old or the new."""
+    """Write or replace a model folder; a kill at any moment leaves the old or the new one intact."""
     _write(folder, config, safetensors.torch.save(tensors, {"format": "pt"}))
     write_text(folder / CARD, card)
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
-    """Replace only the config: the weights stay what they are."""
+    """Replace only the config: the weights are unchanged."""
     path = folder / WEIGHTS
     try:
         content = path.read_bytes()
@@ -97,7 +97,7 @@ def _write(folder: Path, config: dict[str, Any], content: bytes) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config of a model folder. Raises InceptiveError if it is missing or damaged."""
+    """Read the config of a model folder. Raises InceptiveError if it is missing or damaged."""
     try:
         with open(folder / WEIGHTS, "rb") as file:
             text, _ = header.read(file)
@@ -153,9 +153,9 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 
 
 def model_of(net: Net, tensors: dict[str, Tensor], path: Path) -> Model:
-    """The model of `net` with `tensors` that were read from `path`; no memory is taken but theirs.
+    """Build the model of `net` with `tensors` read from `path`, without copying them.
 
-    Raises InceptiveError, with what is missing and what is unknown, unless each of them fits.
+    Raises InceptiveError, with what is missing and what is unknown, unless all of them fit.
     """
     with torch.device("meta"):
         model = build(net)

@@ -1,4 +1,4 @@
-"""ONNX files that others have written, as engines; what they do not tell is taken to be ImageNet's."""
+"""Third-party ONNX files as engines; what they do not specify is assumed to be as for ImageNet."""
 
 import ast
 import contextlib
@@ -25,8 +25,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass
 class ForeignEngine(Engine):
-    """channels_last: it takes (N, H, W, C); batch: the only size of batch that it takes, None for any;
-    softmaxed: it gives probabilities."""
+    """channels_last: it takes (N, H, W, C); batch: the only batch size it accepts, None for any;
+    softmaxed: it outputs probabilities."""
 
     path: Path
     session: Any
@@ -43,8 +43,8 @@ class ForeignEngine(Engine):
         return sha256(decides.encode() + self.path.read_bytes()).hexdigest()
 
     def size(self) -> Size:
-        """Numbers in the tensors of the file, running statistics that are not folded included;
-        multiply-adds in convolutions and matrix products, 0 where shapes are not known."""
+        """Numbers in the tensors of the file, including unfolded running statistics; multiply-adds in
+        convolutions and matrix products, 0 where shapes are unknown."""
         tensors = _graph(self.path).initializer
         params = sum(prod(tensor.dims) for tensor in tensors if tensor.data_type == 1)
         return Size(params, self._macs(), self.path.stat().st_size)
@@ -72,7 +72,7 @@ class ForeignEngine(Engine):
         return np.log(np.maximum(outputs, 1e-12)) if self.softmaxed else outputs
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
-        """What the file itself gives for preprocessed images: (N, K) of float32."""
+        """The raw outputs of the file for preprocessed images: (N, K) of float32."""
         x = self.preprocessing.normalise(images)
         if self.channels_last:
             x = x.transpose(0, 2, 3, 1)
@@ -95,11 +95,11 @@ class ForeignEngine(Engine):
 
 
 def open_foreign(path: Path, session: Any, classes: tuple[str, ...] = ()) -> ForeignEngine:
-    """The net of the file at `path`, whose session this is.
+    """Open the net of the file at `path`, whose session this is.
 
-    It answers with the classes that the file's metadata name, else with `classes` in their order, else
-    with ImageNet's 1,000. Images are shown as torchvision's nets see
-    them. Raises InceptiveError, naming the file, if it is no classifier of images.
+    Its classes are those that the file's metadata name, else `classes` in order, else ImageNet's 1,000.
+    Images are preprocessed as for torchvision's nets.
+    Raises InceptiveError, naming the file, if it is not an image classifier.
     """
     inputs, shape = session.get_inputs(), session.get_inputs()[0].shape
     if len(inputs) != 1 or len(shape) != 4 or inputs[0].type != "tensor(float)":

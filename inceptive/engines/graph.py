@@ -1,9 +1,9 @@
-"""The ONNX reading of a net: a graph written straight from the value and its weights, nothing traced.
+"""The ONNX graph of a net, written directly from the value and its weights, without tracing.
 
-The input `images` is uint8 (N, C, S, S) as `Preprocessing.load` gives it: casting and normalising
-are part of the graph, so nobody can deploy it with others. N is open, S is the preprocessing's. The
-output `logits` is float32 (N, K). Nodes are named as in the value (`inception_3a.b5x5.conv`), their
-weights as in the state dict; batch normalisation is folded into the convolution before it.
+The input `images` is uint8 (N, C, S, S) as `Preprocessing.load` returns it: casting and normalising
+are part of the graph, so it cannot be deployed with others. N is dynamic, S is the preprocessing's.
+The output `logits` is float32 (N, K). Nodes are named as in the value (`inception_3a.b5x5.conv`), their
+weights as in the state dict; batch normalisation is folded into the preceding convolution.
 """
 
 from collections.abc import Iterable, Mapping
@@ -62,15 +62,15 @@ def onnx_graph(
     cuts: Iterable[str] = (),
     novelty: Novelty | None = None,
 ) -> Any:
-    """The onnx.ModelProto of `net` with the state-dict `tensors`, for squares of `preprocessing`.
+    """Build the onnx.ModelProto of `net` with the state-dict `tensors`, for squares of `preprocessing`.
 
-    Outputs are `logits` (N, K) and, after it, each of `heads` by its name (N, K); with `novelty` also
-    its scores, called so (N,): above 0 for an image that is like none of the classes. With `upto`, the
+    Outputs are `logits` (N, K) and then each of `heads` by its name (N, K); with `novelty` also its
+    scores, under that name (N,): above 0 for an image like none of the classes. With `upto`, the
     name of a head, the graph ends there: its outputs are that head and those of `heads` before it.
-    For each head among `cuts` the maps that it reads are an output too, called HEAD.maps.
+    For each head among `cuts`, the maps that it reads are also an output, called HEAD.maps.
 
-    Raises InceptiveError without the package onnx, for a head that the net has not or whose weights
-    are not among `tensors`, and if the net takes no square of that size.
+    Raises InceptiveError without the package onnx, for a head that the net lacks or whose weights
+    are not among `tensors`, and if the net does not accept squares of that size.
     """
     ends = [*heads, *([upto] if upto else [])]
     for head in ends:
@@ -107,12 +107,12 @@ def onnx_graph(
 
 
 def maps_of(head: str) -> str:
-    """The output with the maps that a head reads: where early exit cuts the net."""
+    """Name of the output with the maps that a head reads: where early exit cuts the net."""
     return f"{head}.maps"
 
 
 def with_metadata(file: bytes, metadata: Mapping[str, str]) -> bytes:
-    """An ONNX file with these properties, and no others."""
+    """Return the ONNX file with these properties, and no others."""
     onnx = package()
     model = onnx.load_model_from_string(file)
     onnx.helper.set_model_props(model, dict(metadata))
@@ -120,7 +120,7 @@ def with_metadata(file: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def package() -> Any:
-    """The package onnx, which writes and reads the files. Raises InceptiveError if it is missing."""
+    """Import onnx, which writes and reads the files. Raises InceptiveError if it is missing."""
     with requires("ONNX files need onnx", "export"):
         import onnx
     return onnx

@@ -1,7 +1,7 @@
 """The config of a model, inside the header of its `model.safetensors`. Nothing here imports torch.
 
-A safetensors file is the length of its header in 8 bytes, the header (JSON) and the tensors' bytes. What
-the header holds under `__metadata__` is the writer's own: ours is the text of `config.json`.
+A safetensors file is the length of its header in 8 bytes, the header (JSON) and the tensors' bytes. The
+header's `__metadata__` is up to the writer: ours is the text of `config.json`.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ MAX_HEADER = 100_000_000
 
 
 def read(file: IO[bytes]) -> tuple[str | None, bytes]:
-    """The text of the config (None: there is none), and all before the tensors as it is without it.
+    """Return the text of the config (or None), and all bytes before the tensors without it.
 
-    `file` stands at its beginning, and then at the first byte of the tensors.
+    `file` is read from its beginning up to the first byte of the tensors.
     """
     start = file.read(8)
     if (length := int.from_bytes(start, "little")) > MAX_HEADER:
@@ -36,7 +36,7 @@ def read(file: IO[bytes]) -> tuple[str | None, bytes]:
 
 
 def folder_of(path: Path) -> Path:
-    """The model folder that `path` is, or whose weights or config it is; else `path` itself."""
+    """The model folder that `path` is, or whose weights or config it is; otherwise `path` itself."""
     if path.name in (WEIGHTS, CONFIG) and path.is_file() and (path.parent / WEIGHTS).is_file():
         if (path.parent / CONFIG).is_file():
             return path.parent
@@ -46,7 +46,7 @@ def folder_of(path: Path) -> Path:
 
 
 def insert(config: str, start: bytes) -> bytes:
-    """`start`, all before the tensors, with the text `config` in it: `read` gives both back."""
+    """Insert the text `config` into `start`, all bytes before the tensors: the inverse of `read`."""
     header = json.loads(start[8:])
     header.setdefault(METADATA, {})[KEY] = config
     return _start(header)
@@ -60,7 +60,7 @@ def _start(header: dict[str, Any]) -> bytes:
 
 
 def digest(file: BufferedReader, start: bytes) -> str:
-    """SHA-256, in hexadecimal, of the file that `read` gave `start` of, without the config in it."""
+    """SHA-256, in hexadecimal, of the file whose `start` was returned by `read`, without its config."""
     sha256 = hashlib.sha256(start)
     return hashlib.file_digest(file, lambda: sha256).hexdigest()
 

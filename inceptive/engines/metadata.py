@@ -1,4 +1,4 @@
-"""What an exported file says of itself: enough to use it where there is no model folder."""
+"""The metadata of an exported file: enough to use it without its model folder."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -25,8 +25,8 @@ KEY = "inceptive"
 class Metadata:
     """labels[k] names logit k. weights are the sha256 of the `model.safetensors`
     that the file was made from. data: name, licence and shares of the images it was trained on.
-    early_exit: the heads that the file has beside the net, and when they answer. thresholds: how sure an
-    answer has to be for a share of them to be right, as the training found (see metrics.thresholds)."""
+    early_exit: the heads in the file besides the net, and when they answer. thresholds: confidence
+    thresholds that reach given accuracies, found in training (see metrics.thresholds)."""
 
     net: Net
     labels: tuple[str, ...]
@@ -40,7 +40,7 @@ class Metadata:
     thresholds: tuple[Threshold, ...] = ()
 
     def to_json(self) -> str:
-        """One JSON object on one line."""
+        """Convert to one JSON object on one line."""
         return json.dumps(
             {
                 "inceptive": inceptive.__version__,
@@ -60,7 +60,7 @@ class Metadata:
 
     @classmethod
     def from_json(cls, text: str | None, where: str) -> "Metadata":
-        """Raises InceptiveError, naming the file `where`, if `text` is not what `to_json` gives."""
+        """Raises InceptiveError, naming the file `where`, if `text` is not what `to_json` returns."""
         if not text:
             raise InceptiveError(f"{where}: was not written by `inceptive export`")
         with valid_values(where):
@@ -83,11 +83,11 @@ class Metadata:
 
 
 def read_net(values: Any, classes: int, preprocessing: Preprocessing) -> Net:
-    """The net that a file holds, for as many classes as it has labels, at its preprocessing's size.
+    """Read the net in a file, for as many classes as it has labels, at its preprocessing's size.
 
-    `values` are what `codec.net_to_dict` gives or, as files were written until 0.1, a name alone or
-    with its heads. Raises InceptiveError if it is none, a net of NETS in name only, or one whose maps
-    take gigabytes; KeyError, TypeError or ValueError if a part is missing or invalid.
+    `values` are what `codec.net_to_dict` returns or, in files written until 0.1, a name alone or with
+    its heads. Raises InceptiveError if it is not a net, is in NETS only by name, or has maps that take
+    gigabytes; KeyError, TypeError or ValueError if a part is missing or invalid.
     """
     if isinstance(values, dict) and "body" in values:
         net = net_from_dict(values)

@@ -1,10 +1,10 @@
-"""A picture of no class: how far its features and logits are from those of pictures of the classes.
+"""Novelty: how far features and logits of a picture are from those of pictures of the classes.
 
-The score of a picture is how far what the last layer reads lies from its usual values (the mean of
-|x - mean| / std over the features), less the energy ln sum exp(logits) (Liu et al., arXiv:2010.03759),
-each in standard deviations over validation images. Neither does alone: energy takes pages of text for a
-class, the distance alone misses photographs of other things. The energy counts up to SUREST: a picture
-that excites everything is not excused by exciting a class, too.
+The score of a picture is the distance of the last layer's input from its usual values (the mean of
+|x - mean| / std over the features), minus the energy ln sum exp(logits) (Liu et al., arXiv:2010.03759),
+each in standard deviations over validation images. Neither suffices alone: energy takes pages of text
+for a class, distance misses photographs of other things. The energy counts up to SUREST: a picture
+that activates everything is not excused by also activating a class.
 """
 
 import base64
@@ -25,11 +25,11 @@ FLOOR = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Novelty:
-    """When a picture is like none of the classes: its score is above 0.
+    """The novelty criterion: a picture with a score above 0 is like none of the classes.
 
-    mean, std (F,) are those of the features, float32; distance and energy the mean and deviation of
-    the two parts of the score. threshold is taken off it: of the `count` validation images that all of
-    this was found on, a share FALSE_ALARMS is above it.
+    mean, std (F,) are those of the features, float32; distance and energy are the mean and deviation of
+    the two parts of the score. threshold is subtracted from it: of the `count` validation images used
+    to fit all this, a share FALSE_ALARMS is above it.
     """
 
     mean: np.ndarray
@@ -41,10 +41,10 @@ class Novelty:
 
     @classmethod
     def fit(cls, features: np.ndarray, logits: np.ndarray) -> Self | None:
-        """From validation's features (N, F) and logits (N, K); None if they are too few to tell.
+        """Fit to validation features (N, F) and logits (N, K); None if there are too few.
 
-        The distances that decide are those from the mean of other images: from their own mean they
-        would be smaller than those of new ones.
+        The distances used are from the mean of other images: from their own mean they would be smaller
+        than those of new ones.
         """
         count = len(features)
         if count < MIN_COUNT:
@@ -64,7 +64,7 @@ class Novelty:
         return cls(mean, std, far, sure, threshold, count)
 
     def scores(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """(N,) of float32 for features (N, F) and logits (N, K): above 0 for what is like no class."""
+        """(N,) of float32 for features (N, F) and logits (N, K): above 0 if like none of the classes."""
         distance = _distance(features.astype(np.float32), self.mean, self.std)
         return self._score(distance, _energy(logits)).astype(np.float32)
 
@@ -76,7 +76,7 @@ class Novelty:
         return np.asarray(far - np.minimum(sure, SUREST) - self.threshold)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values; mean and std in base64 of half precision, in which they are held."""
+        """Convert to plain values; mean and std in base64 of half precision, as they are held."""
         return {
             "count": self.count,
             "threshold": self.threshold,
@@ -88,7 +88,7 @@ class Novelty:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError if `values` are not what `to_dict` gives."""
+        """Raises KeyError, TypeError or ValueError if `values` are not what `to_dict` returns."""
         mean, std = _decoded(values["mean"]), _decoded(values["std"])
         distance, energy = (tuple(map(float, values[key])) for key in ("distance", "energy"))
         novelty = cls(mean, std, distance, energy, float(values["threshold"]), int(values["count"]))  # type: ignore[arg-type]

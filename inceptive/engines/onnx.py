@@ -1,4 +1,4 @@
-"""ONNX Runtime: running an ONNX file, and making one of int8 arithmetic."""
+"""ONNX Runtime: running an ONNX file, and int8 quantisation of one."""
 
 import logging
 import os
@@ -19,10 +19,10 @@ CALIBRATED = 16
 
 
 def package() -> Any:
-    """The package onnxruntime, kept from reporting to its makers. InceptiveError if it is missing.
+    """Import onnxruntime with its telemetry disabled. Raises InceptiveError if it is missing.
 
     Since 1.29 it sends the names and sizes of models from Linux too, and writes an id into the
-    user's cache, unless this variable is set while it is imported: it is, for that long.
+    user's cache, unless this variable is set during import, as is done here.
     """
     name = "ORT_DISABLE_TELEMETRY"
     before = os.environ.get(name)
@@ -44,12 +44,12 @@ class OnnxEngine(ExportedEngine):
 
     @staticmethod
     def load(path: Path, threads: int = 0) -> tuple[str | None, Run]:
-        """The metadata in the file (JSON; None: there is none), and what runs it. See `session`."""
+        """Return the metadata in the file (JSON, or None), and what runs it. See `session`."""
         return _loaded(session(path, threads))
 
     @classmethod
     def from_session(cls, path: Path, session: Any, metadata: Metadata | None = None) -> Self:
-        """As `open`, of the file's session; metadata: in place of what the file says."""
+        """As `open`, from the file's session; metadata: replaces what the file says."""
         text, run = _loaded(session)
         return cls(path, metadata or Metadata.from_json(text, str(path)), run)
 
@@ -70,9 +70,9 @@ def is_foreign(session: Any) -> bool:
 
 
 def session(file: Path | bytes, threads: int = 0) -> Any:
-    """onnxruntime.InferenceSession on the CPU, on `threads` of it (0: as many as it takes).
+    """Make an onnxruntime.InferenceSession on `threads` of the CPU (0: as many as it takes).
 
-    Raises InceptiveError without ONNX Runtime, or for a file that it does not take.
+    Raises InceptiveError without ONNX Runtime, or for a file that it does not accept.
     """
     runtime = package()
     options = runtime.SessionOptions()
@@ -90,7 +90,7 @@ def session(file: Path | bytes, threads: int = 0) -> Any:
 
 
 def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> bytes:
-    """The onnx.ModelProto `graph` with int8 weights, by channel, and uint8 activations, as a file.
+    """Quantise the onnx.ModelProto `graph` to per-channel int8 weights and uint8 activations, as a file.
 
     The range of each activation is the mean over batches of `images` (N, C, S, S) of uint8. The
     nodes named in `plain` stay in float32, and so do those of `graph.PLAIN`.

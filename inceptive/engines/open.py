@@ -1,4 +1,4 @@
-"""Which engine answers for a model: torch, an exported file that needs no torch, or a peer.
+"""The choice of engine for a model: torch, an exported file that needs no torch, or a peer.
 
 Nothing here imports torch unless it is the engine: an exported model starts in a fraction of the time.
 """
@@ -10,11 +10,12 @@ from inceptive.arguments import checked
 from inceptive.engines import header, onnx, records
 from inceptive.engines.early_exit import EarlyExitEngine
 from inceptive.engines.exported import ExportedEngine
+from inceptive.engines.fastest import fastest_first
 from inceptive.engines.foreign import open_foreign
 from inceptive.engines.onnx import OnnxEngine
 from inceptive.engines.openvino import OpenVinoEngine
 from inceptive.engines.protocol import Engine
-from inceptive.engines.records import ENGINES
+from inceptive.engines.records import ENGINES, Record
 from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.io.paths import expand
 
@@ -37,19 +38,19 @@ def open_engine(
     file: str | Path | None = None,
     classes: tuple[str, ...] = (),
 ) -> Engine:
-    """The engine that answers for `model`.
+    """Open the engine that answers for `model`.
 
     model is a model folder, an exported file, a published name (`inceptive nets` lists them; file:
-    its weights at hand), "hf:owner/name", a net of a peer ("torchvision:resnet18",
-    "timm:resnet50@FILE"), an ONNX file that another program wrote, or an engine already.
+    local weights for it), "hf:owner/name", a torchvision or timm net ("torchvision:resnet18",
+    "timm:resnet50@FILE"), a third-party ONNX file, or an engine.
 
-    name is torch, onnx or openvino (the fastest file of it that passed its check, or one precision:
+    name is torch, onnx or openvino (its fastest file that passed its check, or one precision:
     "openvino:int8", whether it passed or not), or auto: the fastest export of the folder that
-    passed its check and was made from the weights that lie there, else torch. With early_exit its
-    heads answer where they are sure, as the model folder says: torch and OpenVINO can. It runs on
-    `threads` of the CPU (0: as many as it takes). classes: the names of the classes of a peer's FILE,
-    of an ONNX file without names or of a file of weights. note is called with what is left out and why,
-    and which engine answers. Raises InceptiveError if there is no such engine or file, or it cannot run.
+    passed its check and was made from the current weights, else torch. With early_exit its heads
+    answer when confident, as set in the model folder; torch and OpenVINO support this. It runs on
+    `threads` of the CPU (0: as many as it takes). classes: class names for a peer's FILE, an ONNX
+    file without names or a weights file. note is called with what is left out and why, and which
+    engine answers. Raises InceptiveError if there is no such engine or file, or it cannot run.
     """
     if not isinstance(model, str | Path):
         return model
@@ -97,33 +98,33 @@ def _open(
                 f"{folder}: has no export for {kind} that passed its check; "
                 f"`inceptive export {folder} --to {kind}` makes one"
             )
-        return open_exported(folder / usable[0].file, threads)
+        return open_exported(folder / _ranked(folder, usable, threads, note)[0].file, threads)
     return _fastest(folder, note, early_exit, threads) or _torch(model, threads, None, classes)
 
 
 def is_exported(model: str | Path) -> bool:
-    """Whether `model` is a file with the ending of an exported one, and no folder."""
+    """Whether `model` is a file, not a folder, with the suffix of an exported one."""
     path = Path(model)
     return path.suffix in ENGINES.values() and not path.is_dir()
 
 
 def open_exported(path: Path, threads: int = 0) -> ExportedEngine:
-    """The engine of a file that `inceptive export` wrote, by its ending. See `ExportedEngine.open`."""
+    """Open a file that `inceptive export` wrote, by its suffix. See `ExportedEngine.open`."""
     return CLASSES[_kind_of(path)].open(path, threads)
 
 
 def is_peer(model: str | Path) -> bool:
-    """Whether `model` names a net of a peer: PACKAGE:NAME, or PACKAGE:NAME@FILE."""
+    """Whether `model` names a torchvision or timm net: PACKAGE:NAME, or PACKAGE:NAME@FILE."""
     package, colon, _ = str(model).partition(":")
     return bool(colon) and package in PEERS
 
 
 def tells_no_classes(model: str | Path) -> bool:
-    """Whether `model` is a net of a peer, an ONNX file of another program or a file of weights for other
-    classes than the published ones.
+    """Whether `model` is a torchvision or timm net, a third-party ONNX file or a weights file for
+    classes other than the published ones.
 
-    Such a model may not name its classes: `open_engine` is given those of the data. Raises
-    InceptiveError for an ONNX file that ONNX Runtime does not take, and for a file of no weights.
+    Such a model may not name its classes: `open_engine` gets those of the data. Raises InceptiveError
+    for an ONNX file that ONNX Runtime does not accept, and for a file without weights.
     """
     path = header.folder_of(expand(model))
     if is_peer(model):
@@ -191,7 +192,7 @@ def _fastest(folder: Path, note: Note, early_exit: bool, threads: int) -> Export
     except InceptiveError as error:
         note(f"note: {error}")
         return None
-    for record in usable:
+    for record in _ranked(folder, usable, threads, note):
         try:
             engine = open_exported(folder / record.file, threads)
             if engine.early_exit or not early_exit:
@@ -201,8 +202,15 @@ def _fastest(folder: Path, note: Note, early_exit: bool, threads: int) -> Export
     return None
 
 
+def _ranked(folder: Path, usable: list[Record], threads: int, note: Note) -> list[Record]:
+    def opened(record: Record) -> ExportedEngine:
+        return open_exported(folder / record.file, threads)
+
+    return fastest_first(usable, opened, note)
+
+
 def file_name(kind: str, precision: str) -> str:
-    """What the exported file of an engine in one precision is called: model.int8.onnx."""
+    """Name of the exported file of an engine in one precision: model.int8.onnx."""
     return f"model.{precision}{ENGINES[kind]}"
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO: from an ONNX graph to its own files, running those, and int8 arithmetic by NNCF."""
+"""OpenVINO: conversion from ONNX, running its files, and int8 quantisation with NNCF."""
 
 import contextlib
 import io
@@ -24,11 +24,11 @@ RESTORED, RANKED = 30, 100
 
 
 def package() -> Any:
-    """The package openvino, kept from reporting to its makers.
+    """Import openvino with its telemetry disabled.
 
-    A package of theirs for that, which OpenVINO and NNCF do without where it is missing, would
-    write an id into the home folder on import. They have no switch for it, and import it late too,
-    so it stays hidden from whoever has not imported it before. InceptiveError without OpenVINO.
+    Its telemetry package, which OpenVINO and NNCF do without if it is missing, would write an id into
+    the home folder on import. There is no switch for it, and it is also imported late, so it stays
+    hidden unless already imported. Raises InceptiveError without OpenVINO.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     with requires("the engine openvino needs OpenVINO", "export"):
@@ -37,7 +37,7 @@ def package() -> Any:
 
 
 def has_bf16() -> bool:
-    """Whether this machine's CPU computes in bf16 (OpenVINO has it only where the CPU does)."""
+    """Whether this machine's CPU computes in bf16 (OpenVINO supports it only then)."""
     return "BF16" in package().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
@@ -60,16 +60,16 @@ def files(model: Any, metadata: Metadata) -> tuple[bytes, bytes]:
 
 
 class OpenVinoEngine(ExportedEngine):
-    """An OpenVINO file and the weights beside it."""
+    """An OpenVINO file and the weights next to it."""
 
     kind = "openvino"
 
     @staticmethod
     def load(path: Path, threads: int = 0) -> tuple[str | None, Run]:
-        """The metadata in the file (JSON; None: there is none), and what runs it.
+        """Return the metadata in the file (JSON, or None), and what runs it.
 
-        Heads that the file holds are not run. Raises InceptiveError without OpenVINO, or for a file
-        that it does not take.
+        Heads in the file are not run. Raises InceptiveError without OpenVINO, or for a file that it
+        does not accept.
         """
         model = _read(path)
         text = _metadata(model)
@@ -180,11 +180,11 @@ def quantised(
     max_drop: float,
     say: Callable[[str], None],
 ) -> Any:
-    """`model` with int8 arithmetic, its ranges from `calibration` (M, C, S, S) of uint8.
+    """Quantise `model` to int8, with ranges from `calibration` (M, C, S, S) of uint8.
 
-    Where top-1 on `images` (N, C, S, S) with `labels` (N,) drops by more than `max_drop` points,
-    the layers that cost most are given back to float32 one after another (NNCF's accuracy control),
-    at most RESTORED of them; say is told when that begins. Raises InceptiveError without NNCF.
+    If top-1 on `images` (N, C, S, S) with `labels` (N,) drops by more than `max_drop` points, the
+    layers that cost most are restored to float32 one by one (NNCF's accuracy control), at most
+    RESTORED of them; say is called when that begins. Raises InceptiveError without NNCF.
     """
     package()
     with requires("int8 for OpenVINO needs NNCF", "export"):

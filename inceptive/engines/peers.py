@@ -1,4 +1,4 @@
-"""Any net of torchvision or timm as an engine, with its own preprocessing: to compare with ours.
+"""Any torchvision or timm net as an engine, with its own preprocessing, to compare with ours.
 
 torchvision:resnet18               its published weights, from torch's cache or a download
 torchvision:resnet18@mine.pth      weights at hand: a state dict, for the classes of the data
@@ -26,10 +26,10 @@ BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def package(name: str) -> Any:
-    """The module `name` of torchvision or timm. Raises InceptiveError if it does not import here.
+    """Import the module `name` of torchvision or timm. Raises InceptiveError if that fails.
 
-    Beside a build of torch for processors alone, torchvision's compiled operators are missing; two
-    of them have to be declared before it imports. No net of the family uses them.
+    With a CPU-only build of torch, torchvision's compiled operators are missing; two of them have to
+    be declared before it is imported. No net of the family uses them.
     """
     first = name.partition(".")[0]
     for needed in dict.fromkeys(("torchvision", first)):
@@ -72,7 +72,7 @@ class PeerEngine(Engine):
         return digest.hexdigest()
 
     def size(self) -> Size:
-        """Parameters, and multiply-adds of one image as torch counts its products."""
+        """Parameters, and multiply-adds of one image as counted by torch."""
         from torch.utils.flop_counter import FlopCounterMode
 
         side = self.preprocessing.size
@@ -94,11 +94,11 @@ class PeerEngine(Engine):
 
 
 def open_peer(model: str, classes: tuple[str, ...] = ()) -> PeerEngine:
-    """The net that `model` names, in evaluation mode.
+    """Open the net that `model` names, in evaluation mode.
 
-    With a FILE it answers with `classes` in their order; without any, with as many as its last tensor
-    has rows: ImageNet's if these are 1,000. Raises InceptiveError if the package is missing or has no
-    such net, its weights cannot be fetched, or a file does not fit.
+    With a FILE its classes are `classes` in order or, without any, one per row of its last tensor:
+    ImageNet's if there are 1,000. Raises InceptiveError if the package is missing or has no such net,
+    its weights cannot be fetched, or a file does not fit.
     """
     net, _, file = model.partition("@")
     package_name, _, name = net.partition(":")

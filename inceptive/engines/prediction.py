@@ -1,6 +1,6 @@
-"""From images to answers, whatever runs the net: torch, or an exported file without torch.
+"""Predictions for images with any engine: torch, or an exported file without torch.
 
-Decoding and inference overlap: threads decode ahead while the engine works on what is there.
+Decoding and inference overlap: threads decode ahead while the engine works.
 """
 
 import os
@@ -28,11 +28,15 @@ from inceptive.io.paths import as_text, expand
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image: (label, probability) pairs, best first; or why there is none.
+    """The answer for one image: (label, probability) pairs, best first, or the reason for none.
 
-    novel: whether it is like none of the classes, so that `top` is no answer; None if the model does not
-    know (see `novelty.Novelty`). notes say what is odd of an image that has an answer: see
+    novel: whether it is like none of the classes, so that `top` is no answer; None if unknown (see
+    `novelty.Novelty`). notes describe oddities of an image that has an answer: see
     `images.Note`.
+
+    >>> answer = inceptive.Classifier.load("runs/mine").predict("photo.jpg", top=3)
+    >>> len(answer.top), answer.label == answer.top[0][0]
+    (3, True)
     """
 
     image: str
@@ -48,7 +52,7 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """How probable `label` is, 0-1. Raises InceptiveError, saying why, if there is no answer."""
+        """The probability of `label`, 0-1. Raises InceptiveError, saying why, if there is no answer."""
         return self._best()[1]
 
     def _best(self) -> tuple[str, float]:
@@ -67,10 +71,10 @@ NOVEL = "like none of the classes"
 
 
 def class_number(name: str, labels: Sequence[str], count: int, what: str = "label") -> int:
-    """The number of the class that `asked` names, by one of `labels` first, else as a number.
+    """The index of the class that `asked` names, as one of `labels` first, else as a number.
 
-    count: how many classes there are, where labels may be none. Raises InceptiveError, speaking of
-    `what`, if there is no such class, or several are called so.
+    count: number of classes, needed if there are no labels. Raises InceptiveError, which names `what`,
+    if there is no such class, or several share the name.
     """
     numbers = [k for k, label in enumerate(labels) if label == name]
     if len(numbers) > 1:
@@ -84,13 +88,13 @@ def class_number(name: str, labels: Sequence[str], count: int, what: str = "labe
 
 
 def header(top: int) -> list[str]:
-    """The columns of a table of answers, the best `top` of each image: see `row`."""
+    """Columns of a table of answers, the best `top` per image: see `row`."""
     more = [name for k in range(2, top + 1) for name in (f"label_{k}", f"prob_{k}")]
     return ["image", "label", "prob", *more, "novel", "error"]
 
 
 def row(prediction: Prediction, top: int) -> list[Any]:
-    """What stands under `header` for one image; None where there is nothing."""
+    """The values under `header` for one image; None where there is none."""
     answers: list[Any] = [value for answer in prediction.top for value in answer]
     return [
         prediction.image,
@@ -110,13 +114,13 @@ KINDS = f"an image is {KIND}; several are a list of these, or of (N, H, W, C) or
 
 @runtime_checkable
 class Readable(Protocol):
-    """A file that is open for reading bytes."""
+    """A file open for reading bytes."""
 
     def read(self) -> bytes: ...
 
 
 class Decoded(NamedTuple):
-    """The name of an image, and its square (C, S, S) of uint8, or why there is none."""
+    """The name of an image, and its square (C, S, S) of uint8, or the reason for none."""
 
     name: str
     square: np.ndarray | str
@@ -136,7 +140,7 @@ SINGLE = (str, os.PathLike, bytes, bytearray, memoryview, Readable, Stored, Pill
 def predict(
     engine: Engine, images: Any, top: PositiveInt = 5, batch_size: PositiveInt = 32
 ) -> Prediction | list[Prediction]:
-    """A Prediction for one image, a list of them for many. See `Classifier.predict`."""
+    """Return a Prediction for one image, a list of them for several. See `Classifier.predict`."""
     if is_single(images):
         [answer] = predictions(engine, [as_source(images)], top, batch_size)
         return answer
@@ -147,11 +151,11 @@ def predict(
 def predictions(
     engine: Engine, images: Any, top: PositiveInt = 5, batch_size: PositiveInt = 32
 ) -> Iterator[Prediction]:
-    """One Prediction for each image, in order, as they are done.
+    """Yield one Prediction per image, in order, as they are done.
 
-    A batch is what has been decoded by the time the engine is free, at most `batch_size`; at most
-    two batches wait, so any number of images takes the same memory. An image that cannot be decoded
-    has `error` set and no answer. Raises InceptiveError, naming it, for what is of no kind of image.
+    A batch is what has been decoded when the engine becomes free, at most `batch_size`; at most
+    two batches wait, so memory use does not grow with the number of images. An image that cannot be
+    decoded has `error` set and no answer. Raises InceptiveError, naming it, for what is not an image.
     """
     if isinstance(images, SINGLE) or (is_array(images) and _is_single_array(images)):
         raise InceptiveError(
@@ -175,7 +179,7 @@ def predictions(
 
 
 def is_single(images: Any) -> bool:
-    """Whether `images` is one image and not several. Raises InceptiveError if it is neither."""
+    """Whether `images` is one image rather than several. Raises InceptiveError if it is neither."""
     if is_array(images):
         return _is_single_array(images)
     if isinstance(images, SINGLE):
@@ -208,7 +212,7 @@ def _is_single_array(array: Any) -> bool:
 
 
 def as_source(image: Any) -> Source:
-    """One image as `decode` takes it. Raises InceptiveError if it is none."""
+    """Convert one image to an input of `decode`. Raises InceptiveError if it is not an image."""
     if is_array(image):
         if not _is_single_array(image):
             raise NoImage(f"{_shape(image)} holds more than one image")
@@ -234,13 +238,13 @@ def as_source(image: Any) -> Source:
 
 
 def is_url(image: Any) -> TypeGuard[str]:
-    """Whether it is the address of an image on the web."""
+    """Whether it is the URL of an image."""
     return isinstance(image, str) and image.lower().startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True)
 class WebImage(Stored):
-    """The image at an address on the web, fetched each time that it is read."""
+    """An image at a URL, fetched each time it is read."""
 
     url: str
 
@@ -249,7 +253,7 @@ class WebImage(Stored):
         return self.url
 
     def read(self) -> bytes:
-        """At most WEB_BYTES. Raises InceptiveError if they cannot be had."""
+        """Fetch at most WEB_BYTES. Raises InceptiveError if that fails."""
         return fetch(self.url, "save the image to a file", partial(read_at_most, most=WEB_BYTES))
 
 
@@ -295,10 +299,10 @@ def answered(
     threads: int | None = None,
     full: bool = False,
 ) -> Iterator[Prediction]:
-    """One Prediction for each of `images`, in order; `threads` (None: one a core) call them ahead.
+    """Yield one Prediction for each of `images`, in order; `threads` (None: one per core) call ahead.
 
-    With `full` every batch but the last is of `batch_size` images, whenever they were decoded: what
-    is computed then depends on nothing but the images and their order.
+    With `full`, every batch but the last has `batch_size` images, whenever they were decoded: the
+    results then depend only on the images and their order.
     """
     batches = prefetch_batches(
         lambda decode: decode(), images, threads or cores(), batch_size, 2 * batch_size, full

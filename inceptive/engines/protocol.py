@@ -1,4 +1,4 @@
-"""What answers for images: `Engine`, the base of torch, ONNX Runtime, OpenVINO, early exit and peers."""
+"""`Engine`, the base class of torch, ONNX Runtime, OpenVINO, early-exit and peer engines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Stage = Callable[[Any], tuple[Any, np.ndarray]]
 
 @dataclass(frozen=True)
 class Size:
-    """Parameters, multiply-adds of one image, and bytes of the files (None where no file is known)."""
+    """Parameters, multiply-adds of one image, and bytes of the files (None if no file is known)."""
 
     params: int
     macs: int
@@ -29,12 +29,12 @@ class Size:
 
 
 class Engine:
-    """A model that is ready to answer, whatever runs it: what every engine is and answers.
+    """A model ready to answer, whatever runs it: the interface of every engine.
 
     name: what runs the net: torch, onnx:f32, openvino:int8, torchvision:resnet18. labels[k] names logit
-    k. preprocessing: how a picture becomes what the net sees. temperature: what the logits are divided
-    by before softmax (see metrics). info: what is recorded beside the weights: training, recipe,
-    metrics, data; {} if nothing.
+    k. preprocessing: how a picture becomes the net's input. temperature: divides the logits before
+    softmax (see metrics). info: what is recorded with the weights: training, recipe, metrics, data; {}
+    if nothing.
     """
 
     name: str
@@ -50,53 +50,53 @@ class Engine:
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
-        """How sure an answer has to be for a share of them to be right; () if unknown."""
+        """Confidence thresholds that reach given accuracies; () if unknown."""
         return ()
 
     @property
     def early_exit(self) -> "EarlyExit | None":
-        """When its heads may answer early, if that was chosen and this engine can do it."""
+        """When its heads may answer early, if chosen and supported by this engine."""
         return None
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, of all that decides its answers: weights, net, preprocessing."""
+        """SHA-256, in hexadecimal, of all that determines its answers: weights, net, preprocessing."""
         raise NotImplementedError
 
     def account(self) -> Account | None:
-        """Shapes, parameters and multiply-adds of the net without its heads; None if not one of ours."""
+        """Shapes, parameters and multiply-adds of the net without heads; None if not one of ours."""
         return None
 
     def size(self) -> Size:
-        """What it holds and computes."""
+        """Its size and cost."""
         raise NotImplementedError
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32."""
+        """Map preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32."""
         raise NotImplementedError
 
     def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Their `logits`, and how unlike all classes each image is (N,), above 0 if it is of none (see
-        `novelty.Novelty`); None if this engine does not know."""
+        """Return `logits`, and how unlike all classes each image is (N,), above 0 if like none (see
+        `novelty.Novelty`); None if unknown to this engine."""
         return self.logits(images), None
 
     def probs(self, images: np.ndarray) -> np.ndarray:
-        """Preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
+        """Map preprocessed images (N, C, S, S) of uint8 to calibrated probabilities (N, K)."""
         return softmax(self.logits(images), self.temperature)
 
     def answers(self, images: np.ndarray) -> list[tuple[np.ndarray, bool | None]]:
-        """For each image its `probs` (K,), and whether it is like no class (None: unknown)."""
+        """For each image, its `probs` (K,), and whether it is like no class (None: unknown)."""
         logits, scores = self.scored(images)
         novel = [None] * len(logits) if scores is None else (scores > 0).tolist()
         return list(zip(softmax(logits, self.temperature), novel, strict=True))
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
-        """The net cut behind the maps that each of `heads` reads: see `early_exit.answer`.
+        """The net cut after the maps that each of `heads` reads: see `early_exit.answer`.
 
         Raises InceptiveError if this engine cannot stop at a head.
         """
         raise InceptiveError(f"{self.name}: only torch and OpenVINO can stop at a head")
 
     def exit_shares(self) -> dict[str, float]:
-        """Share of the images so far that each end answered, "" the whole net; {} without exits."""
+        """Share of the images so far answered by each end, "" the whole net; {} without exits."""
         return {}

@@ -1,4 +1,4 @@
-"""`exports.json`: what was exported into a folder, how it compares with torch, how fast it is."""
+"""`exports.json`: the exports in a folder, how they compare with torch, and their speed."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,8 @@ class Record:
     """One exported file. weights are the `fingerprint` of the `model.safetensors` it was made
     from.
 
-    check is what `check.Check` found, speed what `check.speed` measured: torch beside it.
+    check is what `check.Check` found, speed what `check.speed` measured, torch beside it, on such a
+    machine (see `cores.machine`; "" in files of an earlier version).
     """
 
     file: str
@@ -32,10 +33,11 @@ class Record:
     passed: bool
     check: dict[str, Any]
     speed: dict[str, float]
+    machine: str = ""
 
     @property
     def name(self) -> str:
-        """As `--engine` takes it: openvino:int8."""
+        """The name for `--engine`: openvino:int8."""
         return f"{self.engine}:{self.precision}"
 
     @property
@@ -44,12 +46,12 @@ class Record:
 
 
 def files(path: Path) -> list[Path]:
-    """All that belongs to the exported file at `path`: of OpenVINO's .xml the weights beside it too."""
+    """All files of the export at `path`: for OpenVINO's .xml, also the weights next to it."""
     return [path, path.with_suffix(".bin")] if path.suffix == ENGINES["openvino"] else [path]
 
 
 def read(folder: Path) -> list[Record]:
-    """The records of `folder`, [] without any. Raises InceptiveError if the file is damaged."""
+    """Read the records of `folder`, [] without any. Raises InceptiveError if the file is damaged."""
     path = folder / EXPORTS
     try:
         entries = [Record(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
@@ -64,7 +66,14 @@ def read(folder: Path) -> list[Record]:
 
 def _sound(record: Record) -> bool:
     """Whether the values are of the kinds that are read again."""
-    kinds = {"file": str, "engine": str, "precision": str, "weights": str, "passed": bool}
+    kinds = {
+        "file": str,
+        "engine": str,
+        "precision": str,
+        "weights": str,
+        "passed": bool,
+        "machine": str,
+    }
     plain = all(isinstance(getattr(record, key), kind) for key, kind in kinds.items())
     speeds = record.speed.get("images_per_second") if isinstance(record.speed, dict) else None
     # A file of another folder is none of ours.
@@ -72,24 +81,24 @@ def _sound(record: Record) -> bool:
 
 
 def keep(folder: Path, record: Record) -> None:
-    """Write `record`, in place of an earlier one of the same file."""
+    """Write `record`, replacing an earlier one of the same file."""
     others = [each for each in read(folder) if each.file != record.file]
     write_json(folder / EXPORTS, [asdict(each) for each in [*others, record]])
 
 
 def drop(folder: Path, file: str) -> None:
-    """Forget the record of `file`, as before it is written anew."""
+    """Remove the record of `file`, before the file is rewritten."""
     entries = read(folder)
     if any(each.file == file for each in entries):
         write_json(folder / EXPORTS, [asdict(each) for each in entries if each.file != file])
 
 
 def usable(folder: Path, note: Callable[[str], None]) -> list[Record]:
-    """The records that passed their check and are of the weights that lie in `folder`, fastest first.
+    """The records that passed their check and match the weights in `folder`, fastest first.
 
-    note is told of those left out because the weights have changed since, and of a model folder that
-    has lost its weights or whose config is damaged. A folder without either holds only exports: they
-    are all there is, and none is stale.
+    note is called for those left out because the weights have changed since, and for a model folder
+    without weights or with a damaged config. A folder without either holds only exports, and none is
+    stale.
     """
     passed = [each for each in read(folder) if each.passed and (folder / each.file).is_file()]
     if passed:

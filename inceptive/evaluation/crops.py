@@ -1,7 +1,7 @@
-"""One image seen several times: the crop protocols of the paper, and the symmetries of the square.
+"""Several views of one image: the crop protocols of the paper, and the symmetries of the square.
 
-Source: arXiv:1409.4842, section 7. The sizes there are for a net that sees 224 pixels; for another
-size they are scaled alike. Every protocol averages the softmax over the crops.
+Source: arXiv:1409.4842, section 7. The sizes there are for a net that sees 224 pixels; for other
+sizes they are scaled in proportion. Every protocol averages the softmax over the crops.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ SCALES = (256, 288, 320, 352)  # shorter side, for a net of 224
 
 
 def crops(preprocessing: Preprocessing, source: Source, count: int) -> np.ndarray:
-    """`count` views of the picture in `source`: (count, C, S, S) of uint8.
+    """Make `count` views of the picture in `source`: (count, C, S, S) of uint8.
 
-    1: the centre, as in training and prediction. 8: the same in its four quarter turns, and their
-    mirror images, for pictures that have no up or down (not the paper's). 10: shorter side 256, four
-    corners and centre, and their mirror images. 144: four scales, at each the left, centre and right
-    square (top, centre and bottom of an upright picture), in each square four corners, the centre and
-    the whole square resized, and their mirror images: 4 * 3 * 6 * 2.
+    1: the centre, as in training and prediction. 8: its four quarter turns and their mirror images,
+    for pictures without a natural orientation (not in the paper). 10: shorter side 256, four corners
+    and centre, and their mirror images. 144: four scales, at each the left, centre and right square
+    (top, centre and bottom of a portrait picture), in each square four corners, the centre and the
+    whole square resized, and their mirror images: 4 * 3 * 6 * 2.
 
     Raises InceptiveError for another count, or if the picture cannot be decoded.
     """

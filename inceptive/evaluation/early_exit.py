@@ -26,12 +26,12 @@ def choose_early_exit(
     max_drop: NonNegativeFloat = 0.2,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> EarlyExit:
-    """When each head of `model` answers for the whole net: see `engines.early_exit.choose`.
+    """Choose when each head of `model` answers for the whole net: see `engines.early_exit.choose`.
 
     model is a model folder, whose config.json then holds the choice, or a `Classifier`, whose `info`
-    does. It is made on the validation images of `data` (None: those that the model was trained with),
-    of whose top-1 at most `max_drop` points may be lost. Raises InceptiveError if the model has no
-    heads, or the images cannot be had.
+    does. The choice is made on the validation images of `data` (None: those used in training), where
+    top-1 may drop by at most `max_drop` points. Raises InceptiveError if the model has no heads, or
+    the images are unavailable.
     """
     progress = progress or Silent()
     folder = None

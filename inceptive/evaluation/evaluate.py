@@ -1,4 +1,4 @@
-"""How good a classifier, or several together, is on labelled images."""
+"""Evaluation of a classifier, or several together, on labelled images."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,14 +35,18 @@ BATCH = 64
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Evaluation(Measures):
-    """What `model`, run by `engine`, makes of the N images `samples` of one split of `data`.
+    """Results of `model`, run by `engine`, on the N images `samples` of one split of `data`.
 
-    labels name the K columns: the classes of the data in their order, then what only the model
-    knows. probs (N, K) are calibrated, plain (N, K) before temperature scaling; `crops` views of each
-    image are averaged. novel (N,): whether each is like none of the classes; None if the model does not
-    know, or several views or models are averaged. exit_shares: with early exit, the share of images
-    that each head answered, "" the whole net. members: of an ensemble, each model for itself. Shares
-    are 0-1.
+    labels name the K columns: the classes of the data in order, then those only the model knows.
+    probs (N, K) are calibrated, plain (N, K) before temperature scaling; `crops` views of each image
+    are averaged. novel (N,): whether each is like none of the classes; None if unknown, or if several
+    views or models are averaged. exit_shares: with early exit, the share of images that each head
+    answered, "" the whole net. members: the individual models of an ensemble. Shares are 0-1.
+
+    >>> evaluation = inceptive.evaluate("runs/mine", "digits")
+    >>> low, high = evaluation.top1_interval
+    >>> low <= evaluation.top1 <= high
+    True
     """
 
     plain: np.ndarray
@@ -67,7 +71,7 @@ class Evaluation(Measures):
         samples: Samples,
         **about: Any,
     ) -> "Evaluation":
-        """From probabilities (N, K) before and after temperature scaling; `about` are other fields."""
+        """Build from probabilities (N, K) before and after temperature scaling; `about`: the rest."""
         more = {"plain": plain, "probs": probs, "labels": labels, "samples": samples} | about
         return cls.of(plain, probs, samples.labels, labels, **more)
 
@@ -79,7 +83,7 @@ class Evaluation(Measures):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, without the answers to the single images."""
+        """Convert to plain values, without the answers to individual images."""
         about: dict[str, Any] = {
             key: getattr(self, key) for key in ("model", "data", "split", "crops", "engine")
         }
@@ -90,13 +94,13 @@ class Evaluation(Measures):
         return about | super().to_dict()
 
     def to_json(self) -> Any:
-        """What evaluation.json holds: `to_dict`, of an ensemble a list with its members before it."""
+        """The content of evaluation.json: `to_dict`; for an ensemble, a list with its members first."""
         if not self.members:
             return self.to_dict()
         return [each.to_dict() for each in (*self.members, self)]
 
     def predictions(self) -> str:
-        """CSV: each image, its class, the answer and its calibrated probability."""
+        """CSV of each image, its class, the answer and its calibrated probability."""
         best, targets = self.probs.argmax(axis=1), self.samples.labels
         rows = [
             (
@@ -125,22 +129,23 @@ def evaluate(
     command: str = "",
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Evaluation:
-    """Measure a model, or several and their ensemble, on labelled images.
+    """Evaluate a model, or several and their ensemble, on labelled images.
 
-    models: a model or several (see `evaluation.open`); of several the probabilities are averaged too,
-    and what is returned is the ensemble's, with each in `members`. data: a folder, URL or built-in
-    set as `open_data` takes it, divided as the first model's was, or a set opened before. split:
-    train, val, test or all; "": test if there is one, else val, and of a set that the model has not
-    learned from, all. What it has learned is left out (see `evaluation.open.judged`). engine: as
-    `open_engine` takes it; auto is what predict and serve use. crops: 1, 8, 10 or 144 views of each
-    image, averaged. batch_size: views at once, at most. strict: an unreadable image is an error, not
+    models: one model or several (see `evaluation.open`); for several, the probabilities are averaged
+    and the ensemble's result is returned, with each model's in `members`. data: a folder, URL or
+    built-in dataset as for `open_data`, split as the first model's was, or a Data. split:
+    train, val, test or all; "": test if there is one, else val, or all of a dataset that the model has
+    not learned from. Images it has learned are left out (see `evaluation.open.judged`). engine: as
+    for `open_engine`; auto is what predict and serve use. crops: 1, 8, 10 or 144 views of each
+    image, averaged. batch_size: maximum views per batch. strict: an unreadable image is an error, not
     left out.
 
-    With `out` that folder gets evaluation.json, predictions.csv and report.html; `command` is what
-    the page says to repeat it with. Raises InceptiveError if a model, the data or the engine cannot
-    be had, or a model does not know a class of the data.
+    With `out`, evaluation.json, predictions.csv and report.html are written there; `command` is what
+    the page gives to repeat it. Raises InceptiveError if a model, the data or the engine is
+    unavailable, or a model does not know a class of the data.
 
-        inceptive.evaluate("runs/mine", "photos/").top1
+    >>> inceptive.evaluate("runs/mine", "digits").split
+    'test'
     """
     progress = progress or Silent()
     if crops not in PROTOCOLS:
@@ -176,7 +181,7 @@ def evaluate_engine(
     batch_size: int = BATCH,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Evaluation:
-    """The evaluation of `engine`, called `name`; labels are its own in the order of `label_order`."""
+    """Evaluate `engine`, called `name`; labels are its own in the order of `label_order`."""
     progress = progress or Silent()
     samples = data.split(split)
     progress.say(f"evaluating {name} on {len(samples)} {split} images of {data.name}")
@@ -225,9 +230,9 @@ def report_data(
     command: str = "",
     comparison: ComparisonData | None = None,
 ) -> ReportData:
-    """What `report.html` holds of an evaluation of `engines`; `command` is what repeats it.
+    """The data of `report.html` for an evaluation of `engines`; `command` repeats it.
 
-    The history of the training is read from the model folder that the evaluation is called after.
+    The training history is read from the model folder that the evaluation is named after.
     """
     facts = {"engine": evaluation.engine, "crops": str(evaluation.crops)}
     if evaluation.members:
@@ -265,11 +270,10 @@ def probabilities(
     batch_size: int = BATCH,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Softmax of `engine`'s logits, averaged over `count` crops: plain (N, K), and with its temperature;
-    and, of one crop, whether each image is like none of the classes (N,), if the engine knows.
+    and, for one crop, whether each image is like none of the classes (N,), if the engine knows.
 
-    Squares of single crops come from the `cache` where they lie in it; advance is told how many
-    images are done, and of how many. Raises InceptiveError, naming the file, for an image that
-    cannot be decoded.
+    Single crops come from the `cache` where available; advance is called with the number of images
+    done and their total. Raises InceptiveError, naming the file, for an image that cannot be decoded.
     """
     plain: list[np.ndarray] = []
     scaled: list[np.ndarray] = []
@@ -307,18 +311,18 @@ def _views(
 
 
 def label_order(classes: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str, ...]:
-    """A set's `classes` in their order, then the model's `labels` that the set does not have.
+    """A dataset's `classes` in order, then the model's `labels` that the dataset lacks.
 
-    Raises InceptiveError, naming them, if the model does not know some of the classes.
+    Raises InceptiveError, naming them, if some classes are unknown to the model.
     """
     known = set(class_indices(classes, labels).tolist())
     return (*classes, *(label for k, label in enumerate(labels) if k not in known))
 
 
 def columns(order: tuple[str, ...], labels: tuple[str, ...]) -> list[int]:
-    """Where each label of `order` stands among a model's `labels`, the same ones in another order.
+    """The index of each label of `order` in a model's `labels`, the same ones in another order.
 
-    ImageNet has two classes "crane": the first of a name is the first of it in both.
+    ImageNet has two classes "crane": duplicates of a name keep their order.
     """
     indices: dict[str, deque[int]] = defaultdict(deque)
     for k, label in enumerate(labels):

@@ -1,8 +1,8 @@
-"""Models and labelled images, opened together.
+"""Opening models together with labelled images.
 
-A model is what `engines.open.open_engine` takes: an engine (a `Classifier`, say), a model folder, a
-published name, an exported file, a peer's net ("torchvision:resnet18@FILE"), an ONNX file of others.
-Several are a sequence, or a mapping from the names that they shall have.
+A model is what `engines.open.open_engine` accepts: an engine (such as a `Classifier`), a model folder,
+a published name, an exported file, a torchvision or timm net ("torchvision:resnet18@FILE"), a
+third-party ONNX file. Several are a sequence, or a mapping from the names to give them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ Models = Model | Sequence[Model] | Mapping[str, Model]
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model, what to call it, and the engine that is to run it (see `open_engine`)."""
+    """A model, its name, and the engine to run it (see `open_engine`)."""
 
     name: str
     model: Model
@@ -37,7 +37,7 @@ class NamedModel:
 
 
 def named(models: Models, engine: str = "auto") -> list[NamedModel]:
-    """Each of `models` with its name; an engine without one is called after its net."""
+    """Each of `models` with its name; an engine without one is named after its net."""
     if isinstance(models, Mapping | list | tuple) and not models:
         raise InceptiveError("there is no model: name at least one")
     if isinstance(models, Mapping):
@@ -60,10 +60,10 @@ def open_models_and_data(
     strict: bool = False,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> tuple[list[Engine], Data]:
-    """The engine of each of `models`, and the data, divided as the first model's was.
+    """Open the engine of each of `models`, and the data, split as the first model's was.
 
-    Nets of others take the classes of the data for their own. Raises InceptiveError if one of them
-    cannot be had.
+    Third-party nets adopt the classes of the data. Raises InceptiveError if one of them is
+    unavailable.
     """
     progress = progress or Silent()
     engines: dict[int, Engine] = {}
@@ -105,12 +105,12 @@ def _note_other_split(
 def judged(
     engines: Mapping[str, Engine], data: Data, split: str, progress: Progress
 ) -> tuple[Data, str]:
-    """The set and the split that `engines`, by their names, are judged on: no picture that one of them
-    has learned, as far as they tell.
+    """The dataset and split to evaluate `engines`, by their names, on: no picture that one of them has
+    learned, as far as is known.
 
-    split "" is what none has seen: of a set divided by its person or unknown to them its test part, else
-    all that is new to them. Of a part of such a set, what was learned is left out; "train", "all" and
-    the parts of a set that its person divided are taken whole. `progress` is told how much was learned.
+    split "" means unseen images: the test split of a dataset split by its owner or unknown to them, else
+    all that is new to them. Learned images are left out of one split of such a dataset; "train", "all"
+    and the splits of its owner are taken whole. `progress` reports how much was learned.
     """
     trainings = {name: Learned.from_record(engine.data) for name, engine in engines.items()}
     silent = [name for name in engines if not trainings[name] and engines[name].data.get("shares")]
@@ -156,5 +156,5 @@ def _same(some: Samples, others: Samples | None) -> bool:
 
 
 def default_split(data: Data) -> str:
-    """The split that a set is evaluated on unless another is asked for."""
+    """The split that a dataset is evaluated on by default."""
     return next((split for split in ("test", "val") if len(data.splits.get(split, ()))), "all")

@@ -1,4 +1,4 @@
-"""Where in an image an answer comes from: Grad-CAM and occlusion, through captum."""
+"""The image regions behind an answer: Grad-CAM and occlusion, with captum."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from inceptive.errors import InceptiveError, requires
 
 
 def package() -> Any:
-    """captum.attr. Raises InceptiveError without it."""
+    """Import captum.attr. Raises InceptiveError without it."""
     with requires("gradcam and occlusion need captum", "explain"):
         import captum.attr
     return captum.attr
 
 
 def last_maps(classifier: Classifier) -> str:
-    """The part whose maps the classifier averages: where Grad-CAM looks by default."""
+    """The part whose maps the classifier averages: the default layer of Grad-CAM."""
     net, size = classifier.model.net, classifier.preprocessing.size
     parts = parts_with_maps(net, size)
     if not parts:
@@ -29,10 +29,10 @@ def last_maps(classifier: Classifier) -> str:
 
 
 def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) -> np.ndarray:
-    """How much each place speaks for class `label`: (S, S) of float32, 0 and more.
+    """Grad-CAM evidence for class `label` at each position: (S, S) of float32, 0 and more.
 
-    The maps of `layer`, each weighed by the mean of its gradient, summed, what speaks against left
-    out, and enlarged (Selvaraju et al., arXiv:1610.02391, equations 1 and 2). square: (C, S, S) of
+    The maps of `layer`, each weighted by its mean gradient, summed, with negative evidence removed,
+    and upsampled (Selvaraju et al., arXiv:1610.02391, equations 1 and 2). square: (C, S, S) of
     uint8. Raises InceptiveError without captum, or for a layer without maps.
     """
     attr = package()
@@ -53,10 +53,10 @@ def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) 
 def occlusion(
     engine: Engine, square: np.ndarray, label: int, window: int, stride: int
 ) -> np.ndarray:
-    """What covering each place takes from the logit of class `label`: (S, S) of float32.
+    """How much covering each position lowers the logit of class `label`: (S, S) of float32.
 
-    A square of `window` pixels of the mean colour, in whole steps of 0-255, is moved by `stride`; each
-    place has the mean over the windows that cover it (Zeiler and Fergus, arXiv:1311.2901, section
+    A square of `window` pixels of the mean colour, in integer levels of 0-255, moves by `stride`; each
+    position gets the mean over the windows that cover it (Zeiler and Fergus, arXiv:1311.2901, section
     4.2). square: (C, S, S) of uint8. Raises InceptiveError without captum.
     """
 

@@ -1,4 +1,4 @@
-"""What share of an answer comes from 1x1, 3x3, 5x5 and pool: the idea of the paper made visible."""
+"""The share of an answer that comes from 1x1, 3x3, 5x5 and pool: the paper's idea made visible."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +14,10 @@ from inceptive.nn.branches import Branches
 
 @dataclass(frozen=True)
 class Module:
-    """One module: the part of the logit that each branch carries, and its share of all of them.
+    """One module: each branch's contribution to the logit, and its share of the total.
 
-    carried adds up to the sum over the module's maps of value times gradient; share counts what
-    speaks for and against alike, so shares add up to 1.
+    carried sums to value times gradient over the module's maps; share counts contributions for and
+    against alike, so shares sum to 1.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Module:
 
 
 def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Module]:
-    """Every module of branches side by side, wherever it stands, for the logit of class `label`.
+    """Every module of parallel branches, at any depth, for the logit of class `label`.
 
-    Each value times the gradient of the logit: exact where only averaging and a linear layer follow,
-    as after the last module, else to first order. square: (C, S, S) of uint8. Raises InceptiveError if
+    Value times gradient of the logit: exact where only averaging and a linear layer follow, as after
+    the last module, else first-order. square: (C, S, S) of uint8. Raises InceptiveError if
     the net has no such modules.
     """
     model = classifier.model.eval()

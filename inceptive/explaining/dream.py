@@ -1,9 +1,9 @@
-"""Pictures of what a net looks for, by climbing the gradient of an activation with the image.
+"""Pictures of what a net looks for, by gradient ascent on an activation.
 
-Feature visualisation begins with noise (Olah, Mordvintsev and Schubert, distill.pub 2017): the image is
-kept as a spectrum whose frequencies weigh alike, in colours that natural images have independently of
-each other, and is shifted and scaled a little at each step, so that no single pixel can carry the
-answer. DeepDream begins with a photograph and grows what is in it, from coarse to fine.
+Feature visualisation starts from noise (Olah, Mordvintsev and Schubert, distill.pub 2017): the image is
+parametrised as a spectrum with equally weighted frequencies, in decorrelated colours, and is shifted and
+scaled a little at each step, so that no single pixel can carry the answer. DeepDream starts from a
+photograph and amplifies what is in it, from coarse to fine.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ COLOURS = ((0.37, 0.0, 0.0), (0.26, 0.14, 0.0), (0.25, 0.2, 0.08))
 
 @dataclass(frozen=True)
 class Target:
-    """What is to grow: a channel of a layer, all of a layer (channel None), or a logit of the last."""
+    """What to maximise: a channel of a layer, the whole layer (channel None), or a logit of the last."""
 
     layer: str
     channel: int | None = None
@@ -50,7 +50,7 @@ def visualise(
     lr: float = 0.05,
     advance: Advance | None = None,
 ) -> np.ndarray:
-    """An image (S, S, C) of uint8 that excites `target` as much as the search can.
+    """Find an image (S, S, C) of uint8 that activates `target` as much as possible.
 
     Raises InceptiveError if there is no such layer or channel.
     """
@@ -89,9 +89,9 @@ def deepdream(
     seed: int = 0,
     advance: Advance | None = None,
 ) -> np.ndarray:
-    """`picture` (H, W, C) of uint8 with what excites `target` grown in it, from coarse to fine.
+    """Amplify what activates `target` in `picture` (H, W, C) of uint8, from coarse to fine.
 
-    Each octave is `scale` times as large as the one before. Raises InceptiveError as `visualise`.
+    Each octave is `scale` times as large as the previous one. Raises InceptiveError as `visualise`.
     """
     generator = torch.Generator().manual_seed(seed)
     photo = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
@@ -119,7 +119,7 @@ def deepdream(
 
 
 def activation(classifier: Classifier, target: Target, image: np.ndarray) -> float:
-    """What `target` makes of an image (H, W, C) of uint8: the value that the search raises."""
+    """Activation of `target` for an image (H, W, C) of uint8: the value that the search maximises."""
     x = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
     with torch.no_grad():
         return float(_score(classifier, target, x))

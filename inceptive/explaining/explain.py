@@ -1,4 +1,4 @@
-"""One image and one model explained, by whichever method: pictures, and the figures beside them."""
+"""Explanation of one model on one image, by any method: pictures and figures."""
 
 import io
 import os
@@ -44,20 +44,24 @@ LONGEST = 1024
 
 @dataclass(frozen=True)
 class Explanation:
-    """pictures are PNG files by name; details is what their JSON tells, by the words of the method."""
+    """pictures: PNG files by name; details: the content of their JSON, which depends on the method.
+
+    >>> list(inceptive.explain("runs/mine", "photo.jpg").pictures)
+    ['gradcam.png']
+    """
 
     method: str
     pictures: dict[str, bytes] = field(repr=False)
     details: dict[str, Any] = field(repr=False)
 
     def to_dict(self, folder: str | Path = "") -> dict[str, Any]:
-        """details, and the names of the files as they lie in `folder`."""
+        """Return details, and the names of the files in `folder`."""
         return self.details | {"files": [str(Path(folder) / name) for name in self.pictures]}
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write the pictures and METHOD.json into `folder`; their paths.
+        """Write the pictures and METHOD.json into `folder` and return their paths.
 
-        A folder that held nothing is marked, so that its pictures are never taken for a class.
+        A previously empty folder is marked, so that its pictures are never taken for a class.
         """
         if not os.path.isdir(folder) or not os.listdir(folder):
             write_bytes(Path(folder) / OUTPUT, b"")
@@ -109,22 +113,22 @@ def explain(
     seed: NonNegativeInt = 0,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Explanation:
-    """What `model` sees in `image`, by one of METHODS, as pictures and figures.
+    """Explain what `model` sees in `image`, by one of METHODS, with pictures and figures.
 
-    gradcam and occlusion: where the answer comes from, or what speaks for the class `label` (its name
-    or number). features: the `count` channels of `layer` with the largest mean, and the images of
-    `data` that excite each most. branches: what 1x1, 3x3, 5x5 and pool carry. deepdream: the image
-    with what excites `layer` (or one `channel`, or a `label`) grown in it. visualise: an image, from
-    noise, that a channel or a label answers to; it takes no `image`. layer is a part, as in
-    `inceptive table`; by default the last with maps. steps: of deepdream for each octave (20), of
+    gradcam and occlusion: the image regions behind the answer, or behind the class `label` (name or
+    number). features: the `count` channels of `layer` with the largest mean, and the images of `data`
+    that activate each most. branches: what 1x1, 3x3, 5x5 and pool contribute. deepdream: the image
+    with what activates `layer` (or one `channel`, or a `label`) amplified. visualise: an image, grown
+    from noise, that activates a channel or a label; it takes no `image`. layer is a part, as in
+    `inceptive table`; by default the last with maps. steps: of deepdream per octave (20), of
     visualise (256).
 
-    model is a classifier, or what `Classifier.load` takes; for occlusion, which needs only logits, any
-    engine, or what `open_engine` takes. Raises InceptiveError for another method of an exported file
-    or a peer's net, an image that cannot be read, a layer, channel or label that there is not, or an
-    option that the method does not take.
+    model is a classifier, or what `Classifier.load` accepts; for occlusion, which needs only logits,
+    any engine, or what `open_engine` accepts. Raises InceptiveError for another method on an exported
+    file or a torchvision or timm net, an unreadable image, a layer, channel or label that does not
+    exist, or an option that the method does not take.
 
-    >>> inceptive.explain("runs/mine", "photo.jpg").save("explained")  # doctest: +SKIP
+    >>> files = inceptive.explain("runs/mine", "photo.jpg").save("explained")
     """
     options = {"layer": layer, "channel": channel, "label": label, "data": data, "count": count,
                "steps": steps, "seed": seed}  # fmt: skip

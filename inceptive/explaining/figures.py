@@ -1,4 +1,4 @@
-"""Explanations as pictures (PNG): heat over an image, sheets of maps, shares of branches."""
+"""Explanations as pictures (PNG): heatmaps over an image, sheets of maps, shares of branches."""
 
 import io
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ SMALLEST = 224
 
 
 def overlay(square: np.ndarray, heat: np.ndarray, title: str, unit: str, signed: bool) -> bytes:
-    """The image (C, S, S) of uint8, and beside it the same under heat (S, S) with its scale.
+    """Draw the image (C, S, S) of uint8, and beside it the same under a heatmap (S, S) with its scale.
 
-    signed: the middle of the scale is zero.
+    signed: the scale is centred on zero.
     """
     figure = _figure(8.2, 4.2, title)
     plain, over = figure.subplots(1, 2, width_ratios=(1, 1.18))
@@ -39,7 +39,7 @@ def overlay(square: np.ndarray, heat: np.ndarray, title: str, unit: str, signed:
 
 
 def heatmap(square: np.ndarray, heat: np.ndarray) -> bytes:
-    """The image (C, S, S) of uint8 in grey under heat (S, S) of 0 and more; nothing beside it."""
+    """Draw just the image (C, S, S) of uint8 in grey under a heatmap (S, S) of 0 and more."""
     colormap = _matplotlib("matplotlib").colormaps["inferno"]
     grey = _as_grey(_picture(square))[..., None]
     colours = 255 * colormap(heat / (float(heat.max()) or 1.0))[..., :3]
@@ -53,7 +53,7 @@ def heatmap(square: np.ndarray, heat: np.ndarray) -> bytes:
 def sheet(
     maps: np.ndarray, channels: Sequence[Channel], title: str, columns: int = COLUMNS
 ) -> bytes:
-    """The maps (C, H, W) of `channels`, all on one scale, with their numbers."""
+    """Draw the maps (C, H, W) of `channels`, all on one scale, with their numbers."""
     rows = -(-len(channels) // columns)
     figure = _figure(columns * INCH, rows * (INCH + 0.2) + (0.5 if title else 0), title)
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -67,7 +67,7 @@ def sheet(
 
 
 def top_images(rows: Sequence[tuple[int, Sequence[tuple[np.ndarray, float]]]], title: str) -> bytes:
-    """A row for each channel: the images (C, S, S) that excite it most, with its mean for each."""
+    """Draw a row per channel: the images (C, S, S) that activate it most, with its mean for each."""
     columns = max(len(images) for _, images in rows)
     figure = _figure(columns * INCH + 0.6, len(rows) * (INCH + 0.2) + 0.5, title)
     grid = figure.subplots(len(rows), columns, squeeze=False)
@@ -83,7 +83,7 @@ def top_images(rows: Sequence[tuple[int, Sequence[tuple[np.ndarray, float]]]], t
 
 
 def shares(modules: Sequence[Module], title: str) -> bytes:
-    """A bar for each module, divided by what its branches carry; the share of channels beneath."""
+    """Draw a bar per module, divided by branch contribution; the share of channels beneath."""
     names = sorted({name for module in modules for name in module.share})
     figure = _figure(7.5, 0.55 * len(modules) + 1.4, title)
     axes, in_legend = figure.subplots(), set[str]()

@@ -1,4 +1,4 @@
-"""The maps of an endpoint: which channels one image excites, and which images excite a channel."""
+"""The maps of an endpoint: channels that one image activates, and images that activate a channel."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel for one image: its mean, its largest value, and where that stands (row, column)."""
+    """One channel for one image: its mean, its maximum, and the position of that (row, column)."""
 
     channel: int
     mean: float
@@ -26,9 +26,9 @@ class Channel:
 
 @torch.inference_mode()
 def maps_of(classifier: Classifier, squares: np.ndarray, layer: str) -> np.ndarray:
-    """The maps of `layer` (N, C, H, W) for preprocessed images (N, C, S, S) of uint8.
+    """Compute the maps of `layer` (N, C, H, W) for preprocessed images (N, C, S, S) of uint8.
 
-    Raises InceptiveError if there is no such endpoint, or it is no longer a map.
+    Raises InceptiveError if there is no such endpoint, or its output is not a map.
     """
     classifier.model.eval()
     device = next(classifier.model.parameters()).device
@@ -58,7 +58,7 @@ def top_activating(
     count: int,
     cache: Cache | None = None,
 ) -> dict[int, list[tuple[int, float]]]:
-    """For each of `channels` the images whose map has the largest mean: (index, mean), largest first."""
+    """For each of `channels`, the images with the largest map mean: (index, mean), largest first."""
     means: list[np.ndarray] = []
     for batch in in_order(samples, classifier.preprocessing, BATCH, cache):
         means.append(maps_of(classifier, batch, layer)[:, channels].mean(axis=(2, 3)))

@@ -1,4 +1,4 @@
-"""`reference.trace` for a model and an image file: whose weights, whose preprocessing, which class."""
+"""`reference.trace` for a model and an image file: the choice of weights, preprocessing and class."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,9 +26,9 @@ from inceptive.weights.catalogue import catalogue
 
 @dataclass(frozen=True)
 class ModelTrace:
-    """A value taken apart (`trace`), the image and the model it is of.
+    """The breakdown of one value (`trace`), with its image and model.
 
-    weights says whose these are; labels is empty where classes have numbers only. repr is one line.
+    weights says whose they are; labels is empty if classes have only numbers. repr is one line.
     """
 
     net: str
@@ -45,7 +45,7 @@ class ModelTrace:
         return f"<{self.net} on {self.image}: {place} = {trace.value:.6g}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON knows it; arrays are lists of rows."""
+        """Convert to JSON-compatible values; arrays are lists of rows."""
         trace, model, labels = self.trace, ("net", "weights", "image", "image_size"), self.labels
         value = ("layer", "reads", "input_shape", "shape", "channel", "at", "value", "gradient")
         return {key: getattr(self, key) for key in model} | {
@@ -75,18 +75,22 @@ def trace(
     published: bool = False,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> ModelTrace:
-    """One value of `layer` for `image`: what it reads, each step to it, and its gradient.
+    """Break down one value of `layer` for `image`: its inputs, each step to it, and its gradient.
 
-    Computed in NumPy in float64, as at inference (see `reference.trace.trace`). A net, by its name or
-    as a value, has fresh weights by `seed`, images of `size` pixels and `classes` (0, its own, 1000); a
-    model folder, a published name and a classifier have their own. With `published` a name means
-    published weights where a net is called so too. channel and at (row, column): by default of the
-    largest value; label, by name or number: of the loss, by default the answer. Raises InceptiveError
-    for what there is not, and options that do not fit the model.
+    Computed with NumPy in float64, in inference mode (see `reference.trace.trace`). A net, by name or
+    as a value, has random weights by `seed`, images of `size` pixels and `classes` (0, its own, 1000);
+    a model folder, a published name and a classifier have their own. With `published`, a name shared
+    with a net means published weights. channel and at (row, column): by default of the largest value;
+    label, by name or number: target of the loss, by default the answer. Raises InceptiveError for
+    anything that does not exist, and options that do not fit the model.
+
+    >>> traced = inceptive.trace("googlenet", "photo.jpg", "inception_3a.b3x3.conv", size=64)
+    >>> traced.trace.shape
+    (128, 8, 8)
     """
     subject = _open(model, size, seed, classes, published)
     net, preprocessing, labels = subject.net, subject.preprocessing, subject.labels
-    name, _ = reference.find(net, layer)
+    name = reference.named(net, layer)
     number = None if label is None else class_number(str(label), labels, net.num_classes)
     pixels = preprocessing.load(as_source(image))
     x = preprocessing.normalise(pixels)

@@ -1,1 +1,1 @@
-"""A model as a file that runs without torch: written, checked beside torch, and run."""
+"""A model as a file that runs without torch: written, checked against torch, and run."""

@@ -17,8 +17,8 @@ decoded by a thread at once."""
 
 @dataclass(frozen=True)
 class ExportData:
-    """images (N, C, S, S) of uint8 to check on, their labels (N,) if they have any, and what they are
-    in words; calibration (M, C, S, S) of uint8 are others, to calibrate int8 with."""
+    """images (N, C, S, S) of uint8 to check on, their labels (N,) if any, and their description;
+    calibration (M, C, S, S) of uint8 are others, for int8 calibration."""
 
     description: str
     images: np.ndarray
@@ -27,7 +27,7 @@ class ExportData:
 
 
 def from_data(engine: Engine, data: Data, calibrate: bool) -> ExportData:
-    """Validation images of `data` to check on and, with `calibrate`, training images, drawn evenly.
+    """Take validation images of `data` to check on and, with `calibrate`, training images, evenly.
 
     Labels are those of `engine`. Raises InceptiveError if it does not know a class of the data, or
     naming an image that cannot be decoded.
@@ -49,7 +49,7 @@ def from_data(engine: Engine, data: Data, calibrate: bool) -> ExportData:
 
 
 def synthetic(preprocessing: Preprocessing) -> ExportData:
-    """DRAWN random pictures, of coarse squares with noise on them, always the same."""
+    """Make DRAWN random pictures of coarse squares with noise, always the same."""
     rng = np.random.default_rng(0)
     c, side = preprocessing.channels, preprocessing.size
     coarse = rng.integers(40, 216, size=(DRAWN, c, 8, 8))

@@ -1,4 +1,4 @@
-"""An exported file beside the classifier it was made from: does it answer the same, and how fast."""
+"""Comparison of an exported file with its source classifier: agreement and speed."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -19,12 +19,12 @@ BATCH, ROUNDS, SECONDS = 16, 3, 0.25
 
 @dataclass(frozen=True)
 class Check:
-    """How an exported file compares with torch. `images` says on which.
+    """How an exported file compares with torch; `images` says on which images.
 
-    difference: the largest between the logits, in parts of the largest logit. agreement: the share
+    difference: the largest between the logits, as a fraction of the largest logit. agreement: the share
     of images with the same answer. top1_torch and top1 are shares, None without labels. drop: points
-    of top-1 lost; without labels, points of answers that changed, which is no less. bound: what
-    difference (f32) or drop (else) may be at most.
+    of top-1 lost; without labels, points of answers that changed, which is no less. bound: the maximum
+    difference (f32) or drop (else).
     """
 
     images: str
@@ -46,7 +46,7 @@ class Check:
 def compare_outputs(
     classifier: Engine, exported: Engine, data: ExportData, precision: str, max_drop: float
 ) -> Check:
-    """Both on the same images. max_drop, in points of top-1, is the bound unless precision is f32."""
+    """Compare both on the same images. max_drop, in points of top-1, is the bound except for f32."""
     ours, theirs = (_logits(engine, data.images) for engine in (classifier, exported))
     difference = float(np.abs(ours - theirs).max() / np.abs(ours).max())
     same = float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean())
@@ -72,9 +72,9 @@ def _logits(engine: Engine, images: np.ndarray) -> np.ndarray:
 
 
 def speed(classifier: Engine, exported: Engine, images: np.ndarray) -> dict[str, float]:
-    """Milliseconds for one image alone and images a second in batches of BATCH, torch beside it.
+    """Milliseconds for one image alone and images per second in batches of BATCH, and torch's.
 
-    The two take turns, ROUNDS times each, and the median counts: a busy machine slows both alike.
+    The two alternate, ROUNDS times each, and the median counts: a busy machine slows both alike.
     """
     measured: dict[str, float] = {}
     for batch in (1, BATCH):

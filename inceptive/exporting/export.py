@@ -1,4 +1,4 @@
-"""A model as a file that runs without torch, checked beside torch: what `inceptive export` calls."""
+"""Export of a model to a file that runs without torch, checked against torch."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,13 +20,17 @@ from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 @dataclass(frozen=True)
 class Export:
-    """An exported file: where it is, what runs it, and how it compares with torch on `images`.
+    """An exported file: its path, its engine, and how it compares with torch on `images`.
 
-    bytes: of all its files. Shares are 0-1; top1 and top1_torch are None without labels. agreement:
-    the share of images with torch's answer; difference: the largest between the logits, in parts of
-    the largest logit; drop: points of top-1 lost (of answers, without labels). passed: whether
-    difference (f32) or drop (bf16, int8) is at most `bound`. Speeds are of batches of 16, and of one
-    image alone in milliseconds, torch's measured in turns beside.
+    bytes: total of its files. Shares are 0-1; top1 and top1_torch are None without labels. agreement:
+    the share of images with torch's answer; difference: the largest between the logits, as a fraction
+    of the largest logit; drop: points of top-1 lost (of answers, without labels). passed: whether
+    difference (f32) or drop (bf16, int8) is at most `bound`. Speeds are for batches of 16, and for one
+    image alone in milliseconds, measured alternately with torch's.
+
+    >>> exported = inceptive.export("runs/mine", "onnx")
+    >>> exported.name, exported.passed
+    ('onnx:f32', True)
     """
 
     path: Path
@@ -61,12 +65,12 @@ class Export:
 
     @property
     def name(self) -> str:
-        """As `--engine` takes it: openvino:int8."""
+        """The name for `--engine`: openvino:int8."""
         return f"{self.engine}:{self.precision}"
 
     @property
     def files(self) -> list[Path]:
-        """path, and of OpenVINO's .xml the weights beside it."""
+        """path and, for OpenVINO's .xml, the weights next to it."""
         return records.files(self.path)
 
     @property
@@ -86,7 +90,7 @@ class Export:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON knows it."""
+        """Convert to JSON-compatible values."""
         return asdict(self) | {"path": str(self.path), "name": self.name}
 
 
@@ -101,17 +105,18 @@ def export(
     out: str | Path | None = None,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Export:
-    """Write `model` as a file for the engine `to` (onnx, openvino), and check it beside torch.
+    """Export `model` to a file for the engine `to` (onnx, openvino), and check it against torch.
 
-    precision: f32, as trained; bf16, for OpenVINO on CPUs that have it; int8, calibrated on training
-    images of `calibrate`: a set as `open_data` takes it, by default the one that the model learned.
-    Its validation images (random pictures, if there are none) are what the file is checked on: f32
-    has torch's logits but for rounding, the others lose at most `max_drop` points of top-1. The file
-    stays whether or not it passed, and is not used by itself if it did not. out: a folder, by default
-    the model's. Raises InceptiveError if an optional package is missing, the CPU has no bf16, int8 has
-    no images, or the folder cannot be written.
+    precision: f32, as trained; bf16, for OpenVINO on CPUs that support it; int8, calibrated on training
+    images of `calibrate`: a dataset as for `open_data`, by default the one the model was trained on.
+    The file is checked on its validation images (random pictures, if there are none): f32 must match
+    torch's logits up to rounding, the others lose at most `max_drop` points of top-1. The file is
+    kept whether or not it passes, but never chosen automatically if it does not. out: a folder, by
+    default the model's. Raises InceptiveError if an optional package is missing, the CPU has no bf16,
+    int8 has no images, or the folder cannot be written.
 
-    >>> inceptive.export("runs/mine", "onnx", "int8").passed  # doctest: +SKIP
+    >>> inceptive.export("runs/mine", "onnx", "int8", calibrate="digits").name
+    'onnx:int8'
     """
     check_runnable(to, precision)
     progress = progress or Silent()
@@ -130,9 +135,13 @@ def export_all(
     out: str | Path | None = None,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> list[Export]:
-    """As `export`, for each engine that is installed, in one precision or in all that run here.
+    """Export for every installed engine, in one precision or in all that run here: see `export`.
 
-    What cannot run here is said to `progress`, with the reason. Raises InceptiveError if nothing can.
+    What cannot run here is reported to `progress`, with the reason. Raises InceptiveError if nothing
+    can.
+
+    >>> [each.name for each in inceptive.export_all("runs/mine", "f32")]
+    ['onnx:f32', 'openvino:f32']
     """
     progress = progress or Silent()
     classifier, folder = _open(model, out)

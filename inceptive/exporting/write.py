@@ -1,4 +1,4 @@
-"""From a classifier to an exported file beside it, checked, timed and recorded."""
+"""Writing of a classifier as an exported file that is checked, timed and recorded."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +20,7 @@ from inceptive.errors import InceptiveError, InvalidArgument, reason
 from inceptive.exporting.calibration import ExportData
 from inceptive.exporting.check import compare_outputs, speed
 from inceptive.io.atomic import write_bytes
+from inceptive.io.cores import machine
 from inceptive.io.progress import ON_STANDARD_ERROR
 
 Say = Callable[[str], None]
@@ -27,7 +28,7 @@ NO_IMAGES = "int8 is calibrated on images: name a set of them (calibrate)"
 
 
 def check_runnable(to: str, precision: str) -> None:
-    """Raises InceptiveError, before anything is read, for what cannot be written or run here."""
+    """Raise InceptiveError, before anything is read, for what cannot be written or run here."""
     if to not in ENGINES or precision not in PRECISIONS:
         raise InvalidArgument(
             f"no engine is called {to}:{precision}; there are: {', '.join(ENGINES)}, "
@@ -55,9 +56,9 @@ def write_export(
 ) -> Record:
     """Write `classifier` into `folder` for the engine `to` (onnx or openvino), and its record.
 
-    weights is the sha256 of its `model.safetensors`. The file stays whether or not it passes its
-    check; until then no record speaks for it. Raises InceptiveError if an optional package is
-    missing, the disk refuses, or int8 lacks calibration images.
+    weights is the sha256 of its `model.safetensors`. The file is kept whether or not it passes its
+    check; until then it has no record. Raises InceptiveError if an optional package is missing, the
+    disk write fails, or int8 lacks calibration images.
     """
     if precision == "int8" and not len(data.calibration):
         raise InceptiveError(NO_IMAGES)
@@ -97,6 +98,7 @@ def write_export(
         passed=check.passed,
         check=check.to_dict(),
         speed=speed(classifier, exported, data.images),
+        machine=machine(),
     )
     records.keep(folder, record)
     return record

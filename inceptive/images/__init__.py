@@ -1,4 +1,4 @@
-"""Any image file, decoded safely and shown to the net in one way.
+"""Any image file, decoded safely and presented to the net in one way.
 
 `decode` turns a file into an upright 8-bit picture, grey or RGB; `Preprocessing` turns that into the
 square array that a net sees.

@@ -1,8 +1,8 @@
-"""Colour profiles (ICC): colours of any profile as sRGB's, by littlecms.
+"""Colour profiles (ICC): conversion of any profile to sRGB, with littlecms.
 
-Only an ICC profile counts. What else a file may say of its colours is left unread, as by most decoders:
-gAMA and cHRM of a PNG, which are often wrong; CICP of a PNG, an AVIF or a HEIC, where phones write a
-profile; and the profile of a JPEG 2000 file, which Pillow does not hand out.
+Only an ICC profile counts. Other colour metadata is ignored, as by most decoders: gAMA and cHRM of a
+PNG, which are often wrong; CICP of a PNG, an AVIF or a HEIC, where phones write a profile; and the
+profile of a JPEG 2000 file, which Pillow does not expose.
 """
 
 import functools
@@ -29,15 +29,15 @@ Convert = Callable[[Image.Image], Image.Image]
 
 
 class DamagedProfile(Exception):
-    """A profile that is damaged, or for other colours than the picture's."""
+    """A profile that is damaged, or for colours other than the picture's."""
 
 
 def to_srgb(image: Image.Image, profile: bytes | None, shorter: int | None) -> Image.Image:
-    """`image` with its colours as sRGB's and its alpha as it was; itself, where that is so already.
+    """Convert the colours of `image` to sRGB, keeping its alpha; returns `image` itself if already so.
 
-    profile is the ICC profile of its file: b"" if there is none, None if it could not be read. What is
-    converted is reduced first, as long as its shorter side keeps twice `shorter` pixels: littlecms is
-    slow, and other threads wait for it. Raises DamagedProfile.
+    profile is the ICC profile of its file: b"" if there is none, None if it could not be read. An image
+    to be converted is downscaled first, as long as its shorter side keeps twice `shorter` pixels:
+    littlecms is slow, and other threads wait for it. Raises DamagedProfile.
     """
     if profile == b"" or image.mode in WITHOUT:
         return image

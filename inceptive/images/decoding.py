@@ -1,4 +1,4 @@
-"""Any image file, decoded safely: an upright 8-bit picture, grey or RGB, whatever is inside."""
+"""Safe decoding of any image file to an upright 8-bit picture, grey or RGB."""
 
 import contextlib
 import ctypes
@@ -68,7 +68,7 @@ HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx mif1 msf1".split())
 
 
 class Note(enum.StrEnum):
-    """What is to be said of a picture that is read all the same, in words."""
+    """Remarks about a picture that could be read nevertheless."""
 
     PROFILE = (
         "the colour profile is damaged or for other colours than the picture's, and is left out"
@@ -84,20 +84,20 @@ class Note(enum.StrEnum):
 
 
 class NoImage(InceptiveError):
-    """What was given is of no kind that could be an image, whatever it holds."""
+    """The input is of a type that cannot be an image, whatever its content."""
 
 
 class Stored(ABC):
-    """An image file that lies inside another file, say a tar."""
+    """An image file inside another file, such as a tar."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What to call it when speaking of it."""
+        """Its display name."""
 
     @abstractmethod
     def read(self) -> bytes:
-        """Its bytes. Raises InceptiveError, naming it, if they cannot be had."""
+        """Its bytes. Raises InceptiveError, naming it, if they cannot be read."""
 
 
 Source = str | os.PathLike[str] | bytes | Stored | Image.Image | np.ndarray
@@ -111,21 +111,21 @@ def decode(
     sample_range: Range | None = None,
     note: Callable[[Note], object] | None = None,
 ) -> Image.Image:
-    """The picture in `source`, upright and 8-bit, in sRGB: mode "RGB", or "L" for one channel.
+    """Decode the picture in `source`, upright and 8-bit, in sRGB: mode "RGB", or "L" for one channel.
 
     source is a path, the bytes of a file, a file `Stored` in another, a Pillow image, or an array
-    (H, W) or (H, W, 3) of uint8; errors call it `name`, or what it is called by itself.
-    Transparency is laid on white; EXIF orientation is applied; of an animation the first frame is taken.
-    Samples of more than 8 bits are scaled to 0-255: from the range that the file declares (the maxval of
-    a PGM, the bits of a 12-bit TIFF), else from `sample_range`, else from all of 16 bits, or from 0-1 if
-    they are floats. With `sample_range` an array may be of other whole numbers or of floats, too.
-    Colours are made sRGB's by the file's colour profile (ICC).
+    (H, W) or (H, W, 3) of uint8; errors call it `name`, or by its own name.
+    Transparency is composited on white; EXIF orientation is applied; the first frame of an animation is
+    used. Samples of more than 8 bits are scaled to 0-255: from the range that the file declares (the
+    maxval of a PGM, the bits of a 12-bit TIFF), else from `sample_range`, else from all 16 bits, or from
+    0-1 if they are floats. With `sample_range` an array may also be of other integers or of floats.
+    Colours are converted to sRGB by the file's colour profile (ICC).
     With `shorter`, a JPEG may be decoded at a smaller scale (1/2, 1/4, 1/8, in the DCT domain) as
     long as its shorter side keeps at least twice that many pixels; so may other pictures whose colours
     are converted.
-    What is to be said of the picture, though it is read, is handed to `note`.
+    Remarks about a picture that can be read are passed to `note`.
 
-    Raises InceptiveError, naming the file and the reason, if there is no picture to be had.
+    Raises InceptiveError, naming the file and the reason, if no picture can be decoded.
     """
     if channels not in (1, 3):
         raise InceptiveError(f"pictures have 1 or 3 channels, not {channels}")
@@ -143,7 +143,7 @@ def to_eight_bits(
     shorter: int | None = None,
     note: Callable[[Note], object] | None = None,
 ) -> Image.Image:
-    """What `decode` makes of what `read_picture` gave."""
+    """Convert the result of `read_picture` to that of `decode`."""
     note = note or (lambda _: None)
     with _decoding(name):
         if isinstance(picture, DeepPicture):
@@ -160,10 +160,10 @@ def to_eight_bits(
 def read_picture(
     source: Source, shorter: int | None = None, name: str = "", deep_arrays: bool = False
 ) -> Image.Image | DeepPicture:
-    """The picture in `source` before it is made 8-bit, see `decode`: its pixels are read.
+    """Read the pixels of the picture in `source` before conversion to 8 bits: see `decode`.
 
-    What has more than 8 bits a sample is a DeepPicture, upright already. Raises InceptiveError as
-    `decode` does.
+    More than 8 bits per sample make a DeepPicture, already upright. Raises InceptiveError as `decode`
+    does.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, deep_arrays)
@@ -186,7 +186,7 @@ def read_picture(
 
 
 def source_name(source: Source, name: str = "") -> str:
-    """What to call the picture in `source` in one line: `name`, else its own name or path."""
+    """The display name of the picture in `source`, in one line: `name`, else its own name or path."""
     if isinstance(source, Stored):
         name = name or source.name
     elif isinstance(source, str | os.PathLike):
@@ -195,7 +195,7 @@ def source_name(source: Source, name: str = "") -> str:
 
 
 def read_image(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of an image file. InceptiveError if they cannot be had, or are more than MAX_BYTES."""
+    """The bytes of an image file. InceptiveError if unreadable, or more than MAX_BYTES."""
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
@@ -369,9 +369,9 @@ ICO, TGA_END = b"\0\0\1\0", b"TRUEVISION-XFILE.\0"
 
 @functools.cache
 def quiet_decoders() -> None:
-    """Keep what Pillow and libtiff say of damaged files off standard error, in this whole process.
+    """Keep messages of Pillow and libtiff on damaged files off standard error, in this whole process.
 
-    For a program that reports such files itself, as the command does: the words may come from the file.
+    For a program that reports such files itself, as the command does: messages may quote the file.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else the last resort prints it

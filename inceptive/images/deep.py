@@ -1,7 +1,7 @@
-"""Pictures of more than 8 bits a sample: the samples as a file holds them, and how they become 8 bits.
+"""Pictures of more than 8 bits per sample: the raw samples of a file, and their conversion to 8 bits.
 
-Which samples are black and white is what the file declares, or belongs to a whole set (see
-`Preprocessing.sample_range`): never to what happens to be the brightest sample of one picture.
+Black and white levels are what the file declares, or are set for a whole dataset (see
+`Preprocessing.sample_range`), never the brightest sample that one picture happens to have.
 """
 
 import io
@@ -49,10 +49,10 @@ TURNED: dict[Image.Transpose, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class DeepPicture:
-    """The samples of a picture, as they are: (H, W, 1 or 3) of whole numbers or floats.
+    """The raw samples of a picture: (H, W, 1 or 3) of integers or floats.
 
-    declared is the range that the file says they have, if it does. alpha is (H, W, 1), 0-1; a colour
-    that was multiplied with it already is `associated`. clear is a colour that stands for transparency.
+    declared is the range stated by the file, if any. alpha is (H, W, 1), 0-1; colours already multiplied
+    by it are `associated`. clear is a colour that means transparency.
     """
 
     samples: np.ndarray
@@ -75,13 +75,13 @@ class DeepPicture:
 
     @property
     def type_range(self) -> Range:
-        """What is black and white where nothing else says so: all of 16 bits, or 0-1."""
+        """The default black and white levels: all of 16 bits, or 0-1."""
         if self.floats:
             return 0.0, 1.0
         return 0.0, min(float(np.iinfo(self.samples.dtype).max), 65535.0)
 
     def extent(self) -> Range | None:
-        """The least and the greatest of the samples that show, without HOT; None if there are none."""
+        """The minimum and maximum of the visible samples, without HOT; None if there are none."""
         step = slice(None, None, 1 + self.samples.size // BLOCK)
         samples = self.samples[step]
         visible = np.isfinite(samples) & ~self._cleared(samples)
@@ -95,17 +95,17 @@ class DeepPicture:
         return max(float(low), -MOST), min(float(high), MOST)
 
     def fills_little(self) -> bool:
-        """Whether its whole numbers fill less than a quarter of the range of their type, which is what
-        shows them where none is declared or learned."""
+        """Whether its integers fill less than a quarter of the range of their type, which is used where
+        none is declared or learned."""
         low, high = self.extent() or self.type_range
         little = low < high and high - low < (self.type_range[1] - self.type_range[0]) / 4
         return little and not self.floats and not self.declared
 
     def shown_range(self, sample_range: Range | None, name: str) -> Range:
-        """The samples that become 0 and 255: those that are declared, else those of `sample_range`, else
-        those of the type.
+        """The samples that become 0 and 255: those declared, else those of `sample_range`, else those of
+        the type.
 
-        Raises InceptiveError, naming the picture, if its samples cannot be of that range.
+        Raises InceptiveError, naming the picture, if its samples cannot have that range.
         """
         if self.declared:
             return self.declared
@@ -135,7 +135,7 @@ class DeepPicture:
         )
 
     def as_image(self, shown: Range) -> Image.Image:
-        """8-bit grey or RGB, on white; `shown` are black and white. What is not finite is black."""
+        """Convert to 8-bit grey or RGB, on white; `shown` are black and white. Non-finite is black."""
         out: np.ndarray = np.empty(self.samples.shape, np.uint8)
         rows = max(1, BLOCK // (out.size // len(out)))
         for at in range(0, len(out), rows):
@@ -161,18 +161,18 @@ class DeepPicture:
         return values.clip(0, 255)
 
     def is_flat(self) -> bool:
-        """Whether all samples are the same, of the colours and of the alpha."""
+        """Whether all samples are equal, in the colours and in the alpha."""
         finite = self.samples[np.isfinite(self.samples)]
         parts = [finite] if self.alpha is None else [finite, self.alpha]
         return all(not part.size or part.min() == part.max() for part in parts)
 
     def turned(self, turn: Image.Transpose) -> "DeepPicture":
-        """The same, turned."""
+        """Return the same picture, turned."""
         alpha = None if self.alpha is None else TURNED[turn](self.alpha)
         return replace(self, samples=TURNED[turn](self.samples), alpha=alpha)
 
     def content(self) -> bytes:
-        """What tells it from another picture."""
+        """Bytes that identify the picture."""
         parts = [self.samples] if self.alpha is None else [self.samples, self.alpha]
         facts = self.declared, self.associated, self.inverted, self.clear
         return b"".join(
@@ -187,7 +187,7 @@ class DeepPicture:
 
 
 def of_image(image: Image.Image) -> DeepPicture:
-    """The samples of a grey Pillow image of 16- or 32-bit whole numbers or of floats."""
+    """The samples of a grey Pillow image of 16- or 32-bit integers or of floats."""
     clear = image.info.get("transparency")
     # Pillow scales to 16 bits what these declare to be less; of PGMs only those in text come here.
     scaled = image.mode.startswith("I") and image.format in ("JPEG2000", "PPM")
@@ -201,9 +201,9 @@ def is_deep_png(data: bytes) -> bool:
 
 
 def read_png(data: bytes) -> tuple[DeepPicture, Image.Image]:
-    """The samples of a 16-bit PNG, and Pillow's image of it, which was read.
+    """The samples of a 16-bit PNG, and its loaded Pillow image.
 
-    Its samples fill 16 bits by the standard, whatever sBIT says; many a camera's do not all the same.
+    By the standard its samples fill 16 bits, whatever sBIT says; those of many cameras do not.
     """
     mode, *rawmodes = PNG_LAYERS[data[25]]
     layers = []
@@ -226,7 +226,7 @@ def read_png(data: bytes) -> tuple[DeepPicture, Image.Image]:
 
 
 def read_pnm(image: PpmImagePlugin.PpmImageFile, data: bytes) -> DeepPicture | None:
-    """The samples of a PGM or PPM of 16 bits, of which only the header was read; None of another."""
+    """The samples of a 16-bit PGM or PPM, of which only the header was read; None for another."""
     tile = image.tile[0]
     if data[:2] not in (b"P5", b"P6") or (tile.codec_name == "raw" and tile.args != "I;16B"):
         return None

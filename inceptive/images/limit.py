@@ -1,4 +1,4 @@
-"""How many pixels are decoded at the same time, whatever the number of threads: memory is bounded."""
+"""A limit on the pixels decoded simultaneously, whatever the number of threads: memory is bounded."""
 
 import contextlib
 import threading
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 
 class PixelLimit:
-    """Lets so many pixels be decoded at once, or one picture, however large, by itself.
+    """Limits the pixels decoded at once; one picture, however large, may always be decoded alone.
 
-    Who decodes says so by `decoding`, and once its size is known takes its pixels by `take`, which waits
-    until others are done. They are given back at the end of `decoding`. For many threads.
+    A decoder enters `decoding` and, once the size is known, reserves its pixels with `take`, which waits
+    until others are done. They are released at the end of `decoding`. Thread-safe.
     """
 
     def __init__(self, most: int):
@@ -19,7 +19,7 @@ class PixelLimit:
 
     @contextlib.contextmanager
     def decoding(self) -> Iterator[None]:
-        """Around whatever holds a picture's pixels; within itself it does nothing."""
+        """Wrap whatever holds a picture's pixels; nested, it does nothing."""
         if getattr(self._own, "pixels", None) is not None:
             yield
             return
@@ -33,7 +33,7 @@ class PixelLimit:
             self._own.pixels = None
 
     def take(self, pixels: int) -> None:
-        """Wait for room for a picture; what the same `decoding` took before counts towards it."""
+        """Wait for room for a picture; pixels already taken in the same `decoding` count towards it."""
         own = getattr(self._own, "pixels", None)
         if own is None or (more := pixels - own) <= 0:
             return

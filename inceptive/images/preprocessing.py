@@ -1,4 +1,4 @@
-"""How a picture becomes the square array that a net sees: the one code that does so.
+"""Conversion of a picture to the square array that a net sees, in one place.
 
 Training, evaluation, prediction, serving and every exported file use it.
 """
@@ -32,16 +32,19 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the square array that a net sees.
+    """Preprocessing of a picture to the square array that a net sees.
 
     The shorter side is resized to size / crop, the centre square of `size` pixels is kept, and each
-    channel is shown as (value / 255 - mean) / std. With crop 1.0 the whole shorter side is seen.
-    With `squash` the centre `crop` of each side becomes the square instead, proportions given up, as
-    in TF-slim.
+    channel is normalised as (value / 255 - mean) / std. With crop 1.0 the whole shorter side is seen.
+    With `squash`, the centre `crop` of each side becomes the square instead, without keeping the aspect
+    ratio, as in TF-slim.
 
-    sample_range are the samples of pictures deeper than 8 bits that become 0 and 255, beyond it they are
-    clipped: one range for every picture that the net sees, so that brightness means the same in all. A
-    file that declares its own is shown by that; None: see `decode`. Pictures of 8 bits are as they are.
+    sample_range: the samples of pictures deeper than 8 bits that become 0 and 255, clipped beyond: one
+    range for every picture, so that brightness means the same in all. A range declared by the file takes
+    precedence; None: see `decode`. Pictures of 8 bits are unaffected.
+
+    >>> inceptive.Preprocessing(size=224).load("photo.jpg").shape
+    (3, 224, 224)
     """
 
     size: int = 224
@@ -102,10 +105,10 @@ class Preprocessing:
     def load(
         self, source: Source, name: str = "", note: Callable[[Note], object] | None = None
     ) -> np.ndarray:
-        """The picture in `source` as the net's square: uint8 (C, size, size).
+        """Load the picture in `source` as the net's square: uint8 (C, size, size).
 
-        Raises InceptiveError with the reason if it cannot be decoded, calling it `name`, or what it is
-        called by itself. What is to be said of it though it is read is handed to `note`.
+        Raises InceptiveError with the reason if it cannot be decoded, calling it `name`, or by its own
+        name. Remarks about a picture that can be read are passed to `note`.
         """
         with AT_ONCE.decoding():
             return self.fit(self.decode(source, self.resize, name, note))
@@ -117,11 +120,11 @@ class Preprocessing:
         name: str = "",
         note: Callable[[Note], object] | None = None,
     ) -> Image.Image:
-        """The picture in this net's channels, to be resized to about `shorter` pixels."""
+        """Decode in this net's channels, for resizing to about `shorter` pixels."""
         return decode(source, self.channels, shorter, name, self.sample_range, note)
 
     def fit(self, image: Image.Image) -> np.ndarray:
-        """Resize the shorter side, cut the centre square: uint8 (C, size, size)."""
+        """Resize the shorter side, crop the centre square: uint8 (C, size, size)."""
         if self.squash:
             wide, high = image.width * self.crop, image.height * self.crop
             left, top = (image.width - wide) / 2, (image.height - high) / 2
@@ -136,7 +139,7 @@ class Preprocessing:
     def normalise(self, images: "Tensor") -> "Tensor": ...
 
     def normalise(self, images: Any) -> Any:
-        """An array or tensor (..., C, H, W) of 0-255 as the net takes it: float32, same shape."""
+        """Normalise an array or tensor (..., C, H, W) of 0-255 for the net: float32, same shape."""
         scale, shift = self.scale_and_shift()
         if isinstance(images, np.ndarray):
             return images.astype(np.float32) * scale + shift
@@ -144,7 +147,7 @@ class Preprocessing:
         return x * x.new_tensor(scale) + x.new_tensor(shift)  # on its device
 
     def scale_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
-        """scale, shift (C, 1, 1) in float32 with net input = uint8 value * scale + shift."""
+        """Return scale, shift (C, 1, 1) in float32: net input = uint8 value * scale + shift."""
         mean, std = np.asarray(self.mean), np.asarray(self.std)
         scale, shift = 1 / (255 * std), -mean / std
         return scale.astype(np.float32)[:, None, None], shift.astype(np.float32)[:, None, None]
@@ -154,7 +157,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
-        """Raises InceptiveError if `values` names what a Preprocessing has not."""
+        """Build from `values`. Raises InceptiveError if they name an unknown field."""
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or set(values) - names:
             raise InceptiveError(
@@ -182,9 +185,9 @@ def is_range(values: Any) -> bool:
 
 
 def resize_shorter(image: Image.Image, side: int, interpolation: Interpolation) -> Image.Image:
-    """`image` with its shorter side `side` pixels long and its proportions kept.
+    """Resize `image` to a shorter side of `side` pixels, keeping its aspect ratio.
 
-    If it is so long and thin that the result would be over MAX_PIXELS, only its middle is taken.
+    If it is so long and thin that the result would exceed MAX_PIXELS, only its middle is used.
     """
     scale = side / min(image.size)
     longest = max(side, MAX_PIXELS // side)
@@ -204,12 +207,12 @@ def _middle(image: Image.Image, most: int) -> Image.Image:
 def resize_box(
     image: Image.Image, box: Box, side: int, interpolation: Interpolation
 ) -> Image.Image:
-    """The part of `image` in `box` (left, top, right, bottom) as a square of `side` pixels."""
+    """Resize the part of `image` in `box` (left, top, right, bottom) to a square of `side` pixels."""
     return image.resize((side, side), FILTERS[interpolation], box=box)
 
 
 def as_array(image: Image.Image) -> np.ndarray:
-    """A grey or RGB image as uint8 (C, H, W)."""
+    """Convert a grey or RGB image to uint8 (C, H, W)."""
     array = np.asarray(image)
     planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return planes.copy()

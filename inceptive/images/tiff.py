@@ -1,7 +1,7 @@
-"""TIFF files whose samples Pillow does not read, or cuts: of more than 8 bits, and of rarer kinds.
+"""TIFF files whose samples Pillow does not read, or truncates: over 8 bits, and of rarer kinds.
 
-Pillow unpacks the bytes (it has libtiff's codecs): it is shown the file as if every byte of a row were a
-grey pixel. What the bytes mean is done here, after TIFF 6.0 and Adobe's technical notes.
+Pillow decompresses the bytes (it has libtiff's codecs): it is given the file as if every byte of a row
+were a grey pixel. They are interpreted here, following TIFF 6.0 and Adobe's technical notes.
 """
 
 import io
@@ -49,7 +49,7 @@ Tags = dict[int, Any]
 
 
 def read_tags(data: bytes) -> Tags | None:
-    """The tags of the first picture of a TIFF file; None if `data` is none, or they cannot be read."""
+    """The tags of the first picture of a TIFF file; None if `data` is not TIFF, or unreadable."""
     if not data.startswith(STARTS):
         return None
     try:
@@ -79,19 +79,19 @@ def bits_of(tags: Tags) -> tuple[int, ...]:
 
 
 def is_deep(tags: Tags) -> bool:
-    """Whether a file is for this module: grey or RGB of more than 8 bits, or not of plain numbers."""
+    """Whether this module handles a file: grey or RGB of more than 8 bits, or not plain integers."""
     deep = max(bits_of(tags)) > 8 or tags.get(FORMAT, (1,))[0] != 1
     # Of other colours Pillow cuts 16 bits to 8, if they do not lie in planes.
     return deep and (tags.get(PHOTOMETRIC, 0) in COLOURS_OF or tags.get(PLANES, 1) == 2)
 
 
 def is_preview(tags: Tags) -> bool:
-    """Whether the first picture is a small one of others inside it, as in raw files (NEF, ARW, DNG)."""
+    """Whether the first picture is a preview of others in the file, as in raw files (NEF, ARW, DNG)."""
     return bool(tags.get(KIND, 0) & 1) and FURTHER in tags
 
 
 def is_plain(tags: Tags) -> bool:
-    """Whether Pillow reads files of such samples, if they are not damaged."""
+    """Whether Pillow reads undamaged files with such samples."""
     forms = tags.get(FORMAT, (1,))
     form = forms[:1] if len(set(forms)) == 1 else forms
     kind = (tags.get(PHOTOMETRIC, 0), form, bits_of(tags), tags.get(EXTRA, ()))
@@ -100,7 +100,7 @@ def is_plain(tags: Tags) -> bool:
 
 
 def kind_of(tags: Tags) -> str:
-    """What a file is whose kind is not read, in words."""
+    """Describe a file of an unsupported kind."""
     bits = bits_of(tags)
     form = FORMATS.get(tags.get(FORMAT, (1,))[0], "complex ")
     colour = COLOURS.get(tags.get(PHOTOMETRIC, 0), f"photometric {tags.get(PHOTOMETRIC, 0)}")
@@ -114,10 +114,10 @@ def kind_of(tags: Tags) -> str:
 
 
 def read_tiff(data: bytes, tags: Tags, most: int, name: str) -> DeepPicture:
-    """The samples of a grey or RGB picture, as they are. Alpha that it has lies beside them.
+    """The raw samples of a grey or RGB picture, and its alpha if any.
 
-    Raises InceptiveError, naming it `name`, if it is of another kind, or takes more than `most` bytes;
-    whatever a decoder raises if it is damaged.
+    Raises InceptiveError, calling it `name`, if it is of another kind, or takes more than `most` bytes;
+    any decoder error if it is damaged.
     """
     bits, extra = bits_of(tags), tags.get(EXTRA, ())
     colours, forms = COLOURS_OF.get(tags.get(PHOTOMETRIC, 0), 0), set(tags.get(FORMAT, (1,)))

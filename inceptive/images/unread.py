@@ -1,4 +1,4 @@
-"""What a file is that no reader takes, in words: a format that is not read, or no image at all."""
+"""Descriptions of files that no reader accepts: an unsupported format, or no image at all."""
 
 from inceptive.images.tiff import is_plain, kind_of, read_tags
 
@@ -49,7 +49,7 @@ KINDS = (
 
 
 def what(data: bytes) -> str:
-    """What the file `data`, which no reader takes, seems to be: the end of a sentence on it."""
+    """What the file `data`, which no reader accepts, seems to be: the end of a sentence about it."""
     if (tags := read_tags(data)) and not is_plain(tags):
         return kind_of(tags)
     if data.startswith(b"MM\0+"):

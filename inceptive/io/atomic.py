@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes: files appear whole or not at all."""
 
 import contextlib
 import csv
@@ -31,12 +31,12 @@ LONGEST_NAME = 200
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A new file to write to, put in place of `path` in one step when the block ends.
+    """Open a new file to write, which atomically replaces `path` when the block ends.
 
-    A reader sees the old file or the new one, after a power cut too. Where the block is left by an
-    exception, or the disk refuses (InceptiveError), the old file is untouched. What a writer that was
-    killed left next to `path` goes with the next one. A link stays and its target is replaced; the new
-    file has the permissions of the old one. A device or a pipe (/dev/null) is written to as it is.
+    A reader sees the old file or the new one, even after a power cut. If the block raises an
+    exception, or writing fails (InceptiveError), the old file is untouched. Leftovers of a killed
+    writer next to `path` are removed by the next one. A link is kept and its target replaced; the new
+    file has the permissions of the old one. A device or a pipe (/dev/null) is written to directly.
     """
     path = expand(path)
     part = None
@@ -155,7 +155,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Rows under a header as CSV, without a line end after the last."""
+    """Format rows under a header as CSV, without a trailing newline."""
     lines = []
     for row in [header, *rows]:
         text = io.StringIO()
@@ -165,7 +165,7 @@ def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def csv_path(path: str) -> str:
-    """A path as a cell of CSV: in one line, and nothing that a spreadsheet takes for a formula.
+    """Format a path as a CSV cell: in one line, and never taken for a formula by a spreadsheet.
 
     `./=1+1.png` is the same file as `=1+1.png`.
     """
@@ -174,9 +174,9 @@ def csv_path(path: str) -> str:
 
 
 def as_json(value: Any) -> str:
-    """JSON, with nan and infinity (a share of nothing, say) as null: JSON has neither.
+    """Format as JSON, with nan and infinity (such as a share of nothing) as null: JSON has neither.
 
-    What is not to be printed, in the name of a file, say, is written as JSON's own escapes.
+    Unprintable characters, such as in a file name, are written as JSON escapes.
     """
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     return re.sub(

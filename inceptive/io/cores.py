@@ -1,16 +1,38 @@
-"""How many cores this process may use, which in a container is fewer than the machine has."""
+"""What processor this is, and how many of its cores this process may use: in a container not all."""
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
+FLAGS = (
+    "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_bf16",
+    "amx_int8", "asimd", "bf16", "i8mm",
+)  # fmt: skip
+"""Instructions that decide how fast a convolution can be; the last three are Arm's."""
+
+
+def processor(cpuinfo: Path = CPUINFO) -> tuple[str, tuple[str, ...]]:
+    """The processor's name and its FLAGS, from Linux's list; elsewhere the name alone."""
+    lines = (line.partition(":") for line in _text(cpuinfo).splitlines())
+    told = {key.strip(): value.strip() for key, _, value in lines}
+    flags = told.get("flags", told.get("Features", "")).split()
+    name = told.get("model name") or platform.processor() or platform.machine()
+    return name, tuple(flag for flag in FLAGS if flag in flags)
+
+
+def machine() -> str:
+    """What decides how fast something runs here, in a line: processor, cores, instructions."""
+    name, flags = processor()
+    return f"{name}, {cores()} cores: {' '.join(flags) or 'instructions unknown'}"
 
 
 def cores() -> int:
-    """The cores that this process may use, 1 or more: by its affinity and by its cgroups' CPU quotas."""
+    """The cores that this process may use, at least 1: by its affinity and its cgroups' CPU quotas."""
     if hasattr(os, "process_cpu_count"):  # from Python 3.13 on; PYTHON_CPU_COUNT overrides it
         usable = os.process_cpu_count() or 1
     elif hasattr(os, "sched_getaffinity"):

@@ -1,4 +1,4 @@
-"""Files fetched once, checked, and kept: the cache and what fills it."""
+"""Files downloaded once, verified, and cached."""
 
 import hashlib
 import http.client
@@ -23,15 +23,15 @@ OFFLINE = ("INCEPTIVE_OFFLINE", "HF_HUB_OFFLINE")
 
 
 def offline() -> str:
-    """Which of OFFLINE is set to 1, on, yes or true, as huggingface_hub reads its own; else ""."""
+    """The first of OFFLINE set to 1, on, yes or true, as huggingface_hub reads its own; else ""."""
     values = {name: os.environ.get(name, "").lower() for name in OFFLINE}
     return next((name for name in OFFLINE if values[name] in ("1", "on", "yes", "true")), "")
 
 
 def network_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
-    """What a network and the libraries that speak over it raise, and `more`.
+    """Exceptions raised by the network and by networking libraries, and `more`.
 
-    Those of aiohttp and httpx are of a kind of their own, a proxy that wants a password among them.
+    Those of aiohttp and httpx have their own base classes, as for a proxy that requires a password.
     """
     classes = [("aiohttp", "ClientError"), ("httpx", "HTTPError"), ("httpx2", "HTTPError")]
     loaded = [(sys.modules[name], error) for name, error in classes if sys.modules.get(name)]
@@ -46,11 +46,11 @@ def download(
     progress: Progress | None = ON_STANDARD_ERROR,
     check: Callable[[Path], object] | None = None,
 ) -> None:
-    """Fetch `url` to `path`, whole or not at all, if its `digest` (see `matches`) is as expected.
+    """Download `url` to `path`, whole or not at all, if its `digest` (see `matches`) is as expected.
 
-    Where no digest is published, `check` is called with a file of the same name and content: what it
-    raises InceptiveError for is not kept, nor is text, which a network that wants a password answers
-    with. Raises InceptiveError, saying what to fetch and where to put it, if the file cannot be had.
+    Where no digest is published, `check` is called with a file of the same name and content: a file
+    that it raises InceptiveError for is not kept, nor is text, such as a login page of the network.
+    Raises InceptiveError, saying what to download and where to put it, if the download fails.
     """
     by_hand = f"fetch it by hand and put it at {path}"
     content = fetch(url, by_hand, partial(_read, name=path.name, progress=progress))
@@ -69,10 +69,10 @@ def download(
 
 
 def fetch(url: str, otherwise: str, read: Callable[[http.client.HTTPResponse], bytes]) -> bytes:
-    """What `read` makes of the answer of `url`.
+    """Return the result of `read` for the response of `url`.
 
-    Raises InceptiveError in one line that ends in what to do `otherwise` if there is no answer, or if
-    the environment forbids to ask.
+    Raises InceptiveError, in one line that ends in what to do `otherwise`, if there is no response, or
+    if the environment forbids network access.
     """
     if variable := offline():
         raise InceptiveError(f"{url} is not downloaded, because {variable} is set; {otherwise}")
@@ -91,7 +91,7 @@ def fetch(url: str, otherwise: str, read: Callable[[http.client.HTTPResponse], b
 
 
 def read_at_most(answer: http.client.HTTPResponse, most: int) -> bytes:
-    """The whole answer. Raises InceptiveError if it is of more than `most` bytes."""
+    """Read the whole response. Raises InceptiveError if it has more than `most` bytes."""
     content = answer.read(most + 1)
     if len(content) > most:
         raise InceptiveError(f"{answer.url} is of more than {most / 1e6:.0f} MB")
@@ -102,9 +102,9 @@ def read_at_most(answer: http.client.HTTPResponse, most: int) -> bytes:
 
 
 def is_text(content: bytes) -> bool:
-    """Whether a file begins as text does, or is empty: a web page, an error message, JSON.
+    """Whether a file begins like text, or is empty: a web page, an error message, JSON.
 
-    Every format of weights, and of archives, has a byte in its first few that no text has.
+    Every format of weights and archives has among its first bytes one that no text contains.
     """
     return not any(byte < ord("\t") for byte in content[:1024])
 
@@ -124,8 +124,8 @@ def _try(
 
 
 def matches(content: bytes, digest: str) -> bool:
-    """Whether `content` has the digest: hexadecimal digits of MD5, SHA-1, SHA-256 or SHA-512, known
-    apart by their number, or any other number of the first digits of SHA-256. Empty: always."""
+    """Whether `content` has the digest: hexadecimal digits of MD5, SHA-1, SHA-256 or SHA-512, told
+    apart by length, or any other number of leading digits of SHA-256. Empty: always."""
     algorithm = ALGORITHMS.get(len(digest), "sha256")
     return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest().startswith(digest)
 

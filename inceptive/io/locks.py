@@ -1,4 +1,4 @@
-"""Locks between processes, on every system. A lock ends with its process, however that ends."""
+"""Inter-process locks on every system. A lock ends with its process, however that ends."""
 
 import contextlib
 import errno
@@ -14,15 +14,15 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class Locked(InceptiveError):
-    """Another process, or another block of this one, has the lock."""
+    """Another process, or another block of this one, holds the lock."""
 
 
 @contextlib.contextmanager
 def lock(path: Path, wait: bool | float = True) -> Iterator[None]:
-    """Hold the lock file `path` in this block; the file is made, and goes when the block ends.
+    """Hold the lock file `path` in this block; the file is created, and removed when the block ends.
 
-    Where another process has it, wait, at most so many seconds, or raise Locked. Raises InceptiveError
-    if the file cannot be written. A disk without locks gives none, and the block runs.
+    If another process holds it, wait, at most that many seconds, or raise Locked. Raises InceptiveError
+    if the file cannot be written. On a disk without locks, the block runs unlocked.
     """
     import filelock  # it takes long to import, and `--help` needs none
 
@@ -51,7 +51,7 @@ def lock(path: Path, wait: bool | float = True) -> Iterator[None]:
 
 
 def lock_file(file: IO[bytes], wait: bool) -> bool:
-    """Lock an open file for as long as it is open; false if another has it, or the disk no locks."""
+    """Lock an open file until it is closed; false if another holds it, or the disk has no locks."""
     import filelock
 
     try:

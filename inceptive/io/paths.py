@@ -1,4 +1,4 @@
-"""Folders of the user who runs this, who may have neither a home nor a name."""
+"""Folders of the current user, who may have neither a home nor a name."""
 
 import functools
 import logging
@@ -10,7 +10,7 @@ from inceptive.errors import InceptiveError
 
 
 def expand(path: str | os.PathLike[str]) -> Path:
-    """`path` with ~ as the home folder. Raises InceptiveError where nobody knows that folder."""
+    """Expand ~ in `path` to the home folder. Raises InceptiveError if that folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -21,8 +21,8 @@ def expand(path: str | os.PathLike[str]) -> Path:
 
 
 def as_text(name: str) -> str:
-    """The name of a file or folder as its UTF-8 says, which Python reads as lone surrogates in the C
-    locale; as it is where it is no UTF-8."""
+    """Decode the name of a file or folder from UTF-8, which Python reads as lone surrogates in the C
+    locale; unchanged if it is not UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -31,9 +31,9 @@ def as_text(name: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where downloads and decoded images are kept: INCEPTIVE_CACHE, else inceptive in the user's cache.
+    """The folder for downloads and decoded images: INCEPTIVE_CACHE, else inceptive in the user's cache.
 
-    A user without a home folder gets one in the folder for temporary files, and the log says so once.
+    A user without a home folder gets one in the temporary folder, which is logged once.
     """
     if cache := os.environ.get("INCEPTIVE_CACHE"):
         return expand(cache)

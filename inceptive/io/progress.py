@@ -1,8 +1,8 @@
-"""How a function that takes long tells its caller what it does and how far it is.
+"""Progress reporting of long-running functions to their callers.
 
 One rule for every function of the library: its parameter is called `progress` and takes a `Progress`.
-It is `ON_STANDARD_ERROR` unless the caller says otherwise; None is silence. A callable that only counts,
-called with (done, total), is called `advance`.
+The default is `ON_STANDARD_ERROR`; None is silent. A callable that only counts, called with
+(done, total), is named `advance`.
 """
 
 import contextlib
@@ -21,24 +21,24 @@ LINE_SECONDS = 10.0
 
 @runtime_checkable
 class Progress(Protocol):
-    """Takes lines for a person, and how far a piece of work is. None in its place means silence."""
+    """Receives messages for the user, and the progress of work. None in its place means silence."""
 
     def say(self, text: str) -> None:
-        """A line: what was found, what is left out, how an epoch went."""
+        """Report a message: what was found, what is left out, how an epoch went."""
 
     def advance(self, what: str, done: int, total: int, detail: str = "") -> None:
-        """`done` of `total` parts of `what` ("reading images") are done; `detail` is news of it."""
+        """Report `done` of `total` parts of `what` ("reading images"), with current `detail`."""
 
 
 class Lines:
-    """Progress as plain lines on standard error; work that takes long has one every ten seconds."""
+    """Progress as plain lines on standard error; long work prints one every ten seconds."""
 
     def __init__(self) -> None:
         self._printed = time.monotonic()
 
     def say(self, text: str) -> None:
-        """`text` on standard error, if there is one: a program without a terminal may have none, and
-        work that takes hours outlives the terminal that it was started from."""
+        """Print `text` on standard error, if there is one: a program without a terminal may have none,
+        and work that takes hours may outlive its terminal."""
         if sys.stderr is not None:  # print would take standard output for it
             with contextlib.suppress(OSError, ValueError):
                 print(printable_lines(text), file=sys.stderr, flush=True)
@@ -54,14 +54,14 @@ ON_STANDARD_ERROR = Lines()
 
 
 class Silent:
-    """Progress that nobody sees: `progress or Silent()`."""
+    """Progress that prints nothing: `progress or Silent()`."""
 
     def say(self, text: str) -> None: ...
     def advance(self, what: str, done: int, total: int, detail: str = "") -> None: ...
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42 s, 3:05, 1:02:03."""
+    """Format seconds for people: 42 s, 3:05, 1:02:03."""
     rounded = round(seconds)
     if rounded < 60:
         return f"{rounded} s"

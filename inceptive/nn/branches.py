@@ -1,4 +1,4 @@
-"""Parts side by side on one input: joined, multiplied or added; 1x1s that begin them run as one."""
+"""Parallel parts on one input: concatenated, multiplied or added; their leading 1x1s run as one."""
 
 from functools import reduce
 
@@ -10,12 +10,12 @@ from inceptive.nn.layers import ConvUnit, Norm, watched
 
 
 class Branches(nn.ModuleDict):
-    """Named branches side by side on one input, joined along the channels.
+    """Named parallel branches on one input, concatenated along the channels.
 
-    Where gradients are wanted the 1x1 convolutions with which branches begin run as one (`_merge`):
-    the input is read once instead of three times. Parameters, gradients and running statistics are
-    those of each, to rounding. Where a hook listens, or a module was replaced, and in evaluation,
-    every layer runs by itself: then logits are a peer's to the bit.
+    When gradients are needed, the 1x1 convolutions that begin branches run as one (`_merge`): the
+    input is read once instead of three times. Parameters, gradients and running statistics are those
+    of each, to rounding. With hooks or replaced modules, and in evaluation, every layer runs
+    separately: then logits are bit-identical to a peer's.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def _merge(x: Tensor, units: list[ConvUnit]) -> list[Tensor]:
 
 
 class Product(nn.ModuleDict):
-    """Named branches side by side on one input, multiplied element by element."""
+    """Named parallel branches on one input, multiplied element-wise."""
 
     def forward(self, x: Tensor) -> Tensor:
         product: Tensor = reduce(torch.mul, (branch(x) for branch in self.values()))
@@ -104,7 +104,7 @@ class Product(nn.ModuleDict):
 
 
 class Residual(nn.Module):
-    """shortcut(x) + scale * branch(x), then ReLU where the value asks for it."""
+    """shortcut(x) + scale * branch(x), then ReLU if specified."""
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module | None, scale: float, relu: bool):
         super().__init__()

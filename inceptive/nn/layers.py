@@ -1,4 +1,4 @@
-"""The layers that torch lacks as the vocabulary has them: units with what follows them, poolings."""
+"""Layers of the vocabulary that torch lacks: units with norm and activation, and poolings."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,7 +23,7 @@ def _pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tenso
 
 
 def watched(module: nn.Module) -> bool:
-    """Whether a call of `module` does more than its class says."""
+    """Whether calling `module` does more than its class defines."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     listened = any(getattr(module, name) for name in hooks)
     everywhere = _has_any_global_hook()  # type: ignore[no-untyped-call]
@@ -31,7 +31,7 @@ def watched(module: nn.Module) -> bool:
 
 
 class ConvUnit(nn.Conv2d):
-    """Convolution, then batch normalisation `bn` where the value asks for it, then ReLU."""
+    """Convolution, then batch normalisation `bn` if specified, then ReLU."""
 
     def __init__(self, channels: int, conv: Conv):
         pads = _padding(conv.pad, conv.kernel)
@@ -52,7 +52,7 @@ class ConvUnit(nn.Conv2d):
 
 
 class SeparableUnit(nn.Module):
-    """Depthwise, then 1x1 across channels, then `bn` and ReLU where the value asks for them."""
+    """Depthwise, then pointwise 1x1, then `bn` and ReLU if specified."""
 
     def __init__(self, channels: int, node: Separable):
         super().__init__()
@@ -90,7 +90,7 @@ class Norm(nn.BatchNorm2d):
 
     @property
     def moves_statistics(self) -> bool:
-        """Whether training moves the running statistics by `momentum`, as it does unless changed."""
+        """Whether training updates the running statistics by `momentum`, the default."""
         return self.track_running_stats and self.momentum is not None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,14 +108,14 @@ class Norm(nn.BatchNorm2d):
         weight: Tensor | None,
         bias: Tensor | None,
     ) -> Tensor:
-        """`x` normalised with such parameters, and statistics, which training moves."""
+        """Normalise `x` with the given parameters and statistics, which training updates."""
         return F.batch_norm(
             x, mean, var, weight, bias, self.training, self.momentum or 0.0, self.eps
         )
 
 
 class LinearUnit(nn.Linear):
-    """Flatten (N, ...) to (N, features), linear, then ReLU where the value asks for it."""
+    """Flatten (N, ...) to (N, features), linear, then ReLU if specified."""
 
     def __init__(self, features: int, linear: Linear):
         super().__init__(features, linear.out, bias=linear.bias)
@@ -128,7 +128,7 @@ class LinearUnit(nn.Linear):
 
 
 class Maximum(nn.MaxPool2d):
-    """Max pooling as `spec.MaxPool` says."""
+    """Max pooling as defined by `spec.MaxPool`."""
 
     def __init__(self, pool: MaxPool):
         assert pool.kernel is not None
@@ -144,7 +144,7 @@ class Maximum(nn.MaxPool2d):
 
 
 class Average(nn.Module):
-    """Average pooling as `spec.AvgPool` says: windows where they give the grid, else adaptive."""
+    """Average pooling as defined by `spec.AvgPool`: windows if they produce the grid, else adaptive."""
 
     def __init__(self, pool: AvgPool):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A whole net that runs: its parts in order, its heads, and the weights it begins with."""
+"""A complete net as a module: its parts in order, its heads, and its initial weights."""
 
 from collections.abc import Iterable, Iterator
 from math import sqrt
@@ -44,15 +44,20 @@ def build(net: Net) -> "Model": ...
 @overload
 def build(net: Node, channels: int, image_size: int | None = None) -> nn.Module: ...
 def build(net: Net | Node, channels: int | None = None, image_size: int | None = None) -> nn.Module:
-    """A torch module of `net` with fresh weights: images (N, C, H, W) to logits (N, K).
+    """Build a torch module of `net` with random weights: images (N, C, H, W) to logits (N, K).
 
-    Weights are drawn from torch's global generator: see `initialise`. Any image size works that
-    the stages allow (`account.minimum_size`); auxiliary heads are part of the module.
+    Weights are drawn from torch's global generator: see `initialise`. Any image size that the stages
+    allow works (`account.minimum_size`); auxiliary heads are part of the module.
 
-    A module by itself is built for maps of so many `channels`; one that holds a Linear, for square
-    maps of side image_size. Raises InceptiveError for anything else, and for a net that cannot be.
+    A standalone module is built for maps with `channels` channels; one that contains a Linear, for
+    square maps of side image_size. Raises InceptiveError for anything else, and for an invalid net.
 
-        module = inceptive.build(Concat(b1x1=Conv(64, 1), b3x3=Conv(32, 3)), channels=192)
+    >>> model = inceptive.build(inceptive.NETS["googlenet"](num_classes=10, channels=1))
+    >>> model(torch.zeros(2, 1, 64, 64)).shape
+    torch.Size([2, 10])
+    >>> module = inceptive.Concat(b1x1=inceptive.Conv(64, 1), b3x3=inceptive.Conv(32, 3))
+    >>> inceptive.build(module, channels=192)(torch.zeros(2, 192, 28, 28)).shape
+    torch.Size([2, 96, 28, 28])
     """
     if isinstance(net, Net):
         if channels is not None or image_size is not None:
@@ -74,7 +79,7 @@ ANY_SIZE = 2**12
 
 
 class Model(nn.Module):
-    """A net that runs. `net` is the value it was read from."""
+    """A net as a torch module. `net` is the value it was built from."""
 
     def __init__(self, net: Net):
         super().__init__()
@@ -97,7 +102,7 @@ class Model(nn.Module):
         return x
 
     def features(self, images: Tensor) -> Tensor:
-        """What the last layer reads, (N, features): for most nets the averages of the last maps."""
+        """The input of the last layer, (N, features): for most nets, the averages of the last maps."""
         x = images
         for name, y in self._run(images, heads=()):
             if name == self.net.last:
@@ -110,10 +115,10 @@ class Model(nn.Module):
     ) -> dict[str, Tensor]:
         """Outputs by name: each part of the body (N, C, H, W) and each auxiliary head (N, K).
 
-        `names` limits what is kept, and what is computed: nothing after the last name asked for.
-        The logits are the endpoint `fc`. With `after`, a part's name, `images` are that part's maps
-        (N, C, H, W), and only what lies behind it is there. Raises InceptiveError, naming those there
-        are.
+        `names` limits what is kept and computed: nothing after the last requested name. The logits
+        are the endpoint `fc`. With `after`, a part's name, `images` are that part's maps (N, C, H, W),
+        and only later endpoints exist. Raises InceptiveError, naming the available ones, for an
+        unknown name.
         """
         parts = [name for name, _ in self.net.body]
         behind = parts[parts.index(after) + 1 if after else 0 :]
@@ -135,10 +140,10 @@ class Model(nn.Module):
         return outputs
 
     def stage(self, maps: Tensor, after: str = "", head: str = "") -> tuple[Tensor, Tensor]:
-        """The net from behind the part `after` (from the images) up to `head` (to its own end).
+        """Run the net from after the part `after` (from the images) up to `head` (to its own end).
 
         maps (N, C, H, W) are that part's. Returns the maps that the head reads and its logits
-        (N, K); at the net's own end the logits twice. Stages one after another are the whole net.
+        (N, K); at the net's own end, the logits twice. Consecutive stages form the whole net.
         """
         parts = [name for name, _ in self.net.body]
         stop = self.net.heads()[head][0] if head else self.net.last
@@ -168,13 +173,13 @@ class Model(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw fresh weights that keep the signal's size through 22 layers of ReLU.
+    """Initialise weights so that the signal keeps its scale through 22 layers of ReLU.
 
     He et al., arXiv:1502.01852, equation 10: normal with variance 2 / fan-in, biases 0. The paper
-    of GoogLeNet does not print its own; torch's default (variance 1 / (3 fan-in)) shrinks the
-    signal by sqrt(6) a layer, and the logits of different images become equal. A linear layer
-    that ends in logits has no ReLU: variance 1 / fan-in there, and 0.01 squared for the last one,
-    so that the first loss is not far from ln K.
+    of GoogLeNet does not state its own; torch's default (variance 1 / (3 fan-in)) shrinks the
+    signal by sqrt(6) per layer, and the logits of different images become equal. A linear layer
+    that leads to logits has no ReLU: variance 1 / fan-in there, and 0.01 squared for the last one,
+    so that the initial loss is close to ln K.
     """
     if isinstance(module, nn.Conv2d | nn.Linear):
         # weight[0] holds what one output reads: of a depthwise layer, one channel.

@@ -35,6 +35,8 @@ from inceptive.reference.layers import Array
 from inceptive.reference.net import Named, Pass
 
 Index = tuple[int, ...]
+SOFTMAX = "softmax"
+"""The layer behind the logits, which no net value has: it belongs to the loss."""
 CHANNELS = {"windows": 2, "numbers": 8}  # channels shown of a sum over many: what a terminal holds
 
 
@@ -164,16 +166,18 @@ def trace(
 ) -> Trace:
     """The value of `layer` at one position for one image (C, H, W), taken apart.
 
-    weights are those of `Model.state_dict()`. Without `channel` and `at` the greatest value is
+    weights are those of `Model.state_dict()`. "softmax" is the layer behind the logits, which gives the
+    probabilities. Without `channel` and `at` the greatest value is
     taken, of what is left open; without `label` the class that the logits answer.
     Raises InceptiveError for a layer, channel, position or class that there is not.
     """
-    name, node = find(net, layer)
+    softmax = named(net, layer) == SOFTMAX
+    name, node = find(net, net.last if softmax else layer)
     head = name.split(".")[0]
     ends = head if head in net.heads() else net.last
     run = Pass(net, weights)
     logits = run.forward(image[None], heads=ends == head)
-    index = _chosen_index(name, run.values[name][0], channel, at)
+    index = _chosen_index(SOFTMAX if softmax else name, run.values[name][0], channel, at)
     z = logits[ends]
     if label is not None and not 0 <= label < net.num_classes:
         raise InceptiveError(f"{net.name} has classes 0 to {net.num_classes - 1}, not {label}")
@@ -181,12 +185,69 @@ def trace(
     q = layers.targets(np.array([answer]), net.num_classes)
     zeros = {key: np.zeros_like(values) for key, values in logits.items()}
     run.backward(zeros | {ends: layers.cross_entropy_backward(z, q)})
-    stages, reads = tuple(_stages(run, node, name, index)), run.reads[name]
+    if softmax:
+        stages: tuple[Stage, ...] = (_probability(ends, z[0], index[0], answer),)
+        reads, name, shape = ends, SOFTMAX, z.shape[1:]
+    else:
+        stages = tuple(_stages(run, node, name, index))
+        reads, shape = run.reads[name], run.values[name].shape[1:]
     return Trace(
-        name, node, reads, run.values[reads].shape[1:], run.values[name].shape[1:], stages, ends,
+        name, node, reads, run.values[reads].shape[1:], shape, stages, ends,
         answer, float(layers.softmax(z)[0, answer]), layers.cross_entropy(z, q),
         layer if layer != name else "", label is None,
     )  # fmt: skip
+
+
+def _probability(of: str, z: Array, channel: int, label: int) -> Stage:
+    """softmax(z)[channel] of the logits z (K,), and what each is given back by the loss of `label`.
+
+    exp(z - m) with the greatest logit m gives the same as exp(z), and no overflow.
+    """
+    greatest = float(z.max())
+    p, exponentials = layers.softmax(z[None])[0], np.exp(z - greatest)
+    targets = layers.targets(np.array([label]), len(z))
+    whole = layers.cross_entropy_backward(z[None], targets)[0]
+    gradient = -1.0 / float(p[label]) if channel == label else 0.0
+    alone = gradient * p[channel] * ((np.arange(len(z)) == channel) - p)
+    order = np.argsort(-z, kind="stable")
+    shown = [channel, *(int(k) for k in order if k != channel)][: CHANNELS["numbers"]]
+
+    def number(value: float) -> Array:
+        return np.full((1, 1), value)
+
+    entries = tuple(
+        Entries(
+            of,
+            k,
+            0,
+            0,
+            number(z[k]),
+            number(1) > 0,
+            float(exponentials[k]),
+            number(alone[k]),
+            number(whole[k]),
+        )
+        for k in shown
+    )
+    others = np.delete(exponentials, shown)
+    total, own = float(exponentials.sum()), float(exponentials[channel])
+    steps = (
+        Step(
+            "e",
+            "exp({z} - {greatest})",
+            {"z": float(z[channel]), "greatest": greatest},
+            own,
+            gradient / total,
+        ),
+        Step("y", "{e} / {products}", {"e": own, "products": total}, float(p[channel]), gradient),
+    )
+    return Stage(SOFTMAX, channel, None, entries, steps, (), len(others), float(others.sum()))
+
+
+def named(net: Net, layer: str) -> str:
+    """The name of what `trace` takes apart: as `find` says, or SOFTMAX where no layer is called so."""
+    nodes = {name for name, *_ in net.nodes()}
+    return SOFTMAX if layer == SOFTMAX and layer not in nodes else find(net, layer)[0]
 
 
 def find(net: Net, layer: str) -> tuple[str, Node]:

@@ -1,7 +1,7 @@
 """Charts as SVG for a page: lines, a reliability diagram, a risk-coverage curve.
 
 Colours are the page's (`var(--c1)` to `var(--c4)`, `--ink`, `--muted`, `--rule`), so light and dark
-follow it. Every chart has a title that a screen reader reads.
+follow it. Every chart has a title for screen readers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Axis:
-    """From low to high; in per cent if the values are shares."""
+    """An axis from low to high; in per cent if the values are shares."""
 
     label: str
     low: float
@@ -48,7 +48,7 @@ class Axis:
 
 
 def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Points]) -> str:
-    """A line for each of at most four series; their names stand above."""
+    """Draw a line for each of at most four series, with their names above."""
     marks = []
     for k, points in enumerate(series.values()):
         path = _path([(_x(x, a), _y(y, b)) for a, b in points])
@@ -60,7 +60,7 @@ def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Points]) -> str:
 
 
 def reliability(title: str, before: Sequence[Bin], after: Sequence[Bin]) -> str:
-    """Share right against how sure, before and after temperature scaling; the diagonal is honest."""
+    """Accuracy against confidence, before and after temperature scaling; the diagonal is ideal."""
     x = Axis("how sure", 0, 1, percent=True)
     y = Axis("share right", 0, 1, percent=True)
     diagonal = _path([(_x(x, 0), _y(y, 0)), (_x(x, 1), _y(y, 1))])
@@ -76,7 +76,7 @@ def reliability(title: str, before: Sequence[Bin], after: Sequence[Bin]) -> str:
 
 
 def risk_coverage(title: str, curve: Sequence[RiskCoveragePoint]) -> str:
-    """Accuracy of the surest answers, by the share of images that are answered."""
+    """Accuracy of the most confident answers, by the share of images answered."""
     points = [(point.coverage, point.accuracy) for point in curve]
     if len(points) > 300:  # as many as there are pixels
         points = [points[len(points) * k // 300] for k in range(300)] + [points[-1]]

@@ -1,6 +1,6 @@
-"""The page itself: what it holds of an evaluated model, and the HTML that `template.html` makes.
+"""The page itself: its data on an evaluated model, and its HTML from `template.html`.
 
-Everything that comes from outside (class and file names, notes, commands) is escaped by the template.
+Everything external (class and file names, notes, commands) is escaped by the template.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ SHOWN_CLASSES, SHOWN_FILES = 20, 100
 
 @dataclass(frozen=True)
 class ComparisonData:
-    """Models beside one another: models and pairs as compare.json has them; labels and probs are the
+    """Models compared with each other: models and pairs as in compare.json; labels and probs are the
     K names and the calibrated probabilities (N, K) of each model that knows the classes."""
 
     models: Sequence[Mapping[str, Any]]
@@ -42,13 +42,13 @@ class ComparisonData:
 
 @dataclass(frozen=True)
 class ReportData:
-    """What a page is made of: the answers of `model` to `samples`, one split of `data`.
+    """The data of a page: the answers of `model` to `samples`, one split of `data`.
 
     labels name the K columns of plain and probs (N, K), the probabilities before and after
-    temperature scaling, which `measures` sums up. accounts: of each net that answers; history: rows
-    of training, if there are any; facts: lines under "To repeat it", below `command`; comparison:
-    other models on the same images, if there are; feedback: what training said of its images, as
-    `training.probe` has it; sample_range: as in `Preprocessing`, for the pictures.
+    temperature scaling, which `measures` summarises. accounts: of each net that answers; history:
+    rows of training, if any; facts: lines under "To repeat it", below `command`; comparison: other
+    models on the same images, if any; feedback: findings of training about its images, as in
+    `training.probe`; sample_range: as in `Preprocessing`, for the pictures.
     """
 
     model: str
@@ -70,8 +70,8 @@ class ReportData:
 
 @dataclass(frozen=True)
 class AnswersData:
-    """What a page on `count` images without labels is made of: models as compare.json has them, and
-    of each image (those answered differently first) its name, where it lies, and the answers."""
+    """The data of a page on `count` unlabelled images: models as in compare.json, and for each image
+    (those answered differently first) its name, its location and the answers."""
 
     data: str
     count: int
@@ -83,7 +83,7 @@ class AnswersData:
 
 
 def answers_page(report: AnswersData) -> str:
-    """The page on images without labels as HTML: what each model says of each."""
+    """Render the page on unlabelled images as HTML: each model's answer for each."""
     pictures = [
         {
             "picture": thumbnail(source, 3, report.sample_range),
@@ -99,7 +99,7 @@ def answers_page(report: AnswersData) -> str:
 
 
 def page(report: ReportData) -> str:
-    """The page as HTML. Raises nothing for pictures that can no longer be read."""
+    """Render the page as HTML. Pictures that can no longer be read raise nothing."""
     return _render("template.html", _values(report))
 
 

@@ -1,4 +1,4 @@
-"""Small pictures inside a page: thumbnails as data addresses."""
+"""Small pictures inside a page: thumbnails as data URLs."""
 
 import base64
 import io
@@ -12,9 +12,9 @@ SIDE = 144
 
 
 def thumbnail(source: Source, channels: int, sample_range: Range | None = None) -> str:
-    """The whole picture in `source`, its longer side at most SIDE pixels, as a data: address of a JPEG.
+    """The whole picture in `source`, its longer side at most SIDE pixels, as a data: URL of a JPEG.
 
-    "" if it can no longer be read: a page is no place to fail for a picture.
+    "" if it can no longer be read: a page must not fail because of a picture.
     """
     try:
         image = decode(source, channels, SIDE, sample_range=sample_range)

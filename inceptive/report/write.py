@@ -18,8 +18,8 @@ def write_report(folder: Path, report: ReportData) -> None:
 
 
 def history(folder: Path) -> list[dict[str, float]]:
-    """The rows of `history.csv` in a model folder; [] without one, or if it is damaged: a page without
-    curves is better than none."""
+    """Read the rows of `history.csv` in a model folder; [] without one, or if it is damaged: a page
+    without curves is better than none."""
     try:
         with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
             rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
@@ -29,7 +29,7 @@ def history(folder: Path) -> list[dict[str, float]]:
 
 
 def feedback(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What training said of its images: see `training.feedback`. InceptiveError if invalid."""
+    """Findings of training about its images: see `training.feedback`. InceptiveError if invalid."""
     values = info.get("training", {}).get("feedback")
     if not values:
         return {}
@@ -45,7 +45,7 @@ def feedback(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def provenance(info: Mapping[str, Any]) -> dict[str, str]:
-    """How a model came to be, in words, from what is recorded beside its weights."""
+    """Describe a model's origin, from what is recorded with its weights."""
     facts = {}
     recipe, training = info.get("recipe", {}), info.get("training", {})
     if recipe:

@@ -1,4 +1,4 @@
-"""Millions of images: divided into parts, scored by processes on one machine or many, each part written
+"""Scoring millions of images: split into parts, scored on one machine or many, each part written
 once."""
 
 from inceptive.scale.scoring import score as score

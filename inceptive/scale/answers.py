@@ -1,4 +1,4 @@
-"""Answers as a Parquet file: one row an image."""
+"""Answers as a Parquet file: one row per image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from inceptive.io import store as storage
 def as_parquet(
     predictions: Sequence[Prediction], top: int, metadata: dict[str, str] | None = None
 ) -> memoryview:
-    """The file: the columns of `prediction.header`; `metadata` stands in its metadata.
+    """Make the file: the columns of `prediction.header`, and `metadata` in its metadata.
 
-    Probabilities are float64, novel is bool, the rest is text; nothing is null but what is not there.
+    Probabilities are float64, novel is bool, the rest is text; only missing values are null.
     """
     pyarrow = storage.arrow()
     schema = pyarrow.schema([(name, _kind(name)) for name in header(top)], metadata=metadata)

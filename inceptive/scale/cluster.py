@@ -1,7 +1,7 @@
-"""Workers on the machines of a Ray cluster, restarted by it when they die.
+"""Workers on the machines of a Ray cluster, which restarts them when they die.
 
-What goes through Ray is the number of a part and, back, how many images it had: images are read and
-answers are written by the worker that has them.
+Only part numbers and, in return, image counts go through Ray: each worker reads its images and writes
+its answers itself.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from inceptive.scale.worker import DIED, RETRIES, Job, Worker
 
 
 class ClusterWorker(Worker):
-    """A Worker in a process of Ray's, whose working directory is another."""
+    """A Worker in a Ray process, which has another working directory."""
 
     def __init__(self, job: Job):
         with contextlib.suppress(OSError):  # of a node that has no such folder, paths are absolute
@@ -28,7 +28,7 @@ class ClusterWorker(Worker):
 
 
 class Cluster:
-    """The Ray cluster at `address`, for as long as the block. InceptiveError if it cannot be reached."""
+    """The Ray cluster at `address`, for the duration of the block. InceptiveError if unreachable."""
 
     def __init__(self, address: str):
         with requires("a cluster needs Ray", "scale"):
@@ -53,7 +53,7 @@ class Cluster:
         self.ray.shutdown()
 
     def workers(self, threads: int) -> int:
-        """How many workers of so many CPUs fit. Raises InceptiveError if none does."""
+        """How many workers with `threads` CPUs each fit. Raises InceptiveError if none does."""
         nodes = [node["Resources"].get("CPU", 0) for node in self.ray.nodes() if node["Alive"]]
         count = sum(int(cpus // threads) for cpus in nodes)
         if not count:
@@ -64,7 +64,7 @@ class Cluster:
         return count
 
     def scored(self, job: Job, numbers: Sequence[int], workers: int) -> Iterator[Written]:
-        """Each of the parts `numbers` as it is done, in any order.
+        """Yield each of the parts `numbers` when done, in any order.
 
         Raises InceptiveError if a part cannot be written, or workers keep dying.
         """

@@ -1,4 +1,4 @@
-"""What there is to score: images, tar shards or Parquet files, named by path, glob or URI."""
+"""The input to score: images, tar shards or Parquet files, named by path, glob or URI."""
 
 import fnmatch
 import glob
@@ -23,7 +23,7 @@ PATHS, BYTES = ("path", "image"), ("image", "bytes")
 
 @dataclass(frozen=True)
 class WorkItem:
-    """What one worker reads in one go: an image, a whole tar, or `count` rows of a Parquet file."""
+    """What one worker reads at once: an image, a whole tar, or `count` rows of a Parquet file."""
 
     path: str
     first: int = 0
@@ -32,7 +32,7 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class Input:
-    """kind of the files; fingerprint: of their names, sizes and times of change."""
+    """kind: of the files; fingerprint: of their names, sizes and modification times."""
 
     kind: Kind
     files: tuple[str, ...]
@@ -40,10 +40,10 @@ class Input:
 
 
 def find(name: str) -> Input:
-    """The files that `name` names, of one kind, in order.
+    """Find the files that `name` refers to, of one kind, in order.
 
     name is a file, a folder, or a glob, as a path or a URI. Raises InceptiveError if there is
-    nothing to score, or files of several kinds.
+    nothing to score, or if files are of several kinds.
     """
     path = storage.local(name)
     files, chosen = _remote(path) if storage.is_uri(path) else _local(path)
@@ -67,7 +67,7 @@ def find(name: str) -> Input:
 
 
 def split_work(input: Input, size: int) -> Iterator[list[WorkItem]]:
-    """The input in parts, in order: `size` images or rows each, or one tar. See `WorkItem`.
+    """Split the input into parts, in order: `size` images or rows each, or one tar. See `WorkItem`.
 
     Raises InceptiveError for a Parquet file that is damaged or has no column of images.
     """
@@ -86,9 +86,9 @@ def split_work(input: Input, size: int) -> Iterator[list[WorkItem]]:
 
 
 def columns(file: Any, path: str) -> tuple[str | None, str | None]:
-    """The columns of a Parquet file that hold bytes and names of images, one of them None at most.
+    """The columns of a Parquet file that hold bytes and names of images, at most one of them None.
 
-    A column `image` of a struct with `bytes`, as Hugging Face writes it, is told as image.bytes.
+    A struct column `image` with `bytes`, as Hugging Face writes it, is returned as image.bytes.
     Raises InceptiveError if there is neither.
     """
     types = storage.arrow().types

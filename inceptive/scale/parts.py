@@ -1,4 +1,4 @@
-"""The answers of a scoring: a folder of Parquet files, one for each part of the plan."""
+"""The answers of a scoring job: a folder of Parquet files, one per part of the plan."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ NAME = re.compile(r"part-(\d{6,})\.parquet")
 
 @dataclass(frozen=True)
 class Written:
-    """One part that is there: rows, how many of them tell why there is no answer, seconds it took."""
+    """One written part: rows, how many of them hold an error, and the seconds it took."""
 
     part: int
     images: int
@@ -35,8 +35,8 @@ class Written:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a scoring came to. last_run: images, seconds, images_per_second, workers and threads of the
-    run that ended it; {} if nothing was left to score."""
+    """Summary of a scoring job. last_run: images, seconds, images_per_second, workers and threads of the
+    run that completed it; {} if nothing was left to score."""
 
     images: int
     errors: int
@@ -72,12 +72,12 @@ def write(
 
 
 def existing_parts(folder: str) -> set[int]:
-    """The numbers of the parts that are written."""
+    """The numbers of the written parts."""
     return {int(match[1]) for name in storage.names(folder) if (match := NAME.fullmatch(name))}
 
 
 def read(folder: str, numbers: Iterable[int]) -> list[Written]:
-    """What the parts tell of themselves. Raises InceptiveError for one that is damaged or not there."""
+    """Read the records of the parts. Raises InceptiveError for one that is damaged or missing."""
 
     def written(part: int) -> Written:
         file = path(folder, part)
@@ -98,7 +98,7 @@ def write_summary(folder: str, summary: Summary) -> None:
 
 
 def read_summary(folder: str) -> Summary | None:
-    """What the last run that ended came to; None if none did, or its file is damaged."""
+    """Read the summary of the last completed run; None if there is none, or its file is damaged."""
     if SUMMARY not in storage.names(folder):
         return None
     try:
@@ -113,10 +113,10 @@ def read_summary(folder: str) -> Summary | None:
 
 @contextlib.contextmanager
 def exclusive(folder: str) -> Iterator[None]:
-    """The block has `folder` for itself; what a killed run had begun to write there is removed.
+    """Hold `folder` exclusively in this block; partial files of a killed run are removed.
 
-    On this machine's disks, that is: nothing guards a folder of an object store. Raises
-    InceptiveError if another run has it, or it cannot be written to.
+    Only on this machine's disks: nothing guards a folder in an object store. Raises InceptiveError
+    if another run holds it, or it cannot be written to.
     """
     if storage.is_uri(folder):
         yield

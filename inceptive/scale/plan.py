@@ -1,7 +1,7 @@
-"""The plan of a scoring: what is scored by what, in which parts. Written before the first answer.
+"""The plan of a scoring job: input, model and parts. Written before the first answer.
 
-`_plan.parquet` has one row group for each part, so a worker reads only its own; what begins with an
-underscore is none of the answers to those who read the folder as one table.
+`_plan.parquet` has one row group per part, so a worker reads only its own; names with a leading
+underscore are skipped by tools that read the folder as one table.
 """
 
 import json
@@ -28,7 +28,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the answers. input and model are fingerprints; part: images in a part, at most."""
+    """What determines the answers. input and model are fingerprints; part: maximum images per part."""
 
     input: str
     model: str
@@ -41,7 +41,7 @@ class Plan:
 
     @classmethod
     def read(cls, folder: str) -> "Plan | None":
-        """The plan in `folder`; None if there is none. InceptiveError if it is damaged."""
+        """Read the plan in `folder`; None if there is none. InceptiveError if it is damaged."""
         if FILE not in storage.names(folder):
             return None
         try:
@@ -76,7 +76,7 @@ class Plan:
         return plan
 
     def check_same_plan(self, before: "Plan", folder: str) -> None:
-        """Raises InceptiveError, saying what differs, unless `before` in `folder` is this plan."""
+        """Raise InceptiveError, saying what differs, unless `before` in `folder` is this plan."""
         for name, words in WORDS.items():
             old = getattr(before, name)
             if getattr(self, name) != old:
@@ -87,7 +87,7 @@ class Plan:
 
 
 def read_part(folder: str, part: int) -> list[WorkItem]:
-    """What part number `part` of the plan in `folder` consists of."""
+    """Read the work items of part number `part` of the plan in `folder`."""
     with storage.parquet(storage.join(folder, FILE)) as file:
         rows: list[dict[str, Any]] = file.read_row_group(part).to_pylist()
     return [WorkItem(os.fsdecode(row["path"]), row["first"], row["count"]) for row in rows]

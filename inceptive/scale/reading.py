@@ -1,4 +1,4 @@
-"""The images of a part, one after the other: each a call that gives its name and its square."""
+"""The images of a part, one by one: each a call that returns its name and its square."""
 
 import io
 import tarfile
@@ -21,10 +21,10 @@ READ = 64
 
 
 def images(kind: str, pieces: Iterable[WorkItem], preprocessing: Preprocessing) -> Iterator[Load]:
-    """What loads each image of `pieces`, files of `kind`, as `preprocessing` says.
+    """Yield a loader for each image of `pieces`, files of `kind`, with `preprocessing`.
 
-    A call that cannot give a square gives the reason; so does one more call for a file that ends
-    before it should.
+    A call that cannot return a square returns the reason; so does an extra call for a truncated
+    file.
     """
     of = {"images": _file, "tar": _tar, "parquet": _parquet}[kind]
     for piece in pieces:

@@ -42,18 +42,18 @@ def score(
     address: str | None = None,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Summary:
-    """Write the `top` answers of `model` for each image of `images` into `out`; what is there already
-    is not scored again.
+    """Write the `top` answers of `model` for each image of `images` into `out`; existing answers are not
+    recomputed.
 
-    model is a model folder, an exported file or a name as `open_engine` takes them, or a Classifier,
-    which workers on this machine run by torch. images is a folder, a file or a glob of images, tar
+    model is a model folder, an exported file or a name as for `open_engine`, or a Classifier, which
+    workers on this machine run with torch. images is a folder, a file or a glob of images, tar
     shards or Parquet files; images and out are paths or URIs. out becomes Parquet files of at most
     `part_size` images each. `workers` processes (None: as many as fit) score on this machine, each on
-    `threads` CPUs (None: 8 at most), or on the machines of the Ray cluster at `address`. Killed at any
-    moment, the same call goes on.
+    `threads` CPUs (None: 8 at most), or on the machines of the Ray cluster at `address`. After a kill at
+    any moment, the same call resumes.
 
     Raises InceptiveError if the model, the input or `out` cannot be used, `out` was begun with another
-    of them, or workers keep dying.
+    model or input, or workers keep dying.
     """
     progress = progress or Silent()
     folder = storage.local(str(out))

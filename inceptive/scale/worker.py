@@ -1,9 +1,9 @@
-"""Scores parts: what a worker does, wherever it runs, and the workers on this machine.
+"""Workers that score parts: their work, wherever they run, and the workers on this machine.
 
     python -m inceptive.scale.worker
 
-reads a job and then numbers of parts, a line each, and answers each with a line of JSON, until its input
-ends: also when the command that started it is killed.
+reads a job and then part numbers, one per line, and answers each with a line of JSON, until its input
+ends, including when the command that started it is killed.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class Job:
 
 
 class Worker:
-    """Scores parts of a job with an engine that is opened once."""
+    """Scores parts of a job with an engine opened once."""
 
     def __init__(self, job: Job):
         self.job, self.error = job, ""
@@ -66,7 +66,7 @@ class Worker:
             self.error = str(error)
 
     def score(self, part: int) -> dict[str, Any]:
-        """Write the answers of a part: `parts.Written` as a dict, and an `error` that ends the job."""
+        """Write the answers of a part; return `parts.Written` as a dict, and any fatal `error`."""
         try:
             if self.error:
                 raise InceptiveError(self.error)
@@ -92,7 +92,7 @@ class _Stopped(Exception):
 
 
 class Local:
-    """`workers` processes on this machine that score parts of `job`; none is left after the block."""
+    """`workers` processes on this machine that score parts of `job`; none remain after the block."""
 
     def __init__(self, job: Job, workers: int):
         self.job, self.count = job, workers
@@ -113,7 +113,7 @@ class Local:
             thread.join()
 
     def scored(self, numbers: Sequence[int]) -> Iterator[parts.Written]:
-        """Each of the parts `numbers` as it is done, in any order.
+        """Yield each of the parts `numbers` when done, in any order.
 
         Raises InceptiveError if a part cannot be written, or workers keep dying.
         """

@@ -1,1 +1,1 @@
-"""A model over HTTP: requests gathered into batches, within limits, and a page for people."""
+"""A model over HTTP: requests gathered into batches, within limits, and a web page."""

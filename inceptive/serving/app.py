@@ -1,4 +1,4 @@
-"""The HTTP interface: predictions, looks inside, the models, health, metrics, and the page."""
+"""The HTTP interface: predictions, explanations, models, health, metrics, and the page."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ REASON = {"type": "object", "properties": {"error": {"type": "string"}}, "requir
 
 
 def refuse_unknown(request: Request) -> None:
-    """Raises Refused for a query parameter that the route has not."""
+    """Raise Refused for a query parameter unknown to the route."""
     names = [each.alias for each in request.scope["route"].dependant.query_params]
     if unknown := [name for name in request.query_params if name not in names]:
         there = f"there are: {', '.join(names)}" if names else "there are none"
@@ -39,7 +39,7 @@ def refuse_unknown(request: Request) -> None:
 
 
 def head_as_get(app: Any) -> Any:
-    """ASGI: HEAD is answered as GET is; the server leaves the body out."""
+    """ASGI middleware: HEAD is answered like GET; the server omits the body."""
 
     async def call(scope: Any, receive: Any, send: Any) -> None:
         method = {"method": "GET"} if scope.get("method") == "HEAD" else {}
@@ -49,7 +49,7 @@ def head_as_get(app: Any) -> Any:
 
 
 def make_app(models: Sequence[ServedModel], limits: Limits) -> Any:
-    """The ASGI application; the first model answers who names none. Batches begin and end with it."""
+    """Make the ASGI application; the first model is the default. Batching starts and stops with it."""
     service = InferenceService(models, limits)
     metrics = Metrics(service.waiting)
 
@@ -107,12 +107,12 @@ def model_routes(service: InferenceService, metrics: Metrics) -> APIRouter:
 
     @routes.get("/v1/model", dependencies=[Depends(refuse_unknown)])
     async def model(model: ModelName = "") -> dict[str, Any]:
-        """The model: classes, preprocessing, engine, what it was trained on, its layers."""
+        """The model: classes, preprocessing, engine, training data, layers."""
         return service.model(model).to_dict()
 
     @routes.get("/v1/models", dependencies=[Depends(refuse_unknown)])
     async def models() -> list[dict[str, Any]]:
-        """Every model that is served, each as in /v1/model."""
+        """Every served model, each as in /v1/model."""
         return [model.to_dict() for model in service.models.values()]
 
     @routes.get("/metrics")
@@ -133,10 +133,10 @@ def inference_routes(service: InferenceService) -> APIRouter:
         top: int = Query(5, ge=1, description="classes, the most probable first"),
         model: ModelName = "",
     ) -> dict[str, Any]:
-        """Classes of one image (the body) or of several (multipart/form-data, any field names).
+        """Classify one image (the body) or several (multipart/form-data, any field names).
 
-        `sure`: whether the first class is probable enough, see `sure_from` of the model. An image
-        that cannot be read has its reason in `error`; if none can, the status is 422.
+        `sure`: whether the first class is probable enough, see `sure_from` of the model. An unreadable
+        image has the reason in `error`; if none can be read, the status is 422.
         """
         predictions = await service.predict(request, model, top)
         return {"model": service.model(model).name, "predictions": predictions}
@@ -147,7 +147,7 @@ def inference_routes(service: InferenceService) -> APIRouter:
         label: str = Query("", description="class, by name or number; the answer if none is named"),
         model: ModelName = "",
     ) -> Response:
-        """One image with what speaks for a class over it (Grad-CAM), as PNG; x-label names the class,
+        """One image overlaid with the evidence for a class (Grad-CAM), as PNG; x-label names the class,
         percent-encoded."""
         png, answer = await service.heatmap(request, model, label)
         return Response(png, media_type="image/png", headers={"x-label": quote(answer)})
@@ -160,14 +160,14 @@ def inference_routes(service: InferenceService) -> APIRouter:
         ),
         model: ModelName = "",
     ) -> Response:
-        """The maps of a layer that one image excites most, as PNG."""
+        """The maps of a layer that one image activates most, as PNG."""
         return Response(await service.features(request, model, layer), media_type="image/png")
 
     return routes
 
 
 def page_routes() -> APIRouter:
-    """The pages that a person opens in a browser."""
+    """The pages for a browser."""
     routes = APIRouter()
 
     @routes.get("/", response_class=HTMLResponse)
@@ -176,7 +176,7 @@ def page_routes() -> APIRouter:
 
     @routes.get("/docs", response_class=HTMLResponse)
     async def docs() -> Response:
-        """This interface for a person to read; /openapi.json for programs."""
+        """This interface's documentation; /openapi.json for programs."""
         return _html("docs.html")
 
     return routes

@@ -1,4 +1,4 @@
-"""Squares that wait are answered together: one thread runs the engine, as many at once as there are."""
+"""Batching of waiting squares: one thread runs the engine on as many at once as are waiting."""
 
 import threading
 from collections import deque
@@ -13,19 +13,18 @@ Answer = tuple[np.ndarray, bool | None]
 
 
 class Full(Exception):
-    """The queue has no room for as many."""
+    """The queue has no room for that many."""
 
 
 class Closed(Exception):
-    """No more is answered: the server stops."""
+    """No more requests are answered: the server is stopping."""
 
 
 class Batcher:
-    """Answers squares (C, S, S) of uint8 as `Engine.answers` does, in the order in which they came.
+    """Answers squares (C, S, S) of uint8 as `Engine.answers` does, in order of arrival.
 
-    At most `waiting` may wait beside those that the engine works on, or the squares of one request where
-    these are more. The engine takes up to `batch_size` together, without waiting for company. For many
-    threads.
+    At most `waiting` may wait besides those being processed, or the squares of one request if these are
+    more. The engine takes up to `batch_size` together, without waiting for more. Thread-safe.
     """
 
     def __init__(self, engine: Engine, batch_size: int = 16, waiting: int = 256):
@@ -39,7 +38,7 @@ class Batcher:
         self._thread.start()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """How many are waiting."""
         return len(self._queue)
 
     def submit(self, squares: list[np.ndarray]) -> list[Future[Answer]]:

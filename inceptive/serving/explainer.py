@@ -1,6 +1,6 @@
-"""A served model explained: heat over an image, and the maps of a layer, as PNG.
+"""Explanations of a served model: a heatmap over an image, and the maps of a layer, as PNG.
 
-Torch is loaded with the first question: a server of an exported file starts and answers without.
+Torch is loaded on the first request: a server of an exported file starts and answers without it.
 """
 
 import threading
@@ -28,10 +28,10 @@ def can_explain() -> bool:
 
 
 class Explainer:
-    """Explains `model`, a model folder or a published name, that `engine` answers for.
+    """Explains `model`, a model folder or a published name, for which `engine` answers.
 
-    layers are the parts of it that give maps. For many threads; one at a time, whatever the model:
-    Matplotlib is made for one thread.
+    layers are its parts that output maps. Thread-safe, one call at a time for all models, since
+    Matplotlib is not.
     """
 
     _lock = threading.Lock()
@@ -51,7 +51,7 @@ class Explainer:
         return replace(self.engine, model=deepcopy(model, tensors))
 
     def heat(self, square: np.ndarray, label: int) -> bytes:
-        """What speaks for class `label` over a preprocessed image (C, S, S) of uint8 (Grad-CAM)."""
+        """Evidence for class `label` over a preprocessed image (C, S, S) of uint8 (Grad-CAM)."""
         with self._lock:
             from inceptive.explaining import attribution, figures
 
@@ -60,7 +60,7 @@ class Explainer:
             return figures.heatmap(square, heat)
 
     def features(self, square: np.ndarray, layer: str) -> bytes:
-        """The maps of `layer` that a preprocessed image (C, S, S) of uint8 excites most."""
+        """The maps of `layer` that a preprocessed image (C, S, S) of uint8 activates most."""
         with self._lock:
             from inceptive.explaining import figures, maps
 

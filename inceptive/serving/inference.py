@@ -1,5 +1,5 @@
-"""From a request to its answer: pictures are decoded by threads, each model's engine runs in a thread
-of its own (`batching`), and nothing of a request is stored."""
+"""From a request to its answer: threads decode pictures, each model's engine runs in its own thread
+(`batching`), and no request data is stored."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -26,13 +26,13 @@ BUSY = "too many images wait; try again"
 
 
 class Refused(HTTPException):
-    """A request that cannot be answered, with a reason for a person."""
+    """A request that cannot be answered, with a human-readable reason."""
 
 
 class InferenceService:
-    """Several models that answer, from `start` to `stop`; the first where a request names none.
+    """Serves several models, from `start` to `stop`; the first if a request names none.
 
-    predict, heatmap and features raise Refused if there is no answer, or none in time.
+    predict, heatmap and features raise Refused if there is no answer, or not in time.
     """
 
     def __init__(self, models: Sequence[ServedModel], limits: Limits):
@@ -60,7 +60,7 @@ class InferenceService:
         return self.models[name] if name else next(iter(self.models.values()))
 
     async def predict(self, request: Request, model: str, top: int) -> list[dict[str, Any]]:
-        """A prediction for each image of the request: see `ServedModel.prediction`."""
+        """Return a prediction for each image of the request: see `ServedModel.prediction`."""
         served = self.model(model)
         pictures = await self._within(_pictures(request, self.limits.images))
         work = self._predictions(served, pictures, top)
@@ -70,7 +70,7 @@ class InferenceService:
         return predictions
 
     async def heatmap(self, request: Request, model: str, label: str) -> tuple[bytes, str]:
-        """PNG of what speaks for a class, the answer unless one is named; and that class."""
+        """Return a PNG of the evidence for a class, by default the answer; and that class."""
         explainer = _explainer(served := self.model(model))
         square = await self._square(served, request)
         if label:
@@ -83,7 +83,7 @@ class InferenceService:
         return png, served.engine.labels[number]
 
     async def features(self, request: Request, model: str, layer: str) -> bytes:
-        """PNG of the maps of `layer`, by default the last."""
+        """Return a PNG of the maps of `layer`, by default the last."""
         explainer = _explainer(served := self.model(model))
         if layer and layer not in explainer.layers:
             layers = ", ".join(explainer.layers)

@@ -1,4 +1,4 @@
-"""What a request may not exceed: its body, and who may make it."""
+"""Limits on requests: body size, and authorisation."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ MIB = 2**20
 @dataclass(frozen=True)
 class Limits:
     """body: bytes of a request; images: in one request; waiting: images in the queue; seconds: until
-    an answer; token: what `Authorization: Bearer` must hold, "" if nobody needs one."""
+    an answer; token: the required `Authorization: Bearer` token, "" for none."""
 
     body: int = 64 * MIB
     images: int = 64
@@ -27,9 +27,9 @@ class TooLarge(Exception):
 
 
 class Guard:
-    """ASGI: refuses what is too large (413), and who has not the token (401), before anything is read.
+    """ASGI middleware: refuses large bodies (413) and missing tokens (401) before anything is read.
 
-    A body of unknown length is counted as it comes.
+    A body of unknown length is counted as it arrives.
     """
 
     def __init__(self, app: Any, limits: Limits):

@@ -1,4 +1,4 @@
-"""Listening: uvicorn, which stops gracefully, and says where it listens once it does."""
+"""Listening: uvicorn, with graceful shutdown, announcing its address once it listens."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +24,9 @@ class _Server(uvicorn.Server):
 
 
 def listen(app: Any, host: str, port: int, seconds: float, say: Callable[[str], None]) -> None:
-    """Answer until SIGINT or SIGTERM; what has begun then has `seconds` to end.
+    """Serve until SIGINT or SIGTERM; requests in progress then have `seconds` to finish.
 
-    A SIGTERM is raised again once all is answered. Raises InceptiveError if it cannot listen there.
+    A SIGTERM is re-raised once all are answered. Raises InceptiveError if it cannot listen there.
     """
     config = uvicorn.Config(
         app,

@@ -12,7 +12,7 @@ with requires("serve needs FastAPI", "serve"):
 
 
 class Metrics:
-    """Of one application, in a registry of its own; `waiting` gives the images in the queue."""
+    """Metrics of one application, in their own registry; `waiting` returns the images in the queue."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
@@ -28,7 +28,7 @@ class Metrics:
     async def count(
         self, request: Request, call: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        """The answer to a request, counted and timed under the path of its route (middleware)."""
+        """Middleware: count and time the response to a request under the path of its route."""
         started = time.perf_counter()
         status = 500
         try:
@@ -41,5 +41,5 @@ class Metrics:
             self.seconds.labels(path).observe(time.perf_counter() - started)
 
     def exposition(self) -> Response:
-        """All of them in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return Response(generate_latest(self.registry), media_type="text/plain; version=0.0.4")

@@ -1,4 +1,4 @@
-"""A model as it is served: the engine that answers, how sure it has to be, and what explains it."""
+"""A served model: its engine, its confidence threshold, and its explainer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ EVEN = 0.5
 
 @dataclass(frozen=True)
 class ServedModel:
-    """An engine under a name, and from which probability on its answers count as sure.
+    """An engine with a name, and the probability from which its answers count as sure.
 
-    sure_from: that probability. accuracy: the share of the `sure_count` validation images with such
-    answers that was right; None if unknown. explainer: None where the model cannot be explained.
+    sure_from: that probability. accuracy: the share of right answers among the `sure_count` validation
+    images above it; None if unknown. explainer: None if the model cannot be explained.
     """
 
     name: str
@@ -46,8 +46,8 @@ class ServedModel:
         accuracy: float | None,
         note: Callable[[str], None],
     ) -> "ServedModel":
-        """`model` under its `name`, its engine warm. Raises InceptiveError as `open_engine` does, or
-        if no threshold is known for `accuracy`."""
+        """Open `model` under its `name`, its engine warm. Raises InceptiveError as `open_engine` does,
+        or if no threshold is known for `accuracy`."""
         opened = open_engine(model, engine, note, early_exit)
         sure = choose_threshold(name, opened.thresholds, accuracy)
         channels, size = opened.preprocessing.channels, opened.preprocessing.size
@@ -59,7 +59,7 @@ class ServedModel:
         return cls(name, opened, *sure, Explainer(model, layers, whole) if explainable else None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer of `/v1/model`."""
+        """The response of `/v1/model`."""
         account = self.engine.account()
         return {
             "name": self.name,
@@ -78,14 +78,14 @@ class ServedModel:
         }
 
     def decode(self, name: str, content: bytes) -> np.ndarray | str:
-        """The image `content` as the net sees it (C, S, S); or why it cannot be read."""
+        """Decode the image `content` as the net sees it (C, S, S), or return why it cannot be read."""
         try:
             return self.engine.preprocessing.load(content, name)
         except InceptiveError as error:
             return str(error)
 
     def prediction(self, name: str, answer: Answer, top: int) -> dict[str, Any]:
-        """The answer for the image `name` as one of the `predictions` of `/v1/predict`."""
+        """Format the answer for the image `name` as one of the `predictions` of `/v1/predict`."""
         probs, novel = answer
         best = np.argsort(-probs, kind="stable")[:top]
         ranked = [{"label": self.engine.labels[k], "prob": float(probs[k])} for k in best]
@@ -96,10 +96,10 @@ class ServedModel:
 def choose_threshold(
     name: str, thresholds: Sequence[Threshold], accuracy: float | None
 ) -> tuple[float, float | None, int]:
-    """How probable answers of model `name` have to be for a share `accuracy` of them to be right, the
-    share that was, and of how many images; by the `thresholds` that its training found.
+    """The probability from which a share `accuracy` of answers of model `name` is right, the share that
+    was, and of how many images; from the `thresholds` found in training.
 
-    By default ACCURACY or what comes nearest to it. Raises InceptiveError if no threshold reaches
+    The default is ACCURACY or the nearest to it. Raises InceptiveError if no threshold reaches
     `accuracy`.
     """
     enough = [each for each in thresholds if each.target >= (accuracy or ACCURACY)]

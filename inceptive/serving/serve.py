@@ -1,4 +1,4 @@
-"""Models over HTTP until stopped: what `inceptive serve` calls."""
+"""Serving models over HTTP until stopped: what `inceptive serve` calls."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,13 +29,15 @@ def serve(
     token: str = "",
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> None:
-    """Answer for each of `models` over HTTP until SIGINT or SIGTERM.
+    """Serve each of `models` over HTTP until SIGINT or SIGTERM.
 
-    models, engine and early_exit are as in `open_engine`. accuracy: the share of its sure answers that
-    are to be right. A request has at most `max_mib` MiB and `max_images` images and is answered within
-    `seconds`; while more than `waiting` images wait others are refused, status 429. token: what
-    `Authorization: Bearer` must hold. Raises InceptiveError if a model cannot be opened, or the address
-    is not free.
+    models, engine and early_exit are as in `open_engine`. accuracy: the required accuracy of its sure
+    answers. A request may have at most `max_mib` MiB and `max_images` images and is answered within
+    `seconds`; while more than `waiting` images wait, others are refused with status 429. token: the
+    required `Authorization: Bearer` token. Raises InceptiveError if a model cannot be opened, or the
+    address is in use.
+
+    >>> inceptive.serve("runs/mine", port=8000)  # doctest: +SKIP
     """
     from inceptive.serving.app import make_app
     from inceptive.serving.listen import listen
@@ -55,7 +57,7 @@ def serve(
 
 
 def model_names(models: Sequence[str]) -> list[str]:
-    """What requests call `models`: the last part of each, or as they were typed if two share it."""
+    """Names of `models` in requests: the last part of each, or as typed if two share it."""
     if len(set(models)) < len(models):
         raise InceptiveError("a model is named twice; serve different ones")
     last = [Path(model).name or model for model in models]

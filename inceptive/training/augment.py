@@ -1,7 +1,7 @@
-"""Random changes to a batch of pictures, all at once, on the device that trains.
+"""Random augmentation of a batch of pictures, all at once, on the training device.
 
-Every change of shape (shift, turn, mirror) is one map from the output square to the picture
-and one resampling. Inside, values are 0-1; what comes out is 0-255 again, to be normalised as ever.
+All geometric changes (shift, turn, mirror) are one map from the output square to the picture
+and one resampling. Internally, values are 0-1; the output is 0-255 again, to be normalised as usual.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,10 @@ Change = Callable[[Tensor, slice], Tensor]
 
 @dataclass(frozen=True)
 class Augment:
-    """images (N, C, S, S) of uint8 -> (N, C, size, size) of float32, 0-255, changed at random.
+    """images (N, C, S, S) of uint8 -> (N, C, size, size) of float32, 0-255, randomly augmented.
 
-    They were cropped at random already: area and aspect are of `data.loading.RandomCrop`. Where the
-    images are a `share` of a batch, what is drawn for them is what a single process would.
+    They are already randomly cropped: area and aspect belong to `data.loading.RandomCrop`. If the images
+    are a `share` of a batch, the same is drawn for them as in a single process.
     """
 
     table: AugmentTable

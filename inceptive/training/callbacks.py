@@ -1,4 +1,4 @@
-"""Who is told of a training as it goes: progress for a person, events for TensorBoard."""
+"""Callbacks during training: progress for the user, events for TensorBoard."""
 
 import time
 from pathlib import Path
@@ -11,13 +11,13 @@ from inceptive.training.schedule import size_at
 
 
 class Callback:
-    """Told of a training as it goes. A method that is not overridden does nothing."""
+    """Receives events during training. Methods that are not overridden do nothing."""
 
     def on_epoch_start(self, epoch: int, epochs: int, steps: int) -> None:
         """Epoch `epoch` of `epochs`, counted from 0, begins; it has `steps` steps."""
 
     def on_step(self, step: int, images: int, losses: list[float], top1: float) -> None:
-        """`step` steps of the epoch are done, every tenth time: `images` seen, means over them.
+        """Every tenth step: `step` steps of the epoch are done, `images` seen; the rest are means.
 
         losses: of the logits, then of each auxiliary head.
         """
@@ -27,7 +27,7 @@ class Callback:
 
 
 class ProgressCallback(Callback):
-    """Says each epoch's row to a `Progress`, and advances it: by the whole run, so time left is too."""
+    """Reports each epoch's row to a `Progress`, and the progress and time left of the whole run."""
 
     def __init__(self, progress: Progress, recipe: Recipe):
         self.progress, self.recipe = progress, recipe

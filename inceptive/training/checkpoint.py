@@ -1,4 +1,4 @@
-"""The state of a training that is not finished, in one file, so that it can go on."""
+"""The state of an unfinished training, in one file, so that it can resume."""
 
 import io
 from pathlib import Path
@@ -24,14 +24,14 @@ HOLDS = {
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write the checkpoint: tensors and plain values only. The one before stays until it is whole."""
+    """Write the checkpoint: tensors and plain values only. The previous one stays until it is whole."""
     content = io.BytesIO()  # torch.save to a file tells a full disk in riddles
     torch.save({"format": FORMAT} | state, content)
     write_bytes(folder / CHECKPOINT, content.getbuffer())
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """The state that `save` wrote. Raises InceptiveError if there is none or it is damaged."""
+    """Read the state that `save` wrote. Raises InceptiveError if there is none or it is damaged."""
     path = folder / CHECKPOINT
     if not path.exists():
         ended = (folder / WEIGHTS).exists()

@@ -1,8 +1,8 @@
-"""Several processes that train as one: how they meet, and what they tell each other.
+"""Several processes that train as one: how they connect, and what they exchange.
 
 torchrun starts them, on one machine or many. Each takes its part of every batch; what is drawn for a
-batch (crops, changes, dropout) is drawn for the whole of it, and batch normalisation averages over the
-whole of it, so a training is the same, to rounding, however many processes share it.
+batch (crops, augmentation, dropout) is drawn for all of it, and batch normalisation averages over all of
+it, so training is the same, to rounding, with any number of processes.
 """
 
 import os
@@ -30,9 +30,9 @@ PATIENCE = timedelta(minutes=30)
 
 
 class World:
-    """The processes that torchrun started, or this one alone. Process 0 writes, and it speaks.
+    """The processes that torchrun started, or this one alone. Process 0 writes and reports.
 
-    Every process has to make the same calls in the same order.
+    Every process must make the same calls in the same order.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class World:
         return self.share.world == 1
 
     def any(self, *flags: bool) -> list[bool]:
-        """Each flag, if any process has it."""
+        """For each flag, whether any process has it set."""
         if self.is_single:
             return list(flags)
         values = torch.tensor(flags, dtype=torch.uint8, device=self.device)
@@ -55,18 +55,18 @@ class World:
         return [bool(value) for value in values.tolist()]
 
     def all_reduce(self, values: Tensor) -> Tensor:
-        """The sum over all processes, of the shape of `values`."""
+        """Sum over all processes, of the shape of `values`."""
         total = values.clone()
         if not self.is_single:
             dist.all_reduce(total)
         return total
 
     def all_gather(self, rows: np.ndarray) -> np.ndarray:
-        """The rows (n, ...) of all processes, one after the other, however many each has."""
+        """Concatenate the rows (n, ...) of all processes, however many each has."""
         return rows if self.is_single else np.concatenate(self._gather_objects(rows))
 
     def broadcast(self, make: Callable[[], T]) -> T:
-        """What `make` gives in process 0, in every process; so is the InceptiveError that it raises."""
+        """Return the result of `make` in process 0, or raise its InceptiveError, in every process."""
         if self.is_single:
             return make()
         box: list[Any] = [None, None]
@@ -82,7 +82,7 @@ class World:
         return value
 
     def refuse_unless_alike(self, value: object, what: str) -> None:
-        """Raises InceptiveError if `value` is not the same everywhere; `what` says what that is."""
+        """Raise InceptiveError if `value`, described by `what`, is not the same everywhere."""
         values = [value] if self.is_single else self._gather_objects(value)
         other = next((rank for rank, theirs in enumerate(values) if theirs != values[0]), None)
         if other is not None:
@@ -91,25 +91,25 @@ class World:
             )
 
     def begin(self, what: str) -> None:
-        """Let `begun` know of `what`, in processes that torchrun starts after these, too."""
+        """Record `what` for `begun`, also in processes that torchrun starts after these."""
         if self._job is not None:
             self._job.set(f"begun/{what}", "")
 
     def begun(self, what: str) -> bool:
-        """Whether processes of this run of torchrun began `what`: these are then started anew.
+        """Whether processes of this torchrun run began `what`: these are then restarts.
 
-        How often torchrun says it restarted tells neither that they came so far, nor, of several
-        machines, whether another one's processes made it start all of them again.
+        torchrun's restart count tells neither that they got that far nor, with several machines,
+        whether another one's processes caused the restart of all.
         """
         return self._job is not None and bool(self._job.check([f"begun/{what}"]))
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process is here."""
         if not self.is_single:
             dist.barrier()
 
     def leave(self) -> None:
-        """End the talk with the others; a process that just ends may abort with words of its own."""
+        """Disconnect from the others; a process that just exits may abort with its own message."""
         if self._job is not None and dist.is_initialized():
             dist.destroy_process_group()
             join_torchrun.cache_clear()
@@ -128,7 +128,7 @@ def launched() -> tuple[int, int]:
 
 
 def device() -> torch.device:
-    """Where to train: this process's accelerator, else the CPU."""
+    """The training device: this process's accelerator, else the CPU."""
     if not torch.accelerator.is_available():
         return torch.device("cpu")
     kind = torch.accelerator.current_accelerator()
@@ -137,7 +137,7 @@ def device() -> torch.device:
 
 
 def lost(error: RuntimeError) -> str:
-    """Why another process did not answer, in a line, if `error` tells that; else ""."""
+    """Why another process did not answer, in one line, if that is the `error`; else ""."""
     if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
         return ""
     # without the line of its source
@@ -147,11 +147,11 @@ def lost(error: RuntimeError) -> str:
 
 @cache
 def join_torchrun() -> Store | None:
-    """Begin torch.distributed with the processes of this start; gives torchrun's store, which stays.
+    """Initialise torch.distributed with the processes of this start; return torchrun's store.
 
-    A process alone has none, and nothing to begin. The store may still hold what processes of an
-    earlier start wrote, that are gone: where they were to be reached. So all take a part of it with a
-    name that the first of them has just made up.
+    A single process has none, and nothing to initialise. The store may still hold the addresses of
+    processes of an earlier start that are gone, so all use a part of it under a name that the first of
+    them has just made up.
     """
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         return None

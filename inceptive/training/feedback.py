@@ -1,4 +1,4 @@
-"""What a probe's features say of the images: would more of them help, and which look mislabelled?"""
+"""Feedback on the images from a probe's features: would more help, and which look mislabelled?"""
 
 from collections.abc import Callable, Sequence
 from math import sqrt
@@ -26,7 +26,7 @@ def learning_curve(
     labels: np.ndarray,
     score: Callable[[Callable[[Tensor], Tensor]], float],
 ) -> list[tuple[int, float]]:
-    """(images to learn from, `score` of their probe) for the SHARES of each class."""
+    """(number of training images, `score` of their probe) for the SHARES of each class."""
     curve = []
     for share in SHARES:
         classes = (np.flatnonzero(labels == label) for label in np.unique(labels))
@@ -40,9 +40,9 @@ def learning_curve(
 def suspects(
     fit: Fit, features: Tensor, samples: Samples, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The images that a probe of the others is SURE are of another class, the surest first.
+    """The images that a probe of the others is SURE are of another class, most confident first.
 
-    Each as {"file", "label", "answer", "prob"}. The probe of each fold learns from the other FOLDS - 1.
+    Each as {"file", "label", "answer", "prob"}. Each fold's probe learns from the other FOLDS - 1.
     """
     labels = torch.from_numpy(samples.labels)
     folds = torch.from_numpy(np.random.default_rng(0).permutation(len(labels)) % FOLDS)
@@ -72,8 +72,8 @@ def say(
     mislabelled: Sequence[dict[str, Any]],
     progress: Progress,
 ) -> None:
-    """Tell a person what the curve, on so many `judged` images, each class's recall and the mislabelled
-    images mean. A gain within its standard error, of two independent shares, is none.
+    """Tell the user what the curve, on `judged` images, each class's recall and the mislabelled images
+    mean. A gain within its standard error, of two independent proportions, counts as none.
     """
     steps = ", ".join(f"{top1:.1%} with {count}" for count, top1 in curve)
     top1, gain = curve[-1][1], curve[-1][1] - curve[-2][1]

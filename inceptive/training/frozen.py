@@ -1,8 +1,8 @@
-"""Layers that do not learn are computed once: their maps, of each picture and view.
+"""Frozen layers are computed once: their maps, for each picture and view.
 
-A picture has a few fixed views: its centre square as it is judged, and others that are cropped and
-changed at random. What the frozen layers make of a view never changes, so it is kept, in memory and in
-the cache, and what learns trains from it. Computed anew for each batch it is the same, to rounding.
+A picture has a few fixed views: its centre square as in evaluation, and others that are randomly cropped
+and augmented. The frozen layers' output for a view never changes, so it is kept in memory and in the
+cache, and the other layers train on it. Recomputed for each batch, it is the same, to rounding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ Picture = Callable[[int], np.ndarray]
 class ViewBatches(Batches):
     """Batches in which epoch e shows view e modulo `finetune.views` of each picture.
 
-    View 0 is the centre square; what is drawn for another follows from (seed, view, picture).
+    View 0 is the centre square; what is drawn for others depends on (seed, view, picture).
     """
 
     def __init__(
@@ -69,16 +69,16 @@ class ViewBatches(Batches):
         return self.augment(square[None], draws)[0].round().to(torch.uint8).numpy()
 
     def name(self, view: int) -> str:
-        """Everything that the pixels of such a view follow from, beside the pictures."""
+        """Everything that determines the pixels of a view, besides the pictures."""
         if not view:
             return ModelInputs(self.crop.preprocessing).name
         return f"view {view} of seed {self.seed} {self.crop} {self.crop.spec.name} {self.augment}"
 
 
 class FrozenMaps:
-    """What `model` makes of pictures up to its part `after`: (N, C, H, W).
+    """The maps of `model` for pictures up to its part `after`: (N, C, H, W).
 
-    With `read`, modules up to `after`, it is what a probe reads of them: see `pooled`, (N, F, 1, 1).
+    With `read`, modules up to `after`, what a probe reads of them: see `pooled`, (N, F, 1, 1).
     """
 
     def __init__(
@@ -106,14 +106,14 @@ class FrozenMaps:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """The weights that the maps follow from, by name."""
+        """The weights that determine the maps, by name."""
         frozen = tuple(f"{part}." for part in self.parts)
         return {k: v for k, v in self.model.state_dict().items() if k.startswith(frozen)}
 
     def of(
         self, samples: Samples, picture: Picture, name: str, what: str, exact: bool = False
     ) -> Tensor:
-        """The maps of `picture(k)` for each of `samples`, whose pixels follow from `name` and content.
+        """The maps of `picture(k)` for each of `samples`, whose pixels depend on `name` and content.
 
         On the CPU, as KEPT; `exact`: computed and kept in float32.
         """
@@ -184,7 +184,7 @@ class FrozenMaps:
                 yield index, torch.from_numpy(values.copy()).view(dtype)
 
     def centres(self, samples: Samples, split: str, exact: bool = False) -> Tensor:
-        """The maps of the squares that `samples`, those of a split, are judged by."""
+        """The maps of the centre squares of `samples`, those of a split, as in evaluation."""
         spec = ModelInputs(self.preprocessing)
         with CachedImages(samples, spec, self.cache) as squares:
             what = f"computing frozen layers of {split} images"
@@ -207,20 +207,20 @@ class FrozenMaps:
 
 
 def pooled(maps: Tensor) -> Tensor:
-    """The average of each map, then the greatest number of each: (N, 2 C) of maps (N, C, H, W)."""
+    """The average of each map, then the maximum of each: (N, 2 C) from maps (N, C, H, W)."""
     maps = maps.float()
     return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
 
 
 class MapBatches(ViewBatches):
-    """The same batches, each of the maps of `frozen` in place of pictures: (N, C, H, W) of float16."""
+    """The same batches, with maps of `frozen` instead of pictures: (N, C, H, W) of float16."""
 
     def __init__(self, samples: Samples, crop: RandomCrop, recipe: Recipe, frozen: FrozenMaps):
         super().__init__(samples, crop, recipe, frozen.cache)
         self.frozen = frozen
 
     def maps(self, view: int) -> Tensor:
-        """The maps of such a view of every picture, in order."""
+        """The maps of a view of every picture, in order."""
         what = f"computing frozen layers, view {view + 1} of {self.views}"
         with self.pictures, self.centres:
             return self.frozen.of(

@@ -1,4 +1,4 @@
-"""What a training remembers of itself: how far it is, its history, what the model folder tells."""
+"""The record of a training: its progress, its history, and its entry in the model folder."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ from inceptive.training.recipe import Recipe
 
 @dataclass
 class RunState:
-    """How far a run is: what `resume` needs beside tensors."""
+    """The progress of a run: what `resume` needs besides tensors."""
 
     epoch: int = 0
     seconds: float = 0.0
@@ -48,8 +48,8 @@ class RunState:
 
 @dataclass
 class EpochState:
-    """How far an epoch is: its steps that are done, the images in them, and what this process has to
-    add to the sums over them."""
+    """The progress of an epoch: its completed steps, the images in them, and this process's part of the
+    sums over them."""
 
     losses: Tensor
     hits: Tensor
@@ -60,7 +60,7 @@ class EpochState:
 
 
 def validation_row(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """What a row of history says of validation, from logits (N, K) and labels (N,)."""
+    """The validation entries of a history row, from logits (N, K) and labels (N,)."""
     probs = softmax(logits)
     return {
         "val_loss": round(negative_log_likelihood(probs, labels), 5),
@@ -71,8 +71,8 @@ def validation_row(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def record(
     recipe: Recipe, data: Data, run: RunState, logits: np.ndarray, labels: np.ndarray
 ) -> tuple[float, dict[str, Any]]:
-    """The temperature that fits validation's logits (N, K) and labels (N,), and what the model folder
-    tells of the training."""
+    """The temperature fitted to validation logits (N, K) and labels (N,), and the model folder's record
+    of the training."""
     temperature = fit_temperature(logits, labels)
     plain, scaled = softmax(logits), softmax(logits, temperature)
     hits = top_k(plain, labels, 1)
@@ -103,7 +103,7 @@ def record(
 
 
 def environment() -> dict[str, Any]:
-    """What trains: versions, threads and the processor's abilities; and in one process, in f32."""
+    """The training environment: versions, threads and CPU capability, for one process in f32."""
     return {
         "precision": "f32",
         "threads": torch.get_num_threads(),
@@ -115,7 +115,7 @@ def environment() -> dict[str, Any]:
 
 
 def as_csv(history: list[dict[str, Any]]) -> str:
-    """History as CSV, one row an epoch."""
+    """Format the history as CSV, one row per epoch."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""What learns: the net with its objective and optimizer, and one step of it."""
+"""The learner: the net with its objective and optimizer, and one training step."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -32,9 +32,9 @@ from inceptive.training.shared_layers import join
 
 
 class Learner:
-    """A model and what it learns with, on the device that trains, ready for the recipe's steps.
+    """A model with its objective and optimizer, on the training device, ready for the recipe's steps.
 
-    With `after`, it is given the maps of that part, the last that does not learn, in place of images.
+    With `after`, it is given the maps of that part, the last frozen one, instead of images.
     """
 
     def __init__(
@@ -77,18 +77,18 @@ class Learner:
 
     @property
     def eval_model(self) -> Model:
-        """The model that is validated and kept: the averaged one, if the recipe averages."""
+        """The model to validate and keep: the averaged one, if the recipe averages."""
         averaged = self.average.module if self.average else self.model
         assert isinstance(averaged, Model)
         return averaged
 
     @property
     def did_step(self) -> bool:
-        """Whether the last batch made a step, or will make one with those that follow it."""
+        """Whether the last batch completed a step, rather than adding to the next one."""
         return self.gathered == 0
 
     def set_training(self) -> None:
-        """Everything learns but what the recipe freezes."""
+        """Set everything to training mode except what the recipe freezes."""
         self.model.train()
         for name in frozen_parts(self.model.net, self.recipe.finetune.freeze):
             self.model.get_submodule(name).eval()  # batch norm keeps its statistics too
@@ -98,20 +98,20 @@ class Learner:
                     module.eval()
 
     def set_size(self, epoch: float) -> None:
-        """From now on images are seen at the size of such a moment."""
+        """Set the image size for that point of the training."""
         recipe = self.recipe
         self.size = size_at(recipe.schedule, epoch, recipe.epochs, recipe.image_size)
         self.augment = replace(self.augment, size=self.size)
 
     def set_lr(self, epoch: float) -> float:
-        """The rate of such a moment, for every group its own; that of new layers is returned."""
+        """Set every group's learning rate for that point; return that of new layers."""
         factor = lr_factor(self.recipe.schedule, epoch, self.recipe.epochs)
         for group, base in zip(self.optimizer.param_groups, self.base_lr, strict=True):
             group["lr"] = base * factor
         return self.recipe.optimizer.lr * factor
 
     def step(self, batch: Tensor, labels: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Forward, backward, and where a whole batch is gathered a step: losses, right answers.
+        """Forward, backward and, once a whole batch is gathered, a step: losses, right answers.
 
         Raises InceptiveError if so few images cannot be normalised.
         """
@@ -159,13 +159,13 @@ class Learner:
         return outputs
 
     def drop_partial_batch(self) -> None:
-        """Forget what is gathered for a batch that will not be full, as any smaller one is left out."""
+        """Discard what is gathered for an incomplete batch, since smaller ones are left out."""
         self.model.zero_grad()
         self.gathered = 0
 
     @torch.inference_mode()
     def logits(self, batches: Iterable[Tensor]) -> np.ndarray:
-        """Logits (N, K) of `eval_model` for images of 0-255, or maps: in float32, as it is deployed."""
+        """Logits (N, K) of `eval_model` for images of 0-255, or maps: in float32, as deployed."""
         self.eval_model.eval()
         rows = [np.empty((0, self.eval_model.net.num_classes), np.float32)]
         for batch in batches:
@@ -183,7 +183,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`; the optimizer's rates and decays stay those of the recipe."""
+        """Resume from `state`; learning rates and weight decays stay those of the recipe."""
         self.model.load_state_dict(state["model"])
         settings = [
             {key: value for key, value in group.items() if key != "params"}

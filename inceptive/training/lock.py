@@ -12,10 +12,10 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def training_lock(folder: Path) -> Iterator[None]:
-    """Keep `folder` for the training in this block; it is made, and goes again if it stays empty.
+    """Lock `folder` for the training in this block; it is created, and removed if it stays empty.
 
-    Raises InceptiveError if a training is in there already, or the folder cannot be had. A disk that
-    knows no locks gives none.
+    Raises InceptiveError if another training uses it, or the folder cannot be created. On a disk without
+    locks, there is none.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_if_empty, folder)

@@ -1,9 +1,9 @@
 """The training loop, to be read from top to bottom.
 
-A run is a folder. After every epoch, in long ones every SAVE_SECONDS, and when it is asked to stop,
-`checkpoint.pt` holds all that is needed to go on, and whenever validation is better than ever the
-model folder is written beside it. A run that goes on ends with the bits of one that never stopped,
-unless minutes are given: what the clock decides, it decides anew.
+A run is a folder. After every epoch, in long ones every SAVE_SECONDS, and when asked to stop,
+`checkpoint.pt` holds all that is needed to resume, and at every new validation best the model
+folder is written next to it. A resumed run is bit-identical to an uninterrupted one, unless minutes
+are given: what the clock decides, it decides anew.
 
 Several processes may share a run (`distributed`): each takes its part of every batch, one writes.
 """
@@ -58,17 +58,17 @@ SAVE_SECONDS = 600.0
 
 
 class Paused(Exception):
-    """Training was asked to stop, and its checkpoint is written; says where that is."""
+    """Training was asked to stop, and its checkpoint is written; the message says where it stopped."""
 
 
 def computed_once(recipe: Recipe, world: World) -> str:
-    """The last part whose maps are computed once for each view of a picture; "" where none are."""
+    """The last part whose maps are computed once per view of a picture; "" if none are."""
     return recipe.finetune.freeze if recipe.finetune.views and world.is_single else ""
 
 
 class Run:
-    """One training: the recipe's parts put together, then epochs of steps. It `began` when
-    time.monotonic() said so, or now."""
+    """One training: the recipe's parts assembled, then epochs of steps. `began` is its start on the
+    clock of time.monotonic(), by default now."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Run:
             self._write_checkpoint()
 
     def run(self) -> Classifier:
-        """Train to the end, or until `should_stop`, which raises Paused; the best model, as saved."""
+        """Train to the end, or raise Paused on `should_stop`; return the best model, as saved."""
         recipe, state = self.recipe, self.state
         self.started = started = time.monotonic() - state.seconds
         while state.epoch < self.most_epochs:
@@ -230,7 +230,7 @@ class Run:
 
     @property
     def most_epochs(self) -> int:
-        """Epochs at most; where they were planned for the minutes, more than planned."""
+        """Maximum number of epochs; if they were planned for the minutes, more than planned."""
         return max(self.recipe.epochs, self.recipe.stop.most_epochs)
 
     def _moment(self, epoch: float) -> float:

@@ -1,4 +1,4 @@
-"""Muon: weights move in steps whose directions all count alike."""
+"""Muon: weight updates with equal weight in all directions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +13,10 @@ STEPS = 3
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """(m, n) -> about U V' of its singular value decomposition U S V'.
+    """(m, n) -> approximately U V' of its singular value decomposition U S V'.
 
-    Newton and Schulz's iteration x <- (A + B x x' + C (x x')^2) x, on the Gram matrix x x' instead of x:
-    half the time of the plain way for the kernels of convolutions, which are wide.
+    Newton-Schulz iteration x <- (A + B x x' + C (x x')^2) x, on the Gram matrix x x' instead of x:
+    half the time of the plain form for convolution kernels, which are wide.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonal(matrix.T).T
@@ -41,10 +41,10 @@ def _factor(gram: Tensor) -> Tensor:
 class Muon(torch.optim.AdamW):
     """Jordan et al., "Muon" (2024), for groups with `orthogonal`, and AdamW for all others.
 
-    The mean of a weight's gradients, with Nesterov's look ahead, is made orthogonal, as an (out, in x
-    height x width) matrix, and as large as a step of AdamW mostly is (Liu et al., arXiv:2502.16982), so
-    that one rate and one weight decay are right for both. torch.optim.Muon takes no kernels of
-    convolutions, and computes in bf16, which many processors do not.
+    The mean of a weight's gradients, with Nesterov momentum, is orthogonalised, as an (out, in x height
+    x width) matrix, and scaled to the typical size of an AdamW step (Liu et al., arXiv:2502.16982), so
+    that one learning rate and weight decay suit both. torch.optim.Muon does not accept convolution
+    kernels, and computes in bf16, which many processors do not support.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float, nesterov: bool):

@@ -1,4 +1,4 @@
-"""What training finds out about pictures of no class, on its validation images."""
+"""The novelty criterion that training fits on its validation images."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ BATCH = 64
 
 
 def find_novelty(classifier: Classifier, val: Samples, cache: Cache | None) -> Novelty | None:
-    """When an image is like none of the classes, by `val`; None if these are too few to tell."""
+    """Fit the criterion for images like none of the classes on `val`; None if these are too few."""
     some = val.take(spread(np.arange(len(val)), MOST))
     batches = in_order(some, classifier.preprocessing, BATCH, cache)
     features, logits = zip(*map(classifier.features_and_logits, batches), strict=True)

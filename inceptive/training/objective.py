@@ -1,4 +1,4 @@
-"""What training makes small: the main loss and a share of each auxiliary head's."""
+"""The training objective: the main loss and a share of each auxiliary head's."""
 
 import torch
 from torch import Tensor, nn

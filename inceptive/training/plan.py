@@ -1,4 +1,4 @@
-"""A plan for the time there is: the first seconds measure this machine, and the rest follows."""
+"""A plan for the available time: the first seconds measure this machine, and the rest follows."""
 
 import time
 from collections.abc import Sequence
@@ -56,20 +56,20 @@ slow cores, for about eleven probes of some images and one of all."""
 
 @dataclass(frozen=True)
 class Pilot:
-    """How many `seconds` an image takes to go through the whole net, and when it all `started`."""
+    """The `seconds` an image takes to pass through the whole net, and when it all `started`."""
 
     seconds: float
     started: float
 
 
 def spread(indices: np.ndarray, count: int) -> np.ndarray:
-    """So many of `indices` (N,), all at most, evenly over their order: neighbours are often alike."""
+    """At most `count` of `indices` (N,), evenly over their order: neighbours are often alike."""
     some = np.linspace(0, len(indices) - 1, min(count, len(indices)))
     return indices[some.round().astype(np.int64)]
 
 
 def some_of_each(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Indices of about PILOT labels (N,), as many of each class as can be."""
+    """Indices of about PILOT labels (N,), as many of each class as possible."""
     each = max(2, PILOT // classes)
     chosen = [spread(np.flatnonzero(labels == label), each) for label in range(classes)]
     return np.sort(np.concatenate(chosen))
@@ -85,11 +85,11 @@ def planned(
     stem: str,
     progress: Progress,
 ) -> Recipe:
-    """`recipe` with the image size, views and epochs that the time is enough for.
+    """Return `recipe` with the image size, views and epochs that the time allows.
 
-    A probe reads so many `numbers` of an image. With `finetune.views` the net learns from behind
-    window[0], whose maps of each view are computed once, up to window[-1]. Without, what learns
-    afterwards is all behind the `stem`, and planned when the probe is there: see `paced`.
+    A probe reads `numbers` values per image. With `finetune.views`, the net learns from after
+    window[0], whose maps of each view are computed once, up to window[-1]. Without, everything after
+    the `stem` learns later, and is planned once the probe exists: see `paced`.
     """
     minutes = recipe.stop.minutes
     spent = time.monotonic() - pilot.started
@@ -133,7 +133,7 @@ def planned(
 
 
 def shorter_side(samples: Samples) -> float:
-    """The median of the shorter sides of some pictures, in pixels; of large ones at least 512."""
+    """The median shorter side of some pictures, in pixels; for large ones, at least 512."""
     some = samples.take(spread(np.arange(len(samples)), SOME))
     sides = [min(read_picture(some.images.source(k), 256).size) for k in range(len(some))]
     return float(np.median(sides))
@@ -147,15 +147,15 @@ def _size(recipe: Recipe, pixels: float) -> int:
 
 
 def seconds_to_learn(minutes: float, judging: float = 0.0) -> float:
-    """What `minutes` leave for learning, without the seconds for judging and writing in the end."""
+    """The seconds that `minutes` leave for learning, without final evaluation and writing."""
     return max(1e-3, 60 * minutes - min(WRITING, AT_MOST * 60 * minutes) - judging)
 
 
 def in_fastest_precision(recipe: Recipe, model: Model, device: torch.device) -> Recipe:
-    """`recipe` with bf16 or f32 in place of `auto`.
+    """Return `recipe` with bf16 or f32 instead of `auto`.
 
-    A processor may have instructions for bf16 and yet be faster without: there some images go through
-    `model` in both.
+    A processor may have instructions for bf16 and yet be faster without: then some images are run
+    through `model` in both.
     """
     kind = "bf16" if wants_bf16(recipe.speed.precision, device) else "f32"
     if recipe.speed.precision == "auto" and kind == "bf16" and device.type == "cpu":
@@ -185,13 +185,13 @@ def paced(
     progress: Progress,
     fewest: int = 1,
 ) -> Recipe:
-    """`recipe` with the image size and epochs that stop.minutes are enough for, at most its own.
+    """Return `recipe` with the image size and epochs that stop.minutes allow, at most its own.
 
-    Where they are not enough for the `fewest` epochs that are of use, there are none.
+    If not even the `fewest` useful epochs fit, there are none.
 
-    They count from when the training `began`. Steps of a net like the one that will learn are
-    measured. The loop holds to the time, should this machine become slower meanwhile: see `Run`. Where
-    the recipe leaves it the size, pictures are not enlarged more than ENLARGED times.
+    The minutes count from when training `began`. Steps of a net like the one that will learn are
+    measured. The loop keeps to the time even if this machine becomes slower meanwhile: see `Run`. If
+    the recipe leaves the size open, pictures are enlarged at most ENLARGED times.
     """
     preprocessing = preprocessing_for(recipe, data)
     model = build(net_for(recipe, data, preprocessing.channels, net))

@@ -1,4 +1,4 @@
-"""From a recipe and a labelled set to what the loop takes: batches, net, preprocessing."""
+"""From a recipe and a labelled set to the inputs of the loop: batches, net, preprocessing."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,9 +53,9 @@ def shares(recipe: Recipe) -> SplitFractions:
 
 
 def preprocessing_for(recipe: Recipe, data: Data) -> Preprocessing:
-    """How this recipe shows the images of `data`, in training and ever after.
+    """The preprocessing of this recipe for the images of `data`, in training and afterwards.
 
-    Raises InceptiveError if there is no one range for the samples of its deep images.
+    Raises InceptiveError if there is no single range for the samples of its deep images.
     """
     table = recipe.data
     channels = table.channels or data.channels
@@ -86,10 +86,10 @@ def loaders_for(
     share: Rank = Rank(),
     frozen: FrozenMaps | None = None,
 ) -> Loaders:
-    """Batches of `data` as the recipe wants them. Raises InceptiveError without a validation split.
+    """Make batches of `data` for the recipe. Raises InceptiveError without a validation split.
 
-    Each of several processes takes its `share` of every batch. With `frozen`, which a single process
-    may have, they are the maps of its layers, computed once.
+    Each of several processes takes its `share` of every batch. With `frozen`, possible in a single
+    process only, they are the maps of its layers, computed once.
     """
     samples, val = data.split("train"), data.split("val")
     if not recipe.data.soft:
@@ -129,11 +129,11 @@ pictures in its last modules, which a probe finds out.
 
 
 def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ERROR) -> Recipe:
-    """`recipe` with what it leaves open as its weights have it: net, channels, mean and std.
+    """Return `recipe` with what it leaves open taken from its weights: net, channels, mean and std.
 
-    weights = "published" are the first in the catalogue that fit the recipe's net; where it names no
-    net, the first of FIRST_CHOICES that is in the cache, else the first of them, which is fetched.
-    Raises InceptiveError if there are none, or if the model folder is none.
+    weights = "published" are the first in the catalogue that fit the recipe's net; if it names no
+    net, the first of FIRST_CHOICES that is in the cache, else the first of them, which is downloaded.
+    Raises InceptiveError if there are none, or if the model folder is not one.
     """
     if not recipe.weights:
         return recipe
@@ -177,7 +177,7 @@ def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ER
 
 
 def net_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -> Net:
-    """The net that the recipe trains for the classes of `data`: `net`, else the one that it names.
+    """The net to train for the classes of `data`: `net`, else the one that the recipe names.
 
     Raises InceptiveError if it does not fit the data, or the recipe's pictures are too small for it.
     """
@@ -200,10 +200,10 @@ def net_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -
 
 
 def model_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -> Model:
-    """The net of the recipe with fresh weights, or with those that `weights` names.
+    """Build the recipe's net with random weights, or with those that `weights` names.
 
-    Of a model folder or published weights every layer is taken but the last of each head, which are
-    new for new classes. Raises InceptiveError if they are of another net.
+    From a model folder or published weights, every layer is taken but the last of each head, which are
+    new for new classes. Raises InceptiveError if they belong to another net.
     """
     model = build(net_for(recipe, data, channels, net))
     if recipe.weights:
@@ -212,10 +212,10 @@ def model_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None)
 
 
 def start_from(model: Model, source: Classifier, name: str) -> None:
-    """Fill `model` with what `source` has learned: all its layers up to those that know its classes.
+    """Load the weights of `source` into `model`: all layers up to those that depend on its classes.
 
-    Heads, and layers after the pooling (another classifier's, say), may be missing on either side:
-    they stay fresh. Raises InceptiveError, naming a layer, if another one is missing or of another
+    Heads, and layers after the pooling (such as another classifier's), may be missing on either side:
+    they stay random. Raises InceptiveError, naming a layer, if another one is missing or of another
     shape.
     """
     source_state, state = source.model.state_dict(), model.state_dict()
@@ -239,15 +239,15 @@ def start_from(model: Model, source: Classifier, name: str) -> None:
 
 
 def last_layers(model: Model) -> list[str]:
-    """The layers that give logits, of the body and of each head: they know the classes."""
+    """The layers that output logits, of the body and of each head: they depend on the classes."""
     ends = [model.net.body.parts[-1][0]]
     return ends + [f"{head}.{chain.parts[-1][0]}" for head, (_, chain) in model.net.heads().items()]
 
 
 def parameter_groups(model: Model, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters for the optimizer: weights decay, biases and batch norm do not; old layers slower.
+    """Parameter groups for the optimizer: weights decay, not biases or batch norm; old layers slower.
 
-    Parts up to `finetune.freeze` are left out, and their modules stop learning altogether.
+    Parts up to `finetune.freeze` are left out, and their modules are frozen.
     Raises InceptiveError if no part has that name.
     """
     frozen = frozen_parts(model.net, recipe.finetune.freeze)
@@ -272,7 +272,7 @@ def parameter_groups(model: Model, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def optimizer_for(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """The recipe's optimizer of such groups, its steps in one pass over the parameters."""
+    """Make the recipe's optimizer for `groups`, with fused steps."""
     table = recipe.optimizer
     if table.kind == "muon":
         return Muon(groups, table.lr, table.momentum, table.nesterov)
@@ -284,7 +284,7 @@ def optimizer_for(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.O
 
 
 def wants_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to train in bfloat16: as asked, or where the hardware multiplies it directly."""
+    """Whether to train in bfloat16: as requested, or if the hardware multiplies it natively."""
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
@@ -295,7 +295,7 @@ def wants_bf16(precision: str, device: torch.device) -> bool:
 
 
 def frozen_parts(net: Net, last: str) -> list[str]:
-    """The parts of the body up to and with `last`, and the heads that read them; [] for ""."""
+    """The parts of the body up to and including `last`, and the heads that read them; [] for ""."""
     names = [name for name, _ in net.body]
     if not last:
         return []

@@ -1,9 +1,9 @@
-"""A linear probe: published layers stay as they are, and one linear layer learns from their maps.
+"""A linear probe: published layers stay frozen, and one linear layer learns from their maps.
 
-Alain and Bengio, arXiv:1610.01644. Every image runs through the net once; of the maps of a few modules
-in a row, a multinomial logistic regression reads the averages and the greatest numbers. Validation
-picks the modules, and how strongly the weights are held small. The classifier is the net up to the last
-of them: an ordinary value (`Net.reading`) with an ordinary model, and cheaper than the whole net.
+Alain and Bengio, arXiv:1610.01644. Every image runs through the net once; a multinomial logistic
+regression reads the averages and maxima of the maps of a few consecutive modules. Validation picks the
+modules and the strength of the weight penalty. The classifier is the net up to the last of them: an
+ordinary value (`Net.reading`) with an ordinary model, and cheaper than the whole net.
 """
 
 import time
@@ -68,11 +68,11 @@ class Linear:
 
 @dataclass(frozen=True)
 class Start:
-    """What a training of given weights begins with: the part of their net whose probe validates best.
+    """The starting point of training from given weights: the part of their net whose probe is best.
 
-    recipe is complete: what was left to be planned is in it. classifier has the probe as its last
-    layer; `row`, as history has it, and the validation images' `logits` (N, K) are about it, and `told`
-    is what else the model folder keeps. frozen computes the maps where learning begins.
+    recipe is complete, including what was left to be planned. classifier has the probe as its last
+    layer; `row`, as in the history, and the validation images' `logits` (N, K) are its results, and
+    `told` is what else the model folder keeps. frozen computes the maps where learning begins.
     """
 
     recipe: Recipe
@@ -84,9 +84,9 @@ class Start:
 
 
 def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ERROR) -> Start:
-    """A linear probe of modules of the recipe's `weights`, and the net that ends at the best.
+    """Fit a linear probe to modules of the recipe's `weights`; the net ends at the best.
 
-    Raises InceptiveError if no weights are named or they cannot be had, if they are of another net
+    Raises InceptiveError if no weights are named or they are unavailable, if they belong to another net
     than the recipe's, and if the recipe's images are too small for it.
     """
     progress, started = progress or Silent(), time.monotonic()
@@ -259,7 +259,7 @@ def _planned(
 
 
 def modules_of(net: Net) -> list[str]:
-    """The modules of `net` that give maps: groups and residuals of its body, by name."""
+    """The modules of `net` that output maps: groups and residuals of its body, by name."""
     names, vector = [], False
     for name, part in net.body:
         vector = gives_vector(part, vector, name)
@@ -290,11 +290,11 @@ def fit(
     class_weight: Tensor | None = None,
     steps: int = STEPS,
 ) -> Linear:
-    """The multinomial logistic regression of targets (N,), or (N, K) of probabilities, on (N, F).
+    """Fit a multinomial logistic regression of targets (N,), or (N, K) of probabilities, on (N, F).
 
-    It makes the mean cross-entropy, in which each class has its weight, plus `penalty` times the sum of
-    the squared weights small, on features brought to mean 0 and deviation 1; the bias is free. What is
-    returned takes the features as they are.
+    It minimises the class-weighted mean cross-entropy plus `penalty` times the sum of squared weights,
+    on features standardised to mean 0 and deviation 1; the bias is not penalised. The result takes the
+    original features.
     """
     mean, deviation = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
     scaled = (features - mean) / deviation

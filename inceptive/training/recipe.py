@@ -1,7 +1,7 @@
-"""A recipe: everything one training run is, in one TOML file that is checked before anything starts.
+"""A recipe: all settings of one training run, in one TOML file that is checked before it starts.
 
 A recipe is complete: no file inherits from another. `--set optimizer.lr=0.1` changes one value, and
-the recipe as it ran is written into the model folder.
+the recipe as run is written into the model folder.
 """
 
 import tomllib
@@ -41,30 +41,30 @@ def _as_tuple(value: Any) -> Any:
 
 
 class DataTable(Table):
-    """How the images are divided, shown and weighed."""
+    """How the images are split, preprocessed and weighted."""
 
-    val: Fraction = Field(0.15, ge=0, lt=1, description="share for validation if there is none")
-    test: Fraction = Field(0.15, ge=0, lt=1, description="share for testing of an undivided set")
+    val: Fraction = Field(0.15, ge=0, lt=1, description="validation fraction if none is given")
+    test: Fraction = Field(0.15, ge=0, lt=1, description="test fraction of a set not yet split")
     copies: Literal["together", "ignore"] = Field(
-        "together", description="whether near-copies stay on one side of an undivided set"
+        "together", description="whether near-copies stay together when a set is split"
     )
-    channels: Literal[0, 1, 3] = Field(0, description="0: 1 if every image is grey, else 3")
-    crop: float = Field(1.0, gt=0, le=1, description="share of the shorter side that is seen")
+    channels: Literal[0, 1, 3] = Field(0, description="0: 1 if every image is greyscale, else 3")
+    crop: float = Field(1.0, gt=0, le=1, description="fraction of the shorter side kept")
     interpolation: Interpolation = Field("bilinear", description="how images are resized")
-    mean: tuple[float, ...] = Field((0.5,), description="of pixels in 0-1: one number, or three")
-    std: tuple[float, ...] = Field((0.5,), description="the same: their standard deviation")
+    mean: tuple[float, ...] = Field((0.5,), description="pixel mean, 0-1: one number or three")
+    std: tuple[float, ...] = Field((0.5,), description="pixel standard deviation, likewise")
     sample_range: tuple[float, ...] = Field(
         (),
-        description="black and white of samples of more than 8 bits: [0, 4095]; none: as the training "
-        "images let expect",
+        description="black and white levels of samples over 8 bits: [0, 4095]; none: inferred from the "
+        "training images",
     )
     balance: float = Field(0.0, ge=0, le=1, description="loss weight of a class ~ count^-balance")
     workers: int = Field(
-        2, ge=0, le=1024, description="threads that decode a set too large for memory"
+        2, ge=0, le=1024, description="threads that decode a dataset too large for memory"
     )
-    cache: bool = Field(True, description="keep decoded images for the next epoch and run")
-    soft: bool = Field(False, description="train on the experts' doubt, where a set tells it")
-    random_interpolation: bool = Field(False, description="a filter at random for each image")
+    cache: bool = Field(True, description="cache decoded images for later epochs and runs")
+    soft: bool = Field(False, description="train on experts' soft labels where a set has them")
+    random_interpolation: bool = Field(False, description="a random filter for each image")
 
     @field_validator("mean", "std", mode="before")
     @classmethod
@@ -101,15 +101,15 @@ class DataTable(Table):
 
 class OptimizerTable(Table):
     kind: Literal["sgd", "adamw", "muon"] = Field(
-        "sgd", description="the rule by which weights move"
+        "sgd", description="the rule that updates the weights"
     )
-    lr: float = Field(0.05, gt=0, le=1e6, description="the highest learning rate of the schedule")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd and muon")
-    nesterov: bool = Field(False, description="look ahead along the momentum")
+    lr: float = Field(0.05, gt=0, le=1e6, description="the peak learning rate of the schedule")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and muon")
+    nesterov: bool = Field(False, description="use Nesterov momentum")
     weight_decay: float = Field(
-        0.0, ge=0, le=1e6, description="on weights; never on biases or batch norm"
+        0.0, ge=0, le=1e6, description="applied to weights, never to biases or batch norm"
     )
-    clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: no limit")
+    clip: float = Field(0.0, ge=0, description="maximum gradient norm; 0: no clipping")
 
     @field_validator("nesterov")
     @classmethod
@@ -123,51 +123,51 @@ class ScheduleTable(Table):
     """The learning rate over epochs, after a linear warm-up."""
 
     kind: Literal["constant", "step", "cosine", "linear"] = Field(
-        "cosine", description="how the rate falls over the training"
+        "cosine", description="how the learning rate decays over training"
     )
-    warmup_epochs: float = Field(0.0, ge=0, description="in which the rate rises from 0")
-    step_epochs: float = Field(30, gt=0, description="step: times `factor` every so many epochs")
-    factor: float = Field(0.1, gt=0, le=1, description="of step: what the rate is multiplied by")
-    final: float = Field(0.0, ge=0, lt=1, description="cosine, linear: the last lr, as a share")
+    warmup_epochs: float = Field(0.0, ge=0, description="epochs of linear warm-up from 0")
+    step_epochs: float = Field(30, gt=0, description="step: epochs between drops by `factor`")
+    factor: float = Field(0.1, gt=0, le=1, description="step: multiplier of the learning rate")
+    final: float = Field(0.0, ge=0, lt=1, description="cosine, linear: final lr / peak lr")
     smallest: Fraction = Field(
         1.0,
         gt=0,
         le=1,
-        description="image size of the first epoch, as a share; it grows (progressive resizing)",
+        description="initial image size, as a fraction; it grows (progressive resizing)",
     )
     grown: Fraction = Field(
-        0.6, gt=0, le=1, description="share of the training after which images have their full size"
+        0.6, gt=0, le=1, description="fraction of training after which images have their full size"
     )
 
 
 class LossTable(Table):
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="share of a label that goes to all classes alike"
+        0.0, ge=0, lt=1, description="label mass spread evenly over all classes"
     )
 
 
 class AuxTable(Table):
-    weight: float = Field(0.3, ge=0, description="of each auxiliary loss; 0 leaves the heads out")
-    at: tuple[str, ...] = Field((), description="parts that heads read; none: the net's own choice")
+    weight: float = Field(0.3, ge=0, description="weight of each auxiliary loss; 0: no heads")
+    at: tuple[str, ...] = Field((), description="parts that feed heads; none: the net's default")
 
     _tuple = field_validator("at", mode="before")(_as_tuple)
 
 
 class AugmentTable(Table):
-    flip: bool = Field(False, description="mirror left and right, half of the time")
-    dihedral: bool = Field(False, description="one of the 8 turns and mirrorings of a square")
-    shift: float = Field(0.0, ge=0, le=0.5, description="at most, as a share of the side")
-    area: tuple[float, float] = Field((1.0, 1.0), description="share of the area that is kept")
-    aspect: tuple[float, float] = Field((1.0, 1.0), description="width / height of what is kept")
-    rotate: float = Field(0.0, ge=0, le=180, description="degrees, at most")
+    flip: bool = Field(False, description="mirror horizontally, half of the time")
+    dihedral: bool = Field(False, description="one of the 8 symmetries of a square")
+    shift: float = Field(0.0, ge=0, le=0.5, description="maximum, as a fraction of the side")
+    area: tuple[float, float] = Field((1.0, 1.0), description="fraction of the area kept")
+    aspect: tuple[float, float] = Field((1.0, 1.0), description="width / height of the part kept")
+    rotate: float = Field(0.0, ge=0, le=180, description="maximum rotation, in degrees")
     border: Literal["zeros", "reflection", "border"] = Field(
-        "reflection", description="what stands beyond the edge of a shifted image"
+        "reflection", description="how pixels beyond the edge of a shifted image are filled"
     )
-    brightness: float = Field(0.0, ge=0, le=1, description="changed by at most this share")
-    contrast: float = Field(0.0, ge=0, le=1, description="changed by at most this share")
-    saturation: float = Field(0.0, ge=0, le=1, description="changed by at most this share")
-    hue: float = Field(0.0, ge=0, le=0.5, description="as a share of the colour circle")
-    erase: Fraction = Field(0.0, ge=0, le=1, description="how often a rectangle is erased")
+    brightness: float = Field(0.0, ge=0, le=1, description="maximum, as a fraction of the range")
+    contrast: float = Field(0.0, ge=0, le=1, description="maximum relative change")
+    saturation: float = Field(0.0, ge=0, le=1, description="maximum relative change")
+    hue: float = Field(0.0, ge=0, le=0.5, description="maximum, as a fraction of the hue circle")
+    erase: Fraction = Field(0.0, ge=0, le=1, description="probability of erasing a rectangle")
 
     _pairs = field_validator("area", "aspect", mode="before")(_as_tuple)
 
@@ -180,61 +180,66 @@ class AugmentTable(Table):
 
 
 class EmaTable(Table):
-    decay: float = Field(0.0, ge=0, lt=1, description="of averaged weights, per step; 0: none")
+    decay: float = Field(0.0, ge=0, lt=1, description="per-step decay of weight averages; 0: none")
 
 
 class StopTable(Table):
-    patience: int = Field(0, ge=0, description="epochs without a better validation; 0: never stop")
+    patience: int = Field(0, ge=0, description="epochs without validation gain; 0: never stop")
     minutes: float = Field(
-        0.0, ge=0, description="the rate ends when they do, within an epoch too; 0: no limit"
+        0.0, ge=0, description="time limit; the schedule ends with it, even mid-epoch; 0: none"
     )
     smallest: int = Field(
         0,
         ge=0,
-        description="image size that may be planned at least; 0: size and epochs as they are",
+        description="smallest image size a plan may choose; 0: size and epochs as given",
     )
     most_epochs: int = Field(
         0,
         ge=0,
-        description="epochs are what was planned for the minutes, and as many as fit are done, at most "
-        "these; 0: epochs as they are. Set by the plan",
+        description="epochs holds the number planned for the minutes; as many as fit are run, at most "
+        "these; 0: epochs as given. Set by the plan",
     )
 
 
 class FinetuneTable(Table):
     probe: bool = Field(
         False,
-        description="a linear layer on the weights' maps picks the part the net ends at, and begins",
+        description="begin with a linear probe of the weights' maps; it picks the part the net ends at",
     )
     freeze: str = Field(
         "",
-        description="the last part that keeps its weights: 'inception_3b'; a probe picks it",
+        description="the last frozen part, such as 'inception_3b'; a probe picks it",
     )
     views: int = Field(
         0,
         ge=0,
         le=64,
-        description="fixed views of each image, frozen layers computed once; 0: new ones",
+        description="fixed views per image, so frozen layers run once; 0: new views",
     )
-    lr_scale: float = Field(1.0, ge=0, le=1, description="of all that is not a new last layer")
+    lr_scale: float = Field(1.0, ge=0, le=1, description="lr factor for all but new last layers")
     batch_norm: Literal["train", "frozen"] = Field(
-        "train", description="frozen: statistics stay those of the given weights"
+        "train", description="frozen: keep the running statistics of the weights"
     )
 
 
 class SpeedTable(Table):
     precision: Literal["auto", "f32", "bf16"] = Field(
-        "auto", description="of the products; auto: what is fastest here"
+        "auto", description="precision of matrix products; auto: the fastest here"
     )
-    channels_last: bool = Field(True, description="the layout of maps in memory")
-    accumulate: int = Field(1, ge=1, description="batches whose gradients are added up")
+    channels_last: bool = Field(True, description="channels-last memory layout")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are accumulated")
     sync_batch_norm: bool = Field(
-        True, description="statistics over all processes' parts of a batch"
+        True, description="batch-norm statistics over all processes' batches"
     )
 
 
 class Recipe(Table):
-    """One training run. `weights`: a model folder or published name to start from, or empty."""
+    """Settings of one training run. `weights`: model folder or published name to start from, or empty.
+
+    >>> recipe = inceptive.Recipe.read("photos", {"image_size": 160, "optimizer.lr": 0.002})
+    >>> recipe.image_size, recipe.optimizer.kind
+    (160, 'muon')
+    """
 
     net: str = Field("googlenet.bn", description="a net's name, or FILE.py:FUNCTION")
     weights: str = Field(
@@ -242,11 +247,11 @@ class Recipe(Table):
         description="a model folder, a file or a published name to start from; none: from scratch",
     )
     image_size: int = Field(
-        224, ge=8, le=4096, description="side of the square that is seen, in pixels"
+        224, ge=8, le=4096, description="side of the square input image, in pixels"
     )
-    epochs: int = Field(30, ge=0, description="0: a probe, and what stop.minutes leave time for")
-    batch_size: int = Field(64, ge=1, description="images in a step")
-    seed: int = Field(1, ge=0, lt=2**32, description="of everything that is drawn at random")
+    epochs: int = Field(30, ge=0, description="0: a probe, then what stop.minutes allow")
+    batch_size: int = Field(64, ge=1, description="images per step")
+    seed: int = Field(1, ge=0, lt=2**32, description="random seed")
     data: DataTable = DataTable()
     optimizer: OptimizerTable = OptimizerTable()
     schedule: ScheduleTable = ScheduleTable()
@@ -274,10 +279,10 @@ class Recipe(Table):
     @classmethod
     @checked
     def read(cls, name: "str | Path | Recipe", changes: Changes = ()) -> "Recipe":
-        """The shipped recipe called `name`, that of a TOML file or a value, with `changes` made.
+        """Read a shipped recipe, a TOML file or a Recipe, and apply `changes`.
 
-        changes are {"optimizer.lr": 0.1} or ["optimizer.lr=0.1"]. Raises InceptiveError, naming the
-        key and what was expected, for anything a recipe cannot hold.
+        changes: {"optimizer.lr": 0.1} or ["optimizer.lr=0.1"]. Raises InceptiveError, naming the key
+        and what was expected, for any unknown key or invalid value.
 
             Recipe.read("photos", {"epochs": 5})
         """
@@ -285,7 +290,7 @@ class Recipe(Table):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], name: str = "recipe") -> "Recipe":
-        """`values` as a Recipe. Raises InceptiveError with one line for the first thing wrong."""
+        """Build a Recipe from `values`. Raises InceptiveError, in one line, for the first error."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -297,7 +302,7 @@ class Recipe(Table):
         recipe: "str | Path | Recipe | None" = None,
         name: str = "recipe",
     ) -> "Recipe":
-        """This recipe with what the other, `recipe`, says in its place, then with `changes` made."""
+        """Return this recipe overridden by what `recipe` sets, then by `changes`."""
         values = self.model_dump(mode="json")
         if recipe is not None:
             values = apply_changes(values, flat(_read(recipe)))
@@ -354,7 +359,7 @@ def _text(path: Path) -> str:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"epochs": 3, "optimizer.lr": 0.1} of {"epochs": 3, "optimizer": {"lr": 0.1}}."""
+    """Flatten {"epochs": 3, "optimizer": {"lr": 0.1}} to {"epochs": 3, "optimizer.lr": 0.1}."""
     pairs: dict[str, Any] = {}
     for key, value in values.items():
         inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
@@ -378,7 +383,7 @@ def _first(error: ValidationError) -> str:
 
 
 def apply_changes(values: dict[str, Any], changes: Changes) -> dict[str, Any]:
-    """`values` of a recipe with `changes` made, each "table.key=value" or a pair of key and value."""
+    """Apply `changes` to a recipe's `values`: "table.key=value" strings, or keys with values."""
     values = {
         key: dict(value) if isinstance(value, dict) else value for key, value in values.items()
     }
@@ -394,7 +399,7 @@ def apply_changes(values: dict[str, Any], changes: Changes) -> dict[str, Any]:
 
 
 def as_pairs(changes: Changes) -> dict[str, Any]:
-    """`changes` as keys and values."""
+    """Return `changes` as a dict of keys and values."""
     if isinstance(changes, str):
         changes = [changes]
     return dict(changes if isinstance(changes, Mapping) else map(_parse, changes))
@@ -437,7 +442,7 @@ WHY_FIXED = {
 
 
 def refuse_unresumable(before: Recipe, now: Recipe) -> None:
-    """Raises InceptiveError, naming the key, if a training of `before` cannot go on with `now`."""
+    """Raise InceptiveError, naming the key, if training with `before` cannot resume with `now`."""
     old, new = (flat(recipe.model_dump(mode="json")) for recipe in (before, now))
     for key in old:
         table = key.partition(".")[0]

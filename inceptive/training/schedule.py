@@ -1,4 +1,4 @@
-"""The learning rate and the size of images through a run."""
+"""The learning rate and the image size over a run."""
 
 from math import cos, pi
 
@@ -6,9 +6,9 @@ from inceptive.training.recipe import ScheduleTable
 
 
 def lr_factor(table: ScheduleTable, epoch: float, epochs: int) -> float:
-    """What the learning rate is multiplied by at `epoch`, which counts parts of epochs from 0.
+    """The multiplier of the learning rate at `epoch`, which is fractional and counts from 0.
 
-    step: `factor` to the power of whole `step_epochs` passed (the paper's: 0.96 every 8 epochs).
+    step: `factor` to the power of completed `step_epochs` (the paper's: 0.96 every 8 epochs).
     cosine and linear fall from 1 after the warm-up to `final` at the end.
     """
     if epoch < table.warmup_epochs:
@@ -27,10 +27,10 @@ def lr_factor(table: ScheduleTable, epoch: float, epochs: int) -> float:
 
 
 def size_at(table: ScheduleTable, epoch: float, epochs: int, size: int) -> int:
-    """The pixels of images at `epoch` of `epochs`, where they have `size` in the end.
+    """The image size in pixels at `epoch` of `epochs`, with `size` at the end.
 
-    They grow evenly, in steps of 16, from the share `smallest` of it until the share `grown` of the
-    epochs is done.
+    It grows linearly, in steps of 16, from the fraction `smallest` of it until the fraction `grown` of
+    the epochs is done.
     """
     share = table.smallest + (1 - table.smallest) * epoch / (table.grown * epochs)
     return size if share >= 1 else min(size, max(16, round(size * share / 16) * 16))

@@ -1,4 +1,4 @@
-"""Layers that mix or draw over a batch, where several processes hold parts of it."""
+"""Layers that mix or draw over a batch, when several processes hold parts of it."""
 
 from typing import Any, cast
 
@@ -15,10 +15,10 @@ aten = torch.ops.aten
 
 
 def join(model: nn.Module, share: Rank, batch_norm: bool) -> None:
-    """Let the layers of `model` that mix or draw over a batch do so over all processes' parts of it.
+    """Make the layers of `model` that mix or draw over a batch do so over all processes' parts.
 
-    Parameters, buffers and their names stay; in evaluation nothing changes. `batch_norm`: that too,
-    which costs two messages a layer and direction.
+    Parameters, buffers and their names are unchanged, as is evaluation. `batch_norm`: include it, which
+    costs two messages per layer and direction.
     """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -29,7 +29,7 @@ def join(model: nn.Module, share: Rank, batch_norm: bool) -> None:
 
 
 class SharedDropout(nn.Dropout):
-    """Dropout whose mask is a part of the one that a single process would draw for the whole batch."""
+    """Dropout whose mask is part of the one a single process would draw for the whole batch."""
 
     share: Rank
 

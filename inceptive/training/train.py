@@ -1,4 +1,4 @@
-"""`train`: a labelled set of images becomes a model folder, and the classifier in it."""
+"""`train`: from a labelled dataset to a model folder, and the classifier in it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -75,25 +75,28 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     command: str = "",
 ) -> Classifier:
-    """The best classifier of a training on `data`, which lies in the model folder `out` as well.
+    """Train on `data` and return the best classifier, which is also saved in the model folder `out`.
 
-    data: a folder, URL or built-in set as `open_data` takes it, or a set opened before. out: a folder
-    that is new or empty, else "runs/" and the name of the data. recipe: a shipped recipe's name, a
-    TOML file or a value, else the one that fits the data. net: a net's name, "mynet.py:mynet" or a
-    value, instead of the recipe's. weights: a model folder or published name to start from, as
-    photographs do unasked; "none": from scratch. minutes and epochs: how long at most. changes:
-    {"optimizer.lr": 0.1}, after the recipe. strict: an unreadable image is an error.
+    data: a folder, URL or built-in dataset as for `open_data`, or a Data. out: a new or empty
+    folder, by default "runs/" and the name of the data. recipe: a shipped recipe's name, a TOML file
+    or a Recipe, by default one that fits the data. net: a net's name, "mynet.py:mynet" or a Net,
+    instead of the recipe's. weights: a model folder or published name to start from, the default for
+    photographs; "none": from scratch. minutes and epochs: upper limits. changes:
+    {"optimizer.lr": 0.1}, applied after the recipe. strict: an unreadable image is an error.
 
-    resume: go on from the checkpoint in `out`, with the recipe in it and what is given here; what
-    cannot change on the way is refused. should_stop is asked after each step; once it says so, the
+    resume: continue from the checkpoint in `out`, with its recipe and the arguments given here; what
+    cannot change midway is refused. should_stop is called after each step; once it returns True, the
     checkpoint is written and Paused raised. progress None is silent. command: what report.html, which
-    is written on the validation images, says to repeat it with. In processes that torchrun
-    started, all call it alike; one writes and speaks.
+    is written on the validation images, gives to repeat it. Under torchrun, every process makes the
+    same call; one writes and reports.
 
-    Raises InceptiveError if the data, recipe, net or weights cannot be had or do not fit each other,
-    if `out` is not free, and if the training diverges.
+    Raises InceptiveError if the data, recipe, net or weights are unavailable or do not fit each other,
+    if `out` is not free, and if training diverges.
 
-        inceptive.train("photos/", out="runs/mine", minutes=10)
+    >>> clf = inceptive.train("photos", out="runs/photos", minutes=10)  # doctest: +SKIP
+    >>> clf = inceptive.train("digits", out="runs/digits", epochs=1)
+    >>> clf.info["data"]["name"]
+    'digits'
     """
     began, out = time.monotonic(), expand(out) if out is not None else default_out(data)
     arguments = {
@@ -184,10 +187,10 @@ def choose_recipe(
     changes: dict[str, Any],
     progress: Progress,
 ) -> Recipe:
-    """The recipe that was asked for, or one that fits the data, with the changes made.
+    """The requested recipe, or one that fits the data, with the changes made.
 
-    For photographs that is `finetune`, from published weights, unless weights are "none" or cannot be
-    had: then `photos`, from scratch.
+    For photographs that is `finetune`, from published weights, unless weights are "none" or
+    unavailable: then `photos`, from scratch.
     """
     if changes.get("weights") == "none":
         changes = changes | {"weights": ""}
@@ -217,26 +220,26 @@ def choose_recipe(
 
 
 def learns_on(recipe: Recipe, asked: dict[str, Any]) -> bool:
-    """Whether minutes that a probe leaves go to epochs: as many as fit, unless `asked` for none."""
+    """Whether minutes left after a probe go to epochs: as many as fit, unless `asked` for none."""
     wanted = recipe.epochs or "epochs" not in asked
     return bool(wanted and recipe.stop.minutes and not recipe.finetune.views)
 
 
 def is_there(data: str | Path | Data) -> bool:
-    """Whether `data` may be a set: opened, at a URI, or a folder."""
+    """Whether `data` may be a dataset: opened, at a URI, or a folder."""
     return isinstance(data, Data) or store.is_uri(str(data)) or expand(data).is_dir()
 
 
 def is_builtin(data: str | Path | Data) -> bool:
-    """Whether `data` is a built-in set, which has a recipe of its own."""
+    """Whether `data` is a built-in dataset, which has its own recipe."""
     if not isinstance(data, Data) and Path(data).is_dir():
         return False
     return str(getattr(data, "name", data)).partition(":")[0] in FITTING
 
 
 def refuse_unfit(recipe: Recipe, net: Net | None) -> None:
-    """Raises InceptiveError, before any data is read, for what no data could be trained with: a net
-    that there is not, lacks the parts named or is too large for the pictures; a probe of no weights.
+    """Raise InceptiveError, before any data is read, for what no data could be trained with: a net that
+    does not exist, lacks the named parts or is too large for the pictures; a probe without weights.
     """
     if recipe.finetune.probe and not recipe.weights:
         raise InceptiveError(
@@ -281,12 +284,12 @@ def _resumed(
 
 
 def has_checkpoint(out: Path) -> bool:
-    """Whether a training left a checkpoint in `out`."""
+    """Whether training left a checkpoint in `out`."""
     return (out / checkpoint.CHECKPOINT).exists()
 
 
 def refuse_to_overwrite(out: Path) -> None:
-    """Raises InceptiveError if anything lies in `out`."""
+    """Raise InceptiveError if `out` contains anything."""
     if has_checkpoint(out):
         raise InceptiveError(
             f"{out}: holds a training that did not end; go on with it (resume), or give another "
@@ -309,7 +312,7 @@ def default_out(data: str | Path | Data) -> Path:
 
 
 def describe(data: Data, progress: Progress) -> None:
-    """Say what will be trained on, and everything that is wrong with it."""
+    """Report what will be trained on, and everything wrong with it."""
     counts = ", ".join(f"{len(samples)} {split}" for split, samples in data.splits.items())
     progress.say(
         f"{data.name}: {len(data.classes)} classes, images: {counts}"
@@ -329,7 +332,7 @@ def describe(data: Data, progress: Progress) -> None:
 
 
 def judged_by_itself(data: Data, recipe: Recipe, progress: Progress) -> Data:
-    """`data`; where it is too small to hold any image out, validated on what it learns from."""
+    """Return `data`; if too small to hold any image out, validated on its training images."""
     if not recipe.data.val or len(data.splits.get("val", ())):
         return data
     train = data.split("train")
@@ -369,7 +372,7 @@ def _report(
 
 
 def summary(classifier: Classifier) -> str:
-    """How well the model does that a training gave, in a line."""
+    """How well a trained model does, in one line."""
     metrics, training = classifier.info["metrics"], classifier.info["training"]
     low, high = metrics["top1_interval"]
     warning = ""

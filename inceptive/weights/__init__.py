@@ -1,1 +1,1 @@
-"""Published weights: what there is, how its names and layouts map to ours, and loading it."""
+"""Published weights: the catalogue, the mapping of their names and layouts to ours, and loading."""

@@ -1,4 +1,4 @@
-"""The published checkpoints: what `catalogue.toml` says of each."""
+"""The published checkpoints, as described in `catalogue.toml`."""
 
 import tomllib
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from inceptive.images import Preprocessing
 class Published:
     """One checkpoint.
 
-    net is the variant it was trained in, by its name in NETS (the list is a file, and reading it builds
-    no nets: `load` takes the value from there), source the key table it fits. `url` is where it lies, or
-    `hub` the repository on the Hugging Face hub; with neither, `note` says how it is had.
+    net is the variant it was trained with, by its name in NETS (the list is a file, and reading it
+    builds no nets: `load` takes the value from there), source its key table. `url` is its location, or
+    `hub` its repository on the Hugging Face Hub; with neither, `note` says how to obtain it.
     digest: hexadecimal digits, as `downloads.matches` reads them. labels: a list of names in
-    `labels/`, or "" where its publisher names none. background: class 0 of the file is none of the
-    labels and is left out. bgr: its first layer reads blue first. top1, top5: as the publisher
-    states them, in per cent.
+    `labels/`, or "" if its publisher gives none. background: class 0 of the file is not among the
+    labels and is left out. bgr: its first layer reads blue first. top1, top5: as stated by the
+    publisher, in per cent.
     """
 
     name: str
@@ -52,7 +52,7 @@ def catalogue() -> dict[str, Published]:
 
 
 def find(name: str) -> Published:
-    """The checkpoint called `name`. Raises InceptiveError, naming those there are."""
+    """The checkpoint called `name`. Raises InceptiveError, naming the available ones."""
     if name not in catalogue():
         raise InceptiveError(
             f"no published weights are called {name!r}; there are: {', '.join(catalogue())}"
@@ -61,17 +61,17 @@ def find(name: str) -> Published:
 
 
 def published_labels(published: Published) -> tuple[str, ...]:
-    """Class names in the order in which the checkpoint counts them."""
+    """Class names in the order of the checkpoint."""
     return _labels(published.labels) if published.labels else numbered_labels(published.classes)
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """ImageNet's 1,000 class names in the order in which nets count them."""
+    """ImageNet's 1,000 class names in the order used by nets."""
     return _labels("imagenet")
 
 
 def numbered_labels(count: int) -> tuple[str, ...]:
-    """Names for `count` classes that nobody named: ImageNet's if they are 1,000, else "class 0", ..."""
+    """Names for `count` unnamed classes: ImageNet's if there are 1,000, else "class 0", ..."""
     return imagenet_labels() if count == 1000 else tuple(f"class {k}" for k in range(count))
 
 

@@ -1,7 +1,7 @@
-"""How publishers' tensors lie, brought to torch's way.
+"""Conversion of publishers' tensor layouts to torch's.
 
 TensorFlow: kernels (H, W, in, out), depthwise ones (H, W, in, multiplier), linear (in, out).
-Caffe: as torch, padded in front with dimensions of one in files of 2014.
+Caffe: as torch, with leading dimensions of one in files of 2014.
 """
 
 import numpy as np
@@ -10,9 +10,9 @@ from inceptive.weights.names.source import Layout
 
 
 def to_torch(array: np.ndarray, key: str, layout: Layout, shape: tuple[int, ...]) -> np.ndarray:
-    """`array`, their tensor for our `key`, laid out as torch does; `shape` tells linear from conv.
+    """Convert `array`, their tensor for our `key`, to torch's layout; `shape` tells linear from conv.
 
-    The result may still be of another size than `shape`: the caller compares.
+    The result may still differ in size from `shape`: the caller compares.
     """
     if layout == "tensorflow":
         if key.endswith("depthwise.weight") and array.ndim == 4:
@@ -30,10 +30,10 @@ def to_torch(array: np.ndarray, key: str, layout: Layout, shape: tuple[int, ...]
 
 
 def without_background(array: np.ndarray, classes: int) -> np.ndarray:
-    """A classifier's rows (or biases) without row 0, "background", where there is one too many."""
+    """Drop row 0, "background", of a classifier's rows (or biases) if there is one too many."""
     return array[1:] if array.shape[:1] == (classes + 1,) else array
 
 
 def bgr_to_rgb(kernel: np.ndarray) -> np.ndarray:
-    """A first convolution (out, 3, H, W) that read blue, green, red, reading red, green, blue."""
+    """Reorder a first convolution (out, 3, H, W) from blue, green, red to red, green, blue."""
     return kernel[:, ::-1]

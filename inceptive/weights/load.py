@@ -1,4 +1,4 @@
-"""Published weights, fetched, checked and filled into the net that they were trained in."""
+"""Published weights, downloaded, checked and loaded into the net that they were trained with."""
 
 import logging
 import socket
@@ -29,9 +29,9 @@ log = logging.getLogger("inceptive")
 
 
 def load(published: Published, path: Path) -> Model:
-    """The model of `published` with the weights in the file at `path`, in evaluation mode.
+    """Load the model of `published` with the weights in the file at `path`, in evaluation mode.
 
-    Other weights of that format may lack the heads, which only training needs, and know other classes.
+    Other weights in that format may lack the heads, which only training needs, and have other classes.
     Raises InceptiveError if the file is damaged or does not fit; then nothing is loaded.
     """
     arrays = read(path)
@@ -41,7 +41,7 @@ def load(published: Published, path: Path) -> Model:
 
 
 def has_other_classes(published: Published, path: Path) -> bool:
-    """Whether the weights at `path` know other classes than the published ones: nothing names those."""
+    """Whether the weights at `path` have classes other than the published ones, hence unnamed."""
     return _net_of(published, read(path)).num_classes != published.classes
 
 
@@ -66,9 +66,9 @@ def _net_of(published: Published, arrays: Mapping[str, np.ndarray]) -> Net:
 
 
 def recognised(path: Path) -> Published:
-    """The published weights whose net and names the file at `path` has.
+    """The published weights with the net and tensor names of the file at `path`.
 
-    Raises InceptiveError if it has those of none, or of several that are shown images otherwise.
+    Raises InceptiveError if none match, or several with different preprocessing.
     """
     arrays = read(path)
     fitting: dict[tuple[str, str], bool] = {}
@@ -107,7 +107,7 @@ def _fits(published: Published, arrays: Mapping[str, np.ndarray]) -> bool:
 
 
 def named_weights(weights: str) -> tuple[Published, Path | None] | None:
-    """What `weights` names: published ones, NAME@FILE, or a file of such; None if it is neither."""
+    """Resolve `weights`: published ones, NAME@FILE, or a file of such; None if it is none of these."""
     name, at, file = weights.partition("@")
     if name in catalogue():
         return catalogue()[name], expand(file) if at else None
@@ -116,12 +116,12 @@ def named_weights(weights: str) -> tuple[Published, Path | None] | None:
 
 
 def fetch(published: Published, progress: Progress | None = ON_STANDARD_ERROR) -> Path:
-    """Where the file lies: in the cache, where it is downloaded to unless it is there already.
+    """Return the path of the file in the cache, downloading it unless it is already there.
 
-    Before a download a line says what is fetched, from where, how large it is and under which licence.
-    Files of the Hugging Face hub are kept in the hub's own cache. No network is asked where
+    Before a download, a line reports what is downloaded, from where, its size and its licence.
+    Files from the Hugging Face Hub are kept in the hub's own cache. The network is not used if
     INCEPTIVE_OFFLINE or HF_HUB_OFFLINE is set. Raises InceptiveError, saying
-    what to fetch and where to put it, if it cannot be had.
+    what to download and where to put it, if it is unavailable.
     """
     path = cache_folder() / "weights" / published.file
     if path.is_file():
@@ -159,7 +159,7 @@ def _remove(path: Path) -> None:
 
 
 def is_cached(published: Published) -> bool:
-    """Whether its file lies in the cache, the hub's own included. No network is asked."""
+    """Whether its file is in the cache, including the hub's own. Uses no network."""
     if (cache_folder() / "weights" / published.file).is_file():
         return True
     if not published.hub:
@@ -175,7 +175,7 @@ def _announcement(published: Published, place: str) -> str:
 
 
 def by_hand(published: Published, file: str | Path) -> Path:
-    """A file given by hand: other weights of the same format are welcome, and said to be other."""
+    """A user-supplied file: other weights in the same format are accepted, and reported as such."""
     path = expand(file)
     if not path.exists() and not path.with_name(f"{path.name}.index").is_file():
         raise InceptiveError(f"{path}: there is no such file")
@@ -185,14 +185,14 @@ def by_hand(published: Published, file: str | Path) -> Path:
 
 
 def is_published(published: Published, path: Path) -> bool:
-    """Whether the file at `path` is the published one for certain: its digest is known, and the same."""
+    """Whether the file at `path` is certainly the published one: its digest is known and matches."""
     return (
         bool(published.digest) and path.is_file() and matches(path.read_bytes(), published.digest)
     )
 
 
 def hub_folder(hub: str) -> Path:
-    """The model folder kept in a repository of the Hugging Face hub, in the hub's own cache."""
+    """The model folder of a Hugging Face Hub repository, in the hub's own cache."""
     if len(list(filter(None, hub.split("/")))) != 2:
         raise InceptiveError(f"after hf: stands OWNER/NAME of the Hugging Face hub, not {hub!r}")
     for name in ("model.safetensors", "config.json"):
@@ -234,9 +234,9 @@ def _from_hub(
 
 
 def fill(model: Model, published: Published, arrays: Mapping[str, np.ndarray], origin: str) -> None:
-    """Put the publisher's tensors into `model`: all of them, or none if one does not fit.
+    """Load the publisher's tensors into `model`: all of them, or none if one does not fit.
 
-    Raises InceptiveError, naming `origin`, what is missing, what is unknown and what has another
+    Raises InceptiveError, naming `origin`, what is missing, what is unknown and what has a different
     shape.
     """
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}

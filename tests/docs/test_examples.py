@@ -27,7 +27,7 @@ def digits(tmp_path_factory):
 
 @pytest.fixture
 def desk(digits, tmp_path, monkeypatch):
-    """A folder as a reader would have it: two models of digits, photographs of two classes, one of none."""
+    """A folder as a reader would have it: two models of digits, photographs of two classes."""
     for name in ("mine", "other"):
         shutil.copytree(digits, tmp_path / "runs" / name)
     rng = np.random.default_rng(0)

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from conftest import command, picture, rewrite_config
 
+from inceptive.engines import fastest, records
 from inceptive.engines import open as engines
 from inceptive.engines import openvino as open_vino
-from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.exported import ExportedEngine
 from inceptive.engines.graph import NORMALISE
@@ -249,6 +249,46 @@ def test_auto_takes_the_fastest_that_passed(folder):
     for file in folder.glob("model.*.*"):
         file.unlink()
     assert isinstance(open_engine(folder), Classifier)
+
+
+def test_on_another_machine_the_one_that_is_fastest_there_answers(folder, monkeypatch, tmp_path):
+    """What was fastest where it was exported need not be where it is used."""
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fastest, "machine", lambda: "another")
+    speeds(folder, "onnx:int8")
+    measured, told = [], []
+
+    def as_if(record, open_file):
+        measured.append(record.name)
+        return 9.0 if record.name == "openvino:f32" else 1.0
+
+    monkeypatch.setattr(fastest, "_images_per_second", as_if)
+    assert open_engine(folder, note=told.append).name == "openvino:f32"
+    assert sorted(measured) == sorted(
+        each["engine"] + ":" + each["precision"] for each in records_of(folder)
+    )
+    assert "on this machine, once" in told[0]
+    count = len(measured)
+    assert open_engine(folder).name == "openvino:f32"
+    assert open_engine(folder, "onnx").name.startswith("onnx:") and len(measured) == count
+    (tmp_path / "cache/engines.json").write_text('{"another": 7}')  # damaged: measured again
+    assert open_engine(folder).name == "openvino:f32" and len(measured) == 2 * count
+
+
+def test_the_speed_here_is_measured_and_what_cannot_be_opened_is_never_first(
+    folder, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fastest, "machine", lambda: "another")
+    broken = folder / "model.int8.onnx"
+    broken.unlink()
+    broken.write_bytes(b"no graph")
+    assert open_engine(folder).name != "onnx:int8"
+    kept = json.loads((tmp_path / "cache/engines.json").read_text())["another"]
+    known = {key.split()[-1]: speed for key, speed in kept.items()}
+    assert known.pop("onnx:int8") == 0 and min(known.values()) > 0
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(broken))  # no folder can be there
+    assert open_engine(folder).name != "onnx:int8"
 
 
 def test_onnx_or_openvino_takes_the_fastest_of_its_own(folder):

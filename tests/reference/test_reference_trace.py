@@ -260,12 +260,13 @@ def test_the_softmax_behind_the_logits_is_a_layer_too(asked):
     p.retain_grad()
     (-p[channels.index(traced.label)].log()).backward(retain_graph=True)
     close(traced.value, p[0].item())
-    close(traced.gradient, p.grad[0].item())
+    back = p.grad[0].item()
+    close(traced.gradient, back)
     (alone,) = torch.autograd.grad(p[0], z)
     for k, entries in enumerate(traced.stages[0].entries):
         assert entries.of == "fc"
         close(entries.dx_all.item(), z.grad[k].item(), 1.0)
-        close(entries.dx.item(), (alone[k] * p.grad[0]).item(), 1.0)
+        close(entries.dx.item(), alone[k].item() * back, 1.0)
     adds_up(traced.stages[0], traced.node)
     assert (traced.layer, traced.reads, traced.shape) == ("softmax", "fc", (5,))
 

@@ -1,4 +1,4 @@
-"""Every net of the family by name. `NETS["googlenet"](num_classes=10, channels=3)` gives a value."""
+"""Every net of the family by name. `NETS["googlenet"](num_classes=10, channels=3)` makes one."""
 
 import inspect
 import sys
@@ -27,21 +27,21 @@ from inceptive.errors import InceptiveError, printable
 
 
 class UnknownNet(InceptiveError, KeyError):
-    """No net has that name: one line, where the str of a KeyError is a repr."""
+    """No net has that name. Its str is one line, unlike a KeyError's, which is a repr."""
 
     __str__ = Exception.__str__
 
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes the value of the net called `name`."""
+    """Factory of the net called `name`."""
 
     name: str
     function: Callable[..., Net]
 
     @checked
     def __call__(self, num_classes: Count = 1000, channels: Count = 3, **unknown: Never) -> Net:
-        """The net for `num_classes` classes and images of `channels` channels."""
+        """Make the net for `num_classes` classes and images of `channels` channels."""
         if unknown:
             raise InceptiveError(
                 f"{self.name} takes num_classes and channels, not {', '.join(unknown)}"
@@ -53,7 +53,7 @@ class Maker:
 
 
 class Nets(dict[str, Maker]):
-    """Name -> what makes the value. A name that is not there is an InceptiveError and a KeyError."""
+    """Net factories by name. An unknown name raises an InceptiveError that is also a KeyError."""
 
     def __repr__(self) -> str:
         return f"<NETS: {', '.join(self)}>"
@@ -81,10 +81,10 @@ NETS = Nets(
 
 
 def open_net(text: str, num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net that `text` names: one of NETS, or FILE.py:FUNCTION, a net of one's own.
+    """Make the net that `text` names: one of NETS, or FILE.py:FUNCTION, a custom net.
 
     The function takes num_classes, and channels if it has such a parameter, and returns a Net. The
-    file is run, as Python would run it. Raises InceptiveError with all that can be wrong.
+    file is executed as Python code. Raises InceptiveError for anything that fails.
     """
     path, colon, function = text.rpartition(":")
     if text.endswith(".py"):
@@ -131,10 +131,10 @@ def _reason(error: BaseException) -> str:
 
 
 def refuse_imitation(net: Net) -> None:
-    """Raises InceptiveError, with the first difference, if `net` is not the one of NETS of its name.
+    """Raise InceptiveError, with the first difference, if `net` is not the one in NETS of its name.
 
-    Auxiliary heads may stand anywhere, and `source` and `image_size` only describe. A net that
-    departs from the one it was made from has a name of its own.
+    Auxiliary heads may be anywhere, and `source` and `image_size` are only descriptive. A modified
+    net has a name of its own.
     """
     if net.name not in NETS:
         return

@@ -16,7 +16,7 @@ CONFIGURATION_D = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: 
 
 
 def alexnet(num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net as a value, for images of `channels` channels and `num_classes` classes."""
+    """Make the net for images of `channels` channels and `num_classes` classes."""
     halve = MaxPool(3, stride=2, pad="valid")
     body = Chain(
         conv1=Conv(64, 11, stride=4, pad=2), pool1=halve,     #  64 x 27 x 27
@@ -30,7 +30,7 @@ def alexnet(num_classes: int = 1000, channels: int = 3) -> Net:
 
 
 def vgg16(num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net as a value, for images of `channels` channels and `num_classes` classes."""
+    """Make the net for images of `channels` channels and `num_classes` classes."""
     stages: dict[str, Chain] = {}
     for stage, widths in CONFIGURATION_D.items():
         convs = {f"conv{k}": Conv(width, 3) for k, width in enumerate(widths, start=1)}

@@ -1,9 +1,9 @@
 """BN-Inception, also called Inception v2.
 
 Source: Ioffe & Szegedy, "Batch Normalization", arXiv:1502.03167, figure 5 (the appendix's table)
-and section 4.2: GoogLeNet with batch normalisation, its 5x5 taken apart into two 3x3, 3a-3c and
+and section 4.2: GoogLeNet with batch normalisation, its 5x5 factorised into two 3x3, 3a-3c and
 4a-4e with average pooling, and a separable conv1 of depth multiplier 8. The paper is silent on
-padding: TensorFlow's SAME, as its authors' code has it.
+padding: TensorFlow's SAME, as in its authors' code.
 Shapes in comments are channels x height x width for a 224 x 224 image.
 """
 
@@ -109,7 +109,7 @@ VARIANTS = {
 
 
 def bn_inception(variant: str = "bn_inception", num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net as a value, for images of `channels` channels and `num_classes` classes."""
+    """Make the net for images of `channels` channels and `num_classes` classes."""
     v = VARIANTS[variant]
     conv = partial(Conv, norm=v.norm, bias=v.bias)
     halve = MaxPool(3, stride=2, pad=v.pool_pad)

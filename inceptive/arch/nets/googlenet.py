@@ -128,7 +128,7 @@ VARIANTS = {
 
 
 def googlenet(variant: str = "googlenet", num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net as a value, for images of `channels` channels and `num_classes` classes."""
+    """Make the net for images of `channels` channels and `num_classes` classes."""
     v = VARIANTS[variant]
     conv = partial(Conv, norm=v.norm)
     halve = partial(MaxPool, stride=2, pad=v.pool_pad)

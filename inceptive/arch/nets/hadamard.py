@@ -56,7 +56,7 @@ SQUEEZE = 4  # the attention's hidden channels are a quarter of the module's
 
 
 def hadamard_inception(num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net as a value, for images of `channels` channels and `num_classes` classes."""
+    """Make the net for images of `channels` channels and `num_classes` classes."""
     conv = partial(Conv, norm=BatchNorm())
     halve = MaxPool(3, stride=2, pad="ceil")
 

@@ -2,7 +2,7 @@
 
 Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
 Learning", arXiv:1602.07261, figures 10 to 19. The v2 that its authors released (TF-slim,
-nets/inception_resnet_v2.py) is another net than the paper draws: both are here.
+nets/inception_resnet_v2.py) differs from the one in the paper: both are here.
 Shapes in comments are channels x height x width for a 299 x 299 image.
 """
 
@@ -134,7 +134,7 @@ VARIANTS = {
 
 
 def residual(branches: Concat, channels: int, scale: float, relu: bool = True) -> Add:
-    """x + scale * 1x1(branches(x)); the 1x1 that brings back `channels` is linear (section 3.2)."""
+    """x + scale * 1x1(branches(x)); the 1x1 that restores `channels` is linear (section 3.2)."""
     up = Conv(channels, 1, relu=False)
     return Add(branch=Chain(mix=branches, up=up), scale=scale, relu=relu)
 
@@ -176,7 +176,7 @@ def reduction_b(conv: partial[Conv], w: Widths) -> Concat:
 
 
 def inception_resnet(variant: str, num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net as a value, for images of `channels` channels and `num_classes` classes."""
+    """Make the net for images of `channels` channels and `num_classes` classes."""
     v = VARIANTS[variant]
     w, conv = v.widths, partial(Conv, norm=v.norm)
     on_17 = v.channels + w.k_l_m_n[2] + w.k_l_m_n[3]

@@ -104,7 +104,7 @@ def stem(conv: partial[Conv]) -> dict[str, Conv | MaxPool]:
 
 
 def thirty_five(conv: partial[Conv], average: AvgPool, proj: int) -> Concat:
-    """A module on 35 x 35: the 5x5 once as such, once as two 3x3 (figure 5)."""
+    """A module on 35 x 35: one 5x5 branch, and one of two 3x3 (figure 5)."""
     return Concat(
         b1x1=conv(64, 1),
         b5x5=Chain(reduce=conv(48, 1), conv=conv(64, 5)),
@@ -114,7 +114,7 @@ def thirty_five(conv: partial[Conv], average: AvgPool, proj: int) -> Concat:
 
 
 def seventeen(conv: partial[Conv], average: AvgPool, c: int) -> Concat:
-    """A module on 17 x 17: 7x7 taken apart into 1x7 and 7x1 (figure 6)."""
+    """A module on 17 x 17: 7x7 factorised into 1x7 and 7x1 (figure 6)."""
     low, high = (1, 7), (7, 1)
     return Concat(
         b1x1=conv(192, 1),
@@ -151,7 +151,7 @@ def head(conv: partial[Conv], num_classes: int) -> Chain:
 
 
 def inception_v3(variant: str = "inception_v3", num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net as a value, for images of `channels` channels and `num_classes` classes."""
+    """Make the net for images of `channels` channels and `num_classes` classes."""
     v = VARIANTS[variant]
     conv = partial(Conv, norm=v.norm)
     halve, valid = MaxPool(3, stride=2, pad="valid"), partial(conv, stride=2, pad="valid")

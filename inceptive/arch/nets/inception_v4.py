@@ -132,7 +132,7 @@ def module_c(conv: partial[Conv]) -> Concat:
 
 
 def inception_v4(variant: str = "inception_v4", num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net as a value, for images of `channels` channels and `num_classes` classes."""
+    """Make the net for images of `channels` channels and `num_classes` classes."""
     v = VARIANTS[variant]
     conv = partial(Conv, norm=v.norm)
 

@@ -1,6 +1,6 @@
-"""Tables of parameters and operations that others printed, and what `account` counts beside them.
+"""Published tables of parameters and operations, compared with the counts of `account`.
 
-A `Reading` is a net that gives printed cells where the printed widths do not. The command is
+A `Reading` is a net that reproduces printed cells where the printed widths do not. The command is
 `inceptive table NET --against paper`.
 """
 
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Reading:
-    """Another net, and in words what of it stands behind each of the rows it may explain."""
+    """An alternative net, and in words which part of it is behind each row it may explain."""
 
     make: Callable[[], Net]
     words: Mapping[str, str]
@@ -46,7 +46,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Printed:
-    """A table as printed. total is the sum of parameters that the source gives itself, if it does."""
+    """A table as printed. total is the sum of parameters that the source itself states, if any."""
 
     source: str
     rows: tuple[Row, ...]
@@ -63,7 +63,7 @@ def _exchanged(net: Net, **parts: Node) -> Net:
 def separable_inception5h() -> Net:
     """Google's inception5h graph with a separable conv1 of depth multiplier 8, as BN-Inception has.
 
-    It gives every cell of the paper's operations; the authors do not say that they counted it.
+    It reproduces every operations cell of the paper; the authors do not say that they counted it.
     """
     conv1 = Separable(64, 7, stride=2, pad="tf", multiplier=8)
     return _exchanged(googlenet("googlenet.inception5h"), conv1=conv1)
@@ -161,9 +161,9 @@ PRINTED = {"googlenet": {"paper": PAPER, "tutorial": TUTORIAL}}
 class ComparedCell:
     """One printed cell and its count.
 
-    count is "params" or "macs". derived counts the weights alone, with_biases the biases too (of
-    macs both are the same). explained is the count of another net that gives the cell, with its
-    reason; None where the cell agrees, and where nothing known gives it.
+    count is "params" or "macs". derived counts the weights alone, with_biases also the biases (equal
+    for macs). explained is the count of another net that reproduces the cell, with its reason; None
+    where the cell agrees, or no known net reproduces it.
     """
 
     layer: str
@@ -180,13 +180,13 @@ class ComparedCell:
 
     @property
     def difference(self) -> float:
-        """Printed less derived, in the printed unit."""
+        """Printed minus derived, in the printed unit."""
         return self.printed.value - self.derived / self.printed.unit
 
 
 @dataclass(frozen=True)
 class PrintedComparison:
-    """Every printed cell of a table, row by row; and the sums of its columns, heads left out."""
+    """Every printed cell of a table, row by row, and the sums of its columns, without heads."""
 
     net: Net
     name: str
@@ -196,8 +196,7 @@ class PrintedComparison:
 
 
 def printed_table(net: str, name: str) -> Printed:
-    """The printed table `name` of the net called `net`. Raises InceptiveError, naming those there
-    are."""
+    """The printed table `name` of the net called `net`. Raises InceptiveError if there is none."""
     if name not in PRINTED.get(net, {}):
         available = "; ".join(f"{net} ({', '.join(tables)})" for net, tables in PRINTED.items())
         raise InceptiveError(f"{net} has no printed table {name!r}; there are: {available}")
@@ -205,7 +204,7 @@ def printed_table(net: str, name: str) -> Printed:
 
 
 def compare_printed(net: Net, name: str) -> PrintedComparison:
-    """The printed table `name` ("paper", "tutorial") of `net` beside what `account` counts.
+    """Compare the printed table `name` ("paper", "tutorial") of `net` with the counts of `account`.
 
     Raises InceptiveError if there is no such table.
     """

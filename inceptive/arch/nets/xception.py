@@ -1,8 +1,8 @@
 """Xception.
 
 Source: Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions",
-arXiv:1610.02357, figure 5; no bias anywhere but in the classifier. Between depthwise and pointwise
-stands nothing (section 4.7). Shapes in comments are channels x height x width for a 299 x 299 image.
+arXiv:1610.02357, figure 5; no bias except in the classifier. Nothing comes between depthwise and
+pointwise (section 4.7). Shapes in comments are channels x height x width for a 299 x 299 image.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ VARIANTS = {
 
 
 def xception(variant: str = "xception", num_classes: int = 1000, channels: int = 3) -> Net:
-    """The net as a value, for images of `channels` channels and `num_classes` classes."""
+    """Make the net for images of `channels` channels and `num_classes` classes."""
     v = VARIANTS[variant]
     conv, linear = partial(Conv, norm=v.norm), partial(Separable, norm=v.norm, relu=False)
 

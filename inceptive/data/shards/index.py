@@ -1,9 +1,9 @@
-"""What lies beside the tars of a set, so that nothing need be read to know what they hold.
+"""The index next to a set's tars, so that their content is known without reading them.
 
     index.json         the classes, and the shards of each split
     train-000000.npy   a NumPy array of offset, length, name and label of each image of train-000000.tar
 
-With its table the images of a tar can be asked for where the tar itself is far away.
+With its table, single images of a remote tar can be requested.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Shard(BaseModel):
-    """One tar: its name in the folder, images, bytes, images of each class, SHA-256.
+    """One tar: its name in the folder, images, bytes, images per class, SHA-256.
 
     members is the SHA-256 of its table; "" where there is none.
     """
@@ -45,7 +45,7 @@ class Shard(BaseModel):
 
 
 class Index(BaseModel):
-    """A set of shards: label k stands for classes[k]; the shards of each split."""
+    """A set of shards: label k means classes[k]; the shards of each split."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -66,7 +66,7 @@ class Index(BaseModel):
 
 
 def read_index(path: Path) -> Index:
-    """The index at `path`. Raises InceptiveError, naming the first thing that is wrong with it."""
+    """Read the index at `path`. Raises InceptiveError, naming the first error in it."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -75,7 +75,7 @@ def read_index(path: Path) -> Index:
 
 
 def as_index(content: bytes, title: str) -> Index:
-    """The index that a file holds, which is called `title` in the errors: see `read_index`."""
+    """Parse the index in a file, which is called `title` in errors: see `read_index`."""
     try:
         index = Index.model_validate(json.loads(content))
     except ValidationError as error:
@@ -111,7 +111,7 @@ def table_name(tar: str) -> str:
 
 
 def as_table(places: np.ndarray, labels: np.ndarray) -> bytes:
-    """The table's file for `places` (N,), see `member`, and labels (N,)."""
+    """Make the table file for `places` (N,), see `member`, and labels (N,)."""
     kinds = [(name, places.dtype[name]) for name in PLACE]
     rows = np.empty(len(places), [*kinds, ("label", np.dtype(np.int64))])
     for name in PLACE:
@@ -123,14 +123,14 @@ def as_table(places: np.ndarray, labels: np.ndarray) -> bytes:
 
 
 def most_bytes(shard: Shard) -> int:
-    """What the table of such a shard has at most."""
+    """Maximum size of the table of such a shard."""
     return 4096 + shard.images * (24 + LONGEST)
 
 
 def read_table(content: bytes, shard: Shard, title: str) -> tuple[np.ndarray, np.ndarray]:
-    """Places (N,) and labels (N,) of the shard's images, out of its table's file.
+    """Read places (N,) and labels (N,) of the shard's images from its table file.
 
-    Raises InceptiveError, calling the file `title`, if it is not the one that the index speaks of.
+    Raises InceptiveError, calling the file `title`, if it is not the one in the index.
     """
     if hashlib.sha256(content).hexdigest() != shard.members:
         raise InceptiveError(

@@ -1,4 +1,4 @@
-"""Images that lie in tar files: where, and their bytes. Nothing is ever unpacked."""
+"""Images inside tar files: their places and bytes. Nothing is ever unpacked."""
 
 import errno
 import os
@@ -16,22 +16,22 @@ PLACE = [("tar", np.int32), ("offset", np.int64), ("length", np.int64)]
 
 
 def place_type(longest: int) -> np.dtype[np.void]:
-    """The type of an array of places: the tar's number, bytes, and the name, of so many at most."""
+    """The dtype of an array of places: the tar's number, bytes, and the name, of at most `longest`."""
     return np.dtype([*PLACE, ("name", f"S{max(longest, 1)}")])
 
 
 @dataclass(frozen=True)
 class Tar:
-    """A tar file as it was when its index was made: bytes, and time of change in nanoseconds."""
+    """A tar file as it was when indexed: bytes, and modification time in nanoseconds."""
 
     path: str
     size: int
     mtime: int
 
     def open(self, ahead: int = 0) -> IO[bytes]:
-        """The file, to be read; `ahead` bytes at a time, for who reads on.
+        """Open the file for reading; `ahead` bytes at a time, for sequential readers.
 
-        Raises InceptiveError if it is gone, or is not the same any more.
+        Raises InceptiveError if it is gone, or has changed.
         """
         title = printable(self.path)
         try:
@@ -48,7 +48,7 @@ class Tar:
 
 
 def at_path(path: str, descriptor: int | None = None) -> Tar:
-    """The tar at `path` as it is now. Raises OSError if there is none."""
+    """The current tar at `path`. Raises OSError if there is none."""
     status = os.stat(path if descriptor is None else descriptor)
     if not stat.S_ISREG(status.st_mode):  # a pipe might be waited for forever
         raise OSError(errno.EINVAL, "it is not a file", path)
@@ -57,7 +57,7 @@ def at_path(path: str, descriptor: int | None = None) -> Tar:
 
 @dataclass(frozen=True)
 class Member(Stored):
-    """`length` bytes of a tar, from `offset` on: an image file. content is there if they were read."""
+    """`length` bytes of a tar, from `offset` on: an image file. content is set if they were read."""
 
     tar: Tar
     file: str
@@ -77,7 +77,7 @@ class Member(Stored):
 
 
 def read_at(file: IO[bytes], member: Member) -> bytes:
-    """The bytes of `member` out of its open tar."""
+    """Read the bytes of `member` from its open tar."""
     try:
         file.seek(member.offset)
         content = file.read(member.length)

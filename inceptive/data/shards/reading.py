@@ -1,9 +1,8 @@
 """A folder of tar shards as a labelled set, with or without an index.json.
 
-With the one that `inceptive shards` wrote nothing is decoded: every shard is read once, to hold its
-hash and its counts against the index. Without it every image is decoded once, as in a folder; classes
-are called after their numbers, or as classes.txt beside the shards says, and a shard is of the split
-that its name tells.
+With one written by `inceptive shards`, nothing is decoded: every shard is read once, to check its hash
+and counts against the index. Without it, every image is decoded once, as in a folder; classes are named
+after their numbers, or as in classes.txt next to the shards, and a shard's name gives its split.
 """
 
 import os
@@ -47,10 +46,10 @@ def is_shards(root: Path) -> bool:
 def read_shards(
     root: Path, shares: SplitFractions, strict: bool = False, advance: Advance | None = None
 ) -> Data:
-    """The labelled images in the shards in `root`, divided as their index or their names say.
+    """Read the labelled images in the shards in `root`, split as in their index or their names.
 
-    Raises InceptiveError, naming the shard, if one is missing, damaged or not as the index says, if
-    there are no two classes; with `strict`, also if an image cannot be read.
+    Raises InceptiveError, naming the shard, if one is missing, damaged or not as in the index, or if
+    there are fewer than two classes; with `strict`, also if an image cannot be read.
     """
     if (root / INDEX).exists():
         return _indexed(root, read_index(root / INDEX), advance)
@@ -140,7 +139,7 @@ def _scanned(root: Path, shares: SplitFractions, strict: bool, advance: Advance 
 
 
 def split_of(name: str) -> str:
-    """The split that a tar's name tells: imagenet-val-0003.tar is "val"; "" if it tells none."""
+    """The split in a tar's name: imagenet-val-0003.tar is "val"; "" if there is none."""
     words = re.findall("[a-z]+", name.lower())
     return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), "")
 
@@ -209,7 +208,7 @@ def _read_all(tars: Sequence[Tar], decoding: bool, advance: Advance | None) -> l
 def concat(
     places: Sequence[np.ndarray], labels: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places (N,) and labels (N,) out of those of each tar, each place with the number of its tar."""
+    """Concatenate the places (N,) and labels (N,) of all tars, each place with its tar's number."""
     longest = max((table.dtype["name"].itemsize for table in places), default=1)
     every = np.concatenate([table.astype(place_type(longest)) for table in places])
     every["tar"] = np.repeat(np.arange(len(labels)), [len(array) for array in labels])
@@ -223,7 +222,7 @@ def by_split(
     split: np.ndarray,
     pixels: np.ndarray | None = None,
 ) -> dict[str, Samples]:
-    """The samples of each split; split (N,) names that of every image, pixels (N,) are digests."""
+    """The samples of each split; split (N,) names each image's split, pixels (N,) are digests."""
     if pixels is None:
         pixels = np.zeros(len(labels), np.uint64)
     samples = Samples(TarImages(places, tuple(tars), pixels), labels)

@@ -1,7 +1,7 @@
-"""Shards that lie in a store or behind a web server, as a labelled set: nothing of it is on a disk here.
+"""Shards in a store or on a web server, as a labelled set: nothing of it is stored locally.
 
-Read at the start are index.json, the table of each shard (see `index`; they are kept in the user's
-cache) and how large each tar is. The parts of the tars where images lie are asked for when needed.
+At the start, index.json, the table of each shard (see `index`; cached for the user) and the size of each
+tar are read. The parts of the tars that hold images are requested when needed.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ LARGEST_INDEX = 2**28
 
 @dataclass(frozen=True)
 class RemoteTar(Tar):
-    """A tar at `uri`; path is the same without what may be secret."""
+    """A tar at `uri`; path is the same without possible secrets."""
 
     uri: str = ""
 
@@ -40,10 +40,10 @@ class RemoteTar(Tar):
 
 
 def read_remote(uri: str, advance: Advance | None = None) -> Data:
-    """The labelled images in the shards at `uri`, divided as their index says.
+    """Open the labelled images in the shards at `uri`, split as in their index.
 
-    Raises InceptiveError, naming the file, if it cannot be had or is not as the index says, or if the
-    index knows of no tables.
+    Raises InceptiveError, naming the file, if it is unavailable or not as in the index, or if the index
+    has no tables.
     """
     path = storage.join(uri, INDEX)
     title = printable(storage.redact(path))

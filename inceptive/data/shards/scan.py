@@ -1,8 +1,8 @@
-"""One look through a tar of a set: which images lie where in it, with which label.
+"""One scan through a tar of a set: where each image lies in it, with which label.
 
-Members are grouped as webdataset groups them: those that follow each other and agree up to the first
-dot of their file name are one sample. Nothing is unpacked: a name is never more than a name. What was
-read is kept in the user's cache until the tar changes.
+Members are grouped as in webdataset: consecutive ones that agree up to the first dot of their file name
+are one sample. Nothing is unpacked: names are never used as paths. The result is kept in the user's
+cache until the tar changes.
 """
 
 import contextlib
@@ -40,9 +40,9 @@ Read = Callable[[int], None]
 
 @dataclass(frozen=True)
 class TarContents:
-    """What lies in a tar: places (N,), see `member`, labels (N,), and a line on all that is left out.
+    """The content of a tar: places (N,), see `member`, labels (N,), and a line on all that is left out.
 
-    sha256 is the tar's own, in hexadecimal; scans are of `data.scan.SCAN`, for each image if they were
+    sha256 is the tar's own, in hexadecimal; scans are of `data.scan.SCAN`, one per image if they were
     decoded, else none.
     """
 
@@ -53,7 +53,7 @@ class TarContents:
     scans: np.ndarray
 
     def scanned(self, tar: Tar) -> list[ScannedImage]:
-        """The images that were decoded, as those of a folder are scanned."""
+        """The decoded images, as scans like those of a folder."""
         return [
             from_row(f"{tar.path}/{_text(name)}", row)
             for name, row in zip(self.places["name"], self.scans, strict=True)
@@ -61,7 +61,7 @@ class TarContents:
 
 
 def recall(tar: Tar, decoding: bool) -> TarContents | None:
-    """What `read_tar` returned of `tar`, if it is kept and the tar is still the same."""
+    """The cached result of `read_tar` for `tar`, if the tar is unchanged; else None."""
     try:
         with _cached_at(tar, decoding).open("rb") as file, np.load(file) as arrays:
             contents = {field.name: arrays[field.name] for field in fields(TarContents)}
@@ -71,7 +71,7 @@ def recall(tar: Tar, decoding: bool) -> TarContents | None:
 
 
 def read_tar(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> TarContents:
-    """What lies in `tar`, read from end to end and kept; with `decoding`, each image is scanned.
+    """Read the content of `tar` from end to end and cache it; with `decoding`, scan each image.
 
     Raises InceptiveError, naming the tar, if it cannot be read to its end.
     """
@@ -96,7 +96,7 @@ def _cached_at(tar: Tar, decoding: bool) -> Path:
 
 
 def read_through(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> TarContents:
-    """The same, never kept."""
+    """The same, without caching."""
     errors: list[str] = []
     rows, labels, scans = [], [], []
     with tar.open() as file, _as_one_error(hashed := _Hashed(file, progress), tar):
@@ -208,7 +208,7 @@ def _label(content: bytes, title: str, errors: list[str]) -> int:
 
 
 def parts(name: str) -> tuple[str, str]:
-    """A member's key and its extension: what stands before and after the first dot of the file name."""
+    """A member's key and its extension: before and after the first dot of the file name."""
     folder, slash, file = name.rpartition("/")
     stem, _, extension = file.partition(".")
     return folder + slash + stem, extension.lower()

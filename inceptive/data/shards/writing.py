@@ -1,12 +1,12 @@
 """A labelled set written as tar shards that webdataset and timm read.
 
-    train-000000.tar ...   KEY.jpg, the bytes of the file as it was, and KEY.cls, the label's number
+    train-000000.tar ...   KEY.jpg, the unchanged bytes of the file, and KEY.cls, the label's number
     train-000000.npy ...   where each image lies in its tar, see `index`
-    index.json             what is in them, see `index`; written last
-    unfinished.json        the shards that are whole, while it is being written
+    index.json             their content, see `index`; written last
+    unfinished.json        the complete shards, while writing is in progress
 
-Training images are shuffled, so that those which are read together are of all classes. The same set,
-sizes and seed give the same bytes.
+Training images are shuffled, so that those read together are of all classes. The same set, sizes and
+seed give the same bytes.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ UNFINISHED = "unfinished.json"
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a shard ends: with `images`, or once it holds so many bytes; 0 for no such end."""
+    """When a shard ends: after `images`, or once it holds that many bytes; 0 for no such limit."""
 
     images: int = 0
     bytes: int = 256 * 2**20
@@ -46,7 +46,7 @@ class Cut:
 
 
 def refuse_to_overwrite(out: Path) -> None:
-    """Raises InceptiveError if `out` holds anything but shards that were begun and not finished."""
+    """Raise InceptiveError if `out` holds anything but unfinished shards."""
     if (out / UNFINISHED).exists():
         return
     if (out / INDEX).exists():
@@ -63,11 +63,11 @@ def write_shards(
     seed: int = 0,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Index:
-    """Write those `splits` of `data` that hold images; returns what index.json then holds.
+    """Write those `splits` of `data` that hold images; returns the content of index.json.
 
-    Shards that an earlier call with the same arguments finished are kept. Raises InceptiveError if
+    Shards finished by an earlier call with the same arguments are kept. Raises InceptiveError if
     webdataset is not installed, if `out` holds anything else, if there are too few classes, if an image
-    is gone or the disk refuses.
+    is gone or writing fails.
     """
     progress = progress or Silent()
     data.check_classes()

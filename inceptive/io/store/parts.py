@@ -1,4 +1,4 @@
-"""Parts of an object in a store, asked for again when the store does not answer."""
+"""Parts of an object in a store, with retries when the store does not respond."""
 
 import io
 import threading
@@ -18,15 +18,15 @@ _hurried = threading.Event()
 
 
 def stop_retrying() -> None:
-    """From now on what a store does not give at once is an error: somebody waits for us to end."""
+    """From now on, fail at once instead of retrying: the process has been asked to end."""
     _hurried.set()
 
 
 def fetch(path: str, offset: int, length: int, note: Callable[[str], None]) -> bytes:
-    """`length` bytes of the object at `path`, a URI, from `offset` on.
+    """Read `length` bytes of the object at `path`, a URI, from `offset` on.
 
-    While the store does not answer, it is asked again for PATIENCE seconds; the first time, `note` is
-    called. Raises InceptiveError, naming the object, if it is refused, or none of that helps.
+    While the store does not respond, retry for PATIENCE seconds; the first time, `note` is called.
+    Raises InceptiveError, naming the object, if access is refused, or retrying fails.
     """
     until, wait = time.monotonic() + PATIENCE, 0.5
     while True:
@@ -62,7 +62,7 @@ def _part(path: str, offset: int, length: int) -> bytes:
 
 
 class Reader(io.RawIOBase):
-    """`size` bytes of an object as a file; at least `ahead` of them are asked for at a time."""
+    """`size` bytes of an object as a file; at least `ahead` of them are requested at a time."""
 
     def __init__(self, path: str, size: int, ahead: int, note: Callable[[str], None]):
         self.path, self.size, self.ahead, self.note = path, size, ahead, note

@@ -1,4 +1,4 @@
-"""The file systems that URIs lie in, pyarrow's or fsspec's, and how they fail."""
+"""The file systems of URIs, pyarrow's or fsspec's, and their errors."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SILENCE = 60.0
 
 
 def arrow() -> Any:
-    """The package pyarrow with its modules fs and parquet. InceptiveError if it is missing."""
+    """Import pyarrow with its modules fs and parquet. Raises InceptiveError if it is missing."""
     with requires("Parquet and object stores need pyarrow", "scale"):
         import pyarrow
         import pyarrow.fs
@@ -29,7 +29,7 @@ def scheme(uri: str) -> str:
 
 
 def system_of(uri: str) -> tuple[Any, str]:
-    """pyarrow's file system that `uri` lies in, and its path there."""
+    """pyarrow's file system for `uri`, and its path there."""
     fs = arrow().fs
     if scheme(uri) not in OWN:
         system, inner = fsspec_of(uri)
@@ -47,7 +47,7 @@ def _arrow_system(uri: str) -> tuple[Any, str]:
 
 
 def fsspec_of(uri: str) -> tuple[Any, str]:
-    """fsspec's file system that `uri` lies in, and its path there."""
+    """fsspec's file system for `uri`, and its path there."""
     scheme, _, rest = uri.partition("://")
     web = scheme in ("http", "https")
     try:
@@ -73,7 +73,7 @@ def _unreachable(uri: str, error: Exception) -> InceptiveError:
 
 @contextlib.contextmanager
 def named(path: str, done: str) -> Iterator[None]:
-    """Turn what a store says against the block into an InceptiveError that names `path`."""
+    """Turn a store's errors in the block into an InceptiveError that names `path`."""
     try:
         yield
     except network_errors() as error:
@@ -82,7 +82,7 @@ def named(path: str, done: str) -> Iterator[None]:
 
 
 def line(error: BaseException) -> str:
-    """Why, in one line. fsspec says no more than the name of what it did not find."""
+    """The reason in one line. fsspec gives only the name of what it did not find."""
     if isinstance(error, FileNotFoundError) and not error.strerror:
         return line(error.__cause__) if error.__cause__ else "there is no such file"
     return reason(error)

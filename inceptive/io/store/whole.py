@@ -24,9 +24,9 @@ from inceptive.io.store.systems import (
 
 @dataclass(frozen=True)
 class FileInfo:
-    """A file and what tells one version of it from the next: bytes, and nanoseconds since 1970.
+    """A file and what identifies its version: bytes, and nanoseconds since 1970.
 
-    Both are -1 where the file is not there, or the store does not say.
+    Both are -1 if the file does not exist, or the store does not say.
     """
 
     path: str
@@ -35,7 +35,7 @@ class FileInfo:
 
 
 def read(path: str, most: int) -> bytes:
-    """What the object at `path`, a URI, holds. InceptiveError, naming it, if it cannot be read, or
+    """Read the object at `path`, a URI. Raises InceptiveError, naming it, if it cannot be read, or
     holds more than `most` bytes."""
     with named(path, "read"), stream(path) as file:
         content = bytes(file.read(most + 1))
@@ -47,7 +47,7 @@ def read(path: str, most: int) -> bytes:
 
 
 def stream(path: str) -> Any:
-    """The file at `path`, open for reading from start to end. Raises one of `network_errors`."""
+    """Open the file at `path` for sequential reading. Raises one of `network_errors`."""
     if is_uri(path) and scheme(path) in OWN:
         system, inner = system_of(path)
         return system.open_input_stream(inner)
@@ -56,7 +56,7 @@ def stream(path: str) -> Any:
 
 @contextlib.contextmanager
 def parquet(path: str) -> Iterator[Any]:
-    """pyarrow.parquet.ParquetFile. InceptiveError, naming the file, if it cannot be opened as such."""
+    """Open a pyarrow.parquet.ParquetFile. InceptiveError, naming the file, if that fails."""
     pyarrow = arrow()
     with contextlib.ExitStack() as stack:
         try:
@@ -81,7 +81,7 @@ def _seekable(path: str) -> Any:
 def write(path: str, content: bytes | memoryview) -> None:
     """Write `content` to `path`, whole or not at all. InceptiveError if it cannot be written.
 
-    A file on this machine is written beside and renamed; an object appears when its put is done.
+    A file on this machine is written next to it and renamed; an object appears when its put is done.
     """
     if not is_uri(path):
         write_bytes(Path(path), content)
@@ -92,7 +92,7 @@ def write(path: str, content: bytes | memoryview) -> None:
 
 
 def stat(path: str) -> FileInfo:
-    """What is known of the file at `path`. InceptiveError if its store cannot be asked."""
+    """Look up the file at `path`. Raises InceptiveError if its store cannot be reached."""
     if not is_uri(path):
         try:
             status = os.stat(path)
@@ -106,14 +106,14 @@ def stat(path: str) -> FileInfo:
 
 
 def names(folder: str) -> set[str]:
-    """The names of the files right in `folder`; none if there is no such folder."""
+    """The names of the files directly in `folder`; none if there is no such folder."""
     if not is_uri(folder):
         return set(os.listdir(folder)) if os.path.isdir(folder) else set()
     return {redact(file.path).rsplit("/", 1)[1] for file in listing(folder, recursive=False)}
 
 
 def listing(folder: str, recursive: bool = True) -> Iterator[FileInfo]:
-    """The files under `folder`, a URI, sorted; none if it is not there. Hidden ones are left out."""
+    """The files under `folder`, a URI, sorted; none if it does not exist. Hidden ones are left out."""
     system, inner = system_of(folder)
     fs = arrow().fs
     with named(folder, "listed"):

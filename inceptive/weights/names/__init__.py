@@ -1,4 +1,4 @@
-"""How each publisher names the tensors of a net: one key table a source, ours to theirs."""
+"""How each publisher names the tensors of a net: one key table per source, ours to theirs."""
 
 from inceptive.weights.names import (
     caffe_names,

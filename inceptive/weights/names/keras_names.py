@@ -1,8 +1,8 @@
-"""Key tables of Keras' applications, and of the nsfwjs model that was made with them.
+"""Key tables of Keras applications, and of the nsfwjs model that was made with them.
 
 Keras numbers unnamed layers in the order in which its source creates them (conv2d_1,
-batch_normalization_1, ...), which is the order of our values; `renumbered` brings any file's
-numbers to begin at 1.
+batch_normalization_1, ...), which is the order of our values; `renumbered` makes any file's
+numbers start at 1.
 """
 
 import re
@@ -26,9 +26,9 @@ NUMBERED = re.compile(r"(conv2d|batch_normalization)(?:_(\d+))?")
 
 
 def renumbered(names: Iterable[str]) -> dict[str, str]:
-    """Each name in a file -> the name in our tables: without ":0", numbered from 1.
+    """Map each name in a file to the name in our tables: without ":0", numbered from 1.
 
-    In a fresh process Keras counts conv2d, conv2d_1, ...; in a second model it goes on counting.
+    In a fresh process Keras counts conv2d, conv2d_1, ...; in a second model it continues counting.
     """
     names = list(names)
     numbers: dict[str, set[int]] = {}

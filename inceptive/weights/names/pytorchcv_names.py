@@ -10,7 +10,7 @@ INIT = "features.init_block"
 def inside(node: Node, conv_list: str) -> dict[str, str]:
     """The convolutions within a module: branches by number, in them conv1 onwards.
 
-    A 1x1 alone, or the only one behind a pooling, is `conv`; a split ends in conv1x3 and conv3x1.
+    A single 1x1, or the only one after a pooling, is `conv`; a split ends in conv1x3 and conv3x1.
     """
     if isinstance(node, Add):
         mix = dict(node.branch)["mix"]  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Key tables of TF-slim's checkpoints (research/slim/nets), quirks of single scopes included."""
+"""Key tables of TF-slim's checkpoints (research/slim/nets), including quirks of single scopes."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ STEM = {
 
 def module(node: Node, first: str) -> dict[str, str]:
     """The convolutions within a module, by their branch's number, their place in it and their kernel:
-    a single 1x1 is called `first`, what steps or takes no padding Conv2d_1a."""
+    a single 1x1 is called `first`, a strided or unpadded one Conv2d_1a."""
     if isinstance(node, Add):
         mix = module(dict(node.branch)["mix"], first)  # type: ignore[arg-type]
         return {f"branch.mix.{path}": name for path, name in mix.items()} | {
@@ -49,8 +49,8 @@ def slim(
     alone: Mapping[str, str],
     first: str = "Conv2d_0a_1x1",
 ) -> dict[str, str]:
-    """The modules of `net` in their `scopes` (by default their names with a capital), and what stands
-    alone: layers outside modules, and scopes that keep no rule."""
+    """The modules of `net` in their `scopes` (by default their capitalised names), and the exceptions:
+    layers outside modules, and irregular scopes."""
     units: dict[str, str] = {}
     for name, part in NETS[net]().body:
         if isinstance(part, Concat | Add):

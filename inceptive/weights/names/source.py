@@ -1,7 +1,7 @@
-"""What a key table is: how one publisher names the tensors of one net.
+"""Key tables: how one publisher names the tensors of one net.
 
 `units` pairs our module paths (`mixed_5b.b5x5.reduce`) with theirs. From it follows `key_table`, in
-which every tensor of ours has one of theirs, or None where the publisher keeps none.
+which every tensor of ours has one of theirs, or None if the publisher stores none.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,12 +25,12 @@ TORCH = {
 
 @dataclass(frozen=True)
 class Source:
-    """One publisher's names. `{}` in conv and norm is their name of a unit that has both.
+    """One publisher's names. `{}` in conv and norm stands for their name of a unit that has both.
 
     leaves pairs our tensor (`bn.` before those of batch normalisation) with the end of their key;
-    what it leaves out, the publisher does not keep. layout says how values lie: see `layouts`.
-    canonical brings the names in a file to those of the table, where they vary; ignored are names
-    in a file that are no weights.
+    tensors it omits are not stored by the publisher. layout: see `layouts`.
+    canonical maps the names in a file to those of the table, where they vary; ignored are names
+    in a file that are not weights.
     """
 
     units: Mapping[str, str]
@@ -43,19 +43,19 @@ class Source:
 
 
 def layers(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
-    """Every layer of `node` in its order, with its path; `path` is that of `node` itself."""
+    """Every layer of `node` in order, with its path; `path` is that of `node` itself."""
     return ((name, n) for name, n, _ in nodes(node, path) if not isinstance(n, Group | Add))
 
 
 def within(ours: str, theirs: str, table: Mapping[str, str]) -> dict[str, str]:
-    """`table`, the names inside one module, under the names of the module itself."""
+    """Prefix `table`, the names inside one module, with the names of the module itself."""
     return {f"{ours}.{inside}".rstrip("."): f"{theirs}{name}" for inside, name in table.items()}
 
 
 def key_table(source: Source, keys: Iterable[str]) -> dict[str, str | None]:
-    """Our state-dict keys -> theirs, or None where they keep no such tensor.
+    """Map our state-dict keys to theirs, or to None if they store no such tensor.
 
-    Raises InceptiveError if the table does not name a unit, or names two tensors alike.
+    Raises InceptiveError if the table lacks a unit, or gives two tensors the same name.
     """
     keys = list(keys)
     owners = {key.rpartition(".")[0] for key in keys}

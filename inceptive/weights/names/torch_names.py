@@ -1,4 +1,4 @@
-"""Key tables of checkpoints that torch itself wrote, one a publisher and net."""
+"""Key tables of checkpoints written by torch itself, one per publisher and net."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ def torchvision_v1() -> dict[str, str]:
 def places(node: Concat) -> Iterator[tuple[int, str, str, str]]:
     """(number and name of its branch, path, place) of each convolution in a module.
 
-    The place counts from 0 and is "" for a layer that is a branch by itself; the two convolutions at
+    The place counts from 0 and is "" for a layer that is a whole branch; the two convolutions at
     which a branch splits share one, as "2a" and "2b".
     """
     for number, (part, branch) in enumerate(node):
@@ -79,7 +79,7 @@ def branches(node: Node) -> dict[str, str]:
 
 
 def timm_v4() -> dict[str, str]:
-    """timm's and Cadene's Inception v4: modules numbered through, `features.0` to `features.21`."""
+    """timm's and Cadene's Inception v4: modules numbered `features.0` to `features.21`."""
     units = {"fc": "last_linear"}
     weighty = (part for part in NETS["inception_v4"]().body if isinstance(part[1], Conv | Concat))
     for k, (name, part) in enumerate(weighty):
@@ -90,7 +90,7 @@ def timm_v4() -> dict[str, str]:
 
 
 def inception_resnet(net: str, *groups: str) -> dict[str, str]:
-    """The Inception-ResNets: `groups` are what their residual modules of 35, 17 and 8 stand in."""
+    """The Inception-ResNets: `groups` contain their residual modules of 35, 17 and 8."""
     units, body = {}, NETS[net]().body
     sizes = dict(zip(("block35", "block17", "block8"), groups, strict=True))
     last = [name for name, part in body if isinstance(part, Add)][-1]
@@ -107,7 +107,7 @@ def inception_resnet(net: str, *groups: str) -> dict[str, str]:
 
 
 def timm_resnet_v2() -> dict[str, str]:
-    """timm's Inception-ResNet v2. Cadene's calls its last layer otherwise."""
+    """timm's Inception-ResNet v2. Cadene's names its last layer differently."""
     groups = ("repeat", "repeat_1", "repeat_2")
     return inception_resnet("inception_resnet_v2", *groups) | {"fc": "classif"}
 
@@ -165,7 +165,7 @@ def cadene_bn() -> dict[str, str]:
 
 
 def inception5h() -> dict[str, str]:
-    """Google's graph of 2015 as lucent and its kin name it: mixed3a_5x5_bottleneck_pre_relu_conv."""
+    """Google's graph of 2015, named as in lucent and similar: mixed3a_5x5_bottleneck_pre_relu_conv."""
     after = "_pre_relu_conv"
     units = {name: f"conv2d{k}{after}" for k, name in enumerate(("conv1", "conv2_reduce", "conv2"))}
     module = {

@@ -1,4 +1,4 @@
-"""Readers of other people's checkpoint files: the publisher's own names and layouts, untouched."""
+"""Readers of third-party checkpoint files, which keep the publisher's own names and layouts."""
 
 from importlib import import_module
 from pathlib import Path
@@ -19,12 +19,12 @@ BY_NAME = {".caffemodel": "caffe", ".json": "tfjs", ".ckpt": "tensorflow_ckpt",
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a published checkpoint by the publisher's names, in the file's order.
+    """Read the tensors of a published checkpoint by the publisher's names, in the file's order.
 
-    What kind of file it is shows in its first and last bytes; where those say nothing (Caffe has no
-    mark of its own, a V2 checkpoint is a prefix of several names), its name decides. The readers
-    say how each format's names and layouts look.
-    Raises InceptiveError, naming the file, if it is of no kind known here or cannot be read.
+    The format is recognised from the first and last bytes; where those are inconclusive (Caffe has no
+    magic number, a V2 checkpoint is a prefix of several names), the name decides. The readers
+    describe each format's names and layouts.
+    Raises InceptiveError, naming the file, if its format is unknown or it cannot be read.
     """
     with reading(path, "weights"):
         kind = _kind(path)

@@ -17,8 +17,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
     "conv1/7x7_s2/0" is a convolution's weight (out, in, kernel height, kernel width) and
     "conv1/7x7_s2/1" its bias. float32, or float64 where the file has it. Files of 2014 give every
-    blob four dimensions, a bias (1, 1, 1, n): they stay. A file cut exactly between two layers
-    cannot be told from a shorter net; its tensors are right, but fewer.
+    blob four dimensions, a bias (1, 1, 1, n): these are kept. A file truncated exactly between two
+    layers cannot be told from a shorter net; its tensors are correct, but fewer.
     Raises InceptiveError if the file cannot be read.
     """
     with reading(path, "a .caffemodel"):

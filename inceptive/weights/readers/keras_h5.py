@@ -20,9 +20,9 @@ TOP_LEVEL = "top_level_model_weights"  # the group for weights that belong to no
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The weights of a Keras HDF5 file, in the file's order of layers, as Keras lays them out.
+    """Read the weights of a Keras HDF5 file, in the file's order of layers, as Keras lays them out.
 
-    The names are the file's own, with the layer's before them where it is not there already:
+    The names are the file's own, prefixed with the layer's where it is missing:
     "conv2d_1/kernel:0" (kernel height, kernel width, in, out) of Keras 2, "conv2d_1/kernel" where
     Keras 3 wrote the file, "inception_v3/conv2d_1/kernel:0" inside a model used as a layer. A
     .weights.h5 of Keras 3 has no names but places: "layers/conv2d/vars/0".
@@ -58,7 +58,7 @@ def _apart(path: Path, seconds: float) -> subprocess.CompletedProcess[bytes]:
 
 
 def read_here(path: Path) -> dict[str, np.ndarray]:
-    """What `read` returns, read in this process, which a damaged file may take down."""
+    """Like `read`, but in this process, which a damaged file may crash."""
     h5py = _h5py()
     with reading(path, KIND), h5py.File(path, "r") as file:
         return collect(_limited(_weights(file), path.stat().st_size))

@@ -1,4 +1,4 @@
-"""The bytes by which files show what they are."""
+"""The magic bytes that identify files."""
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"  # torch.save since 1.6, or a zip of one file

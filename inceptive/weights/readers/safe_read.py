@@ -1,4 +1,4 @@
-"""What every reader keeps: a bad file gives one clear line, and takes no more memory than it holds."""
+"""Rules of every reader: a bad file gives one clear line, and takes no more memory than its size."""
 
 import gzip
 import io
@@ -33,7 +33,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file; ValueError for what is none: a folder, or a device that never ends."""
+    """Read the bytes of a file; ValueError if it is a folder, or a device that never ends."""
     if not path.is_file():
         raise ValueError("there is no such file")
     return path.read_bytes()
@@ -48,14 +48,14 @@ def array(data: Buffer, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
 
 
 def elements(shape: Sequence[int]) -> int:
-    """How many numbers a tensor has; ValueError for a shape that none can have."""
+    """The number of elements of a tensor; ValueError for an impossible shape."""
     if len(shape) > 32 or any(size < 0 or size >> 40 for size in shape):
         raise ValueError("a tensor's shape makes no sense")
     return prod(shape)
 
 
 def collect(tensors: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The tensors by name, in their order; ValueError for a name that comes twice, or for none."""
+    """The tensors by name, in order; ValueError for a duplicate name, or if there are none."""
     by_name: dict[str, np.ndarray] = {}
     for name, tensor in tensors:
         if name in by_name:
@@ -67,14 +67,14 @@ def collect(tensors: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def max_unpacked(packed: int) -> int:
-    """To how many bytes an archive of `packed` bytes may unpack."""
+    """The maximum unpacked size of an archive of `packed` bytes."""
     return EXPANSION * packed + SMALL
 
 
 def untar(path: Path) -> dict[str, memoryview]:
-    """The regular files of a .tar.gz by their path inside it, in memory: nothing goes to the disk.
+    """The regular files of a .tar.gz by their path inside it, in memory: nothing is written to disk.
 
-    Links, devices and sparse files are passed over; no name is ever used as a path of this machine.
+    Links, devices and sparse files are skipped; no name is ever used as a path on this machine.
     """
     packed = content(path)
     limit = max_unpacked(len(packed))

@@ -1,8 +1,8 @@
-"""LevelDB's sorted table, the file that both generations of TensorFlow checkpoints are made of.
+"""LevelDB's sorted table, the file format of both generations of TensorFlow checkpoints.
 
 Blocks of key and value pairs, then an index of the blocks, then a footer that ends with a magic
 number. Source: github.com/google/leveldb, doc/table_format.md, and google/snappy,
-format_description.txt. Checksums are not compared: who publishes weights states a hash of the whole.
+format_description.txt. Checksums are not verified: publishers of weights state a hash of the whole.
 """
 
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def _pairs(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def unsnap(data: memoryview) -> bytes:
-    """What raw snappy data unpacks to: at most 22 times its size. Raises ValueError."""
+    """Unpack raw snappy data, to at most 22 times its size. Raises ValueError."""
     total, at = varint(data, 0)
     out = bytearray()
     while at < len(data):

@@ -24,7 +24,7 @@ STRING = 7
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a checkpoint by their TensorFlow names, in the order of those names.
+    """Read the tensors of a checkpoint by their TensorFlow names, in the order of those names.
 
     "InceptionV1/Conv2d_1a_7x7/weights" is (kernel height, kernel width, in, out). path is a V1
     file, a V2 prefix or its .index file, or a .tar.gz that holds one of these. Strings (what

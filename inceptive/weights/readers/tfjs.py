@@ -39,10 +39,10 @@ TOKEN = re.compile(
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The weights of a TensorFlow.js layers model by the manifest's names, in its order.
+    """Read the weights of a TensorFlow.js layers model by the manifest's names, in its order.
 
     "conv2d_1/kernel" is (kernel height, kernel width, in, out). path is model.json with its shards
-    beside it, their folder, or a .tgz as `npm pack nsfwjs` gets it; of several models in one .tgz
+    beside it, their folder, or a .tgz from `npm pack nsfwjs`; of several models in one .tgz,
     the one in a folder named after Inception is read. Quantised weights (8 or 16 bits, times scale,
     plus min) and 16-bit floats come back as float32.
     Raises InceptiveError if it cannot be read.

@@ -25,10 +25,10 @@ SHARE = 0.9
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dict by their keys, in its order, each in the type it is stored in.
+    """Read the tensors of a state dict by their keys, in its order, each in its stored type.
 
     path is a file of torch.save (zip or the format before 1.6), a .safetensors file, or a .zip that
-    holds one of these (so pytorchcv publishes). A training's checkpoint is unwrapped (see `unwrapped`),
+    holds one of these (as pytorchcv publishes). A training checkpoint is unwrapped (see `unwrapped`),
     bfloat16 becomes float32. A pickle is only read with weights_only=True: nothing in it is executed.
     Raises InceptiveError if it cannot be read or if anything in it is not a plain tensor.
     """
@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """As `read`, the tensors as torch has them."""
+    """Like `read`, but with torch tensors."""
     with reading(path, KIND):
         data = _unzip(content(path))
         loaded = safetensors.torch.load(data) if is_safetensors(data) else _load(data)
@@ -51,9 +51,9 @@ def state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def unwrapped(loaded: Any) -> Any:
-    """The state dict in what a training saved: from under WRAPPERS, its keys without PREFIXES.
+    """Extract the state dict from a training checkpoint: from under WRAPPERS, its keys without PREFIXES.
 
-    What has another prefix than nearly all tensors, a loss of its own say, is left out with them.
+    Tensors with another prefix than nearly all others, such as those of a loss, are left out.
     """
     while isinstance(loaded, dict) and not any(
         isinstance(v, torch.Tensor) for v in loaded.values()

@@ -1,6 +1,6 @@
 """The wire format of protocol buffers, as far as checkpoints need it.
 
-Read by hand and not with the protobuf package: Caffe's and TensorFlow's messages need four field
+Parsed by hand rather than with the protobuf package: Caffe's and TensorFlow's messages need four field
 types and no schema, a tensor's bytes stay one slice of the file where that package makes a Python
 float of each number, and descriptors registered here would clash with those of caffe or tensorflow
 in the same process. Source: https://protobuf.dev/programming-guides/encoding/
@@ -36,7 +36,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The unsigned number of 64 bits that starts at `at`, and where the next thing starts."""
+    """Read the unsigned 64-bit number at `at`; return it and where the next item starts."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -50,7 +50,7 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def as_int(value: Value) -> int:
-    """A varint field as the signed number that int32 and int64 fields mean by it."""
+    """A varint field as the signed number that int32 and int64 fields encode."""
     if not isinstance(value, int):
         raise ValueError("bytes where a number belongs")
     return value - (1 << 64) if value >> 63 else value
