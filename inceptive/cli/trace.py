@@ -105,11 +105,12 @@ def _stage(stage: "Stage", name: str) -> list[str]:
             lines += _windows(entries)
         if stage.others:
             lines.append(f"the other {stage.others} channels give {_g(stage.others_give)}")
-    if any("products" in step.operands for step in stage.steps):
+    operands = {name for step in stage.steps for name in step.operands}
+    if summed := operands & {"products", "exponentials"}:
         terms = [entries.gives for entries in stage.entries]
         terms += [stage.others_give] * bool(stage.others)
         added = " + ".join(map(_operand, terms))
-        lines += ["", *wrap(f"products = {added}", WIDTH, subsequent_indent="    ")]
+        lines += ["", *wrap(f"{summed.pop()} = {added}", WIDTH, subsequent_indent="    ")]
     else:
         lines.append("")
     for step in stage.steps:

@@ -239,7 +239,13 @@ def _probability(of: str, z: Array, channel: int, label: int) -> Stage:
             own,
             gradient / total,
         ),
-        Step("y", "{e} / {products}", {"e": own, "products": total}, float(p[channel]), gradient),
+        Step(
+            "y",
+            "{e} / {exponentials}",
+            {"e": own, "exponentials": total},
+            float(p[channel]),
+            gradient,
+        ),
     )
     return Stage(SOFTMAX, channel, None, entries, steps, (), len(others), float(others.sum()))
 

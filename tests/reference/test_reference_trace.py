@@ -169,8 +169,8 @@ def adds_up(stage, node):
     """The entries, the others and every step give the printed value."""
     total = sum(entries.gives for entries in stage.entries) + stage.others_give
     for step in stage.steps:
-        if "products" in step.operands:
-            close(step.operands["products"], total, 1.0)
+        for name in {"products", "exponentials"} & set(step.operands):
+            close(step.operands[name], total, 1.0)
         formula = (
             step.formula.replace("·", "*").replace("^", "**").replace("{", "").replace("}", "")
         )
