@@ -164,12 +164,23 @@ def account(net: Net | Node, image_size: int | None = None, channels: int | None
 
 def minimum_size(net: Net, above: int = 0) -> int:
     """The smallest side over `above`, in pixels, of a square image that all of `net` accepts."""
+    known: dict[tuple[int, Shape], Shape | None] = {}  # most sizes give later parts the same maps
+
+    def after(number: int, part: Node, shape: Shape) -> Shape | None:
+        if (number, shape) not in known:
+            try:
+                known[number, shape] = out_shape(part, shape)
+            except InceptiveError:
+                known[number, shape] = None
+        return known[number, shape]
+
     for size in range(above + 1, above + 1024):
-        try:
-            _read(net.body, "", View((net.channels, size, size)))
-        except InceptiveError:
-            continue
-        return size
+        shape: Shape | None = (net.channels, size, size)
+        for number, (_, part) in enumerate(net.body):
+            if shape:
+                shape = after(number, part, shape)
+        if shape:
+            return size
     raise InceptiveError(
         f"{net.name} takes no square image of {above + 1} to {above + 1023} pixels"
     )
