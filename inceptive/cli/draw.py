@@ -26,8 +26,11 @@ def run(
     from inceptive.arch.draw import draw
     from inceptive.arch.nets import open_net
     from inceptive.cli.tables import answer
+    from inceptive.errors import InceptiveError
     from inceptive.io.atomic import write_text
 
+    if out and out.suffix.lower() not in ("", ".svg"):
+        raise InceptiveError(f"{out}: a drawing is an SVG file; give it a name that ends in .svg")
     drawing = draw(open_net(net, classes, channels), part, size)
     if out is None:
         answer(drawing.rstrip("\n"))

@@ -198,8 +198,8 @@ def _duplicates(
     extra = sum(counts[group] - 1 for group in copies)
     example = [printable(images[i].path) for i in np.flatnonzero(groups == copies[0])[:2]]
     notes.append(
-        f"{extra} images are copies or near-copies of others (of these, an undivided set keeps all "
-        f"on one side), for example {example[0]} and {example[1]}"
+        f"copies or near-copies of other images: {extra} (an undivided set keeps them on one side), "
+        f"for example {example[0]} and {example[1]}"
     )
     for text, values in (("class", labels), ("side of the split", split)):
         crossing = [g for g in copies if len(set(values[groups == g].tolist())) > 1]
@@ -207,7 +207,7 @@ def _duplicates(
             i = np.flatnonzero(groups == crossing[0])
             names = [printable(images[k].path) for k in (i[0], i[values[i] != values[i[0]]][0])]
             notes.append(
-                f"{len(crossing)} groups of copies are in more than one {text}, "
+                f"groups of copies in more than one {text}: {len(crossing)}, "
                 f"for example {names[0]} and {names[1]}"
             )
     return notes

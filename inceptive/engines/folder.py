@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import logging
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +136,21 @@ def _config_text(folder: Path) -> str:
                 "loaded: evaluate and predict take it"
             )
         missing = "is not a model folder (no config.json)" if folder.is_dir() else "does not exist"
-        raise InceptiveError(f"model {folder}: {missing}; `inceptive train` writes one")
+        raise InceptiveError(
+            f"model {folder}: {missing}; `inceptive train` writes one{_meant(folder)}"
+        )
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InceptiveError(f"{path}: is damaged ({error})") from None
+
+
+def _meant(folder: Path) -> str:
+    """The published names that are nearest to that of a folder that is not there, if any are near."""
+    from inceptive.weights.catalogue import catalogue
+
+    near = [] if folder.exists() else get_close_matches(str(folder), catalogue(), 3)
+    return f"; published weights with such a name: {', '.join(near)}" if near else ""
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:

@@ -63,7 +63,8 @@ class Prediction:
     def __repr__(self) -> str:
         answers = ", ".join(f"{label} {prob:.1%}" for label, prob in self.top[:3])
         note = f"; {NOVEL}" if self.novel else ""
-        return f"<Prediction {self.image}: {self.error or answers}{note}>"
+        said = self.error.removeprefix(f"{self.image}: ") or answers
+        return f"<Prediction {self.image}: {said}{note}>"
 
 
 NOVEL = "like none of the classes"

@@ -41,7 +41,7 @@ def listen(app: Any, host: str, port: int, seconds: float, say: Callable[[str], 
     except KeyboardInterrupt:
         pass
     except SystemExit as stop:  # raised while it handles the OSError that says why
-        why = reason(stop.__context__ or stop)
+        why = reason(stop.__context__ or stop).rpartition(": ")[2]  # the address is named below
         raise InceptiveError(
             f"cannot listen on {host}:{port} ({why}); try another host or port"
         ) from None

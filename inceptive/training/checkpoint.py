@@ -38,7 +38,7 @@ def load(folder: Path) -> dict[str, Any]:
         raise InceptiveError(
             f"{folder}: holds no checkpoint to resume from"
             + (
-                f"; that training has ended: train on from it with weights={folder}"
+                f"; that training has ended: train on from its weights: --weights {folder}"
                 if ended
                 else ""
             )

@@ -67,6 +67,8 @@ def test_bad_usage_ends_with_2_and_says_so_on_standard_error(words):
     (["draw", "vgg"], "no net is called 'vgg'"),
     (["draw", "googlenet", "--part", "3a"], "no part called '3a'; there are: conv1, pool1,"),
     (["draw", "googlenet", "--out", "."], "cannot be written"),
+    (["draw", "googlenet", "--out", "net.jpg"], "net.jpg: a drawing is an SVG file"),
+    (["predict", "googlenet.torchvison", "photo.jpg"], "with such a name: googlenet.torchvision"),
     (["train", "no/such/folder"], "there is no such folder"),
     (["train", "digits", "--recipe", "nonsense"], "no recipe is called 'nonsense'"),
     (["train", "digits", "--set", "optimizer.rate=1"], "unknown key optimizer.rate"),

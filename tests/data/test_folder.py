@@ -197,7 +197,7 @@ def test_copies_of_one_picture_stay_on_one_side_of_an_undivided_set(tmp_path):
         originals = {name for name in inside if name.endswith(".png")}
         copies = {name for name in inside if name.endswith(".jpg")}
         assert {f"{Path(n).parent}/copy{Path(n).stem}.jpg" for n in originals} == copies
-    note(data, "24 images are copies")
+    note(data, "copies or near-copies of other images: 24")
 
 
 def test_a_train_folder_is_required_where_there_are_val_and_test(tmp_path):

@@ -236,7 +236,9 @@ def test_what_can_change_on_the_way_does(tiny, stripes, tmp_path):
     with (out / "history.csv").open(newline="") as file:
         rates = [float(row["lr"]) for row in csv.DictReader(file)]
     assert len(rates) == 2 and rates[0] > 0.01
-    with pytest.raises(InceptiveError, match=f"has ended: train on from it with weights={out}"):
+    with pytest.raises(
+        InceptiveError, match=f"has ended: train on from its weights: --weights {out}"
+    ):
         train(stripes, out, resume=True, progress=None)
 
 
