@@ -5,7 +5,7 @@ from html import escape
 from math import log10
 from typing import NamedTuple
 
-WIDTH, ROW, TOP, LABEL, VALUE = 720.0, 26.0, 44.0, 300.0, 130.0
+WIDTH, ROW, TOP, LABEL, VALUE = 760.0, 26.0, 44.0, 320.0, 150.0
 """Pixels: of the picture, a bar with its gap, above the first, for the names, for what stands behind."""
 BAR, FAINT, INK, PAPER = "#2b6cb0", "#8a94a3", "#1a1f27", "#ffffff"
 """Colours; the text has a contrast of at least 4.5 on the paper, a bar of 3."""
@@ -32,12 +32,13 @@ def bars(title: str, described: str, rows: Sequence[Bar], logarithmic: bool = Fa
         return log10(value / low) if logarithmic else value
 
     longest = max(length(row.value) for row in rows)
+    shown = f"{title} (logarithmic scale)" if logarithmic else title
     height = TOP + ROW * len(rows) + 12
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {height:g}" role="img" '
         f'aria-label="{escape(described)}" font-family="system-ui, sans-serif" font-size="14">',
         f'<rect width="{WIDTH:g}" height="{height:g}" rx="6" fill="{PAPER}"/>',
-        f'<text x="16" y="27" font-weight="600" fill="{INK}">{escape(title)}</text>',
+        f'<text x="16" y="27" font-weight="600" fill="{INK}">{escape(shown)}</text>',
     ]
     for k, row in enumerate(rows):
         y = TOP + ROW * k
