@@ -248,7 +248,7 @@ def test_channel_position_and_class_are_those_asked_for():
 
 @pytest.mark.parametrize("asked", [{}, {"label": 2}, {"label": 2, "channel": 2}, {"channel": 4}])
 def test_the_softmax_behind_the_logits_is_a_layer_too(asked):
-    net, weights, image = of_googlenet()
+    net, weights, image = of_googlenet(32)
     traced = trace(net, weights, image, "softmax", **asked)
     logits = [
         entries.x.item() for entries in traced.stages[0].entries
