@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from inceptive.engines.exported import ExportedEngine
+from inceptive.engines.protocol import Engine
 from inceptive.engines.records import Record
 from inceptive.errors import InceptiveError
 from inceptive.io.atomic import write_json
@@ -16,22 +17,23 @@ from inceptive.io.cores import machine
 from inceptive.io.paths import cache_folder
 
 MEASURED = "engines.json"
-"""In the cache: machine -> exported file, as `_key` calls it -> images a second."""
+"""In the cache: machine -> exported file, as `_key` calls it -> images per second."""
 BATCH, SECONDS = 16, 0.25
-"""Images at once, as in `exporting.check`, and the least time for which an engine is measured."""
+"""Images at once, and the shortest time for which an engine is measured."""
 MOST = 1000
 """Files whose speed is kept for a machine."""
 
 
 def fastest_first(
+    folder: Path,
     records: Sequence[Record],
     open_file: Callable[[Record], ExportedEngine],
     note: Callable[[str], None],
 ) -> list[Record]:
-    """`records` with the fastest on this machine first; those that cannot be opened here come last.
+    """`records` of `folder`, fastest on this machine first; those that cannot be opened here come last.
 
-    Where all were measured on a machine like this one, their own figures count. Else each is measured
-    for a quarter of a second, once: the cache keeps it.
+    If all were measured on a machine like this one, their own figures count. Otherwise each is measured
+    for SECONDS, once: the cache keeps it. What cannot be opened is tried again the next time.
     """
     here = machine()
     if len(records) < 2 or all(record.machine == here for record in records):
@@ -39,38 +41,43 @@ def fastest_first(
     path = cache_folder() / MEASURED
     kept = _read(path)
     known = kept.setdefault(here, {})
-    new = [record for record in records if _key(record) not in known]
+    keys = {record.file: _key(folder / record.file) for record in records}
+    new = [record for record in records if keys[record.file] not in known]
     if new:
         note(f"measuring {len(new)} exports on this machine, once")
         for record in new:
-            known[_key(record)] = _images_per_second(record, open_file)
+            with contextlib.suppress(InceptiveError):  # whoever opens it says why it cannot be
+                known[keys[record.file]] = _images_per_second(open_file(record))
         kept[here] = dict(list(known.items())[-MOST:])
         with contextlib.suppress(InceptiveError):  # then it is measured again
             write_json(path, kept)
-    return sorted(records, key=lambda record: -known[_key(record)])
+    return sorted(records, key=lambda record: -known.get(keys[record.file], 0.0))
 
 
-def _key(record: Record) -> str:
-    return f"{record.weights} {record.name}"
+def seconds_per_call(engine: Engine, images: np.ndarray, shortest: float) -> float:
+    """Mean seconds of `engine` for `images` (N, C, S, S) of uint8, over calls that fill `shortest`."""
+    calls, began, spent = 0, time.perf_counter(), 0.0
+    while not calls or spent < shortest:
+        engine.logits(images)
+        calls, spent = calls + 1, time.perf_counter() - began
+    return spent / calls
 
 
-def _images_per_second(record: Record, open_file: Callable[[Record], ExportedEngine]) -> float:
-    try:
-        engine = open_file(record)
-        side, channels = engine.preprocessing.size, engine.preprocessing.channels
-        images = np.zeros((BATCH, channels, side, side), np.uint8)
-        engine.logits(images)  # the first time prepares
-        times, began, spent = 0, time.perf_counter(), 0.0
-        while spent < SECONDS:
-            engine.logits(images)
-            times, spent = times + 1, time.perf_counter() - began
-    except InceptiveError:
-        return 0.0
-    return round(times * BATCH / spent, 2)
+def _key(file: Path) -> str:
+    """Identifies the exported file `file` and its content, without reading it."""
+    status = file.stat()
+    return f"{file.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
+def _images_per_second(engine: ExportedEngine) -> float:
+    side, channels = engine.preprocessing.size, engine.preprocessing.channels
+    images = np.zeros((BATCH, channels, side, side), np.uint8)
+    engine.logits(images)  # the first call prepares
+    return round(BATCH / seconds_per_call(engine, images, SECONDS), 2)
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
-    """What is kept, {} if nothing can be read."""
+    """The content of `path`; {} if it is missing or damaged."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return {

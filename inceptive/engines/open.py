@@ -206,7 +206,7 @@ def _ranked(folder: Path, usable: list[Record], threads: int, note: Note) -> lis
     def opened(record: Record) -> ExportedEngine:
         return open_exported(folder / record.file, threads)
 
-    return fastest_first(usable, opened, note)
+    return fastest_first(folder, usable, opened, note)
 
 
 def file_name(kind: str, precision: str) -> str:

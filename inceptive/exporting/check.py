@@ -1,12 +1,12 @@
 """Comparison of an exported file with its source classifier: agreement and speed."""
 
-import time
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from inceptive.engines.fastest import seconds_per_call
 from inceptive.engines.protocol import Engine
 from inceptive.exporting.calibration import ExportData
 
@@ -83,20 +83,11 @@ def speed(classifier: Engine, exported: Engine, images: np.ndarray) -> dict[str,
         for engine in (exported, classifier):
             engine.logits(batch_images)  # the first time prepares
         for _ in range(ROUNDS):
-            seconds[""].append(_seconds(exported, batch_images))
-            seconds["torch_"].append(_seconds(classifier, batch_images))
+            seconds[""].append(seconds_per_call(exported, batch_images, SECONDS))
+            seconds["torch_"].append(seconds_per_call(classifier, batch_images, SECONDS))
         for prefix, times in seconds.items():
             if batch == 1:
                 measured[f"{prefix}ms_per_image"] = round(1000 * median(times), 3)
             else:
                 measured[f"{prefix}images_per_second"] = round(batch / median(times), 2)
     return measured
-
-
-def _seconds(engine: Engine, images: np.ndarray) -> float:
-    """Seconds that `engine` takes for `images` once, from as many times as fill SECONDS."""
-    times, began, spent = 0, time.perf_counter(), 0.0
-    while not times or spent < SECONDS:
-        engine.logits(images)
-        times, spent = times + 1, time.perf_counter() - began
-    return spent / times

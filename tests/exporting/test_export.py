@@ -258,9 +258,9 @@ def test_on_another_machine_the_one_that_is_fastest_there_answers(folder, monkey
     speeds(folder, "onnx:int8")
     measured, told = [], []
 
-    def as_if(record, open_file):
-        measured.append(record.name)
-        return 9.0 if record.name == "openvino:f32" else 1.0
+    def as_if(engine):
+        measured.append(engine.name)
+        return 9.0 if engine.name == "openvino:f32" else 1.0
 
     monkeypatch.setattr(fastest, "_images_per_second", as_if)
     assert open_engine(folder, note=told.append).name == "openvino:f32"
@@ -285,8 +285,8 @@ def test_the_speed_here_is_measured_and_what_cannot_be_opened_is_never_first(
     broken.write_bytes(b"no graph")
     assert open_engine(folder).name != "onnx:int8"
     kept = json.loads((tmp_path / "cache/engines.json").read_text())["another"]
-    known = {key.split()[-1]: speed for key, speed in kept.items()}
-    assert known.pop("onnx:int8") == 0 and min(known.values()) > 0
+    assert len(kept) == len(records_of(folder)) - 1 and min(kept.values()) > 0
+    assert not any("model.int8.onnx" in key for key in kept)  # it may be whole the next time
     monkeypatch.setenv("INCEPTIVE_CACHE", str(broken))  # no folder can be there
     assert open_engine(folder).name != "onnx:int8"
 
