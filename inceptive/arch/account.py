@@ -5,9 +5,9 @@ one addition in a convolution or linear layer, or two FLOPs. Shapes are (C, H, W
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
-from typing import assert_never, overload
+from typing import NamedTuple, assert_never, overload
 
 from inceptive.arch.spec import (
     LRN,
@@ -34,8 +34,7 @@ from inceptive.errors import InceptiveError
 Shape = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """The view of the image from one position of a map, and the layers between.
 
     reach is the height and width, in pixels, of the image region that one position depends on;
@@ -59,8 +58,7 @@ class View:
         return View(shape, reach, self.step * stride, self.depth + depth)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One layer of the account. formula shows how `params` is computed, in the paper's order."""
 
     name: str
@@ -164,6 +162,8 @@ def account(net: Net | Node, image_size: int | None = None, channels: int | None
 
 def minimum_size(net: Net, above: int = 0) -> int:
     """The smallest side over `above`, in pixels, of a square image that all of `net` accepts."""
+    numbers: dict[Node, int] = {}  # equal parts have one
+    parts = [(numbers.setdefault(part, len(numbers)), part) for _, part in net.body]
     known: dict[tuple[int, Shape], Shape | None] = {}  # most sizes give later parts the same maps
 
     def after(number: int, part: Node, shape: Shape) -> Shape | None:
@@ -176,7 +176,7 @@ def minimum_size(net: Net, above: int = 0) -> int:
 
     for size in range(above + 1, above + 1024):
         shape: Shape | None = (net.channels, size, size)
-        for number, (_, part) in enumerate(net.body):
+        for number, part in parts:
             if shape:
                 shape = after(number, part, shape)
         if shape:
@@ -247,7 +247,7 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
             return [Line(name, f"dropout {drop:g}", view)], view
         case Linear(out, bias=bias):
             # Every position of the map is read, so the reach grows to all of them.
-            after = replace(view.through((out, 1, 1), (h, w), 1, depth=1), step=view.step)
+            after = view.through((out, 1, 1), (h, w), 1, depth=1)._replace(step=view.step)
             weights = c * h * w * out
             more, extra = _per_channel(out, None, bias)
             formula = f"{c * h * w}·{out}{extra}"

@@ -97,7 +97,7 @@ def _weights_object(published: "Published") -> dict[str, object]:
         "top1": top1,
         "top5": top5,
         "accuracy_source": published.accuracy_source or None,
-        "image_size": published.preprocessing.size,
+        "image_size": published.prepared["size"],
         "megabytes": published.megabytes or None,
         "licence": published.licence,
         "url": published.url or None,

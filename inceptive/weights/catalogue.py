@@ -1,13 +1,16 @@
 """The published checkpoints, as described in `catalogue.toml`."""
 
 import tomllib
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing
+
+if TYPE_CHECKING:
+    from inceptive.images import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Published:
     source: str
     classes: int
     licence: str
-    preprocessing: Preprocessing
+    prepared: Mapping[str, Any] = field(hash=False)
     file: str
     url: str = ""
     hub: str = ""
@@ -42,6 +45,13 @@ class Published:
     top5: float | None = None
     accuracy_source: str = ""
     note: str = ""
+
+    @cached_property
+    def preprocessing(self) -> "Preprocessing":
+        """What `prepared` says, once somebody asks: a list of names needs no decoder."""
+        from inceptive.images import Preprocessing
+
+        return Preprocessing.from_dict(dict(self.prepared))
 
 
 @cache
@@ -81,5 +91,4 @@ def _labels(name: str) -> tuple[str, ...]:
 
 
 def _published(name: str, entry: dict[str, Any]) -> Published:
-    preprocessing = Preprocessing.from_dict(entry.pop("preprocessing"))
-    return Published(name=name, preprocessing=preprocessing, **entry)
+    return Published(name=name, prepared=entry.pop("preprocessing"), **entry)
