@@ -51,7 +51,7 @@ SETTLED = 2_000_000_000
 """Nanoseconds after which a change of a file shows in its times: FAT counts them in two seconds."""
 LAYOUT = 2
 """To be raised when the rows change."""
-DECODING = 4
+DECODING = 5
 """To be raised when a change of the code changes the pixels that a file gives."""
 
 ROW = np.dtype(

@@ -16,18 +16,62 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from inceptive.data.cache import Cache
-from inceptive.data.pictures import CachedImages, ModelInputs, Resized
+from inceptive.data.cache import Cache, decoders
+from inceptive.data.pictures import CachedImages, ModelInputs
 from inceptive.data.prefetch import prefetch
 from inceptive.data.source import Samples
 from inceptive.errors import InceptiveError
-from inceptive.images import FILTERS, Box, Interpolation, Preprocessing, as_array
+from inceptive.images import (
+    AT_ONCE,
+    FILTERS,
+    Box,
+    Interpolation,
+    Preprocessing,
+    Range,
+    Source,
+    as_array,
+    decode,
+    to_shorter,
+)
 from inceptive.io.progress import Advance
 
 MEMORY_LIMIT = 4 * 2**30
 """Bytes of decoded images that are kept in memory; of a larger set none is."""
-LARGEST = 2.0
-"""Sides of what the net sees that a picture is kept at, at most, when crops are cut from it."""
+LARGEST = 1.7
+"""Sides of what the net sees that a picture is kept at, at most, when crops are cut from it: as many
+pixels as a photograph of ImageNet has (375) for a net of 224."""
+ENOUGH = 1.1
+"""Times the shorter side that is wanted: a picture decoded to no more than that is kept as it is."""
+
+
+@dataclass(frozen=True)
+class Resized:
+    """Whole pictures, their shorter side `shorter` pixels or a little more: uint8 (H, W, C)."""
+
+    channels: int
+    shorter: int
+    interpolation: Interpolation
+    sample_range: Range | None = None
+
+    @property
+    def name(self) -> str:
+        shown = f"{self.channels} {self.sample_range} {self.interpolation}"
+        return f"whole {self.shorter} {shown} {decoders()}"
+
+    def __call__(self, source: Source, name: str = "") -> np.ndarray:
+        with AT_ONCE.decoding():
+            # Half as much: `decode` keeps twice the pixels, but here each crop is resampled once more.
+            half = -(-self.shorter // 2)
+            image = decode(source, self.channels, half, name, self.sample_range)
+            size = image.size
+            if min(size) > ENOUGH * self.shorter:
+                image, size = to_shorter(image, self.shorter)
+            pixels = np.asarray(image)
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        if size != image.size:
+            resized = resize(pixels, size, self.interpolation)
+            pixels = resized.permute(1, 2, 0).contiguous().numpy()
+        return pixels
 
 
 @dataclass(frozen=True)
@@ -204,15 +248,20 @@ class Batches:
 
 
 def cut(pixels: np.ndarray, box: Box, size: int, interpolation: Interpolation) -> np.ndarray:
-    """Resize the part `box` of a picture (H, W, C) of uint8, in whole pixels, to (C, size, size).
+    """Resize the part `box` of a picture (H, W, C) of uint8, in whole pixels, to (C, size, size)."""
+    left, top, right, bottom = map(round, box)
+    part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
+    return resize(part, (size, size), interpolation).numpy()
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
+    """Resize a picture (H, W, C) of uint8 to `size`, (width, height): (C, height, width).
 
     Bilinear and bicubic use torch, which matches Pillow to one or two of 255 levels in a quarter of the
     time; the others use Pillow.
     """
-    left, top, right, bottom = map(round, box)
-    part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
     if interpolation in ("bilinear", "bicubic"):
-        x = torch.from_numpy(part.copy()).permute(2, 0, 1)[None]  # what is cached is read-only
-        return F.interpolate(x, (size, size), mode=interpolation, antialias=True)[0].numpy()
-    image = Image.fromarray(part[..., 0] if part.shape[2] == 1 else part)
-    return as_array(image.resize((size, size), FILTERS[interpolation]))
+        x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]  # they may be read-only
+        return F.interpolate(x, size[::-1], mode=interpolation, antialias=True)[0]
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return torch.from_numpy(as_array(image.resize(size, FILTERS[interpolation])))

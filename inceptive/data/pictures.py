@@ -17,14 +17,9 @@ from inceptive.data.source import PathImages, Samples
 from inceptive.data.split import digest
 from inceptive.errors import InceptiveError
 from inceptive.images import (
-    AT_ONCE,
-    Interpolation,
     Preprocessing,
-    Range,
     Source,
-    decode,
     read_image,
-    resize_shorter,
 )
 from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
@@ -58,31 +53,6 @@ class ModelInputs:
 
     def __call__(self, source: Source, name: str = "") -> np.ndarray:
         return self.preprocessing.load(source, name)
-
-
-@dataclass(frozen=True)
-class Resized:
-    """Whole pictures, their shorter side at most `shorter` pixels: uint8 (H, W, C)."""
-
-    channels: int
-    shorter: int
-    interpolation: Interpolation
-    sample_range: Range | None = None
-
-    @property
-    def name(self) -> str:
-        shown = f"{self.channels} {self.sample_range} {self.interpolation}"
-        return f"whole {self.shorter} {shown} {decoders()}"
-
-    def __call__(self, source: Source, name: str = "") -> np.ndarray:
-        with AT_ONCE.decoding():
-            # Half as much: `decode` keeps twice the pixels, but here each crop is resampled once more.
-            half = -(-self.shorter // 2)
-            image = decode(source, self.channels, half, name, self.sample_range)
-            if min(image.size) > self.shorter:
-                image = resize_shorter(image, self.shorter, self.interpolation)
-        array = np.asarray(image)
-        return array[..., None] if array.ndim == 2 else array
 
 
 class CachedImages:

@@ -28,3 +28,4 @@ from inceptive.images.preprocessing import as_array as as_array
 from inceptive.images.preprocessing import is_range as is_range
 from inceptive.images.preprocessing import resize_box as resize_box
 from inceptive.images.preprocessing import resize_shorter as resize_shorter
+from inceptive.images.preprocessing import to_shorter as to_shorter

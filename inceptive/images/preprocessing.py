@@ -185,16 +185,22 @@ def is_range(values: Any) -> bool:
 
 
 def resize_shorter(image: Image.Image, side: int, interpolation: Interpolation) -> Image.Image:
-    """Resize `image` to a shorter side of `side` pixels, keeping its aspect ratio.
+    """Resize `image` to a shorter side of `side` pixels: see `to_shorter`."""
+    image, size = to_shorter(image, side)
+    return image if image.size == size else image.resize(size, FILTERS[interpolation])
 
-    If it is so long and thin that the result would exceed MAX_PIXELS, only its middle is used.
+
+def to_shorter(image: Image.Image, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """What to resize for a shorter side of `side` pixels, and to which (width, height).
+
+    The aspect ratio is kept. If `image` is so long and thin that the result would exceed MAX_PIXELS,
+    only its middle is used.
     """
     scale = side / min(image.size)
     longest = max(side, MAX_PIXELS // side)
     if max(image.size) * scale > longest:
         image = _middle(image, max(min(image.size), int(longest / scale)))
-    size = (max(side, round(image.width * scale)), max(side, round(image.height * scale)))
-    return image if image.size == size else image.resize(size, FILTERS[interpolation])
+    return image, (max(side, round(image.width * scale)), max(side, round(image.height * scale)))
 
 
 def _middle(image: Image.Image, most: int) -> Image.Image:

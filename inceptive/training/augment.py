@@ -4,7 +4,8 @@ All geometric changes (shift, turn, mirror) are one map from the output square t
 and one resampling. Internally, values are 0-1; the output is 0-255 again, to be normalised as usual.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -35,21 +36,28 @@ class Augment:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         draw = _Draw(len(images), images.device, generator, self.share)
         changes: list[Change] = []
+        turned: Change | None = None
         if self._moves or images.shape[-1] != self.size:
-            exact = images.shape[-1] == self.size and images.device.type == "cpu"
-            changes.append(self._move(draw, exact and not self._resamples))
+            sized = images.shape[-1] == self.size and images.device.type == "cpu"
+            exact = sized and not self._resamples
+            move = self._move(draw, exact)
+            if exact:
+                turned = move  # bytes, a quarter of what floats are
+            else:
+                changes.append(move)
         if self._colours:
             changes.append(self._colour(draw, images.shape[1]))
         if self.table.erase:
             changes.append(self._erase(draw))
         changed = torch.empty((*images.shape[:2], self.size, self.size), device=images.device)
         step = CHUNK if images.device.type == "cpu" else len(images)
-        for at in range(0, len(images), step):
-            some = slice(at, at + step)
-            x = torch.div(images[some], 255)
-            for change in changes:
-                x = change(x, some)
-            torch.mul(x, 255, out=changed[some])
+        with _half_the_threads():
+            for at in range(0, len(images), step):
+                some = slice(at, at + step)
+                x = torch.div(turned(images[some], some) if turned else images[some], 255)
+                for change in changes:
+                    x = change(x, some)
+                torch.mul(x, 255, out=changed[some])
         return changed
 
     @property
@@ -149,13 +157,25 @@ class Augment:
         return lambda x, some: torch.where(inside[some, None], 0.5, x)
 
 
+@contextlib.contextmanager
+def _half_the_threads() -> Iterator[None]:
+    """In this block torch uses half of its threads: others decode meanwhile, and operations this small
+    would wait for the slowest of all."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _turned(turns: list[int], mirrors: list[float]) -> Change:
     """Each picture mirrored left and right where `mirrors` is negative, after so many quarter turns."""
 
     def moved(x: Tensor, some: slice) -> Tensor:
         turned = torch.empty_like(x)
         for k, (turn, mirror) in enumerate(zip(turns[some], mirrors[some], strict=True)):
-            picture = torch.rot90(x[k], turn, (1, 2))
+            picture = torch.rot90(x[k], turn, (1, 2)) if turn else x[k]
             turned[k] = picture.flip(2) if mirror < 0 else picture
         return turned
 

@@ -20,9 +20,9 @@ from PIL import Image
 import inceptive.data.scan as scan_module
 from inceptive.data import cache as cache_module
 from inceptive.data.cache import Cache, user_cache
-from inceptive.data.loading import Batches, RandomCrop, in_memory
+from inceptive.data.loading import Batches, RandomCrop, Resized, in_memory
 from inceptive.data.open import open_data
-from inceptive.data.pictures import CachedImages, ModelInputs, Resized, in_order
+from inceptive.data.pictures import CachedImages, ModelInputs, in_order
 from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import as_rows, scan, scan_all
 from inceptive.data.source import ArrayImages, PathImages, Samples, SplitFractions
