@@ -10,7 +10,7 @@ from benchmarks.benchmark import Benchmark, Candidate, Peaks, Precision, run
 from benchmarks.setting import Say, Setting
 from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
-from inceptive.training.prepare import wants_bf16
+from inceptive.training.calibration import wants_bf16
 
 SECTION = "growth"
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import peers
-from benchmarks.benchmark import Benchmark, Candidate, Peaks, Precision, run
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.peers import Peer
 from benchmarks.setting import Say, Setting
 from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
 from inceptive.data.source import ArrayImages, Data, Samples
+from inceptive.io.progress import Silent
+from inceptive.nn import build
 from inceptive.training.augment import Augment
+from inceptive.training.calibration import calibrated, described, wants_bf16
 from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
-from inceptive.training.prepare import model_for, preprocessing_for, wants_bf16
-from inceptive.training.recipe import AuxTable, OptimizerTable, Recipe
+from inceptive.training.prepare import model_for, preprocessing_for
+from inceptive.training.recipe import AuxTable, OptimizerTable, Recipe, SpeedTable
 
 SECTION = "train"
 RATE = 1e-4
@@ -28,6 +32,7 @@ RATE = 1e-4
 BACKWARD = 3
 """Multiply-adds of a step over those of a forward pass: as many again for either gradient."""
 AUX = 0.3
+AS_IT_COMES = SpeedTable()
 
 
 def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]]:
@@ -53,42 +58,68 @@ def benchmarks(setting: Setting) -> list[Benchmark]:
 
 
 def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
-    """A step of `net` with batches of the setting's size: the peers' nets, then ours."""
-    batch, classes = setting.batch_size, setting.num_classes
+    """A step of `net` with batches of the setting's size: the peers' nets, then ours.
+
+    Of each peer its defaults and what its user can set; of ours what is chosen on this machine and,
+    without heads, all it was chosen from.
+    """
+    batch, classes, device = setting.batch_size, setting.num_classes, setting.device
+    bf16 = wants_bf16("auto", torch.device(device))
+    ways = [(False, False), (True, False), *([(True, True)] if bf16 else [])]
     ours = [net]
     candidates = []
     for peer in peers.equivalents(net):
         if heads and not peer.heads:
             continue
         macs = step_macs(peer.counts, size, batch, classes, heads)
-        for fast in (False, True):
-            way = "channels-last, bf16" if fast else "eager, f32"
+        for last, half in ways:
+            layout, kind = "channels-last" if last else "eager", "bf16" if half else "f32"
             candidates.append(
                 Candidate(
-                    f"{peer.package} {peer.name}, {way}",
-                    lambda peer=peer, fast=fast: peer_step(  # type: ignore[misc]
-                        peer, size, batch, classes, heads, setting.device, fast
+                    f"{peer.package} {peer.name}, {layout}, {kind}",
+                    lambda peer=peer, last=last, half=half: peer_step(  # type: ignore[misc]
+                        peer, size, batch, classes, heads, device, last, half
                     ),
-                    macs, batch, "bf16" if fast else "f32",
+                    macs, batch, "bf16" if half else "f32",
                 )
             )  # fmt: skip
         if peer.counts not in ours:
             ours.append(peer.counts)  # so that one of ours does exactly the peer's work
-    bf16 = wants_bf16("auto", torch.device(setting.device))
-    kind: Precision = "bf16" if bf16 else "f32"
     for name in ours:
+        speeds = {"chosen here": speed_here(setting, name, size, batch, classes)}
+        if name == net and not heads:
+            speeds |= {
+                described(fixed): fixed
+                for precision, last, merge in product(
+                    ("bf16", "f32") if bf16 else ("f32",), (True, False), (True, False)
+                )
+                for fixed in [SpeedTable(precision=precision, channels_last=last, merge=merge)]  # type: ignore[arg-type]
+            }
         macs = step_macs(name, size, batch, classes, heads)
-        candidates.append(
-            Candidate(
-                f"inceptive {name}, {kind}",
-                lambda name=name: our_step(name, size, batch, classes, heads),  # type: ignore[misc]
-                macs, batch, kind,
-            )
-        )  # fmt: skip
+        for words, speed in speeds.items():
+            told = f"{words}: {described(speed)}" if words == "chosen here" else words
+            candidates.append(
+                Candidate(
+                    f"inceptive {name}, {told}",
+                    lambda name=name, speed=speed: our_step(  # type: ignore[misc]
+                        name, size, batch, classes, heads, speed
+                    ),
+                    macs, batch, "bf16" if speed.precision == "bf16" else "f32",
+                )
+            )  # fmt: skip
     facts = {"net": net, "image_size": size, "batch_size": batch, "heads": heads,
              "num_classes": classes}  # fmt: skip
     told = "with auxiliary heads" if heads else "no heads"
     return Benchmark(SECTION, f"{net}, {size} px, batch {batch}, {told}", tuple(candidates), facts)
+
+
+def speed_here(setting: Setting, net: str, size: int, batch: int, classes: int) -> SpeedTable:
+    """What `inceptive train` chooses on this machine for such steps."""
+    recipe = recipe_of(net, size, batch, heads=False)
+    model = build(nets.NETS[net](classes).without_aux())
+    return calibrated(
+        recipe, model, torch.device(setting.device), True, 0 if setting.quick else 10**9, Silent()
+    ).speed
 
 
 def step_macs(net: str, size: int, batch: int, classes: int, heads: bool) -> int:
@@ -98,24 +129,35 @@ def step_macs(net: str, size: int, batch: int, classes: int, heads: bool) -> int
     return BACKWARD * batch * (made.macs + aux)
 
 
-def our_step(net: str, size: int, batch: int, classes: int, heads: bool) -> Callable[[], object]:
+def our_step(
+    net: str, size: int, batch: int, classes: int, heads: bool, speed: SpeedTable = AS_IT_COMES
+) -> Callable[[], object]:
     """A step exactly as the loop of `inceptive train` makes it, from images of uint8 on: noise."""
-    learner = learner_of(net, size, batch, classes, heads)
+    learner = learner_of(net, size, batch, classes, heads, speed)
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (batch, 3, size, size), dtype=np.uint8))
     labels, draws = (torch.arange(batch) % classes).to(learner.device), torch.Generator()
     return lambda: learner.step(images, labels, draws)
 
 
-def learner_of(net: str, size: int, batch: int, classes: int, heads: bool) -> Learner:
-    """A net with fresh weights, ready for its steps."""
-    recipe = Recipe(
+def recipe_of(
+    net: str, size: int, batch: int, heads: bool, speed: SpeedTable = AS_IT_COMES
+) -> Recipe:
+    return Recipe(
         net=net,
         image_size=size,
         batch_size=batch,
         optimizer=OptimizerTable(lr=RATE),
         aux=AuxTable(weight=AUX if heads else 0),
+        speed=speed,
     )
+
+
+def learner_of(
+    net: str, size: int, batch: int, classes: int, heads: bool, speed: SpeedTable = AS_IT_COMES
+) -> Learner:
+    """A net with fresh weights, ready for its steps."""
+    recipe = recipe_of(net, size, batch, heads, speed)
     none = Samples(ArrayImages(np.empty((0, size, size, 3), np.uint8)), np.empty(0, np.int64))
     data = Data("none", tuple(f"class {k}" for k in range(classes)), {"train": none}, channels=3)
     augment = Augment(recipe.augment, size)
@@ -126,27 +168,34 @@ def learner_of(net: str, size: int, batch: int, classes: int, heads: bool) -> Le
 
 
 def peer_step(
-    peer: Peer, size: int, batch: int, classes: int, heads: bool, device: str, fast: bool
+    peer: Peer,
+    size: int,
+    batch: int,
+    classes: int,
+    heads: bool,
+    device: str,
+    channels_last: bool,
+    bf16: bool,
 ) -> Callable[[], object]:
     """The plain loop of torch's tutorials: forward, cross-entropy, backward, SGD with momentum.
 
-    Not fast: torch's default layout and float32. Fast: channels-last and autocast to bfloat16, as
-    timm's train.py has with --channels-last --amp --amp-dtype bfloat16, and timm's optimizer.
+    By default in torch's layout and float32; channels_last and bf16 are what timm's train.py has with
+    --channels-last --amp --amp-dtype bfloat16; of timm its own optimizer.
     """
     model: nn.Module = peer.build(classes, heads).to(device)
-    if fast:
+    if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer: Any = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
     if peer.package == "timm":
         optimizer = peers.timm_optimizer(model, RATE)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, 3, size, size, generator=generator).to(device)
-    if fast:
+    if channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
     labels = (torch.arange(batch) % classes).to(device)
 
     def step() -> None:
-        with torch.autocast(device, torch.bfloat16) if fast else nullcontext():
+        with torch.autocast(device, torch.bfloat16) if bf16 else nullcontext():
             loss = _loss(model(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -1,7 +1,6 @@
 """Which of a folder's exported files is the fastest here: an export is often used on another machine."""
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,16 +11,13 @@ from inceptive.engines.exported import ExportedEngine
 from inceptive.engines.protocol import Engine
 from inceptive.engines.records import Record
 from inceptive.errors import InceptiveError
-from inceptive.io.atomic import write_json
+from inceptive.io import measured
 from inceptive.io.cores import machine
-from inceptive.io.paths import cache_folder
 
-MEASURED = "engines.json"
-"""In the cache: machine -> exported file, as `_key` calls it -> images per second."""
+MEASURED = "engines"
+"""Images per second, by exported file as `_key` calls it."""
 BATCH, SECONDS = 16, 0.25
 """Images at once, and the shortest time for which an engine is measured."""
-MOST = 1000
-"""Files whose speed is kept for a machine."""
 
 
 def fastest_first(
@@ -38,9 +34,7 @@ def fastest_first(
     here = machine()
     if len(records) < 2 or all(record.machine == here for record in records):
         return sorted(records, key=lambda record: -record.images_per_second)
-    path = cache_folder() / MEASURED
-    kept = _read(path)
-    known = kept.setdefault(here, {})
+    known = measured.recall(MEASURED, here)
     keys = {record.file: _key(folder / record.file) for record in records}
     new = [record for record in records if keys[record.file] not in known]
     if new:
@@ -48,9 +42,7 @@ def fastest_first(
         for record in new:
             with contextlib.suppress(InceptiveError):  # whoever opens it says why it cannot be
                 known[keys[record.file]] = _images_per_second(open_file(record))
-        kept[here] = dict(list(known.items())[-MOST:])
-        with contextlib.suppress(InceptiveError):  # then it is measured again
-            write_json(path, kept)
+        measured.keep(MEASURED, here, known)
     return sorted(records, key=lambda record: -known.get(keys[record.file], 0.0))
 
 
@@ -74,15 +66,3 @@ def _images_per_second(engine: ExportedEngine) -> float:
     images = np.zeros((BATCH, channels, side, side), np.uint8)
     engine.logits(images)  # the first call prepares
     return round(BATCH / seconds_per_call(engine, images, SECONDS), 2)
-
-
-def _read(path: Path) -> dict[str, dict[str, float]]:
-    """The content of `path`; {} if it is missing or damaged."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            str(here): {str(key): float(value) for key, value in known.items()}
-            for here, known in kept.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return {}

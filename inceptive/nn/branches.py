@@ -18,8 +18,11 @@ class Branches(nn.ModuleDict):
     separately: then logits are bit-identical to a peer's.
     """
 
+    merge = True
+    """False: every layer runs separately in training too."""
+
     def forward(self, x: Tensor) -> Tensor:
-        first = self._merged(x) if self.training and torch.is_grad_enabled() else {}
+        first = self._merged(x) if self.merge and self.training and torch.is_grad_enabled() else {}
         return torch.cat(
             [
                 _rest(branch, first[name]) if name in first else branch(x)
@@ -89,7 +92,7 @@ def _merge(x: Tensor, units: list[ConvUnit]) -> list[Tensor]:
                 ):
                     norm.running_mean.copy_(a)  # type: ignore[union-attr]
                     norm.running_var.copy_(b)  # type: ignore[union-attr]
-                    norm.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+                    norm.count_batch()
     if units[0].relu:
         y = F.relu(y, inplace=True)
     return list(torch.split(y, sizes, dim=1))

@@ -6,6 +6,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from inceptive.arch.account import padding, sides, windows_fit
 from inceptive.arch.spec import AvgPool, BatchNorm, Conv, Kernel, Linear, MaxPool, Pad, Separable
+from inceptive.nn.checkpointing import computing_again
 
 
 def _padding(pad: Pad, kernel: Kernel) -> tuple[int, int]:
@@ -96,9 +97,17 @@ class Norm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.moves_statistics:
             return super().forward(x)
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
+        self.count_batch()
         return self.normalise(x, self.running_mean, self.running_var, self.weight, self.bias)
+
+    def count_batch(self) -> None:
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(0 if computing_again() else 1)
+
+    @property
+    def pace(self) -> float:
+        """The momentum of this moment: computed again for the backward pass, statistics stay."""
+        return 0.0 if computing_again() else self.momentum or 0.0
 
     def normalise(
         self,
@@ -109,9 +118,7 @@ class Norm(nn.BatchNorm2d):
         bias: Tensor | None,
     ) -> Tensor:
         """Normalise `x` with the given parameters and statistics, which training updates."""
-        return F.batch_norm(
-            x, mean, var, weight, bias, self.training, self.momentum or 0.0, self.eps
-        )
+        return F.batch_norm(x, mean, var, weight, bias, self.training, self.pace, self.eps)
 
 
 class LinearUnit(nn.Linear):

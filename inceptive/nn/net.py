@@ -1,12 +1,14 @@
 """A complete net as a module: its parts in order, its heads, and its initial weights."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from math import sqrt
 from typing import assert_never, overload
 
+import torch
 from torch import Tensor, nn
 
 from inceptive.arch.account import Shape, account, out_shape
+from inceptive.arch.memory import BLOCK, blocks
 from inceptive.arch.spec import (
     LRN,
     Activation,
@@ -29,6 +31,7 @@ from inceptive.arch.spec import (
 )
 from inceptive.errors import InceptiveError
 from inceptive.nn.branches import Branches, Product, Residual
+from inceptive.nn.checkpointing import checkpointed
 from inceptive.nn.layers import (
     Average,
     ConvUnit,
@@ -79,7 +82,13 @@ ANY_SIZE = 2**12
 
 
 class Model(nn.Module):
-    """A net as a torch module. `net` is the value it was built from."""
+    """A net as a torch module. `net` is the value it was built from.
+
+    checkpointing: in training, keep what convolutions give for the backward pass, which computes all
+    else again: about half the memory. Hooks on modules are called again then.
+    """
+
+    checkpointing = False
 
     def __init__(self, net: Net):
         super().__init__()
@@ -97,18 +106,14 @@ class Model(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K), in training and in evaluation; auxiliary heads are not run."""
         x = images
-        for _, y in self._run(images, heads=()):
+        for _, y in self._run(images, ()):
             x = y
         return x
 
     def features(self, images: Tensor) -> Tensor:
         """The input of the last layer, (N, features): for most nets, the averages of the last maps."""
-        x = images
-        for name, y in self._run(images, heads=()):
-            if name == self.net.last:
-                break
-            x = y
-        return x.flatten(1)
+        before = [name for name, _ in self.net.body][-2:-1]
+        return next(iter(self.endpoints(images, before).values()), images).flatten(1)
 
     def endpoints(
         self, images: Tensor, names: Iterable[str] | None = None, after: str = ""
@@ -132,7 +137,7 @@ class Model(nn.Module):
         outputs: dict[str, Tensor] = {}
         if not wanted:
             return outputs
-        for name, x in self._run(images, heads=wanted, after=after):
+        for name, x in self._run(images, wanted, after):
             if name in wanted:
                 outputs[name] = x
             if len(outputs) == len(wanted):
@@ -153,22 +158,23 @@ class Model(nn.Module):
         return x, self.get_submodule(head)(x) if head else x
 
     def _run(
-        self, images: Tensor, heads: Iterable[str], after: str = ""
+        self, images: Tensor, wanted: Collection[str], after: str = ""
     ) -> Iterator[tuple[str, Tensor]]:
+        """Yield each part's output by its name, and that of each `wanted` head; of parts that are
+        computed again together (`checkpointing`) only the last one's and the wanted ones'."""
         if not after and (images.ndim != 4 or images.shape[1] != self.net.channels):
             raise InceptiveError(
                 f"{self.net.name} takes images (N, {self.net.channels}, H, W), "
                 f"not {tuple(images.shape)}"
             )
-        x, skip = images, bool(after)
-        for name, _, readers in self.net.walk():
-            if skip:
-                skip = name != after
-                continue
-            x = self.get_submodule(name)(x)
-            yield name, x
-            for head in readers:
-                if head in heads:
+        again = self.checkpointing and self.training and torch.is_grad_enabled()
+        x = images
+        for block in blocks(self.net, wanted, after, BLOCK if again else 1):
+            parts = [self.get_submodule(name) for name in block]
+            x = checkpointed(nn.Sequential(*parts), x) if again else parts[0](x)
+            yield block[-1], x
+            for head, (at, _) in self.net.heads().items():
+                if at == block[-1] and head in wanted:
                     yield head, self.get_submodule(head)(x)
 
 

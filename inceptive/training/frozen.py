@@ -22,7 +22,8 @@ from inceptive.io.cores import cores
 from inceptive.io.progress import Progress
 from inceptive.nn import Model
 from inceptive.training.augment import Augment
-from inceptive.training.recipe import Recipe
+from inceptive.training.calibration import described, laid_out, wants_bf16
+from inceptive.training.recipe import Recipe, SpeedTable
 
 BATCH = 32
 """Pictures that go through the frozen layers at once."""
@@ -86,15 +87,17 @@ class FrozenMaps:
         model: Model,
         after: str,
         preprocessing: Preprocessing,
-        bf16: bool,
+        speed: SpeedTable,
         cache: Cache | None,
         progress: Progress,
         read: Sequence[str] = (),
     ):
         self.model, self.after, self.preprocessing = model, after, preprocessing
         self.read = read
-        self.bf16, self.cache, self.progress = bf16, cache, progress
+        self.cache, self.progress = cache, progress
         self.device = next(model.parameters()).device
+        precision = "bf16" if wants_bf16(speed.precision, self.device) else "f32"
+        self.speed = speed.model_copy(update={"precision": precision, "merge": False})
         parts = [name for name, _ in model.net.body]
         self.parts = parts[: parts.index(after) + 1]
         digest = sha256()
@@ -117,11 +120,11 @@ class FrozenMaps:
 
         On the CPU, as KEPT; `exact`: computed and kept in float32.
         """
-        bf16 = self.bf16 and not exact
+        speed = self.speed.model_copy(update={"precision": "f32"}) if exact else self.speed
         dtype = torch.float32 if exact else KEPT
-        spec = f"{self._name} {name} {dtype} {'bf16' if bf16 else 'f32'}"
+        spec = f"{self._name} {name} {dtype} {described(speed)}"
         if not (kept := self._memory.get(spec)) or kept[0] is not samples.images:
-            maps = self._of(samples, picture, spec, what, dtype, bf16)
+            maps = self._of(samples, picture, spec, what, dtype, speed)
             self._memory[spec] = samples.images, maps
             while (
                 len(self._memory) > 1 and sum(m.nbytes for _, m in self._memory.values()) > MEMORY
@@ -136,7 +139,7 @@ class FrozenMaps:
         spec: str,
         what: str,
         dtype: torch.dtype,
-        bf16: bool,
+        speed: SpeedTable,
     ) -> Tensor:
         images, digests = samples.images, None
         if self.cache and isinstance(images, PathImages) and images.files["digest"].any(1).all():
@@ -161,7 +164,7 @@ class FrozenMaps:
         left = sorted(missing)
         steps = [left[at : at + BATCH] for at in range(0, len(left), BATCH)]
         for some, batch in zip(steps, self._batches(picture, steps), strict=True):
-            maps = put(some, self._maps(batch, bf16).to(dtype))
+            maps = put(some, self._maps(batch, speed).to(dtype))
             chunk += some
             done += len(some)
             self.progress.advance(what, done, len(missing))
@@ -194,13 +197,12 @@ class FrozenMaps:
         return prefetch(lambda some: np.stack([picture(k) for k in some]), steps, cores())
 
     @torch.inference_mode()
-    def _maps(self, batch: np.ndarray, bf16: bool) -> Tensor:
+    def _maps(self, batch: np.ndarray, speed: SpeedTable) -> Tensor:
         images = self.preprocessing.normalise(torch.from_numpy(batch).to(self.device))
         for part in self.parts:
             self.model.get_submodule(part).eval()  # what lies behind may be learning
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            images = images.contiguous(memory_format=torch.channels_last)
-            maps = self.model.endpoints(images, self.read or [self.after])
+        with torch.autocast(self.device.type, torch.bfloat16, speed.precision == "bf16"):
+            maps = self.model.endpoints(laid_out(images, speed), self.read or [self.after])
         if not self.read:
             return maps[self.after].cpu()
         return torch.cat([pooled(maps[part]) for part in self.read], 1)[..., None, None].cpu()

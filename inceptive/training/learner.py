@@ -18,13 +18,13 @@ from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.nn import Model, Norm
 from inceptive.training.augment import Augment
+from inceptive.training.calibration import compute_in, laid_out, wants_bf16
 from inceptive.training.distributed import World
 from inceptive.training.objective import Objective, class_weights
 from inceptive.training.prepare import (
     frozen_parts,
     optimizer_for,
     parameter_groups,
-    wants_bf16,
 )
 from inceptive.training.recipe import Recipe
 from inceptive.training.schedule import lr_factor, size_at
@@ -50,8 +50,7 @@ class Learner:
         self.recipe, self.preprocessing, self.augment = recipe, preprocessing, augment
         self.model, self.device = model, world.device
         self.bf16 = wants_bf16(recipe.speed.precision, self.device)
-        if recipe.speed.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        compute_in(self.model, recipe.speed)
         groups = parameter_groups(self.model, recipe)
         self.model.to(self.device)
         if not world.is_single:
@@ -198,9 +197,7 @@ class Learner:
     def _inputs(self, images: Tensor) -> Tensor:
         """Images of 0-255 as the net takes them; of maps the numbers, in float32."""
         x = images.float() if self.after else self.preprocessing.normalise(images)
-        if self.recipe.speed.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        return x
+        return laid_out(x, self.recipe.speed)
 
 
 def _average(decay: float, averages: Any, values: Any, count: Tensor) -> None:

@@ -109,8 +109,8 @@ class Run:
         frozen = start.frozen if start and after else None
         if after and frozen is None:
             cache = user_cache() if recipe.data.cache else None
-            bf16 = self.learner.bf16
-            frozen = FrozenMaps(model, after, self.preprocessing, bf16, cache, self.progress)
+            options = self.preprocessing, recipe.speed, cache, self.progress
+            frozen = FrozenMaps(model, after, *options)
         advance = partial(self.progress.advance, "reading images")
         self.loaders = loaders_for(recipe, data, self.preprocessing, advance, share, frozen)
         self.state = RunState()

@@ -16,9 +16,10 @@ from inceptive.images import Preprocessing, read_picture
 from inceptive.io.progress import Progress, duration
 from inceptive.nn import Model, build
 from inceptive.training.augment import Augment
+from inceptive.training.calibration import calibrated
 from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
-from inceptive.training.prepare import net_for, preprocessing_for, wants_bf16
+from inceptive.training.prepare import net_for, preprocessing_for
 from inceptive.training.recipe import Recipe
 from inceptive.training.schedule import size_at
 
@@ -46,7 +47,7 @@ FEWEST = 10
 MOMENTS = 20
 """Of a training, at which the size of its images is looked up."""
 SOME = 16
-"""Images whose precision is measured, and pictures whose size is looked up."""
+"""Pictures whose size is looked up."""
 PATIENCE = 10.0
 """Seconds after which no further step is measured."""
 FITTING = 5e-7
@@ -151,31 +152,6 @@ def seconds_to_learn(minutes: float, judging: float = 0.0) -> float:
     return max(1e-3, 60 * minutes - min(WRITING, AT_MOST * 60 * minutes) - judging)
 
 
-def in_fastest_precision(recipe: Recipe, model: Model, device: torch.device) -> Recipe:
-    """Return `recipe` with bf16 or f32 instead of `auto`.
-
-    A processor may have instructions for bf16 and yet be faster without: then some images are run
-    through `model` in both.
-    """
-    kind = "bf16" if wants_bf16(recipe.speed.precision, device) else "f32"
-    if recipe.speed.precision == "auto" and kind == "bf16" and device.type == "cpu":
-        images = torch.zeros(SOME, model.net.channels, recipe.image_size, recipe.image_size)
-        images = images.contiguous(memory_format=torch.channels_last)
-
-        def seconds(kind: str) -> float:
-            times = []
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, kind == "bf16"):
-                for _ in range(3):
-                    before = time.perf_counter()
-                    model(images)
-                    times.append(time.perf_counter() - before)
-            return min(times)
-
-        kind = min(("f32", "bf16"), key=seconds)
-    table = recipe.speed.model_copy(update={"precision": kind})
-    return recipe.model_copy(update={"speed": table})
-
-
 def paced(
     recipe: Recipe,
     data: Data,
@@ -209,8 +185,9 @@ def paced(
         table = recipe.schedule.model_copy(update={"smallest": share})
         return recipe.model_copy(update={"image_size": size, "schedule": table})
 
-    recipe = in_fastest_precision(of_size(recipe.image_size), model, world.device)
     minutes, trained, judged = recipe.stop.minutes, len(data.split("train")), len(data.split("val"))
+    recipe = of_size(recipe.image_size)
+    recipe = calibrated(recipe, model, world.device, True, trained * recipe.epochs, progress)
     if not minutes:
         return recipe
     fixed, each = _seconds_per_image(recipe, data, model, preprocessing, world)

@@ -283,17 +283,6 @@ def optimizer_for(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.O
     )
 
 
-def wants_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to train in bfloat16: as requested, or if the hardware multiplies it natively."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.backends.cpu.get_cpu_capability()
-    flags = torch.cpu.get_capabilities() if capabilities.startswith("AVX512") else {}
-    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))
-
-
 def frozen_parts(net: Net, last: str) -> list[str]:
     """The parts of the body up to and including `last`, and the heads that read them; [] for ""."""
     names = [name for name, _ in net.body]

@@ -28,6 +28,7 @@ from inceptive.errors import InceptiveError
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.nn import Model, build
 from inceptive.training import feedback
+from inceptive.training.calibration import calibrated, laid_out
 from inceptive.training.distributed import device
 from inceptive.training.frozen import BATCH, FrozenMaps, pooled
 from inceptive.training.history import RunState, environment, record, validation_row
@@ -36,7 +37,6 @@ from inceptive.training.plan import (
     CHOOSING,
     PILOT,
     Pilot,
-    in_fastest_precision,
     planned,
     some_of_each,
     spread,
@@ -92,12 +92,12 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     progress, started = progress or Silent(), time.monotonic()
     source = _source(recipe, progress)
     net, modules = source.model.net, modules_of(source.model.net)
-    recipe = in_fastest_precision(recipe, source.model, device())
+    images = len(data.split("train")) + len(data.split("val"))
+    recipe = calibrated(recipe, source.model, device(), False, images, progress)
     recipe, modules = _planned(recipe, data, source.model, modules, started, progress)
     cache = user_cache() if recipe.data.cache else None
-    bf16 = recipe.speed.precision == "bf16"
     preprocessing, first = preprocessing_for(recipe, data), modules[0]
-    options = preprocessing, bf16, cache, progress
+    options = preprocessing, recipe.speed, cache, progress
     reader = FrozenMaps(source.model, modules[-1], *options, read=modules)
     samples, val = data.split("train"), data.split("val")
     train_features = _columns(reader.centres(samples, "training"), source.model, modules)
@@ -194,7 +194,7 @@ def _source(recipe: Recipe, progress: Progress) -> Classifier:
     account(net, recipe.image_size)  # too small a picture is refused here, in words
     if not modules_of(net):
         raise InceptiveError(f"{net.name} has no modules whose maps a probe could learn from")
-    source.model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    source.model.to(device())
     return source
 
 
@@ -222,8 +222,7 @@ def _planned(
             before = time.monotonic()
             images = preprocessing.normalise(torch.from_numpy(squares).to(device()))
             with torch.inference_mode():
-                x = images.contiguous(memory_format=torch.channels_last)
-                maps = model.endpoints(x, modules)
+                maps = model.endpoints(laid_out(images, recipe.speed), modules)
             rows.append({module: pooled(maps[module]).cpu() for module in modules})
             if count:  # the first batch is slower than all others
                 seconds += time.monotonic() - before

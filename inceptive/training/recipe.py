@@ -226,7 +226,18 @@ class SpeedTable(Table):
     precision: Literal["auto", "f32", "bf16"] = Field(
         "auto", description="precision of matrix products; auto: the fastest here"
     )
-    channels_last: bool = Field(True, description="channels-last memory layout")
+    channels_last: bool | Literal["auto"] = Field(
+        "auto", description="channels-last memory layout; auto: the fastest here"
+    )
+    merge: bool | Literal["auto"] = Field(
+        "auto",
+        description="run the 1x1 convolutions that begin branches as one; auto: if faster here",
+    )
+    checkpointing: bool = Field(
+        False,
+        description="keep fewer activations for the backward pass and compute the others again: less "
+        "memory, more time",
+    )
     accumulate: int = Field(1, ge=1, description="batches whose gradients are accumulated")
     sync_batch_norm: bool = Field(
         True, description="batch-norm statistics over all processes' batches"
@@ -423,7 +434,7 @@ RESUMABLE = (
     "epochs", "optimizer.lr", "optimizer.momentum", "optimizer.nesterov", "optimizer.weight_decay",
     "optimizer.clip", "schedule", "loss", "augment", "ema.decay", "stop", "finetune.lr_scale",
     "data.balance", "data.workers", "data.cache", "speed.precision", "speed.channels_last",
-    "speed.sync_batch_norm",
+    "speed.merge", "speed.checkpointing", "speed.sync_batch_norm",
 )  # fmt: skip
 """What may change on the way, a key or a table."""
 WHY_FIXED = {

@@ -61,7 +61,7 @@ class SharedNorm(Norm):
         return cast(
             Tensor,
             _Normalised.apply(  # type: ignore[no-untyped-call]
-                x, mean, var, weight, bias, self.momentum, self.eps
+                x, mean, var, weight, bias, self.pace, self.eps
             ),
         )
 

@@ -51,7 +51,7 @@ FITTING = {
 OF_EPOCHS = (
     "batch_size", "optimizer", "schedule", "loss", "aux", "augment", "ema", "stop.patience",
     "finetune.views", "finetune.lr_scale", "finetune.batch_norm", "data.random_interpolation",
-    "data.workers", "speed.accumulate", "speed.channels_last", "speed.sync_batch_norm",
+    "data.workers", "speed.accumulate", "speed.merge", "speed.checkpointing", "speed.sync_batch_norm",
 )  # fmt: skip
 """What only epochs need, a key or a table: a probe alone does not."""
 
@@ -147,12 +147,15 @@ def train(
                         "a probe is trained by one process: start it without torchrun, or leave it "
                         "out (finetune.probe=false)"
                     )
-                start = probe(chosen, data, progress)
+                speed, start = chosen.speed, probe(chosen, data, progress)
                 chosen = start.recipe
                 start.classifier.save(out)
                 write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
                 if learns_on(chosen, pairs):
-                    most = chosen.model_copy(update={"epochs": chosen.epochs or MOST})
+                    # How steps are fastest is found anew: the probe only went forward.
+                    most = chosen.model_copy(
+                        update={"epochs": chosen.epochs or MOST, "speed": speed}
+                    )
                     fewest, probed = 1 if chosen.epochs else OF_USE, start.classifier.model.net
                     chosen = paced(most, data, probed, world, began, progress, fewest)
             if start and not chosen.epochs:

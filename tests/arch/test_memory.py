@@ -1,14 +1,12 @@
-"""What maps take in memory: by hand, and beside what torch keeps for its backward pass."""
+"""What maps take in memory, by hand; beside what torch holds: tests/nn/test_checkpointing.py."""
 
 import json
 
 import pytest
-import torch
 from conftest import command
 
 import inceptive
 from inceptive import Add, BatchNorm, Chain, Concat, Conv, MaxPool
-from inceptive.arch.account import minimum_size
 from inceptive.arch.memory import memory
 
 
@@ -27,7 +25,7 @@ def test_a_module_needs_the_size_of_its_maps():
 def test_branches_are_kept_until_they_are_joined():
     module = Concat(a=Conv(5, 1), b=Chain(reduce=Conv(9, 1), conv=Conv(2, 3)), c=MaxPool(3))
     maps = memory(module, 10, 4)
-    assert maps.training == 100 * (4 + 5 + 9 + 2 + 4 + 11)
+    assert maps.training == 100 * (4 + 5 + 9 + 2 + 3 * 4 + 11)  # and where each maximum was
     # While `reduce` works: the input, a, and its own; when all is joined: a, b, c and the result.
     assert maps.inference == 100 * max(4 + 5 + 9, 5 + 2 + 4 + 11)
 
@@ -40,30 +38,6 @@ def test_a_residual_keeps_what_it_adds_to():
 def test_normalisation_keeps_what_it_was_given():
     plain, normed = (memory(Chain(a=Conv(8, 3, norm=norm)), 10, 3) for norm in (None, BatchNorm()))
     assert normed.training - plain.training == 800 and normed.inference == plain.inference
-
-
-@pytest.mark.parametrize(
-    "name", ["googlenet.bn", "bn_inception", "inception_v3", "inception_resnet_v1", "xception"]
-)
-def test_that_is_about_what_torch_keeps_for_the_backward_pass(name):
-    net = inceptive.NETS[name](num_classes=10).without_aux()
-    size = max(128, minimum_size(net))
-    model = inceptive.build(net).train()
-    own = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    kept = {}
-
-    def pack(tensor):
-        # Not the weights nor copies of them, nor where maxima were: maps of the batch.
-        if tensor.is_floating_point() and tensor.data_ptr() not in own and len(tensor) == 2:
-            storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes() // 8, tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = model(torch.randn(2, net.channels, size, size)).sum()
-    numbers = sum(count for count, _ in kept.values())
-    del loss
-    assert memory(net, size).training == pytest.approx(numbers, rel=0.2)
 
 
 def test_the_command_tells_it():

@@ -291,8 +291,9 @@ def test_a_smoke_of_all_that_runs_in_one_process(alone, monkeypatch, tmp_path, c
     assert made == json.loads(out.read_text())
     complete(made, {"train", "inference", "decode"})
     net = account(nets.NETS["googlenet.bn"](10), made["sections"]["train"][0]["image_size"])
-    [row] = [r for r in made["sections"]["train"][0]["rows"] if "googlenet.bn" in r["name"]]
-    assert row["macs"] == 3 * 2 * net.macs
+    rows = [row for row in made["sections"]["train"][0]["rows"] if "googlenet.bn" in row["name"]]
+    assert {row["macs"] for row in rows} == {3 * 2 * net.macs}
+    assert "chosen here" in rows[0]["name"] and len(rows) >= 5
     batch, single = made["sections"]["inference"]
     assert (batch["batch_size"], single["batch_size"]) == (2, 1)
     for benchmark in (batch, single):

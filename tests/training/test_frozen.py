@@ -14,7 +14,7 @@ from inceptive.training import frozen, loop
 from inceptive.training.frozen import FrozenMaps, MapBatches, ViewBatches
 from inceptive.training.loop import Run
 from inceptive.training.prepare import RandomCrop
-from inceptive.training.recipe import Recipe
+from inceptive.training.recipe import Recipe, SpeedTable
 
 CHANGES = [
     "finetune.freeze=inception_4a", "finetune.views=2", "finetune.batch_norm=frozen",
@@ -55,9 +55,12 @@ def test_maps_computed_once_train_as_those_of_every_batch(
     assert moved  # and what lies behind the frozen part did learn
 
 
+F32 = SpeedTable(precision="f32")
+
+
 def frozen_of(trained, cache=None, after="inception_3b"):
     clf = Classifier.load(trained[0])
-    return clf, FrozenMaps(clf.model, after, clf.preprocessing, False, cache, Silent())
+    return clf, FrozenMaps(clf.model, after, clf.preprocessing, F32, cache, Silent())
 
 
 def test_maps_are_those_of_each_picture_in_its_place(stripes, trained):
@@ -85,7 +88,14 @@ def test_maps_in_the_cache_are_not_computed_again(stripes, trained, monkeypatch,
     with torch.no_grad():
         clf.model.conv1.weight.mul_(1.01)
     others = [
-        FrozenMaps(clf.model, "inception_3b", clf.preprocessing, False, user_cache(), Silent()),
+        FrozenMaps(
+            clf.model,
+            "inception_3b",
+            clf.preprocessing,
+            F32,
+            user_cache(),
+            Silent(),
+        ),
         frozen_of(trained, user_cache(), "inception_3a")[1],
     ]
     for other in others:

@@ -1,6 +1,5 @@
 """What a training of photographs begins with, and what it plans for the time there is."""
 
-import contextlib
 import csv
 import http.server
 import os
@@ -25,7 +24,6 @@ from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
 from inceptive.training.plan import (
     Pilot,
-    in_fastest_precision,
     paced,
     planned,
     some_of_each,
@@ -256,31 +254,6 @@ def test_small_pictures_are_not_enlarged_more_than_twice(stripes, tiny):
     assert pace(stripes, tiny, 60, {"image_size": 112})[0].image_size == 80
     assert pace(stripes, tiny, 60, {"image_size": 112, "stop.smallest": 0})[0].image_size == 112
     assert pace(stripes, tiny, 60, {"image_size": 112, "stop.smallest": 96})[0].image_size == 96
-
-
-@pytest.mark.parametrize("fastest", ["f32", "bf16"])
-def test_of_two_precisions_the_faster_is_taken(tiny, fastest):
-    """Where the processor has instructions for bf16; this one need not."""
-    clock = {"now": 0.0, "bf16": False}
-
-    def forward(images):
-        clock["now"] += 1.0 + (clock["bf16"] != (fastest == "bf16"))
-
-    @contextlib.contextmanager
-    def autocast(kind, dtype, enabled):
-        clock["bf16"] = enabled
-        yield
-
-    model = mock.Mock(side_effect=forward, net=NETS["googlenet.bn"](num_classes=2))
-    with (
-        mock.patch("inceptive.training.plan.wants_bf16", lambda *_: True),
-        mock.patch("inceptive.training.plan.time.perf_counter", lambda: clock["now"]),
-        mock.patch("inceptive.training.plan.torch.autocast", autocast),
-    ):
-        recipe = in_fastest_precision(Recipe.read(tiny), model, torch.device("cpu"))
-        assert recipe.speed.precision == fastest
-        asked = Recipe.read(tiny, {"speed.precision": "bf16"})
-        assert in_fastest_precision(asked, model, torch.device("cpu")) == asked
 
 
 @pytest.mark.training

@@ -161,7 +161,7 @@ def test_what_a_probe_alone_does_not_use_changes_nothing_and_is_named(
               "augment.flip": False, "augment.rotate": 90.0, "ema.decay": 0.9, "stop.patience": 1,
               "finetune.views": 9, "finetune.lr_scale": 0.1, "finetune.batch_norm": "train",
               "data.workers": 0, "data.random_interpolation": True,
-              "speed.accumulate": 3, "speed.channels_last": False,
+              "speed.accumulate": 3, "speed.merge": False, "speed.checkpointing": True,
               "speed.sync_batch_norm": False}  # fmt: skip
     states = []
     for name, more in (("a", {}), ("b", unused)):

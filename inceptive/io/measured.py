@@ -1,0 +1,35 @@
+"""What was measured on this machine, kept in the cache: what is fast elsewhere need not be fast here."""
+
+import contextlib
+import json
+from typing import Any
+
+from inceptive.errors import InceptiveError
+from inceptive.io.atomic import write_json
+from inceptive.io.paths import cache_folder
+
+MOST = 1000
+"""Numbers that are kept for a machine; the oldest go first."""
+
+
+def recall(kind: str, machine: str) -> dict[str, float]:
+    """The measurements of `kind` on `machine`, by key; {} if there are none, or the file is damaged."""
+    known = _read(kind).get(machine)
+    if not isinstance(known, dict):
+        return {}
+    return {key: value for key, value in known.items() if isinstance(value, float)}
+
+
+def keep(kind: str, machine: str, known: dict[str, float]) -> None:
+    """Keep `known` as the measurements of `kind` on `machine`; where that fails, they are made again."""
+    kept = _read(kind) | {machine: dict(list(known.items())[-MOST:])}
+    with contextlib.suppress(InceptiveError):
+        write_json(cache_folder() / f"{kind}.json", kept)
+
+
+def _read(kind: str) -> dict[str, Any]:
+    try:
+        kept = json.loads((cache_folder() / f"{kind}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return kept if isinstance(kept, dict) else {}

@@ -1,0 +1,180 @@
+"""How a net is computed fastest on this machine: in which precision and layout, what as one.
+
+Instructions promise more than they keep: a processor that lists bf16 may multiply faster in f32. So a
+few steps are measured in each way, once for a net and its size; the cache keeps what they took.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inceptive.arch.account import account
+from inceptive.io import measured
+from inceptive.io.cores import machine
+from inceptive.io.progress import Progress
+from inceptive.nn import Model
+from inceptive.nn.branches import Branches
+from inceptive.training.recipe import Recipe, SpeedTable
+
+MEASURED = "steps"
+"""Seconds of a step, by net, size and way."""
+MACS, MOST = 6e9, 16
+"""Multiply-adds of a forward pass that is measured, at least two images; and images at most."""
+WORTH = 3e12
+"""Multiply-adds of a whole training, a minute of two slow cores: for less nothing is measured."""
+BACKWARD = 3
+"""A step of learning in forward passes."""
+ROUNDS = 2
+"""In turns, after one that only prepares; the shortest time of each way counts."""
+TOO_SLOW = 1.5
+"""Times the fastest until then: such a way is not measured again."""
+
+
+def calibrated(
+    recipe: Recipe,
+    model: Model,
+    device: torch.device,
+    learns: bool,
+    images: int,
+    progress: Progress,
+) -> Recipe:
+    """Return `recipe` with the fastest of what `speed` leaves open (`auto`) for the net of `model`.
+
+    learns: steps of training are measured, which move the running statistics of `model`; else the
+    forward pass. So many `images` will pass through in all; where that is not WORTH it, nothing is
+    measured, nor on an accelerator: bf16 is taken then if the hardware says it multiplies it.
+    """
+    speed = recipe.speed
+    bf16 = wants_bf16(speed.precision, device)
+    first = speed.model_copy(
+        update={
+            "precision": "bf16" if bf16 else "f32",
+            "channels_last": speed.channels_last is not False,
+            "merge": speed.merge is not False,
+        }
+    )
+    work = images * account(model.net, recipe.image_size).macs * (BACKWARD if learns else 1)
+    if device.type == "cpu" and work >= WORTH:
+        precisions = ("bf16", "f32") if bf16 and speed.precision == "auto" else (first.precision,)
+        layouts = (True, False) if speed.channels_last == "auto" else (first.channels_last,)
+        steps = Steps(recipe, model, learns, progress)
+        first = steps.fastest(
+            [
+                first.model_copy(update={"precision": precision, "channels_last": layout})
+                for precision, layout in product(precisions, layouts)
+            ]
+        )
+        if learns and speed.merge == "auto":
+            first = steps.fastest([first, first.model_copy(update={"merge": False})])
+    compute_in(model, first)
+    return recipe.model_copy(update={"speed": first})
+
+
+class Steps:
+    """Steps of one net on images of one size, whose times this machine knows or measures."""
+
+    def __init__(self, recipe: Recipe, model: Model, learns: bool, progress: Progress):
+        self.model, self.learns, self.progress = model, learns, progress
+        side, net = recipe.image_size, model.net
+        macs = account(net.with_classes(2), side).macs  # tells nets of the same name apart
+        count = int(min(MOST, recipe.batch_size, MACS // macs))
+        self.images = torch.zeros(max(2, count), net.channels, side, side)
+        self.name = (
+            f"{'training' if learns else 'maps'} {net.name} {macs} macs {side} pixels "
+            f"torch {torch.__version__} {torch.get_num_threads()} threads"
+        )
+
+    def fastest(self, ways: Sequence[SpeedTable]) -> SpeedTable:
+        """The fastest of `ways` here."""
+        if len(ways) == 1:
+            return ways[0]
+        here = machine()
+        known = measured.recall(MEASURED, here)
+        keys = [f"{self.name}, {described(way)}" for way in ways]
+        if not all(key in known for key in keys):
+            self.progress.say(
+                f"measuring how {self.model.net.name} is fastest on this machine, once"
+            )
+            seconds = self._measure(ways)
+            known |= dict(zip(keys, seconds, strict=True))
+            measured.keep(MEASURED, here, known)
+            best = min(range(len(ways)), key=seconds.__getitem__)
+            others = ", ".join(
+                f"{described(way)} {taken / seconds[best]:.2f}"
+                for k, (way, taken) in enumerate(zip(ways, seconds, strict=True))
+                if k != best
+            )
+            self.progress.say(f"fastest: {described(ways[best])}; times as long: {others}")
+        return min(zip(ways, keys, strict=True), key=lambda pair: known[pair[1]])[0]
+
+    def _measure(self, ways: Sequence[SpeedTable]) -> list[float]:
+        """The shortest time of a step in each way."""
+        seconds = [math.inf] * len(ways)
+        for turn in range(ROUNDS + 1):
+            taken = {
+                k: self._step(way)
+                for k, way in enumerate(ways)
+                if turn < 2 or seconds[k] <= TOO_SLOW * min(seconds)
+            }
+            for k, time_taken in taken.items() if turn else ():
+                seconds[k] = min(seconds[k], time_taken)
+        return seconds
+
+    def _step(self, way: SpeedTable) -> float:
+        """Seconds of one step."""
+        compute_in(self.model, way)
+        self.model.train(self.learns)
+        images = laid_out(self.images, way)
+        before = time.perf_counter()
+        with (
+            torch.autocast("cpu", torch.bfloat16, enabled=way.precision == "bf16"),
+            torch.set_grad_enabled(self.learns),
+        ):
+            logits = self.model(images)
+        if self.learns:
+            logits.float().logsumexp(1).mean().backward()
+        seconds = time.perf_counter() - before
+        self.model.zero_grad()
+        return seconds
+
+
+def compute_in(model: Model, way: SpeedTable) -> None:
+    """Make `model` compute in the layout of `way`, its leading 1x1 convolutions as one or not, and
+    keeping all activations or not."""
+    model.checkpointing = way.checkpointing
+    last = way.channels_last is not False
+    layout = torch.channels_last if last else torch.contiguous_format
+    model.to(memory_format=layout)  # type: ignore[call-overload]
+    for module in model.modules():
+        if isinstance(module, Branches):
+            module.merge = way.merge is not False
+
+
+def laid_out(images: Tensor, way: SpeedTable) -> Tensor:
+    """`images` (N, C, H, W) in the layout of `way`."""
+    last = way.channels_last is not False
+    return images.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def described(way: SpeedTable) -> str:
+    """ "f32 channels-last merged"."""
+    words: list[Any] = [way.precision]
+    words += ["channels-last"] if way.channels_last is not False else ["contiguous"]
+    words += ["merged"] if way.merge is not False else []
+    return " ".join(words)
+
+
+def wants_bf16(precision: str, device: torch.device) -> bool:
+    """Whether to train in bfloat16: as requested, or if the hardware says it multiplies it natively."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    flags = torch.cpu.get_capabilities() if capabilities.startswith("AVX512") else {}
+    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))

@@ -1,0 +1,139 @@
+"""What is fastest on this machine is measured, not read off its flags; the clock is made by hand."""
+
+import json
+from unittest import mock
+
+import pytest
+import torch
+
+import inceptive
+from inceptive.io.progress import Silent
+from inceptive.nn.branches import Branches
+from inceptive.training import calibration
+from inceptive.training.calibration import Steps, calibrated, described
+from inceptive.training.recipe import Recipe
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine whose name, flags and times can be set; it counts the steps that are measured."""
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path / "cache"))
+    made = mock.Mock(fastest="f32 channels-last merged", bf16=True, steps=[])
+    made.name = "a machine"
+
+    def step(self, way):
+        made.steps.append(described(way))
+        return 1.0 if described(way) == made.fastest else 1.2
+
+    monkeypatch.setattr(calibration, "machine", lambda: made.name)
+    monkeypatch.setattr(Steps, "_step", step)
+    monkeypatch.setattr(
+        calibration, "wants_bf16",
+        lambda precision, device: precision == "bf16" or (precision == "auto" and made.bf16),
+    )  # fmt: skip
+    made.file = tmp_path / "cache" / "steps.json"
+    return made
+
+
+def chosen(changes=None, learns=True, progress=None, images=10**6):
+    recipe = Recipe.read("digits", {"net": "googlenet.bn", "image_size": 64} | (changes or {}))
+    model = inceptive.build(inceptive.NETS["googlenet.bn"](num_classes=2))
+    return calibrated(recipe, model, CPU, learns, images, progress or Silent()).speed, model
+
+
+WAYS = [
+    "f32 channels-last merged",
+    "bf16 contiguous merged",
+    "f32 contiguous",
+    "bf16 channels-last",
+]
+
+
+@pytest.mark.parametrize("fastest", WAYS)
+def test_the_fastest_way_is_taken(machine, fastest):
+    machine.fastest = fastest
+    if not fastest.endswith("merged"):  # whether to merge is asked of the best way so far
+        with mock.patch.object(
+            Steps, "_step", lambda _, way: 1.0 + (fastest not in described(way))
+            + 0.1 * (way.merge is not False)
+        ):  # fmt: skip
+            speed, model = chosen()
+    else:
+        speed, model = chosen()
+    assert described(speed) == fastest
+    assert speed.precision != "auto" and speed.channels_last != "auto" and speed.merge != "auto"
+    merged = {module.merge for module in model.modules() if isinstance(module, Branches)}
+    assert merged == {fastest.endswith("merged")}
+    weight = model.conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == ("channels-last" in fastest)
+
+
+def test_it_is_measured_once_on_each_machine_and_told_once(machine):
+    progress = mock.Mock(spec=Silent)
+    first, _ = chosen(progress=progress)
+    told = " | ".join(call.args[0] for call in progress.say.call_args_list)
+    assert "measuring how googlenet.bn is fastest on this machine, once" in told
+    assert (
+        "fastest: f32 channels-last merged; times as long: bf16 channels-last merged 1.20" in told
+    )
+    count = len(machine.steps)
+    assert count >= 5 and chosen()[0] == first and len(machine.steps) == count
+    chosen({"image_size": 96})
+    assert len(machine.steps) > count
+    machine.name, machine.fastest, count = "another", "bf16 contiguous merged", len(machine.steps)
+    assert described(chosen()[0]) == "bf16 contiguous merged" and len(machine.steps) > count
+    assert set(json.loads(machine.file.read_text())) == {"a machine", "another"}
+
+
+def test_what_is_given_is_not_measured(machine):
+    asked = {"speed.precision": "bf16", "speed.channels_last": False, "speed.merge": False}
+    speed, _ = chosen(asked)
+    assert described(speed) == "bf16 contiguous" and not machine.steps
+    chosen({"speed.precision": "f32"})
+    assert machine.steps and not any("bf16" in step for step in machine.steps)
+
+
+def test_a_training_of_seconds_is_not_worth_it(machine):
+    speed, _ = chosen(images=100)
+    assert described(speed) == "bf16 channels-last merged" and not machine.steps
+
+
+def test_without_instructions_for_bf16_only_f32_is_tried(machine):
+    machine.bf16, machine.fastest = False, "bf16 channels-last merged"
+    assert chosen()[0].precision == "f32"
+    assert not any("bf16" in step for step in machine.steps)
+
+
+def test_a_forward_pass_has_nothing_to_merge(machine):
+    speed, _ = chosen(learns=False)
+    assert all("merged" in step for step in machine.steps) and speed.merge is True
+
+
+@pytest.mark.parametrize(
+    "content", ['{"a machine": 7}', "no json", "[]", '{"a machine": {"x": "y"}}']
+)
+def test_a_damaged_file_is_measured_anew(machine, content):
+    machine.file.parent.mkdir()
+    machine.file.write_text(content)
+    assert described(chosen()[0]) == machine.fastest
+    assert json.loads(machine.file.read_text())["a machine"]
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(machine, monkeypatch, tmp_path):
+    taken = tmp_path / "a file"
+    taken.write_text("")
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(taken))
+    assert described(chosen()[0]) == machine.fastest
+
+
+def test_real_steps_leave_no_gradients(monkeypatch, tmp_path):
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path))
+    monkeypatch.setattr(calibration, "MACS", 1e8)
+    for learns in (True, False):
+        speed, model = chosen(learns=learns)
+        assert speed.precision in ("f32", "bf16") and model.training == learns
+        assert all(parameter.grad is None for parameter in model.parameters())
+    times = json.loads((tmp_path / "steps.json").read_text())
+    assert all(seconds > 0 for known in times.values() for seconds in known.values())
