@@ -1,4 +1,5 @@
-"""Section memory: the most that a process holds which does only one candidate's work.
+"""Section memory: the most that a process holds which does only one candidate's work; and of each
+recipe, with and without activation checkpointing.
 
     python -m benchmarks.memory SECTION CANDIDATE SETTING
 
@@ -9,14 +10,52 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+
 from benchmarks import inference, training
 from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.process import Process
 from benchmarks.setting import Say, Setting, settle
+from inceptive.training.recipe import Recipe, shipped
 
 SECTION = "memory"
+RECIPES = "recipes"
+
+
+def recipes(setting: Setting) -> list[Benchmark]:
+    """Two steps of each shipped recipe's net and batch, all its layers learning, from images at hand."""
+    names = ("digits",) if setting.quick else tuple(shipped())
+    candidates = tuple(
+        Candidate(
+            f"{name}: {recipe.net}, {recipe.image_size} px, batch {recipe.batch_size}{told}",
+            lambda recipe=recipe: _recipe_step(recipe),  # type: ignore[misc]
+        )
+        for name in names
+        for told, checkpointing in (("", False), (", checkpointing", True))
+        for recipe in [_without_weights(name, checkpointing)]
+    )
+    return [Benchmark(SECTION, "training steps of each recipe", candidates)]
+
+
+def _without_weights(name: str, checkpointing: bool) -> Recipe:
+    recipe = Recipe.read(name)
+    start = {"weights": "", "finetune.probe": False, "finetune.freeze": "", "finetune.views": 0}
+    if recipe.finetune.probe:
+        start |= {"net": "inception_v3.keras", "epochs": 1}  # of the weights it starts from
+    return recipe.changed(start | {"speed.checkpointing": checkpointing})
+
+
+def _recipe_step(recipe: Recipe) -> Callable[[], object]:
+    learner = training.learner_for(recipe, 10)
+    side, count = learner.preprocessing.resize, recipe.batch_size
+    images = torch.zeros((count, learner.preprocessing.channels, side, side), dtype=torch.uint8)
+    labels, draws = torch.arange(count) % 10, torch.Generator()
+    return lambda: learner.step(images, labels.to(learner.device), draws)
+
+
 MEASURED: dict[str, Callable[[Setting], list[Benchmark]]] = {
     training.SECTION: training.benchmarks,
+    RECIPES: recipes,
     # An exported engine needs no torch, which this process has loaded: see the peaks of `startup`.
     inference.SECTION: lambda setting: inference.benchmarks(setting, exported=False),
 }

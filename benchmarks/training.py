@@ -157,11 +157,17 @@ def learner_of(
     net: str, size: int, batch: int, classes: int, heads: bool, speed: SpeedTable = AS_IT_COMES
 ) -> Learner:
     """A net with fresh weights, ready for its steps."""
-    recipe = recipe_of(net, size, batch, heads, speed)
+    return learner_for(recipe_of(net, size, batch, heads, speed), classes)
+
+
+def learner_for(recipe: Recipe, classes: int) -> Learner:
+    """A net with fresh weights as `recipe` trains it, ready for its steps."""
+    size, channels = recipe.image_size, recipe.data.channels or 3
     none = Samples(ArrayImages(np.empty((0, size, size, 3), np.uint8)), np.empty(0, np.int64))
-    data = Data("none", tuple(f"class {k}" for k in range(classes)), {"train": none}, channels=3)
+    names = tuple(f"class {k}" for k in range(classes))
+    data = Data("none", names, {"train": none}, channels=channels)
     augment = Augment(recipe.augment, size)
-    model = model_for(recipe, data, 3)
+    model = model_for(recipe, data, channels)
     learner = Learner(recipe, data, model, preprocessing_for(recipe, data), augment, World())
     learner.set_training()
     return learner

@@ -101,8 +101,8 @@ def _as_text(counted: "Account", lines: "list[Line]", aux: bool, format: str, me
     megabytes = {key: f"{4 * value / 1e6:.1f} MB" for key, value in numbers.items()}
     return (
         f"{table}\n\nOne image in float32: {megabytes['training']} of maps in training, kept for the "
-        f"backward pass; {megabytes['inference']} at once at inference. The weights: "
-        f"{megabytes['weights']}."
+        f"backward pass ({megabytes['checkpointing']} with speed.checkpointing); "
+        f"{megabytes['inference']} at once at inference. The weights: {megabytes['weights']}."
     )
 
 
@@ -111,9 +111,11 @@ def _memory(counted: "Account") -> dict[str, dict[str, int]]:
     from inceptive.arch.memory import memory
 
     maps = memory(counted.net, counted.image_size)
+    less = memory(counted.net, counted.image_size, checkpointing=True)
     return {
         "memory": {
-            "training": maps.training, "inference": maps.inference, "weights": counted.params,
+            "training": maps.training, "checkpointing": less.training, "inference": maps.inference,
+            "weights": counted.params,
         }
     }  # fmt: skip
 

@@ -44,8 +44,10 @@ def test_the_command_tells_it():
     told = json.loads(command("table", "googlenet", "--memory", "--json").stdout)["memory"]
     net = inceptive.NETS["googlenet"]()
     maps = memory(net)
+    less = memory(net, checkpointing=True).training
     assert told == {
-        "training": maps.training, "inference": maps.inference, "weights": inceptive.account(net).params,
+        "training": maps.training, "checkpointing": less, "inference": maps.inference,
+        "weights": inceptive.account(net).params,
     }  # fmt: skip
     text = command("table", "googlenet", "--memory").stdout
     assert f"{4 * maps.training / 1e6:.1f} MB of maps in training" in text
