@@ -25,12 +25,14 @@ MEASURED = "steps"
 """Seconds of a step, by net, size and way."""
 MACS, MOST = 6e9, 16
 """Multiply-adds of a forward pass that is measured, at least two images; and images at most."""
-WORTH = 3e12
-"""Multiply-adds of a whole training, a minute of two slow cores: for less nothing is measured."""
+WORTH, A_MINUTE = 3e12, 1e12
+"""Multiply-adds of a whole training: for less nothing is measured; and those of a minute, at least."""
 BACKWARD = 3
 """A step of learning in forward passes."""
 ROUNDS = 3
 """In turns, after one that only prepares; the shortest time of each way counts."""
+PATIENCE = 4.0
+"""Seconds after which no further turn begins; each way has one that counts."""
 CLEARLY = 1.03
 """Times as long as the fastest: closer than that the usual way, the first, is taken."""
 TOO_SLOW = 1.5
@@ -60,7 +62,9 @@ def calibrated(
             "merge": speed.merge is not False,
         }
     )
-    work = images * account(model.net, recipe.image_size).macs * (BACKWARD if learns else 1)
+    work: float = images * account(model.net, recipe.image_size).macs * (BACKWARD if learns else 1)
+    if recipe.stop.minutes:
+        work = min(work, recipe.stop.minutes * A_MINUTE)
     if device.type == "cpu" and work >= WORTH:
         precisions = ("bf16", "f32") if bf16 and speed.precision == "auto" else (first.precision,)
         layouts = (True, False) if speed.channels_last == "auto" else (first.channels_last,)
@@ -119,8 +123,10 @@ class Steps:
 
     def _measure(self, ways: Sequence[SpeedTable]) -> list[float]:
         """The shortest time of a step in each way."""
-        seconds = [math.inf] * len(ways)
+        seconds, began = [math.inf] * len(ways), time.perf_counter()
         for turn in range(ROUNDS + 1):
+            if turn > 1 and time.perf_counter() - began > PATIENCE:
+                break
             taken = {
                 k: self._step(way)
                 for k, way in enumerate(ways)

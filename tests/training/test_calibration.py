@@ -99,9 +99,25 @@ def test_what_is_given_is_not_measured(machine):
     assert machine.steps and not any("bf16" in step for step in machine.steps)
 
 
-def test_a_training_of_seconds_is_not_worth_it(machine):
-    speed, _ = chosen(images=100)
+@pytest.mark.parametrize("few", [{"images": 100}, {"changes": {"stop.minutes": 1.0}}])
+def test_a_training_of_seconds_is_not_worth_it(machine, few):
+    speed, _ = chosen(**few)
     assert described(speed) == "bf16 channels-last merged" and not machine.steps
+
+
+def test_measuring_ends_where_steps_are_slow(machine, monkeypatch):
+    """Each way is still measured once, after a step that prepares."""
+    clock = {"now": 0.0}
+
+    def step(_, way):
+        clock["now"] += 10.0
+        machine.steps.append(described(way))
+        return 1.0 + (way.precision == "bf16")
+
+    monkeypatch.setattr(Steps, "_step", step)
+    monkeypatch.setattr(calibration.time, "perf_counter", lambda: clock["now"])
+    assert chosen()[0].precision == "f32"
+    assert len(machine.steps) == 2 * 4 + 2 * 2
 
 
 def test_without_instructions_for_bf16_only_f32_is_tried(machine):
