@@ -69,7 +69,7 @@ def memory(
 
     image_size: the image side, by default the net's, required for a module; channels: of a module's
     input. checkpointing: of a net whose training computes cheap layers again (`speed.checkpointing`).
-    Raises InceptiveError if the image is too small.
+    Raises InceptiveError if the image is too small, and for a module with `checkpointing`.
     """
     if isinstance(node, Net):
         image_size, channels = image_size or node.image_size, node.channels
@@ -77,7 +77,9 @@ def memory(
         raise InceptiveError("what a module takes in memory needs the size of its maps")
     shape = (channels, image_size, image_size)
     _, held, most = _maps(node.body if isinstance(node, Net) else node, shape)
-    if checkpointing and isinstance(node, Net):
+    if checkpointing:
+        if not isinstance(node, Net):
+            raise InceptiveError("activations are checkpointed in a net, not in a module by itself")
         held = _held_in_blocks(node, shape)
     return Memory(prod(shape) + held, most)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from typing import Any
 
 from inceptive.errors import InceptiveError
@@ -17,7 +18,11 @@ def recall(kind: str, machine: str) -> dict[str, float]:
     known = _read(kind).get(machine)
     if not isinstance(known, dict):
         return {}
-    return {key: value for key, value in known.items() if isinstance(value, float)}
+    return {
+        key: value
+        for key, value in known.items()
+        if isinstance(value, float) and 0 < value < math.inf
+    }
 
 
 def keep(kind: str, machine: str, known: dict[str, float]) -> None:

@@ -101,6 +101,7 @@ class Norm(nn.BatchNorm2d):
         return self.normalise(x, self.running_mean, self.running_var, self.weight, self.bias)
 
     def count_batch(self) -> None:
+        """One batch more has moved the statistics, unless it is computed again."""
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(0 if computing_again() else 1)
 

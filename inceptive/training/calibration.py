@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ MACS, MOST = 6e9, 16
 WORTH, A_MINUTE = 3e12, 1e12
 """Multiply-adds of a whole training: for less nothing is measured; and those of a minute, at least."""
 BACKWARD = 3
-"""A step of learning in forward passes."""
+"""A step of learning in forward passes: the way back takes about twice as long as the way there."""
 ROUNDS = 3
 """In turns, after one that only prepares; the shortest time of each way counts."""
 PATIENCE = 4.0
@@ -132,8 +131,8 @@ class Steps:
                 for k, way in enumerate(ways)
                 if turn < 2 or seconds[k] <= TOO_SLOW * min(seconds)
             }
-            for k, time_taken in taken.items() if turn else ():
-                seconds[k] = min(seconds[k], time_taken)
+            if turn:
+                seconds = [min(least, taken.get(k, least)) for k, least in enumerate(seconds)]
         return seconds
 
     def _step(self, way: SpeedTable) -> float:
@@ -158,9 +157,7 @@ def compute_in(model: Model, way: SpeedTable) -> None:
     """Make `model` compute in the layout of `way`, its leading 1x1 convolutions as one or not, and
     keeping all activations or not."""
     model.checkpointing = way.checkpointing
-    last = way.channels_last is not False
-    layout = torch.channels_last if last else torch.contiguous_format
-    model.to(memory_format=layout)  # type: ignore[call-overload]
+    model.to(memory_format=_layout(way))  # type: ignore[call-overload]
     for module in model.modules():
         if isinstance(module, Branches):
             module.merge = way.merge is not False
@@ -168,16 +165,18 @@ def compute_in(model: Model, way: SpeedTable) -> None:
 
 def laid_out(images: Tensor, way: SpeedTable) -> Tensor:
     """`images` (N, C, H, W) in the layout of `way`."""
-    last = way.channels_last is not False
-    return images.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    return images.contiguous(memory_format=_layout(way))
+
+
+def _layout(way: SpeedTable) -> torch.memory_format:
+    """Where nothing was measured, `auto` is channels-last."""
+    return torch.contiguous_format if way.channels_last is False else torch.channels_last
 
 
 def described(way: SpeedTable) -> str:
-    """ "f32 channels-last merged"."""
-    words: list[Any] = [way.precision]
-    words += ["channels-last"] if way.channels_last is not False else ["contiguous"]
-    words += ["merged"] if way.merge is not False else []
-    return " ".join(words)
+    """In words, such as f32 channels-last merged."""
+    layout = "contiguous" if way.channels_last is False else "channels-last"
+    return f"{way.precision} {layout}" + ("" if way.merge is False else " merged")
 
 
 def wants_bf16(precision: str, device: torch.device) -> bool:

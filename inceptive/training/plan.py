@@ -16,7 +16,7 @@ from inceptive.images import Preprocessing, read_picture
 from inceptive.io.progress import Progress, duration
 from inceptive.nn import Model, build
 from inceptive.training.augment import Augment
-from inceptive.training.calibration import calibrated
+from inceptive.training.calibration import BACKWARD, calibrated
 from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
 from inceptive.training.prepare import net_for, preprocessing_for
@@ -36,8 +36,6 @@ STEP = 16
 """Pixels between the sizes that images may have."""
 SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
 """Shares of the recipe's image size that are tried, until the time is enough."""
-BACKWARD = 3.0
-"""A step of learning in forward passes: the way back takes about twice as long as the way there."""
 WRITING, AT_MOST = 15.0, 0.1
 """Seconds for what is written in the end, and their share of the time at most."""
 ENLARGED = 2.0
@@ -186,8 +184,11 @@ def paced(
         return recipe.model_copy(update={"image_size": size, "schedule": table})
 
     minutes, trained, judged = recipe.stop.minutes, len(data.split("train")), len(data.split("val"))
-    recipe = of_size(recipe.image_size)
-    recipe = calibrated(recipe, model, world.device, True, trained * recipe.epochs, progress)
+    recipe, images = of_size(recipe.image_size), trained * recipe.epochs
+    # The same way in every process: they exchange statistics layer by layer.
+    recipe = world.broadcast(
+        lambda: calibrated(recipe, model, world.device, True, images, progress)
+    )
     if not minutes:
         return recipe
     fixed, each = _seconds_per_image(recipe, data, model, preprocessing, world)

@@ -20,10 +20,10 @@ class Published:
     net is the variant it was trained with, by its name in NETS (the list is a file, and reading it
     builds no nets: `load` takes the value from there), source its key table. `url` is its location, or
     `hub` its repository on the Hugging Face Hub; with neither, `note` says how to obtain it.
-    digest: hexadecimal digits, as `downloads.matches` reads them. labels: a list of names in
-    `labels/`, or "" if its publisher gives none. background: class 0 of the file is not among the
-    labels and is left out. bgr: its first layer reads blue first. top1, top5: as stated by the
-    publisher, in per cent.
+    prepared: its preprocessing, as the list has it. digest: hexadecimal digits, as `downloads.matches`
+    reads them. labels: a list of names in `labels/`, or "" if its publisher gives none. background:
+    class 0 of the file is not among the labels and is left out. bgr: its first layer reads blue first.
+    top1, top5: as stated by the publisher, in per cent.
     """
 
     name: str

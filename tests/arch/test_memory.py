@@ -20,6 +20,8 @@ def test_a_chain_keeps_all_maps_to_train_and_two_at_inference():
 def test_a_module_needs_the_size_of_its_maps():
     with pytest.raises(inceptive.InceptiveError, match="needs the size of its maps"):
         memory(Conv(8, 3), channels=3)
+    with pytest.raises(inceptive.InceptiveError, match="not in a module by itself"):
+        memory(Conv(8, 3), 10, 3, checkpointing=True)
 
 
 def test_branches_are_kept_until_they_are_joined():

@@ -46,6 +46,7 @@ def test_logits_gradients_and_statistics_are_the_same_bits(name):
         assert torch.equal(value, others[key]), key
 
 
+@pytest.mark.nets
 def test_in_bfloat16_too():
     model = model_of("googlenet.bn")
     other = copy.deepcopy(model)
@@ -93,7 +94,10 @@ def held(model, images, whole):
 
 
 @pytest.mark.filterwarnings("ignore:Module is None")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", ["googlenet.bn", *(pytest.param(name, marks=pytest.mark.nets) for name in
+             ("googlenet", "hadamard_inception", *SLOWER))],
+)  # fmt: skip
 def test_the_account_predicts_what_is_held_within_a_tenth(name):
     model = model_of(name)
     side = max(128, minimum_size(model.net))

@@ -53,6 +53,24 @@ def in_double():
     torch.Tensor.float = torch.Tensor.double
 
 
+def pace(job):
+    """What each process is told to compute in, where each would find another way the fastest."""
+    from inceptive.data.open import open_data
+    from inceptive.io.progress import Silent
+    from inceptive.training import calibration
+    from inceptive.training.distributed import World
+    from inceptive.training.plan import paced
+    from inceptive.training.prepare import shares
+    from inceptive.training.recipe import Recipe
+
+    recipe, world = Recipe.read(job["recipe"], job["changes"]), World()
+    calibration.WORTH = 0
+    calibration.Steps._step = lambda _, way: 1.0 + (way.merge is not (world.share.rank == 0))
+    data = open_data(job["data"], shares(recipe))
+    speed = paced(recipe, data, None, world, time.monotonic(), Silent()).speed
+    print(f"speed {calibration.described(speed)}\n", end="")
+
+
 def one_process(job):
     """What torchrun starts: a training that may lose this process, or be asked to pause."""
     from inceptive.data import loading
@@ -106,7 +124,8 @@ def one_process(job):
 
 
 if __name__ == "__main__":
-    one_process(json.loads(sys.argv[1]))
+    job = json.loads(sys.argv[1])
+    (pace if job.get("paces") else one_process)(job)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -159,6 +178,7 @@ def far(one, other):
     ("processes", "changes", "streamed"),
     [
         (2, [], False),
+        (2, ["speed.checkpointing=true", "epochs=1"], False),
         # 12 validation images are not 5 equal shares
         pytest.param(5, ["speed.accumulate=2"], True, marks=pytest.mark.slow),
         pytest.param(
@@ -186,6 +206,13 @@ def test_many_processes_train_as_one_does(
              "ratio": "equal", "note": f"weights differ by {far(one[0], many[0]):.0e} in float64"}
         ),
     )  # fmt: skip
+
+
+def test_what_one_process_finds_fastest_all_take(recipe, stripes, tmp_path, monkeypatch):
+    """Of merged and of single layers the processes exchange different messages: none would end."""
+    monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path))
+    job = {"recipe": recipe, "data": str(stripes), "changes": ["stop.minutes=5"], "paces": True}
+    assert re.findall("speed .*", together(2, **job)) == ["speed f32 channels-last merged"] * 2
 
 
 def test_without_the_statistics_of_the_whole_batch_it_is_another_training(
