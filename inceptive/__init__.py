@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from inceptive.data.source import Data as Data
     from inceptive.data.source import SplitFractions as SplitFractions
     from inceptive.engines.classifier import Classifier as Classifier
+    from inceptive.engines.embedding import Embeddings as Embeddings
+    from inceptive.engines.embedding import embed as embed
     from inceptive.engines.prediction import Prediction as Prediction
     from inceptive.errors import InceptiveError as InceptiveError
     from inceptive.evaluation.evaluate import Evaluation as Evaluation
@@ -60,6 +62,7 @@ _NAMES = {
     "inceptive.data.open": "open_data",
     "inceptive.data.source": "Data SplitFractions",
     "inceptive.engines.classifier": "Classifier",
+    "inceptive.engines.embedding": "Embeddings embed",
     "inceptive.engines.prediction": "Prediction",
     "inceptive.errors": "InceptiveError",
     "inceptive.evaluation.evaluate": "Evaluation evaluate",

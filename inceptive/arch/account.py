@@ -191,6 +191,14 @@ def out_shape(node: Node, shape: Shape) -> Shape:
     return _read(node, "", View(shape))[1].shape
 
 
+def shapes(net: Net, image_size: int) -> dict[str, Shape]:
+    """The output shape of every part, group and layer of `net`, heads included, by name."""
+    found = {"images": (net.channels, image_size, image_size)}
+    for name, node, reads in net.nodes():
+        found[name] = out_shape(node, found[reads])
+    return found
+
+
 def parts_with_maps(net: Net, image_size: int) -> list[str]:
     """Names of the parts of the body whose output has more than one position, first to last."""
     names, shape = [], (net.channels, image_size, image_size)

@@ -57,6 +57,7 @@ def run(
     An unreadable image is reported in the output; the others are still classified, and the exit status
     is 1.
     """
+    from inceptive.cli.images import find_images
     from inceptive.data.scan import grouped
     from inceptive.engines.early_exit import exit_summary
     from inceptive.engines.open import NAMES_ITSELF, open_engine
@@ -71,7 +72,7 @@ def run(
     opened = open_engine(model, engine, say, early_exit, classes=classes)
     if classes and opened.labels != classes:
         raise InceptiveError(f"{model}: {NAMES_ITSELF}")
-    images = list(_find(paths))
+    images = list(find_images(paths))
     if out and any(not is_url(image) and _same_file(out, Path(image)) for image in images):
         raise InceptiveError(f"{printable(out)}: is one of the images; give another --out")
     top = min(top, len(opened.labels))
@@ -114,33 +115,6 @@ def _same_file(out: Path, image: Path) -> bool:
         return out.expanduser().samefile(image)
     except (OSError, RuntimeError):  # one of them is not there
         return False
-
-
-def _find(paths: list[str]) -> Iterator[str]:
-    """The files among `paths`, and the images in the folders among them; what is not there stays in,
-    so that it is answered with an error. Raises InceptiveError for a folder without images."""
-    from inceptive.data.layout import list_images
-    from inceptive.engines.prediction import is_url
-
-    for each in paths:
-        if is_url(each):
-            yield each
-            continue
-        path = Path(each)
-        if not path.is_dir():
-            yield str(path)
-            continue
-        images, others, unread = list_images(path)
-        for note in unread:
-            say(f"note: {note}")
-        if others:
-            first = printable(others[0])
-            say(
-                f"note: {len(others)} files are not named as images and are left out, among them {first}"
-            )
-        if not images:
-            raise InceptiveError(f"{printable(path)}: holds no images")
-        yield from images
 
 
 def _write(answers: Iterable["Prediction"], top: int, format: str, out: Path | None) -> None:

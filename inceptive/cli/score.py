@@ -1,8 +1,13 @@
 """inceptive score: answers for millions of images, on one machine or many."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from inceptive.io.progress import Lines
 
 NAME = "score"
 
@@ -46,20 +51,28 @@ def run(
     gets a row with its error. After an interruption at any moment, the same command resumes, and in the
     end each image has one row.
     """
-    import signal
-
-    from inceptive.io.progress import Lines
     from inceptive.scale import score
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no worker is left
-    lines = Lines()
-    try:
+    with scoring() as lines:
         summary = score(
             model, input, out, engine=engine, top=top, batch_size=batch_size, part_size=part,
             workers=workers, threads=threads, address=address, progress=lines,
         )  # fmt: skip
+        lines.say(str(summary))
+
+
+@contextmanager
+def scoring() -> Iterator["Lines"]:
+    """Show progress in lines; the end of this process in the block is a KeyboardInterrupt, so that no
+    worker is left, and says that the same command resumes."""
+    import signal
+
+    from inceptive.io.progress import Lines
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield Lines()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same command goes on") from None
     finally:
         signal.signal(signal.SIGTERM, before)
-    lines.say(str(summary))

@@ -32,7 +32,7 @@ from inceptive.engines.metadata import read_net
 from inceptive.engines.novelty import Novelty
 from inceptive.engines.prediction import KIND, Image, SingleImage, predict, predictions
 from inceptive.engines.prediction import Prediction as Prediction
-from inceptive.engines.protocol import Engine, Size, Stage
+from inceptive.engines.protocol import Compute, Engine, Size, Stage
 from inceptive.errors import InceptiveError, printable, valid_values
 from inceptive.images import Preprocessing
 from inceptive.io.paths import expand
@@ -50,6 +50,7 @@ from inceptive.weights.load import load as load_published
 
 if TYPE_CHECKING:
     from inceptive.data.source import Data
+    from inceptive.engines.embedding import Embeddings, Pool
     from inceptive.evaluation.evaluate import Evaluation
     from inceptive.explaining.explain import Explanation
     from inceptive.exporting.export import Export
@@ -241,6 +242,26 @@ class Classifier(Engine):
         logits = model.get_submodule(model.net.last)(features)
         return features.float().cpu().numpy(), logits.float().cpu().numpy()
 
+    def computing(self, layer: str) -> Compute:
+        return partial(self._output, layer)
+
+    @torch.inference_mode()
+    def _output(self, layer: str, images: np.ndarray) -> np.ndarray:
+        """The output of `layer`, any part, group or layer; nothing after its part is computed."""
+        model, kept = self.model.eval(), []
+        parts = [*(name for name, _ in model.net.body), *model.net.heads()]
+        part = next(name for name in parts if f"{layer}.".startswith(f"{name}."))
+        hook = model.get_submodule(layer).register_forward_hook(
+            lambda _module, _inputs, output: kept.append(output)
+        )
+        try:
+            x = torch.from_numpy(images).to(next(model.parameters()).device)
+            model.endpoints(self.normalise(x), [part])
+        finally:
+            hook.remove()
+        output: np.ndarray = kept[-1].float().cpu().numpy()
+        return output
+
     def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return `logits`, and how unlike all classes each image is (N,), or None if unknown."""
         novelty = self.novelty
@@ -262,6 +283,11 @@ class Classifier(Engine):
                     f"for {len(novelty.mean)} features, the net has {last.in_features}"
                 )
             return novelty
+
+    @property
+    def net(self) -> Net:
+        """The value of the net, with its heads."""
+        return self.model.net
 
     def account(self) -> Account:
         """Shapes, parameters and multiply-adds of the net without its heads."""
@@ -358,6 +384,18 @@ class Classifier(Engine):
     ) -> Iterator[Prediction]:
         """Like `predict` of several, but yield each when done; at most two batches are in memory."""
         return predictions(self, images, top, batch_size)
+
+    def embed(
+        self, images: Any, layer: str = "", pool: "Pool" = "mean", batch_size: int = 32
+    ) -> "Embeddings":
+        """Return the features of `layer` for one image or several: see `inceptive.embed`.
+
+        >>> inceptive.Classifier.load("runs/mine").embed("photo.jpg").features.shape
+        (1, 1024)
+        """
+        from inceptive.engines.embedding import embed
+
+        return embed(self, images, layer, pool, batch_size=batch_size)
 
     def evaluate(self, data: "str | Path | Data", split: str = "", **options: Any) -> "Evaluation":
         """Evaluate on labelled images: `inceptive.evaluate` of this model, with its options.

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from inceptive.arch.account import Account, modules
-from inceptive.engines.protocol import Engine, Size, Stage
+from inceptive.arch.spec import Net
+from inceptive.engines.protocol import Compute, Engine, Size, Stage
 from inceptive.errors import InceptiveError, valid_values
 from inceptive.metrics import Threshold, fit_temperature, softmax
 
@@ -199,8 +200,15 @@ class EarlyExitEngine(Engine):
     def fingerprint(self) -> str:
         return sha256(f"{self.engine.fingerprint} {self.policy}".encode()).hexdigest()
 
+    @property
+    def net(self) -> Net | None:
+        return self.engine.net
+
     def account(self) -> Account | None:
         return self.engine.account()
+
+    def computing(self, layer: str) -> Compute:
+        return self.engine.computing(layer)
 
     def size(self) -> Size:
         return self.engine.size()

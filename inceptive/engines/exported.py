@@ -8,9 +8,11 @@ from typing import ClassVar, Self
 import numpy as np
 
 from inceptive.arch.account import Account, account
+from inceptive.arch.spec import Net
 from inceptive.engines import records
+from inceptive.engines.graph import tensor_of
 from inceptive.engines.metadata import Metadata
-from inceptive.engines.protocol import Engine, Size
+from inceptive.engines.protocol import Compute, Engine, Size
 from inceptive.errors import InceptiveError
 from inceptive.metrics import Threshold
 
@@ -23,6 +25,7 @@ class ExportedEngine(Engine):
     """A file that `inceptive export` wrote, ready to answer without torch."""
 
     kind: ClassVar[str]
+    threads = 0
 
     def __init__(self, path: Path, metadata: Metadata, run: Run):
         self.path, self.metadata, self._run = path, metadata, run
@@ -40,11 +43,18 @@ class ExportedEngine(Engine):
         if not path.is_file():
             raise InceptiveError(f"{path}: there is no such file")
         text, run = cls.load(path, threads)
-        return cls(path, Metadata.from_json(text, str(path)), run)
+        engine = cls(path, Metadata.from_json(text, str(path)), run)
+        engine.threads = threads
+        return engine
 
     @staticmethod
     def load(path: Path, threads: int = 0) -> tuple[str | None, Run]:
         """Return the metadata in the file (JSON, or None), and what runs it."""
+        raise NotImplementedError
+
+    @staticmethod
+    def cut(path: Path, tensor: str, threads: int = 0) -> Compute | None:
+        """Return what computes `tensor` of the file, and no more; None if it is not in there."""
         raise NotImplementedError
 
     @property
@@ -58,6 +68,11 @@ class ExportedEngine(Engine):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
+    @property
+    def net(self) -> Net:
+        """The value of the net in the file, with its heads; the file may lack their weights."""
+        return self.metadata.net
+
     def account(self) -> Account:
         """Shapes, parameters and multiply-adds of the net in the file."""
         return account(self.metadata.net.without_aux(), self.preprocessing.size)
@@ -67,6 +82,15 @@ class ExportedEngine(Engine):
         return Size(
             net.params, net.macs, sum(path.stat().st_size for path in records.files(self.path))
         )
+
+    def computing(self, layer: str) -> Compute:
+        compute = self.cut(self.path, tensor_of(self.metadata.net, layer), self.threads)
+        if compute is None:
+            raise InceptiveError(
+                f"{self.path}: does not give {layer} (a quantiser merged it, or the head was not "
+                "exported); the engine torch does"
+            )
+        return compute
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Map preprocessed images (N, C, S, S) of uint8 to logits (N, K) of float32.

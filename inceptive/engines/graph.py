@@ -111,6 +111,49 @@ def maps_of(head: str) -> str:
     return f"{head}.maps"
 
 
+def tensor_of(net: Net, layer: str) -> str:
+    """Name of the tensor that holds the output of `layer`, a part, group or layer of `net`."""
+    nodes = {name: (node, reads) for name, node, reads in net.nodes()}
+    node, reads = nodes[layer]
+    match node:
+        case Dropout() | Chain(parts=()):
+            return tensor_of(net, reads) if reads in nodes else NORMALISE[-1]
+        case Chain(parts=(*_, (last, _))) | Multiply(parts=((last, _),)):
+            return tensor_of(net, f"{layer}.{last}")
+        case Separable():
+            layer = f"{layer}.pointwise"
+    if layer == net.last:
+        return OUTPUT
+    if any(layer == f"{head}.{chain.parts[-1][0]}" for head, (_, chain) in net.heads().items()):
+        return layer.partition(".")[0]
+    return f"{layer}.relu" if getattr(node, "relu", False) else layer
+
+
+def ending_at(file: bytes, tensor: str) -> bytes | None:
+    """Return the ONNX file cut to what gives `tensor`, its one output; None if it has no such tensor."""
+    onnx = package()
+    model = onnx.load_model_from_string(file)
+    by_output = {name: node for node in model.graph.node for name in node.output}
+    if tensor not in by_output:
+        return None
+    waiting, needed = [tensor], set()
+    while waiting:
+        name = waiting.pop()
+        if name in by_output and name not in needed:
+            waiting += by_output[name].input
+        needed.add(name)
+    nodes = [node for node in model.graph.node if needed.intersection(node.output)]
+    weights = [weight for weight in model.graph.initializer if weight.name in needed]
+    for old, kept in ((model.graph.node, nodes), (model.graph.initializer, weights)):
+        del old[:]
+        old.extend(kept)
+    del model.graph.output[:]
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None)
+    )
+    return bytes(model.SerializeToString())
+
+
 def with_metadata(file: bytes, metadata: Mapping[str, str]) -> bytes:
     """Return the ONNX file with these properties, and no others."""
     onnx = package()

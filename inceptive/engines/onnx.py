@@ -10,8 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from inceptive.engines.exported import ExportedEngine, Run
-from inceptive.engines.graph import INPUT, NOVELTY, OUTPUT, PLAIN
+from inceptive.engines.graph import INPUT, NOVELTY, OUTPUT, PLAIN, ending_at
 from inceptive.engines.metadata import KEY, Metadata
+from inceptive.engines.protocol import Compute
 from inceptive.errors import InceptiveError, reason, requires
 
 CALIBRATED = 16
@@ -46,6 +47,12 @@ class OnnxEngine(ExportedEngine):
     def load(path: Path, threads: int = 0) -> tuple[str | None, Run]:
         """Return the metadata in the file (JSON, or None), and what runs it. See `session`."""
         return _loaded(session(path, threads))
+
+    @staticmethod
+    def cut(path: Path, tensor: str, threads: int = 0) -> Compute | None:
+        file = ending_at(path.read_bytes(), tensor)
+        part = session(file, threads) if file else None
+        return part and (lambda images: np.asarray(part.run([tensor], {INPUT: images})[0]))
 
     @classmethod
     def from_session(cls, path: Path, session: Any, metadata: Metadata | None = None) -> Self:

@@ -16,7 +16,7 @@ from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.exported import ExportedEngine, Run
 from inceptive.engines.graph import NOVELTY, OUTPUT, PLAIN, maps_of
 from inceptive.engines.metadata import KEY, Metadata
-from inceptive.engines.protocol import Stage
+from inceptive.engines.protocol import Compute, Stage
 from inceptive.errors import InceptiveError, reason, requires
 
 RESTORED, RANKED = 30, 100
@@ -76,6 +76,17 @@ class OpenVinoEngine(ExportedEngine):
         names = {name for output in model.outputs for name in output.get_names()}
         outputs = [name for name in (OUTPUT, NOVELTY) if name in names]
         return text, _compiled(path, model, _hint(text, path), "", outputs, threads)
+
+    @staticmethod
+    def cut(path: Path, tensor: str, threads: int = 0) -> Compute | None:
+        model = _read(path)
+        if all(tensor not in output.get_names() for output in model.outputs):
+            try:
+                model.add_outputs(tensor)
+            except RuntimeError:
+                return None
+        compute = _compiled(path, model, _hint(_metadata(model), path), "", [tensor], threads)
+        return lambda images: compute(images)[0]
 
     @property
     def early_exit(self) -> EarlyExit | None:

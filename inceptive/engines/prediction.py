@@ -20,7 +20,7 @@ from inceptive.arguments import PositiveInt, checked
 from inceptive.data.prefetch import prefetch_batches
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, reason
-from inceptive.images import NoImage, Source, Stored, printable
+from inceptive.images import NoImage, Preprocessing, Source, Stored, printable
 from inceptive.io.cores import cores
 from inceptive.io.downloads import fetch, read_at_most
 from inceptive.io.paths import as_text, expand
@@ -163,20 +163,28 @@ def predictions(
             "predictions takes several images; predict takes one, or a list of one"
         )
 
+    return answered(engine, loads(engine.preprocessing, images), top, batch_size)
+
+
+def loads(preprocessing: Preprocessing, images: Iterable[Any]) -> Iterator[Callable[[], Decoded]]:
+    """Yield a call for each of `images` that decodes it, named by its path or number.
+
+    The call raises InceptiveError for what is not an image.
+    """
+
     def decoded(number: int, image: Any) -> Decoded:
         path = isinstance(image, str | os.PathLike)
         name = as_text(os.fspath(image)) if path else f"image {number}"
         notes: list[str] = []
         try:
-            square = engine.preprocessing.load(as_source(image), printable(name), notes.append)
+            square = preprocessing.load(as_source(image), printable(name), notes.append)
             return Decoded(name, square, tuple(notes))
         except NoImage as error:
             raise InceptiveError(f"{name}: {error}") from None
         except InceptiveError as error:
             return Decoded(name, str(error))
 
-    numbered = (partial(decoded, number, image) for number, image in enumerate(images))
-    return answered(engine, numbered, top, batch_size)
+    return (partial(decoded, number, image) for number, image in enumerate(images))
 
 
 def is_single(images: Any) -> bool:
@@ -300,8 +308,27 @@ def answered(
     threads: int | None = None,
     full: bool = False,
 ) -> Iterator[Prediction]:
-    """Yield one Prediction for each of `images`, in order; `threads` (None: one per core) call ahead.
+    """Yield one Prediction for each of `images`, in order; see `computed`."""
+    for image, answer in computed(engine.answers, images, batch_size, threads, full):
+        if isinstance(image.square, str):
+            yield Prediction(image.name, error=image.square)
+            continue
+        probs, novel = answer
+        best = np.argsort(-probs, kind="stable")[:top]
+        answers = tuple((engine.labels[k], float(probs[k])) for k in best)
+        yield Prediction(image.name, answers, notes=image.notes, novel=novel)
 
+
+def computed(
+    compute: Callable[[np.ndarray], Iterable[Any]],
+    images: Iterable[Callable[[], Decoded]],
+    batch_size: int,
+    threads: int | None = None,
+    full: bool = False,
+) -> Iterator[tuple[Decoded, Any]]:
+    """Yield each of `images`, in order, with what `compute` gives for it, None if it is not decoded.
+
+    compute maps squares (n, C, S, S) of uint8 to n answers; `threads` (None: one per core) decode ahead.
     With `full`, every batch but the last has `batch_size` images, whenever they were decoded: the
     results then depend only on the images and their order.
     """
@@ -310,17 +337,7 @@ def answered(
     )
     with closing(batches):
         for batch in batches:
-            yield from _answers(engine, batch, top)
-
-
-def _answers(engine: Engine, batch: list[Decoded], top: int) -> Iterator[Prediction]:
-    arrays = [image.square for image in batch if not isinstance(image.square, str)]
-    rows = iter(engine.answers(np.stack(arrays)) if arrays else ())
-    for name, square, notes in batch:
-        if isinstance(square, str):
-            yield Prediction(name, error=square)
-            continue
-        probs, novel = next(rows)
-        best = np.argsort(-probs, kind="stable")[:top]
-        answers = tuple((engine.labels[k], float(probs[k])) for k in best)
-        yield Prediction(name, answers, notes=notes, novel=novel)
+            squares = [image.square for image in batch if not isinstance(image.square, str)]
+            answers = iter(compute(np.stack(squares)) if squares else ())
+            for image in batch:
+                yield image, None if isinstance(image.square, str) else next(answers)

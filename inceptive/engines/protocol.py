@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inceptive.arch.account import Account
+from inceptive.arch.spec import Net
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.metrics import Threshold, softmax
@@ -15,6 +16,8 @@ from inceptive.metrics import Threshold, softmax
 if TYPE_CHECKING:
     from inceptive.engines.early_exit import EarlyExit
 
+Compute = Callable[[np.ndarray], np.ndarray]
+"""Preprocessed images (N, C, S, S) of uint8 -> an array of float32 with a row for each."""
 Stage = Callable[[Any], tuple[Any, np.ndarray]]
 """Maps of n images (images, for the first) -> maps for the next stage, logits (n, K) of its end."""
 
@@ -63,6 +66,11 @@ class Engine:
         """SHA-256, in hexadecimal, of all that determines its answers: weights, net, preprocessing."""
         raise NotImplementedError
 
+    @property
+    def net(self) -> Net | None:
+        """The value of the net, with its heads; None if not one of ours."""
+        return None
+
     def account(self) -> Account | None:
         """Shapes, parameters and multiply-adds of the net without heads; None if not one of ours."""
         return None
@@ -96,6 +104,12 @@ class Engine:
         Raises InceptiveError if this engine cannot stop at a head.
         """
         raise InceptiveError(f"{self.name}: only torch and OpenVINO can stop at a head")
+
+    def computing(self, layer: str) -> Compute:
+        """What computes the output of `layer`, a name of `account.shapes`: maps (N, C, H, W) or vectors
+        (N, F). Raises InceptiveError if this engine cannot.
+        """
+        raise InceptiveError(f"{self.name}: features are taken from inceptive's own nets")
 
     def exit_shares(self) -> dict[str, float]:
         """Share of the images so far answered by each end, "" the whole net; {} without exits."""

@@ -3,23 +3,23 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from inceptive.data.prefetch import prefetch
-from inceptive.engines.prediction import Prediction
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
 from inceptive.io.atomic import as_json
 from inceptive.io.downloads import network_errors
 from inceptive.io.locks import Locked, lock
-from inceptive.scale.answers import as_parquet
 from inceptive.scale.plan import KEY
 
 SUMMARY = "_summary.json"
+Table = Callable[[dict[str, str]], memoryview]
+"""Metadata -> a Parquet file."""
 NAME = re.compile(r"part-(\d{6,})\.parquet")
 
 
@@ -59,15 +59,11 @@ def path(folder: str, part: int) -> str:
     return storage.join(folder, f"part-{part:06}.parquet")
 
 
-def write(
-    folder: str, part: int, predictions: Sequence[Prediction], top: int, seconds: float
-) -> Written:
-    """Write the answers of a part, whole or not at all. Raises InceptiveError if it cannot."""
-    written = Written(
-        part, len(predictions), sum(bool(each.error) for each in predictions), seconds
-    )
-    metadata = {KEY.decode(): json.dumps(asdict(written))}
-    storage.write(path(folder, part), as_parquet(predictions, top, metadata))
+def write(folder: str, part: int, errors: Sequence[str], table: Table, seconds: float) -> Written:
+    """Write a part, whole or not at all: `table` of its metadata, with a row for each of `errors` ("" if
+    there is none). Raises InceptiveError if it cannot."""
+    written = Written(part, len(errors), sum(map(bool, errors)), seconds)
+    storage.write(path(folder, part), table({KEY.decode(): json.dumps(asdict(written))}))
     return written
 
 

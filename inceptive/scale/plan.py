@@ -9,6 +9,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from inceptive.engines.embedding import Pool
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
 from inceptive.io import store as storage
@@ -16,6 +17,8 @@ from inceptive.scale.inputs import Input, WorkItem, split_work
 
 FILE = "_plan.parquet"
 KEY = b"inceptive"
+ADDED = ("layer", "pool")
+"""What a plan lacks that was written before there were features."""
 WORDS = {
     "input": "of another input, or a file of it has changed",
     "model": "of another model, or its files have changed",
@@ -23,12 +26,15 @@ WORDS = {
     "top": "with top {}",
     "batch_size": "with batches of {}",
     "part": "with parts of {}",
+    "layer": "for the features of {}",
+    "pool": "with pool {}",
 }
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What determines the answers. input and model are fingerprints; part: maximum images per part."""
+    """What determines the answers. input and model are fingerprints; part: maximum images per part;
+    layer: features of it instead of answers, if not "", pooled so."""
 
     input: str
     model: str
@@ -38,6 +44,8 @@ class Plan:
     part: int
     kind: str
     parts: int = 0
+    layer: str = ""
+    pool: Pool = "mean"
 
     @classmethod
     def read(cls, folder: str) -> "Plan | None":
@@ -47,7 +55,10 @@ class Plan:
         try:
             with storage.parquet(storage.join(folder, FILE)) as file:
                 values = json.loads(file.metadata.metadata[KEY])
-            return cls(**{field.name: values[field.name] for field in fields(cls)})
+            names = [field.name for field in fields(cls)]
+            return cls(
+                **{name: values[name] for name in names if name not in ADDED or name in values}
+            )
         except (InceptiveError, TypeError, KeyError, ValueError):
             path = printable(storage.join(folder, FILE))
             raise InceptiveError(f"{path}: is damaged; remove the folder") from None

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import inceptive
+from inceptive.engines.embedding import Embedder, Pool
 from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
@@ -35,6 +36,8 @@ def score(
     *,
     engine: str = "auto",
     top: int = 5,
+    layer: str | None = None,
+    pool: Pool = "mean",
     batch_size: int = 32,
     part_size: int = 1000,
     workers: int | None = None,
@@ -52,23 +55,29 @@ def score(
     `threads` CPUs (None: 8 at most), or on the machines of the Ray cluster at `address`. After a kill at
     any moment, the same call resumes.
 
+    layer: write the features of this layer, with `pool`, instead of answers ("" the input of the last
+    layer): see `inceptive.embed`, and `Embeddings.load` for reading them.
+
     Raises InceptiveError if the model, the input or `out` cannot be used, `out` was begun with another
     model or input, or workers keep dying.
     """
     progress = progress or Silent()
     folder = storage.local(str(out))
     opened = open_engine(model, engine, progress.say)
+    embedder = None if layer is None else Embedder(opened, layer, pool)
     files = inputs.find(str(images))
     plan = Plan(
         input=files.fingerprint,
         model=opened.fingerprint,
         engine=opened.name,
-        top=min(top, len(opened.labels)),
+        top=0 if embedder else min(top, len(opened.labels)),
         batch_size=batch_size,
         part=part_size,
         kind=files.kind,
+        layer=embedder.layer if embedder else "",
+        pool=pool,
     )
-    del opened  # the workers have their own
+    del opened, embedder  # the workers have their own
     with parts.exclusive(folder), ExitStack() as stack:
         before = Plan.read(folder)
         if before is None:

@@ -16,14 +16,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from inceptive.engines import features
+from inceptive.engines.embedding import Embedder, gathered
 from inceptive.engines.open import open_engine
 from inceptive.engines.prediction import answered
 from inceptive.errors import InceptiveError, reason
 from inceptive.io import store as storage
-from inceptive.scale import parts, plan, reading
+from inceptive.scale import answers, parts, plan, reading
 from inceptive.scale.plan import Plan
 
 READERS = 64
@@ -62,6 +65,8 @@ class Worker:
         self.job, self.error = job, ""
         try:
             self.engine = open_engine(job.model, job.plan.engine, threads=job.threads)
+            layer, pool = job.plan.layer, job.plan.pool
+            self.embedder = Embedder(self.engine, layer, pool) if layer else None
         except InceptiveError as error:
             self.error = str(error)
 
@@ -83,8 +88,13 @@ class Worker:
         far = job.plan.kind == "images" and storage.is_uri(items[0].path)
         threads = max(job.threads, READERS) if far else job.threads
         top, batch = job.plan.top, job.plan.batch_size
-        predictions = list(answered(self.engine, loads, top, batch, threads, full=True))
-        return parts.write(job.folder, part, predictions, top, time.monotonic() - started)
+        if self.embedder:
+            found = gathered(self.embedder, self.embedder.each(loads, batch, threads, full=True))
+            errors, table = found.errors, partial(features.as_parquet, found)
+        else:
+            rows = list(answered(self.engine, loads, top, batch, threads, full=True))
+            errors, table = tuple(row.error for row in rows), partial(answers.as_parquet, rows, top)
+        return parts.write(job.folder, part, errors, table, time.monotonic() - started)
 
 
 class _Stopped(Exception):

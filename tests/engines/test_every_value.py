@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from values import nets
 
 import inceptive
-from inceptive.arch.account import account
+from inceptive.arch.account import account, shapes
 from inceptive.engines import onnx as onnx_runtime
-from inceptive.engines.graph import onnx_graph
+from inceptive.engines.classifier import Classifier
+from inceptive.engines.graph import ending_at, onnx_graph, tensor_of
 from inceptive.images import Preprocessing
 from inceptive.reference.net import Pass
 
@@ -94,3 +95,38 @@ def test_the_exported_graph_gives_torchs_logits(net):
     assert len(found) == 1 + len(net.heads())
     for value, name in zip(found, (net.last, *net.heads()), strict=True):
         close(value, outputs[name].numpy(), 1e-4)
+
+
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))),
+    reason="the extra `export` is not installed",
+)
+@settings(QUICK, max_examples=20)
+@given(nets())
+def test_every_layers_features_are_the_references_with_torch_and_in_the_file(net):
+    model = built(net)
+    weights = {key: value.numpy() for key, value in model.state_dict().items()}
+    side = net.image_size
+    plain = {"mean": (0.4,) * net.channels, "std": (0.3,) * net.channels}
+    classifier = Classifier(
+        model.float(),
+        Preprocessing(size=side, channels=net.channels, **plain),
+        tuple(f"class {k}" for k in range(net.num_classes)),
+    )
+    pixels = np.random.default_rng(5).integers(
+        256, size=(2, net.channels, side, side), dtype=np.uint8
+    )
+    run = Pass(net, weights)
+    run.forward(classifier.preprocessing.normalise(pixels).astype(np.float64))
+    graph = onnx_graph(net, weights, classifier.preprocessing, [*net.heads()])
+    file = graph.SerializeToString()
+    found = shapes(net, side)
+    for name, _, _ in net.nodes():
+        wanted = run.values[name]
+        assert wanted.shape[1:] in (found[name], found[name][:1]), name
+        close(classifier.computing(name)(pixels).reshape(wanted.shape), wanted, 1e-4)
+        tensor = tensor_of(net, name)
+        part = ending_at(file, tensor)
+        assert part is not None, name
+        [output] = onnx_runtime.session(part, 1).run(None, {"images": pixels})
+        close(output.reshape(wanted.shape), wanted, 1e-4)

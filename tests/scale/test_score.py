@@ -1,6 +1,7 @@
 """`inceptive score`: the answers of `predict`, each image once, whatever is killed on the way."""
 
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -29,6 +30,7 @@ from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.io import store as storage
 from inceptive.scale import inputs, parts, reading
+from inceptive.scale.answers import as_parquet
 from inceptive.scale.plan import Plan, read_part
 
 RUN = """
@@ -346,7 +348,9 @@ def test_answers_in_an_object_store_are_whole_and_found_again():
     from inceptive.engines.prediction import Prediction
 
     folder = "memory://answers"
-    parts.write(folder, 3, [Prediction("a", (("x", 0.5),)), Prediction("b", error="b: no")], 1, 2.0)
+    rows = [Prediction("a", (("x", 0.5),)), Prediction("b", error="b: no")]
+    table = functools.partial(as_parquet, rows, 1)
+    parts.write(folder, 3, [row.error for row in rows], table, 2.0)
     assert parts.existing_parts(folder) == {3} and parts.existing_parts("memory://nothing") == set()
     assert parts.read(folder, [3]) == [parts.Written(3, 2, 1, 2.0)]
     summary = parts.Summary(2, 1, 4, {}, "m", "torch", "i", {"model": "x"}, {})

@@ -1,0 +1,95 @@
+"""inceptive embed: the features of images, from any part of a net."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Argument, Option
+
+from inceptive.cli.progress import say
+from inceptive.errors import InceptiveError, InvalidArgument, printable
+
+NAME = "embed"
+
+
+def run(
+    model: Annotated[
+        str,
+        Argument(metavar="MODEL", help="a model folder, an exported file or a published name"),
+    ],
+    paths: Annotated[
+        list[str], Argument(metavar="PATH...", help="images, folders of images, or web addresses")
+    ],
+    out: Annotated[
+        str,
+        Option(
+            help="a .parquet, .npy or .safetensors file; or a folder or URI, for any number of images",
+            show_default=False,
+        ),
+    ],
+    layer: Annotated[
+        str,
+        Option(
+            help="a part of the net, or a layer in one: mixed_6e, inception_3a.b5x5 "
+            "[default: what the last layer reads]"
+        ),
+    ] = "",
+    pool: Annotated[
+        Literal["mean", "max", "none"], Option(help="over each map; none: the maps themselves")
+    ] = "mean",
+    engine: Annotated[
+        str, Option(help="auto (the fastest export that passed its check), torch, openvino or onnx")
+    ] = "auto",
+    batch_size: Annotated[int, Option(min=1, help="images per batch")] = 32,
+) -> None:
+    """Write the features of each image of PATH...: the output of a part of the net, as float32.
+
+    An unreadable image gets a row with its error, and the exit status is 1. With a folder as --out,
+    there is one PATH (images, tar shards or Parquet files, as for `inceptive score`), and after an
+    interruption at any moment the same command resumes.
+    """
+    from contextlib import closing
+
+    from inceptive.cli.images import find_images
+    from inceptive.cli.progress import Display
+    from inceptive.engines.embedding import Embedder, gathered
+    from inceptive.engines.features import SUFFIXES
+    from inceptive.engines.open import open_engine
+    from inceptive.engines.prediction import loads
+    from inceptive.io.store import is_uri
+
+    if is_uri(out) or Path(out).suffix not in SUFFIXES:
+        _to_folder(model, paths, out, layer, pool, engine, batch_size)
+        return
+    embedder = Embedder(open_engine(model, engine, say), layer, pool)
+    images = list(find_images(paths))
+    with closing(Display()) as display:
+        rows = embedder.each(loads(embedder.engine.preprocessing, images), batch_size)
+        found = gathered(embedder, rows, display, len(images))
+    found.save(out)
+    say(f"{printable(out)}: {found!r}")
+    for error in filter(None, found.errors):
+        say(f"inceptive embed: {error}")
+    if bad := sum(map(bool, found.errors)):
+        raise InceptiveError(f"{bad} of {len(images)} images cannot be read")
+
+
+def _to_folder(
+    model: str,
+    paths: list[str],
+    out: str,
+    layer: str,
+    pool: Literal["mean", "max", "none"],
+    engine: str,
+    batch_size: int,
+) -> None:
+    from inceptive.cli.score import scoring
+    from inceptive.scale import score
+
+    if len(paths) > 1:
+        raise InvalidArgument("with a folder as --out there is one PATH; a glob in quotes is one")
+    with scoring() as lines:
+        summary = score(
+            model, paths[0], out, engine=engine, layer=layer, pool=pool, batch_size=batch_size,
+            progress=lines,
+        )  # fmt: skip
+        lines.say(str(summary))

@@ -1,0 +1,131 @@
+"""`Embeddings` as files: Parquet, NumPy or safetensors. Each names the images, in order."""
+
+import json
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inceptive.engines.embedding import Embeddings
+from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
+from inceptive.io import store as storage
+from inceptive.io.atomic import atomic_write, write_bytes
+
+KEY = "inceptive.features"
+"""In the metadata of Parquet and safetensors: layer, pool, shape, dtype, engine; as JSON."""
+SUFFIXES = (".parquet", ".npy", ".safetensors")
+
+
+def as_parquet(found: Embeddings, metadata: dict[str, str] | None = None) -> memoryview:
+    """Make a Parquet file with the columns image, features (a list of float32, maps flattened) and error
+    (null without one), one row per image."""
+    pyarrow = storage.arrow()
+    width = prod(found.features.shape[1:])
+    kinds = {
+        "image": pyarrow.string(),
+        "features": pyarrow.list_(pyarrow.float32(), width),
+        "error": pyarrow.string(),
+    }
+    about = {KEY: json.dumps(_about(found))}
+    schema = pyarrow.schema(kinds.items(), metadata=(metadata or {}) | about)
+    flat = np.ascontiguousarray(found.features).ravel()
+    features = pyarrow.FixedSizeListArray.from_arrays(flat, width)
+    columns = [list(found.images), features, [error or None for error in found.errors]]
+    content = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.table(columns, schema=schema), content)
+    return memoryview(content.getvalue())
+
+
+def save(found: Embeddings, path: Path) -> None:
+    """Write `path`, whole or not at all: see `Embeddings.save`."""
+    if path.suffix == ".parquet":
+        write_bytes(path, as_parquet(found))
+    elif path.suffix == ".npy":
+        texts = {"image": found.images, "error": found.errors}
+        width = {name: max([1, *map(len, values)]) for name, values in texts.items()}
+        table = np.empty(
+            len(found),
+            dtype=[
+                ("image", f"U{width['image']}"),
+                ("features", "f4", found.features.shape[1:]),
+                ("error", f"U{width['error']}"),
+            ],
+        )
+        table["features"] = found.features
+        for name, values in texts.items():
+            table[name] = values
+        with atomic_write(path) as file:
+            np.save(file, table, allow_pickle=False)
+    elif path.suffix == ".safetensors":
+        from safetensors.numpy import save as as_safetensors
+
+        about = _about(found) | {"images": found.images, "errors": found.errors}
+        write_bytes(path, as_safetensors({"features": found.features}, {KEY: json.dumps(about)}))
+    else:
+        raise InvalidArgument(f"{printable(path)}: features are written as {', '.join(SUFFIXES)}")
+
+
+def load(path: Path) -> Embeddings:
+    """Read what `save` wrote, or a folder of Parquet files: see `Embeddings.load`."""
+    readers = {".npy": _from_npy, ".safetensors": _from_safetensors}
+    try:
+        return readers.get(path.suffix, _from_parquet)(path)
+    except (OSError, EOFError, LookupError, ValueError, TypeError) as error:
+        raise InceptiveError(
+            f"{printable(path)}: holds no features that `inceptive embed` wrote ({reason(error)})"
+        ) from None
+
+
+def _from_parquet(path: Path) -> Embeddings:
+    pyarrow = storage.arrow()
+    try:
+        table = pyarrow.parquet.read_table(path, columns=["image", "features", "error"])
+        about = json.loads((table.schema.metadata or {})[KEY.encode()])
+        flat = np.concatenate([chunk.flatten() for chunk in table["features"].chunks])
+    except pyarrow.ArrowException as error:
+        raise ValueError(reason(error)) from None
+    features = flat.reshape(len(table), *about["shape"])
+    return _embeddings(about, table["image"].to_pylist(), features, table["error"].to_pylist())
+
+
+def _from_npy(path: Path) -> Embeddings:
+    table = np.load(path, allow_pickle=False)
+    about = {"layer": "", "pool": "none" if table["features"].ndim > 2 else "mean", "engine": ""}
+    return _embeddings(about, table["image"].tolist(), table["features"], table["error"].tolist())
+
+
+def _from_safetensors(path: Path) -> Embeddings:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            about = json.loads((file.metadata() or {})[KEY])
+            return _embeddings(about, about["images"], file.get_tensor("features"), about["errors"])
+    except SafetensorError as error:
+        raise ValueError(reason(error)) from None
+
+
+def _embeddings(
+    about: dict[str, Any], images: list[str], features: np.ndarray, errors: list[str | None]
+) -> Embeddings:
+    if not len(images) == len(features) == len(errors) or features.dtype != np.float32:
+        raise ValueError("images, features and errors do not belong together")
+    return Embeddings(
+        images=tuple(images),
+        features=np.ascontiguousarray(features),
+        errors=tuple(error or "" for error in errors),
+        layer=about["layer"],
+        pool=about["pool"],
+        engine=about["engine"],
+    )
+
+
+def _about(found: Embeddings) -> dict[str, Any]:
+    return {
+        "layer": found.layer,
+        "pool": found.pool,
+        "shape": found.features.shape[1:],
+        "dtype": "float32",
+        "engine": found.engine,
+    }
