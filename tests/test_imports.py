@@ -29,7 +29,7 @@ PLAIN = {"errors", "arguments", "arch"}
 """Rooms that need nothing but the standard library."""
 OPTIONAL = {
     "pi_heif": "images/decoding.py",
-    "sklearn": "data/builtin.py",
+    "sklearn": ("data/builtin.py", "evaluation/feature_map.py"),
     "filelock": "io/locks.py",  # none of these, but `--help` takes none of its time
     "h5py": "weights/readers/keras_h5.py",
     "webdataset": "data/shards/writing.py",

@@ -19,6 +19,7 @@ from inceptive.engines.early_exit import exit_summary
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.evaluation.crops import PROTOCOLS, crops
+from inceptive.evaluation.feature_map import feature_map
 from inceptive.evaluation.open import Models, judged, named, open_models_and_data
 from inceptive.images import Preprocessing
 from inceptive.io.atomic import as_csv, csv_path, write_json, write_text
@@ -258,6 +259,7 @@ def report_data(
         comparison=comparison,
         feedback={} if evaluation.members else feedback(engines[0].info),
         sample_range=engines[0].preprocessing.sample_range,
+        features=feature_map(engines[0], evaluation.samples, user_cache()),
     )
 
 

@@ -41,6 +41,16 @@ class ComparisonData:
 
 
 @dataclass(frozen=True)
+class FeatureMap:
+    """Images beside each other by what the net sees in them: of those at `indices` (M,) of the samples,
+    the features of `layer`, laid out (M, 2) in one way or several, by their names."""
+
+    indices: np.ndarray
+    layer: str
+    layouts: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """The data of a page: the answers of `model` to `samples`, one split of `data`.
 
@@ -48,7 +58,7 @@ class ReportData:
     temperature scaling, which `measures` summarises. accounts: of each net that answers; history:
     rows of training, if any; facts: lines under "To repeat it", below `command`; comparison: other
     models on the same images, if any; feedback: findings of training about its images, as in
-    `training.probe`; sample_range: as in `Preprocessing`, for the pictures.
+    `training.probe`; sample_range: as in `Preprocessing`, for the pictures; features: a map of them.
     """
 
     model: str
@@ -66,6 +76,7 @@ class ReportData:
     comparison: ComparisonData | None = None
     feedback: Mapping[str, Any] = field(default_factory=dict)
     sample_range: Range | None = None
+    features: FeatureMap | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,8 @@ def _values(report: ReportData) -> dict[str, Any]:
         "learned_from": report.feedback.get("curve", []),
         "suspects": _suspects(report),
         "examples": _examples(report) if len(classes) <= SHOWN_CLASSES else [],
+        "points": _points(report, report.features) if report.features else [],
+        "colours": {name: _colour(k, len(classes)) for k, name in enumerate(classes)},
         "unreadable": report.data.unreadable[:SHOWN_FILES],
         "more_unreadable": max(0, len(report.data.unreadable) - SHOWN_FILES),
         "curves": _curves(report.history),
@@ -165,6 +178,29 @@ def _answer(report: ReportData, index: int) -> dict[str, Any]:
         "right": int(order[0]) == int(report.samples.labels[index]),
         "answers": [(report.labels[k], float(probs[k])) for k in order],
     }
+
+
+def _points(report: ReportData, features: FeatureMap) -> list[dict[str, Any]]:
+    """Each image of the map: its picture, class and answer, and where it lies in each layout, in per
+    cent from the left and from below."""
+    places = []
+    for layout in features.layouts.values():
+        low, span = layout.min(axis=0), np.ptp(layout, axis=0)
+        shares = (layout - low) / np.where(span > 0, span, 1)
+        places.append(np.where(span > 0, 2 + 96 * shares, 50.0))
+    return [
+        _answer(report, int(index))
+        | {
+            "colour": _colour(int(report.samples.labels[index]), len(report.data.classes)),
+            "places": [tuple(np.round(layout[row], 2).tolist()) for layout in places],
+        }
+        for row, index in enumerate(features.indices)
+    ]
+
+
+def _colour(index: int, count: int) -> str:
+    """Of class `index` of `count`: neighbours on the wheel differ in lightness, too."""
+    return f"hsl({360 * index // max(1, count)} 65% {(42, 58)[index % 2]}%)"
 
 
 def _suspects(report: ReportData) -> list[dict[str, Any]]:
