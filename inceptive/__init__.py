@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from inceptive.arch.spec import Separable as Separable
     from inceptive.comparison.compare import Comparison as Comparison
     from inceptive.comparison.compare import compare as compare
+    from inceptive.comparison.similar import NearCopies as NearCopies
+    from inceptive.comparison.similar import Similar as Similar
+    from inceptive.comparison.similar import near_copies as near_copies
+    from inceptive.comparison.similar import similar as similar
     from inceptive.data.open import open_data as open_data
     from inceptive.data.source import Data as Data
     from inceptive.data.source import SplitFractions as SplitFractions
@@ -59,6 +63,7 @@ _NAMES = {
     "inceptive.arch.spec": "Activation Add AvgPool BatchNorm Chain Concat Conv Dropout Linear LRN "
     "MaxPool Multiply Net Separable",
     "inceptive.comparison.compare": "Comparison compare",
+    "inceptive.comparison.similar": "NearCopies Similar near_copies similar",
     "inceptive.data.open": "open_data",
     "inceptive.data.source": "Data SplitFractions",
     "inceptive.engines.classifier": "Classifier",

@@ -109,6 +109,15 @@ def answers_page(report: AnswersData) -> str:
     )
 
 
+def similar_page(title: str, about: str, rows: Sequence[tuple[str, Source, str]]) -> str:
+    """Render a contact sheet as HTML: pictures by their names, with a line below each."""
+    pictures = [
+        {"picture": thumbnail(source, 3), "file": name, "short": _short(name), "text": text}
+        for name, source, text in rows
+    ]
+    return _render("similar.html", {"title": title, "about": about, "pictures": pictures})
+
+
 def page(report: ReportData) -> str:
     """Render the page as HTML. Pictures that can no longer be read raise nothing."""
     return _render("template.html", _values(report))

@@ -35,7 +35,7 @@ from inceptive.training.frozen import FrozenMaps, MapBatches, ViewBatches
 from inceptive.training.muon import Muon
 from inceptive.training.recipe import Recipe
 from inceptive.weights.catalogue import catalogue
-from inceptive.weights.load import fetch, is_cached, named_weights
+from inceptive.weights.load import fetch, first_choice, named_weights
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,6 @@ def loaders_for(
     return Loaders(train, val, val_images, cache)
 
 
-FIRST_CHOICES = ("inception_v3.gluon_in1k", "inception_v3.tf_in1k", "inception_v3.tv_in1k",
-                 "inception_v3.nsfwjs")  # fmt: skip
-"""Published weights to start from, by their stated accuracy on ImageNet (78.8, 77.9, 77.5 %).
-
-All are of Inception v3; which is the best to learn from was not measured. The last learned other
-pictures in its last modules, which a probe finds out.
-"""
-
-
 def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ERROR) -> Recipe:
     """Return `recipe` with what it leaves open taken from its weights: net, channels, mean and std.
 
@@ -139,10 +130,8 @@ def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ER
         return recipe
     name = recipe.weights
     if name == "published" and "net" not in recipe.model_fields_set:
-        choices = [catalogue()[choice] for choice in FIRST_CHOICES]
-        choice = next(filter(is_cached, choices), choices[0])
-        fetch(choice, progress)
-        name = choice.name
+        name = first_choice()
+        fetch(catalogue()[name], progress)
     elif name == "published":
         fitting = [
             published.name for published in catalogue().values() if published.net == recipe.net
