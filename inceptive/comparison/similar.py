@@ -82,7 +82,12 @@ class Similar:
 @dataclass(frozen=True)
 class NearCopies:
     """Groups of images that are near-copies of each other: by the features of `layer`, and by their
-    pixels, as `train` keeps them on one side. Each group has two names or more, in order."""
+    pixels, as `train` keeps them on one side. Each group has two names or more, in order.
+
+    >>> groups = inceptive.near_copies("photos/", "runs/mine")
+    >>> all(len(group) > 1 for group in groups.by_features)
+    True
+    """
 
     by_features: tuple[tuple[str, ...], ...]
     by_pixels: tuple[tuple[str, ...], ...]
@@ -115,7 +120,7 @@ def similar(
     InceptiveError if the image cannot be decoded, or there is nothing to compare.
 
     >>> inceptive.similar("photo.jpg", "photos/", "runs/mine").compared
-    59
+    40
     """
     progress = progress or Silent()
     made = _features(images, model, layer, pool, engine, batch_size, progress)
@@ -170,7 +175,7 @@ def near_copies(
     photographs of one thing. model, layer, engine: as for `similar`.
 
     >>> inceptive.near_copies("photos/", "runs/mine").compared
-    60
+    40
     """
     progress = progress or Silent()
     made = _features(folder, model, layer, "mean", engine, batch_size, progress)

@@ -61,6 +61,8 @@ def rounds(place):
     yield "compare", "models_and_data out", [model, place / "next", data, "--out", place / "beside"]
     yield "early-exit", "model data", [model, data]
     yield "score", "model input out", [model, data, "--out", place / "scored"]
+    yield "embed", "model paths out", [model, image, "--out", place / "features.npy"]
+    yield "similar", "paths model out", [image, data, "--model", model, "--out", place / "like"]
     yield "shards", "data out", [data, "--out", place / "shards"]
     yield "evaluate", "models_and_data", [model, place / "shards"]
     yield "draw", "net out", [own, "--out", place / "own.svg"]
@@ -100,8 +102,9 @@ def test_every_path_may_be_called_anything(name, stripes, tmp_path, monkeypatch)
         done = command(command_name, *shown)
         assert done.returncode == 0, (command_name, words, done.stderr)
         assert "Traceback" not in done.stderr
-    folders = ("model", "own", "next", "third", "judged", "beside", "scored", "shards")
-    assert all((place / each).exists() for each in (*folders, "own.svg", "answers.csv"))
+    folders = ("model", "own", "next", "third", "judged", "beside", "scored", "shards", "like")
+    files = ("own.svg", "answers.csv", "features.npy")
+    assert all((place / each).exists() for each in (*folders, *files))
     assert {each.name for each in tmp_path.iterdir()} == {name}  # nothing went elsewhere
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 import inceptive
 
 pytestmark = pytest.mark.training
-METHODS = ("load", "save", "predict", "evaluate", "export", "explain")
+METHODS = ("load", "save", "predict", "embed", "evaluate", "export", "explain")
 EXAMPLES = {name: getattr(inceptive, name) for name in inceptive.__all__ if name != "NETS"} | {
     f"Classifier.{name}": getattr(inceptive.Classifier, name) for name in METHODS
 }
