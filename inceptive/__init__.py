@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from inceptive.exporting.export import Export as Export
     from inceptive.exporting.export import export as export
     from inceptive.exporting.export import export_all as export_all
+    from inceptive.fidelity.fid import Fidelity as Fidelity
+    from inceptive.fidelity.fid import fid as fid
     from inceptive.images import Preprocessing as Preprocessing
     from inceptive.nn import build as build
     from inceptive.serving.serve import serve as serve
@@ -74,6 +76,7 @@ _NAMES = {
     "inceptive.explaining.explain": "Explanation explain",
     "inceptive.explaining.trace": "trace",
     "inceptive.exporting.export": "Export export export_all",
+    "inceptive.fidelity.fid": "Fidelity fid",
     "inceptive.images": "Preprocessing",
     "inceptive.nn": "build",
     "inceptive.serving.serve": "serve",

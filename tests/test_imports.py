@@ -17,7 +17,7 @@ ROWS = [
     ["report"],
     ["evaluation"],
     ["training", "explaining", "exporting"],
-    ["comparison", "scale", "serving"],
+    ["comparison", "fidelity", "scale", "serving"],
     ["cli"],
     ["__main__"],
 ]
@@ -123,7 +123,7 @@ def test_optional_packages_are_imported_where_they_are_needed_and_not_before():
 
 def test_peers_are_never_a_dependency():
     peers = {"torchvision", "timm", "keras", "pytorchcv", "facenet_pytorch", "pytorch_fid",
-             "pretrainedmodels", "lucent"}  # fmt: skip
+             "pretrainedmodels", "lucent", "torch_fidelity", "cleanfid"}  # fmt: skip
     for path in modules():
         if path != PACKAGE / "engines/peers.py":  # compared there, where they are installed
             assert not {name.split(".")[0] for name, _ in imports(path)} & peers, path

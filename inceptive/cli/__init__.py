@@ -23,7 +23,7 @@ from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
 
 COMMANDS = (
     "nets", "table", "trace", "draw", "train", "evaluate", "explain", "predict", "score", "embed",
-    "similar", "compare", "early_exit", "export", "serve", "shards",
+    "similar", "compare", "fid", "early_exit", "export", "serve", "shards",
 )  # fmt: skip
 """The modules of this room that hold a command each, in the order in which help lists them."""
 INSTANT = ("nets", "table", "draw")

@@ -8,13 +8,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from inceptive.engines.early_exit import EarlyExit
 from inceptive.engines.exported import ExportedEngine, Run
-from inceptive.engines.graph import NOVELTY, OUTPUT, PLAIN, maps_of
+from inceptive.engines.graph import NORMALISE, NOVELTY, OUTPUT, PLAIN, maps_of
 from inceptive.engines.metadata import KEY, Metadata
 from inceptive.engines.protocol import Compute, Stage
 from inceptive.errors import InceptiveError, reason, requires
@@ -169,6 +170,41 @@ def _compiled(
             results = request.infer([np.ascontiguousarray(values)], share_inputs=True)
             arrays = [np.array(results[k], dtype=np.float32) for k in range(len(index))]
         return [arrays[index[name]] for name in ends]
+
+    return compute
+
+
+def endpoint(
+    graph: bytes, end: str, shape: tuple[int, int, int, int], streams: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what maps normalised images of `shape` (N, C, S, S) to the output of the node `end` of an
+    ONNX file, in float32; `streams` threads can call it at once, each of which is given one core.
+
+    Raises InceptiveError without OpenVINO.
+    """
+    openvino = package()
+    model = from_onnx(graph)
+    nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
+    images = openvino.op.Parameter(openvino.Type.f32, openvino.PartialShape(shape))
+    for target in nodes[NORMALISE[-1]].output(0).get_target_inputs():
+        target.replace_source_output(images.output(0))
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "NUM_STREAMS": str(streams),
+        "INFERENCE_NUM_THREADS": str(streams),
+    }
+    part = openvino.Model([nodes[end]], [images], "part")
+    compiled = openvino.Core().compile_model(part, "CPU", options)
+    requests: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(streams):
+        requests.put(compiled.create_infer_request())
+
+    def compute(values: np.ndarray) -> np.ndarray:
+        request = requests.get()
+        try:
+            return np.array(request.infer([values], share_inputs=True)[0], np.float32)
+        finally:
+            requests.put(request)
 
     return compute
 

@@ -1,0 +1,1 @@
+"""How close generated pictures are to real ones: FID, KID, Inception Score, precision and recall."""
