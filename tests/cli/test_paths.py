@@ -122,7 +122,10 @@ TEXTS = {
     "out",
 }
 """Parameters that are text and may name a file or folder; all of type Path do."""
-NOT_WALKED = {"serve": "answers until it is stopped"}
+NOT_WALKED = {
+    "serve": "answers until it is stopped",
+    "fid": "its net is large: tests/fidelity/test_fid.py walks it with a small one",
+}
 
 
 @pytest.mark.skipif(not (with_explain and with_export), reason="an extra is not installed")

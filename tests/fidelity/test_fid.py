@@ -163,3 +163,17 @@ def test_too_few_pictures_are_refused(tmp_path):
     few = write(tmp_path / "few", 4, 2)
     assert "make no 10 splits" in command("fid", real, few, "--metrics", "is").stderr
     assert "more than 5 pictures" in command("fid", real, few, "--metrics", "prdc").stderr
+
+
+@pytest.mark.parametrize("name", ['it\'s a "b" $c', "50% #1?", "-o"])
+def test_every_path_may_be_called_anything(name, tiny_net, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / name
+    place.mkdir()
+    real, made = write(place / "real", 8, 1), write(place / "made", 8, 2)
+    (place / "net.pth").write_bytes(b"")
+    known = place / "known.npz"
+    for _ in range(2):
+        done = command("fid", real, made, "--stats", known, "--weights", place / "net.pth")
+        assert done.returncode == 0, done.stderr
+    assert known.is_file() and {each.name for each in tmp_path.iterdir()} == {name}
