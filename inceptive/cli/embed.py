@@ -57,9 +57,14 @@ def run(
     from inceptive.engines.prediction import loads
     from inceptive.io.store import is_uri
 
-    if is_uri(out) or Path(out).suffix not in SUFFIXES:
+    ending = Path(out).suffix.lower()
+    if is_uri(out) or out.endswith("/") or not ending or Path(out).is_dir():
         _to_folder(model, paths, out, layer, pool, engine, batch_size)
         return
+    if ending not in SUFFIXES:
+        raise InvalidArgument(
+            f"{printable(out)}: features are written as {', '.join(SUFFIXES)}; a folder's name ends in /"
+        )
     embedder = Embedder(open_engine(model, engine, say), layer, pool)
     images = list(find_images(paths))
     with closing(Display()) as display:

@@ -39,9 +39,10 @@ def as_parquet(found: Embeddings, metadata: dict[str, str] | None = None) -> mem
 
 def save(found: Embeddings, path: Path) -> None:
     """Write `path`, whole or not at all: see `Embeddings.save`."""
-    if path.suffix == ".parquet":
+    ending = path.suffix.lower()
+    if ending == ".parquet":
         write_bytes(path, as_parquet(found))
-    elif path.suffix == ".npy":
+    elif ending == ".npy":
         texts = {"image": found.images, "error": found.errors}
         width = {name: max([1, *map(len, values)]) for name, values in texts.items()}
         table = np.empty(
@@ -57,7 +58,7 @@ def save(found: Embeddings, path: Path) -> None:
             table[name] = values
         with atomic_write(path) as file:
             np.save(file, table, allow_pickle=False)
-    elif path.suffix == ".safetensors":
+    elif ending == ".safetensors":
         from safetensors.numpy import save as as_safetensors
 
         about = _about(found) | {"images": found.images, "errors": found.errors}
@@ -70,7 +71,7 @@ def load(path: Path) -> Embeddings:
     """Read what `save` wrote, or a folder of Parquet files: see `Embeddings.load`."""
     readers = {".npy": _from_npy, ".safetensors": _from_safetensors}
     try:
-        return readers.get(path.suffix, _from_parquet)(path)
+        return readers.get(path.suffix.lower(), _from_parquet)(path)
     except (OSError, EOFError, LookupError, ValueError, TypeError) as error:
         raise InceptiveError(
             f"{printable(path)}: holds no features that `inceptive embed` wrote ({reason(error)})"

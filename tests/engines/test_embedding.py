@@ -174,6 +174,8 @@ def test_usage(model, images, tmp_path):
     done = command("embed", model, images, "--out", tmp_path / "a.npy", "--layer", "inception_9z")
     assert done.returncode == 2 and "inception_9z" in done.stderr
     assert not (tmp_path / "a.npy").exists()
+    done = command("embed", model, images, "--out", tmp_path / "a.csv")
+    assert done.returncode == 2 and ".safetensors; a folder's name ends in /" in done.stderr
     done = command("embed", model, images, images, "--out", tmp_path / "folder")
     assert done.returncode == 2 and "one PATH" in done.stderr
 
