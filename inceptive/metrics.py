@@ -3,16 +3,23 @@
 probs (N, K) are probabilities, labels (N,) the true classes. Shares are 0-1.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from math import sqrt
 from typing import Any, Self
 
 import numpy as np
 
+from inceptive.errors import InceptiveError
+
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 Interval = tuple[float, float]
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
 """Accuracies that a user may want of the answers above a threshold."""
+ACCURACY = 0.95
+"""Share of its answers that should be right, unless another is asked for."""
+EVEN = 0.5
+"""An answer less probable than all others together is never called sure."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +250,26 @@ def thresholds(probs: np.ndarray, labels: np.ndarray) -> list[Threshold]:
         for target in TARGETS
         if (p := threshold_for_accuracy(curve, target))
     ]
+
+
+def choose_threshold(
+    name: str, thresholds: Sequence[Threshold], accuracy: float | None
+) -> tuple[float, float | None, int]:
+    """The probability from which a share `accuracy` of answers of model `name` is right, the share that
+    was, and of how many images; from the `thresholds` found in training.
+
+    The default is ACCURACY or the nearest to it. Raises InceptiveError if no threshold reaches
+    `accuracy`.
+    """
+    enough = [each for each in thresholds if each.target >= (accuracy or ACCURACY)]
+    if not enough and accuracy is not None:
+        most = max((each.target for each in thresholds), default=None)
+        why = f"at most {most:.1%}" if most else "the model folder records no thresholds"
+        raise InceptiveError(f"{name}: no threshold is known for accuracy {accuracy:g}: {why}")
+    if not thresholds:
+        return EVEN, None, 0
+    chosen = min(enough, key=lambda each: each.target) if enough else thresholds[-1]
+    return max(EVEN, chosen.threshold), chosen.accuracy, chosen.count
 
 
 def negative_log_likelihood(probs: np.ndarray, labels: np.ndarray) -> float:

@@ -16,8 +16,11 @@ def run(
         str, Argument(metavar="MODEL", help="a model folder, or with --out a published name")
     ],
     to: Annotated[
-        Literal["onnx", "openvino", "all"],
-        Option(help="the target engine; all: every installed engine, side by side"),
+        Literal["onnx", "openvino", "web", "all"],
+        Option(
+            help="the target engine; web: a page that needs no server; all: every installed engine, "
+            "side by side"
+        ),
     ],
     precision: Annotated[
         Literal["f32", "bf16", "int8"] | None,
@@ -34,7 +37,8 @@ def run(
         float, Option(min=0, help="largest drop in validation top-1, in percentage points")
     ] = 0.5,
     out: Annotated[
-        Path | None, Option(help="a folder for the file [default: the model folder]")
+        Path | None,
+        Option(help="a folder for the file [default: the model folder; web: its `site`]"),
     ] = None,
     json: Annotated[bool, Option("--json", help="print the check as JSON")] = False,
 ) -> None:

@@ -13,7 +13,8 @@ from inceptive.engines.open import PRECISIONS
 from inceptive.engines.records import ENGINES, Record
 from inceptive.errors import InceptiveError
 from inceptive.exporting.calibration import ExportData, from_data, synthetic
-from inceptive.exporting.write import NO_IMAGES, check_runnable, write_export
+from inceptive.exporting.web import check_writable, write_site
+from inceptive.exporting.write import NO_IMAGES, WEB, check_runnable, write_export
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
@@ -22,6 +23,7 @@ from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 class Export:
     """An exported file: its path, its engine, and how it compares with torch on `images`.
 
+    A site (engine web) is a folder; its ONNX file is what was compared, by ONNX Runtime on this machine.
     bytes: total of its files. Shares are 0-1; top1 and top1_torch are None without labels. agreement:
     the share of images with torch's answer; difference: the largest between the logits, as a fraction
     of the largest logit; drop: points of top-1 lost (of answers, without labels). passed: whether
@@ -54,7 +56,7 @@ class Export:
     @classmethod
     def from_record(cls, folder: Path, record: Record) -> "Export":
         path, speed = folder / record.file, record.speed
-        size = sum(file.stat().st_size for file in records.files(path))
+        size = sum(file.stat().st_size for file in _files(path))
         return cls(
             path=path, engine=record.engine, precision=record.precision, bytes=size,
             **record.check, passed=record.passed, ms_per_image=speed["ms_per_image"],
@@ -70,8 +72,8 @@ class Export:
 
     @property
     def files(self) -> list[Path]:
-        """path and, for OpenVINO's .xml, the weights next to it."""
-        return records.files(self.path)
+        """path and, for OpenVINO's .xml, the weights next to it; all files of a site."""
+        return _files(self.path)
 
     @property
     def reason(self) -> str:
@@ -107,6 +109,9 @@ def export(
 ) -> Export:
     """Export `model` to a file for the engine `to` (onnx, openvino), and check it against torch.
 
+    to web: a folder for any static host, or `python -m http.server`, whose page answers in the
+    visitor's browser, with nothing sent; out names it, by default `site` in the model's folder.
+
     precision: f32, as trained; bf16, for OpenVINO on CPUs that support it; int8, calibrated on training
     images of `calibrate`: a dataset as for `open_data`, by default the one the model was trained on.
     The file is checked on its validation images (random pictures, if there are none): f32 must match
@@ -121,6 +126,9 @@ def export(
     check_runnable(to, precision)
     progress = progress or Silent()
     classifier, folder = _open(model, out)
+    if to == WEB:
+        folder = folder if out is not None else folder / "site"
+        check_writable(folder)
     data = _export_data(classifier, calibrate, precision == "int8", progress)
     return _export(classifier, folder, to, precision, data, max_drop, progress)
 
@@ -187,6 +195,14 @@ def _export(
 ) -> Export:
     path = classifier.path
     weights = records.fingerprint(path) if path and path.is_file() else ""
+    if to == WEB:
+        record = write_site(classifier, folder, precision, data, max_drop, weights, progress.say)
+        site = Export.from_record(folder, record)
+        progress.say(
+            f"written: {folder} ({site.bytes / 1e6:.1f} MB); to look at it: "
+            f"python -m http.server -d {folder}"
+        )
+        return site
     record = write_export(
         classifier, folder, to, precision, data, max_drop, weights, progress.say
     )  # fmt: skip
@@ -196,6 +212,13 @@ def _export(
         f"written: {files} ({written.bytes / 1e6:.1f} MB); its check: {folder / records.EXPORTS}"
     )
     return written
+
+
+def _files(path: Path) -> list[Path]:
+    """All files of an export, which are those of a folder if it is a site."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return records.files(path)
 
 
 def _export_data(

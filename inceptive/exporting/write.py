@@ -24,18 +24,22 @@ from inceptive.io.cores import machine
 from inceptive.io.progress import ON_STANDARD_ERROR
 
 Say = Callable[[str], None]
+WEB = "web"
+"""What a site is called where engines are named: its ONNX file runs in browsers."""
 NO_IMAGES = "int8 is calibrated on images: name a set of them (calibrate)"
 
 
 def check_runnable(to: str, precision: str) -> None:
     """Raise InceptiveError, before anything is read, for what cannot be written or run here."""
-    if to not in ENGINES or precision not in PRECISIONS:
+    if to not in (*ENGINES, WEB) or precision not in PRECISIONS:
         raise InvalidArgument(
-            f"no engine is called {to}:{precision}; there are: {', '.join(ENGINES)}, "
+            f"no engine is called {to}:{precision}; there are: {', '.join((*ENGINES, WEB))}, "
             f"each in {', '.join(PRECISIONS)}"
         )
     graph_package()
-    {"onnx": onnx_runtime, "openvino": open_vino}[to].package()
+    {"onnx": onnx_runtime, "openvino": open_vino, WEB: onnx_runtime}[to].package()
+    if to == WEB and precision == "bf16":
+        raise InceptiveError("browsers have no bf16 arithmetic; use f32 or int8")
     if to == "onnx" and precision == "bf16":
         raise InceptiveError(
             "ONNX Runtime has no bf16 convolutions for CPUs; use openvino:bf16, or int8"

@@ -1,6 +1,6 @@
 """A served model: its engine, its confidence threshold, and its explainer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,9 @@ from inceptive.engines.early_exit import EarlyExitEngine
 from inceptive.engines.open import is_exported, open_engine
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
-from inceptive.metrics import Threshold
+from inceptive.metrics import EVEN, choose_threshold
 from inceptive.serving.batching import Answer
 from inceptive.serving.explainer import Explainer, can_explain
-
-ACCURACY = 0.95
-"""Share of its answers that should be right, unless another is asked for."""
-EVEN = 0.5
-"""An answer less probable than all others together is never called sure."""
 
 
 @dataclass(frozen=True)
@@ -91,23 +86,3 @@ class ServedModel:
         ranked = [{"label": self.engine.labels[k], "prob": float(probs[k])} for k in best]
         sure = bool(probs[best[0]] >= self.sure_from) and not novel
         return {"image": name, "top": ranked, "sure": sure, "novel": novel, "error": ""}
-
-
-def choose_threshold(
-    name: str, thresholds: Sequence[Threshold], accuracy: float | None
-) -> tuple[float, float | None, int]:
-    """The probability from which a share `accuracy` of answers of model `name` is right, the share that
-    was, and of how many images; from the `thresholds` found in training.
-
-    The default is ACCURACY or the nearest to it. Raises InceptiveError if no threshold reaches
-    `accuracy`.
-    """
-    enough = [each for each in thresholds if each.target >= (accuracy or ACCURACY)]
-    if not enough and accuracy is not None:
-        most = max((each.target for each in thresholds), default=None)
-        why = f"at most {most:.1%}" if most else "the model folder records no thresholds"
-        raise InceptiveError(f"{name}: no threshold is known for accuracy {accuracy:g}: {why}")
-    if not thresholds:
-        return EVEN, None, 0
-    chosen = min(enough, key=lambda each: each.target) if enough else thresholds[-1]
-    return max(EVEN, chosen.threshold), chosen.accuracy, chosen.count
