@@ -48,6 +48,7 @@ def run(
     interruption at any moment the same command resumes.
     """
     from contextlib import closing
+    from functools import partial
 
     from inceptive.cli.images import find_images
     from inceptive.cli.progress import Display
@@ -69,7 +70,7 @@ def run(
     images = list(find_images(paths))
     with closing(Display()) as display:
         rows = embedder.each(loads(embedder.engine.preprocessing, images), batch_size)
-        found = gathered(embedder, rows, display, len(images))
+        found = gathered(embedder, rows, len(images), partial(display.advance, "images"))
     found.save(out)
     say(f"{printable(out)}: {found!r}")
     for error in filter(None, found.errors):

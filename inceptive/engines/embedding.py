@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,7 +17,7 @@ from inceptive.engines.prediction import Decoded, as_source, computed, is_single
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.io.paths import expand
-from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
+from inceptive.io.progress import ON_STANDARD_ERROR, Advance, Progress, Silent
 
 Pool = Literal["mean", "max", "none"]
 MOST = 2 << 30
@@ -165,13 +166,17 @@ def embed(
     embedder = Embedder(open_engine(model, engine, progress.say), layer, pool)
     sources = [as_source(images)] if is_single(images) else images
     rows = embedder.each(loads(embedder.engine.preprocessing, sources), batch_size)
-    return gathered(embedder, rows, progress, len(sources) if isinstance(sources, Sized) else 0)
+    total = len(sources) if isinstance(sources, Sized) else 0
+    return gathered(embedder, rows, total, partial(progress.advance, "images"))
 
 
 def gathered(
-    embedder: Embedder, rows: Iterable[Embedding], progress: Progress | None = None, total: int = 0
+    embedder: Embedder, rows: Iterable[Embedding], total: int = 0, advance: Advance | None = None
 ) -> Embeddings:
-    """Hold the features of all images. Raises InceptiveError if they take more than MOST bytes."""
+    """Hold the features of all images, `total` if known, and count them by `advance`.
+
+    Raises InceptiveError if they take more than MOST bytes.
+    """
     most = MOST // (4 * prod(embedder.shape))
     held: list[Embedding] = []
     for row in rows:
@@ -181,8 +186,8 @@ def gathered(
                 "pool them, or write them to a folder (inceptive embed --out FOLDER)"
             )
         held.append(row)
-        if progress and total:
-            progress.advance("images", len(held), total)
+        if advance and total:
+            advance(len(held), total)
     blank = np.full(embedder.shape, np.nan, dtype=np.float32)
     arrays = [blank if row.features is None else row.features for row in held]
     return Embeddings(
