@@ -137,7 +137,8 @@ $(VENV)/benched: $(VENV)/installed
 # The peers are only oracles in the tests; --no-deps keeps a CUDA build of torch away, and old pins.
 $(VENV)/tested: $(VENV)/installed
 	$(PIP) -e '.[dev]'
-	$(PIP) --no-deps torchvision timm pytorchcv pytorch-fid facenet-pytorch pretrainedmodels torch-lucent
+	$(PIP) --no-deps torchvision timm pytorchcv pytorch-fid torch-fidelity clean-fid prdc \
+	  facenet-pytorch pretrainedmodels torch-lucent
 	$(PIP) keras
 	touch $@
 

@@ -757,3 +757,11 @@ def test_anything_else_is_refused_by_name(tmp_path):
     refused(tmp_path / "nothing", "no such")
     refused(tmp_path, "model.json")
     refused(Path("/dev/zero"), "no such")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_torchscript_program_is_refused_in_words(tmp_path):
+    """Such as the net of clean-fid and StyleGAN, inception-2015-12-05.pt."""
+    torch.jit.script(torch.nn.Linear(2, 3)).save(tmp_path / "net.pt")
+    with pytest.raises(InceptiveError, match="TorchScript program; save its state_dict"):
+        readers.read(tmp_path / "net.pt")

@@ -96,6 +96,8 @@ def _load(data: bytes) -> Any:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(info.file_size for info in archive.infolist()) > len(data):
                 raise ValueError("its parts claim more bytes than there are")  # torch never packs
+            if any(PurePosixPath(name).name == "constants.pkl" for name in archive.namelist()):
+                raise ValueError("a TorchScript program; save its state_dict() with torch.save")
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
