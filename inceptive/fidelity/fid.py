@@ -52,7 +52,9 @@ class Fidelity:
     generated_count: pictures that were read, None where a file of statistics does not say. settings:
     what else the values depend on. notes: on what biases them. unreadable: why a picture was left out.
 
-    >>> inceptive.fid("photos.npz", "samples.npz").fid
+    >>> np.savez("real.npz", mu=np.zeros(2), sigma=np.eye(2))
+    >>> np.savez("made.npz", mu=np.array([0.0, 0.5]), sigma=np.eye(2))
+    >>> inceptive.fid("real.npz", "made.npz").fid
     0.25
     """
 
@@ -132,8 +134,10 @@ def fid(
     that cannot be read is left out, or an error with `strict`. Raises InceptiveError, saying what to do,
     for what cannot be compared.
 
-    >>> inceptive.fid("photos.npz", "samples.npz")
-    <Fidelity of samples.npz to photos.npz: fid 0.25>
+    >>> np.savez("real.npz", mu=np.zeros(2), sigma=np.eye(2))
+    >>> np.savez("made.npz", mu=np.array([0.0, 0.5]), sigma=np.eye(2))
+    >>> inceptive.fid("real.npz", "made.npz")
+    <Fidelity of made.npz to real.npz: fid 0.25>
     """
     if dims not in (64, 192, 768, 2048):
         raise InvalidArgument(f"dims = {dims}: expected 64, 192, 768 or 2048")
