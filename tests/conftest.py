@@ -93,9 +93,10 @@ class Recorder(Callback):
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """A cache of images of this run's own; published weights stay where the user has them."""
-    mine, weights = tmp_path_factory.mktemp("cache"), cache_folder() / "weights"
-    if weights.exists():
-        (mine / "weights").symlink_to(weights.resolve())
+    mine, own = tmp_path_factory.mktemp("cache"), cache_folder()
+    for name in ("weights", "web"):  # "web": npm's package, of which a site takes its files
+        if (own / name).exists():
+            (mine / name).symlink_to((own / name).resolve())
     with mock.patch.dict(os.environ, {"INCEPTIVE_CACHE": str(mine)}):
         yield mine
 

@@ -41,7 +41,16 @@ RUNTIME = {
     "package/dist/ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
 }
 """Its files that a site needs, and what they are called there."""
-ASSETS = ("page.js", "style.css", "worker.js", "decode.js", "pixels.js")
+ASSETS = (
+    "page.js",
+    "style.css",
+    "worker.js",
+    "decode.js",
+    "jpeg.js",
+    "deep.js",
+    "png.js",
+    "pixels.js",
+)
 MARK = b"// inceptive site"
 CSP = "; ".join((
     "default-src 'none'",
@@ -75,7 +84,7 @@ def write_site(
     contents = {name: _asset(name) for name in ASSETS} | runtime()
     with tempfile.TemporaryDirectory(prefix="inceptive-") as scratch:
         record = write_export(
-            classifier, Path(scratch), "onnx", precision, data, max_drop, weights, say
+            classifier, Path(scratch), WEB, precision, data, max_drop, weights, say
         )
         contents["model.onnx"] = (Path(scratch) / file_name("onnx", precision)).read_bytes()
     contents["model.json"] = json.dumps(_description(classifier, precision)).encode()
@@ -93,7 +102,7 @@ def write_site(
         for old in folder.iterdir():
             if old.is_dir() and old.name != version:
                 shutil.rmtree(old, ignore_errors=True)
-    return replace(record, file=".", engine=WEB)
+    return replace(record, file=".")
 
 
 def check_writable(folder: Path) -> None:

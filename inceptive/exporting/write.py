@@ -60,6 +60,8 @@ def write_export(
 ) -> Record:
     """Write `classifier` into `folder` for the engine `to` (onnx or openvino), and its record.
 
+    web: the ONNX file that browsers run, in int8 with the same answers on every processor.
+
     weights is the sha256 of its `model.safetensors`. The file is kept whether or not it passes its
     check; until then it has no record. Raises InceptiveError if an optional package is missing, the
     disk write fails, or int8 lacks calibration images.
@@ -67,7 +69,7 @@ def write_export(
     if precision == "int8" and not len(data.calibration):
         raise InceptiveError(NO_IMAGES)
     metadata = _metadata(classifier, to, precision, weights)
-    path = folder / file_name(to, precision)
+    path = folder / file_name("onnx" if to == WEB else to, precision)
     tensors = {key: value.cpu().numpy() for key, value in classifier.model.state_dict().items()}
     heads = [each.head for each in metadata.early_exit.exits] if metadata.early_exit else []
     graph = onnx_graph(
@@ -79,11 +81,11 @@ def write_export(
         novelty=classifier.novelty,
     )
     records.drop(folder, path.name)
-    if to == "onnx":
+    if to in ("onnx", WEB):
         content = graph.SerializeToString()
         if precision == "int8":
             say(f"calibrating on {len(data.calibration)} images")
-            content = _onnx_int8(classifier, graph, metadata, data, max_drop, say)
+            content = _onnx_int8(classifier, graph, metadata, data, max_drop, say, to == WEB)
         write_bytes(path, with_metadata(content, {KEY: metadata.to_json()}))
     else:
         model = open_vino.from_onnx(graph.SerializeToString())
@@ -150,12 +152,13 @@ def _onnx_int8(
     data: ExportData,
     max_drop: float,
     say: Say,
+    reduced: bool,
 ) -> bytes:
     """int8 everywhere; if that costs too much, with the first and last layers in float32."""
     layers = [node.name for node in graph.graph.node if node.op_type in ("Conv", "Gemm")]
     candidates: list[tuple[float, bytes]] = []
     for plain in ([], [*layers[:3], layers[-1]]):
-        content = onnx_runtime.quantised(graph, data.calibration, plain)
+        content = onnx_runtime.quantised(graph, data.calibration, plain, reduced)
         exported = OnnxEngine.from_session(
             Path("model.int8.onnx"), onnx_runtime.session(content), metadata
         )

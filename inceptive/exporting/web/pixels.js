@@ -15,8 +15,8 @@ function cubic(x) { // Keys' kernel with a = -0.5, in the order of Pillow's oper
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
 }
 
-// Python's round: halves go to the even neighbour.
-function round(x) {
+/** Python's round: halves go to the even neighbour. */
+export function round(x) {
   const below = Math.floor(x), rest = x - below;
   return below + (rest > 0.5 || (rest === 0.5 && below % 2) ? 1 : 0);
 }

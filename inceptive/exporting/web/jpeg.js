@@ -1,0 +1,346 @@
+// A large JPEG at 1/2, 1/4 or 1/8 of its size, in the DCT domain, level for level as libjpeg gives it to Pillow.
+// Browsers decode at full size only, and what is resized from that differs by dozens of levels in fine patterns.
+// Formulas: ITU-T T.81; arithmetic of whole numbers as in libjpeg's slow inverse DCT and its reduced ones.
+
+const ZIGZAG = Uint8Array.from([
+  0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
+  35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55,
+  62, 63,
+]);
+const BITS = 13; // of the constants below
+const fix = x => Math.round(x * 2 ** BITS);
+const [F0211, F0298, F0390, F0509, F0541, F0601, F0720, F0765, F0850, F0899, F1061, F1175, F1272, F1451, F1501, F1847,
+  F1961, F2053, F2172, F2562, F3072, F3624] = [0.211164243, 0.298631336, 0.390180644, 0.509795579, 0.5411961,
+  0.601344887, 0.720959822, 0.765366865, 0.850430095, 0.899976223, 1.061594337, 1.175875602, 1.27275858, 1.451774981,
+  1.50132111, 1.847759065, 1.96157056, 2.053119869, 2.172734803, 2.562915447, 3.072711026, 3.624509785].map(fix);
+const clamp = level => (level < 0 ? 0 : level > 255 ? 255 : level);
+
+/** A Huffman table: for each 16 bits to come, the length of the code that they begin with, and its symbol. */
+function lookup(counts, symbols) {
+  const table = new Uint16Array(1 << 16);
+  for (let length = 1, code = 0, k = 0; length <= 16; length++, code <<= 1)
+    for (let n = 0; n < counts[length - 1]; n++, code++, k++)
+      table.fill((length << 8) | symbols[k], code << (16 - length), (code + 1) << (16 - length));
+  return table;
+}
+
+/** The size and the coding of a JPEG: {width, height, components, ...}; null if it is of a kind not read here. */
+export function header(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const found = { quant: [], dc: [], ac: [], restart: 0, jfif: false, adobe: -1, start: 0, components: null };
+  for (let at = 2; at + 4 <= bytes.length;) {
+    if (bytes[at] !== 0xff) return null;
+    const marker = bytes[at + 1];
+    if (marker === 0xff) { at++; continue; }
+    const end = at + 2 + view.getUint16(at + 2);
+    if (end > bytes.length) return null;
+    if (marker === 0xda) { found.start = at; break; }
+    read(found, marker, view, at + 4, end);
+    at = end;
+  }
+  const { components } = found;
+  if (!found.start || !components || ![1, 3].includes(components.length)) return null;
+  return found;
+}
+
+/** Take in one segment of a header. */
+function read(found, marker, view, at, end) {
+  if (marker === 0xdb) {
+    while (at < end) {
+      const word = view.getUint8(at++), table = new Int32Array(64), wide = word >> 4;
+      for (let k = 0; k < 64; k++, at += wide ? 2 : 1) table[ZIGZAG[k]] = wide ? view.getUint16(at) : view.getUint8(at);
+      found.quant[word & 15] = table;
+    }
+  } else if (marker === 0xc4) {
+    while (at < end) {
+      const word = view.getUint8(at), counts = Array.from({ length: 16 }, (_, k) => view.getUint8(at + 1 + k));
+      const total = counts.reduce((a, b) => a + b);
+      const symbols = Array.from({ length: total }, (_, k) => view.getUint8(at + 17 + k));
+      (word >> 4 ? found.ac : found.dc)[word & 15] = lookup(counts, symbols);
+      at += 17 + total;
+    }
+  } else if (marker === 0xdd) found.restart = view.getUint16(at);
+  else if (marker === 0xe0) found.jfif ||= view.getUint32(at) === 0x4a464946;
+  else if (marker === 0xee && end - at >= 12 && view.getUint32(at) === 0x41646f62) found.adobe = view.getUint8(at + 11);
+  else if ([0xc0, 0xc1, 0xc2].includes(marker) && view.getUint8(at) === 8) {
+    found.progressive = marker === 0xc2;
+    found.height = view.getUint16(at + 1);
+    found.width = view.getUint16(at + 3);
+    found.components = Array.from({ length: view.getUint8(at + 5) }, (_, k) => {
+      const place = at + 6 + 3 * k, sampling = view.getUint8(place + 1);
+      return { id: view.getUint8(place), h: sampling >> 4, v: sampling & 15, quant: view.getUint8(place + 2) };
+    });
+  }
+}
+
+/**
+ * The pixels of a JPEG at 1 / `denominator` of its size: {width, height, data, grey}, RGBA, not turned. Null if it is coded
+ * in a way not read here (arithmetic, lossless, CMYK, rare sampling): then the browser's own decoder has to do.
+ */
+export function reduced(bytes, denominator) {
+  const found = header(bytes);
+  if (!found?.width || !found.height) return null;
+  const { components } = found, tall = Math.max(...components.map(c => c.v)), wide = Math.max(...components.map(c => c.h));
+  const side = 8 / denominator, one = components.length === 1;
+  if (one) Object.assign(components[0], { h: 1, v: 1 });
+  const most = one ? [1, 1] : [wide, tall];
+  for (const c of components) {
+    c.side = side; // chroma sampled at half is made at twice the share, where both directions allow
+    while (c.side < 8 && (most[0] * side) % (c.h * c.side * 2) === 0 && (most[1] * side) % (c.v * c.side * 2) === 0) c.side *= 2;
+    c.across = (most[0] * side) / (c.h * c.side);
+    if (![1, 2].includes(c.across) || most[1] * side !== c.v * c.side) return null;
+    c.columns = Math.ceil(Math.ceil((found.width * c.h) / most[0]) / 8);
+    c.lines = Math.ceil(Math.ceil((found.height * c.v) / most[1]) / 8);
+    c.pitch = Math.ceil(found.width / (8 * most[0])) * c.h;
+    c.coefficients = new Int16Array(64 * c.pitch * Math.ceil(found.height / (8 * most[1])) * c.v);
+    c.wide = Math.ceil((found.width * c.h * c.side) / (most[0] * 8));
+  }
+  scans(bytes, found, most);
+  for (const c of components) plane(c, found.quant[c.quant]);
+  return coloured(found, Math.ceil(found.width / denominator), Math.ceil(found.height / denominator), side);
+}
+
+/** Read the coefficients of every scan. */
+function scans(bytes, found, most) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let at = found.start, done = false;
+  while (!done) {
+    while (at + 4 <= bytes.length && (bytes[at] !== 0xff || bytes[at + 1] === 0xff)) at++;
+    if (at + 4 > bytes.length) { if (bytes[at] === 0xff && bytes[at + 1] === 0xd9) return; throw new Error("is truncated or damaged (JPEG)"); }
+    const marker = bytes[at + 1];
+    if (marker === 0xd9) return;
+    const end = at + 2 + view.getUint16(at + 2);
+    if (marker === 0xda) at = scan(bytes, at + 4, end, found, most);
+    else { read(found, marker, view, at + 4, end); at = end; }
+  }
+}
+
+/** Read one scan, whose header is at `at` and whose data begin at `pos`; returns where the next marker is. */
+function scan(bytes, at, pos, found, most) {
+  const parts = [];
+  for (let k = 0, count = bytes[at++]; k < count; k++, at += 2) {
+    const component = found.components.find(c => c.id === bytes[at]);
+    if (!component) throw new Error("is truncated or damaged (JPEG)");
+    parts.push({ c: component, dc: found.dc[bytes[at + 1] >> 4], ac: found.ac[bytes[at + 1] & 15] });
+  }
+  const first = bytes[at], last = found.progressive ? bytes[at + 1] : 63, high = bytes[at + 2] >> 4, low = bytes[at + 2] & 15;
+  let held = 0, count = 0, run = 0, ended = false;
+
+  function fill() {
+    while (count <= 16) {
+      let byte = 0;
+      if (!ended) {
+        if (pos >= bytes.length) throw new Error("is truncated or damaged (JPEG)");
+        byte = bytes[pos];
+        if (byte !== 0xff) pos++;
+        else if (bytes[pos + 1] === 0) pos += 2;
+        else { ended = true; byte = 0; } // a marker: libjpeg reads on in zeros
+      }
+      held = (held << 8) | byte;
+      count += 8;
+    }
+  }
+  function symbol(table) {
+    if (count < 17) fill();
+    const word = table[(held >>> (count - 16)) & 0xffff];
+    count -= word >> 8;
+    return word & 255;
+  }
+  function receive(length) {
+    if (count < 17) fill();
+    count -= length;
+    return (held >>> count) & ((1 << length) - 1);
+  }
+  function signed(length) {
+    if (!length) return 0;
+    const value = receive(length);
+    return value < 1 << (length - 1) ? value - (1 << length) + 1 : value;
+  }
+  function sequential(q, o, part) {
+    part.c.last += signed(symbol(part.dc));
+    q[o] = part.c.last;
+    for (let k = 1; k < 64; k++) {
+      const word = symbol(part.ac), length = word & 15, zeros = word >> 4;
+      if (length) { k += zeros; q[o + ZIGZAG[k & 63]] = signed(length); } else if (zeros === 15) k += 15; else break;
+    }
+  }
+  function dcFirst(q, o, part) { part.c.last += signed(symbol(part.dc)); q[o] = part.c.last << low; }
+  function dcAgain(q, o) { if (receive(1)) q[o] |= 1 << low; }
+  function acFirst(q, o, part) {
+    if (run) { run--; return; }
+    for (let k = first; k <= last; k++) {
+      const word = symbol(part.ac), length = word & 15, zeros = word >> 4;
+      if (length) { k += zeros; q[o + ZIGZAG[k & 63]] = signed(length) << low; } else if (zeros === 15) k += 15;
+      else { run = (1 << zeros) - 1 + (zeros ? receive(zeros) : 0); break; }
+    }
+  }
+  function acAgain(q, o, part) {
+    const plus = 1 << low, minus = -1 << low;
+    const refine = z => { if (receive(1) && !(q[z] & plus)) q[z] += q[z] >= 0 ? plus : minus; };
+    let k = first;
+    if (!run) for (; k <= last; k++) {
+      const word = symbol(part.ac);
+      let zeros = word >> 4, value = 0;
+      if (word & 15) value = receive(1) ? plus : minus;
+      else if (zeros !== 15) { run = (1 << zeros) + (zeros ? receive(zeros) : 0); break; }
+      for (; k <= last; k++) {
+        const z = o + ZIGZAG[k];
+        if (q[z]) refine(z);
+        else if (--zeros < 0) break;
+      }
+      if (value && k <= last) q[o + ZIGZAG[k]] = value;
+    }
+    if (run) {
+      for (; k <= last; k++) if (q[o + ZIGZAG[k]]) refine(o + ZIGZAG[k]);
+      run--;
+    }
+  }
+  const block = !found.progressive ? sequential : first === 0 ? (high ? dcAgain : dcFirst) : high ? acAgain : acFirst;
+
+  const alone = parts.length === 1, { c } = parts[0];
+  const columns = alone ? c.columns : Math.ceil(found.width / (8 * most[0]));
+  const lines = alone ? c.lines : Math.ceil(found.height / (8 * most[1]));
+  for (const part of parts) part.c.last = 0;
+  for (let line = 0, left = found.restart; line < lines; line++)
+    for (let column = 0; column < columns; column++, left--) {
+      if (found.restart && !left) {
+        while (pos + 1 < bytes.length && !(bytes[pos] === 0xff && bytes[pos + 1] >= 0xd0 && bytes[pos + 1] <= 0xd9)) pos++;
+        if ((bytes[pos + 1] & 0xf8) === 0xd0) pos += 2;
+        held = count = run = 0;
+        ended = false;
+        left = found.restart;
+        for (const part of parts) part.c.last = 0;
+      }
+      if (alone) block(c.coefficients, 64 * (line * c.pitch + column), parts[0]);
+      else for (const part of parts)
+        for (let y = 0; y < part.c.v; y++)
+          for (let x = 0; x < part.c.h; x++)
+            block(part.c.coefficients, 64 * ((line * part.c.v + y) * part.c.pitch + column * part.c.h + x), part);
+    }
+  while (pos + 1 < bytes.length && !(bytes[pos] === 0xff && bytes[pos + 1] && bytes[pos + 1] !== 0xff
+    && (bytes[pos + 1] & 0xf8) !== 0xd0)) pos++;
+  return pos;
+}
+
+/** The samples of a component, from its coefficients: `side` x `side` of each block. */
+function plane(c, quant) {
+  const blocks = c.coefficients.length / 64, across = c.pitch * c.side, inverse = INVERSE[c.side];
+  if (!quant) throw new Error("is truncated or damaged (JPEG)");
+  c.samples = new Uint8Array(blocks * c.side * c.side);
+  const space = new Int32Array(64);
+  for (let k = 0; k < blocks; k++) {
+    const at = Math.floor(k / c.pitch) * c.side * across + (k % c.pitch) * c.side;
+    inverse(c.coefficients, 64 * k, quant, c.samples, at, across, space);
+  }
+  c.coefficients = null;
+}
+
+const INVERSE = {
+  1(q, o, t, out, at) { out[at] = clamp(((q[o] * t[0] + 4) >> 3) + 128); },
+  2(q, o, t, out, at, across, s) {
+    const half = 1 << (BITS - 1), odd = (a, b, c, d) => d * F3624 - c * F1272 + b * F0850 - a * F0720;
+    for (let x = 0; x < 8; x += x ? 2 : 1) {
+      const even = q[o + x] * t[x] * 4 * 2 ** BITS, p = o + x;
+      const more = odd(q[p + 56] * t[x + 56], q[p + 40] * t[x + 40], q[p + 24] * t[x + 24], q[p + 8] * t[x + 8]);
+      s[x] = (even + more + half) >> BITS;
+      s[x + 8] = (even - more + half) >> BITS;
+    }
+    for (let y = 0; y < 2; y++, at += across) {
+      const b = 8 * y, even = s[b] * 4 * 2 ** BITS, more = odd(s[b + 7], s[b + 5], s[b + 3], s[b + 1]);
+      out[at] = clamp(((even + more + (1 << (BITS + 6))) >> (BITS + 7)) + 128);
+      out[at + 1] = clamp(((even - more + (1 << (BITS + 6))) >> (BITS + 7)) + 128);
+    }
+  },
+  4(q, o, t, out, at, across, s) {
+    for (let x = 0; x < 8; x++) {
+      if (x === 4) continue;
+      const p = o + x, a = q[p + 56] * t[x + 56], b = q[p + 40] * t[x + 40], c = q[p + 24] * t[x + 24], d = q[p + 8] * t[x + 8];
+      four(q[p] * t[x], q[p + 16] * t[x + 16], q[p + 48] * t[x + 48], a, b, c, d, 12, s, x, 8);
+    }
+    for (let y = 0, b = 0; y < 4; y++, b += 8, at += across) {
+      four(s[b], s[b + 2], s[b + 6], s[b + 7], s[b + 5], s[b + 3], s[b + 1], 19, s, b, 1);
+      for (let x = 0; x < 4; x++) out[at + x] = clamp(s[b + x] + 128);
+    }
+  },
+  8(q, o, t, out, at, across, s) {
+    for (let x = 0; x < 8; x++) {
+      const p = o + x;
+      eight(q[p] * t[x], q[p + 8] * t[x + 8], q[p + 16] * t[x + 16], q[p + 24] * t[x + 24], q[p + 32] * t[x + 32],
+        q[p + 40] * t[x + 40], q[p + 48] * t[x + 48], q[p + 56] * t[x + 56], 11, s, x, 8);
+    }
+    for (let y = 0, b = 0; y < 8; y++, b += 8, at += across) {
+      eight(s[b], s[b + 1], s[b + 2], s[b + 3], s[b + 4], s[b + 5], s[b + 6], s[b + 7], 18, s, b, 1);
+      for (let x = 0; x < 8; x++) out[at + x] = clamp(s[b + x] + 128);
+    }
+  },
+};
+
+function four(zero, two, six, a, b, c, d, shift, s, at, step) {
+  const half = 1 << (shift - 1), even = zero * 2 ** (BITS + 1), more = two * F1847 - six * F0765;
+  const inner = d * F1061 - c * F2172 + b * F1451 - a * F0211, outer = d * F2562 + c * F0899 - b * F0601 - a * F0509;
+  s[at] = (even + more + outer + half) >> shift;
+  s[at + 3 * step] = (even + more - outer + half) >> shift;
+  s[at + step] = (even - more + inner + half) >> shift;
+  s[at + 2 * step] = (even - more - inner + half) >> shift;
+}
+
+function eight(a, b, c, d, e, f, g, h, shift, s, at, step) {
+  const half = 1 << (shift - 1), turn = (c + g) * F0541, low = turn - g * F1847, high = turn + c * F0765;
+  const sum = (a + e) * 2 ** BITS, rest = (a - e) * 2 ** BITS;
+  const e0 = sum + high + half, e3 = sum - high + half, e1 = rest + low + half, e2 = rest - low + half;
+  const z5 = (h + d + f + b) * F1175, z1 = -(h + b) * F0899, z2 = -(f + d) * F2562;
+  const z3 = z5 - (h + d) * F1961, z4 = z5 - (f + b) * F0390;
+  const o0 = h * F0298 + z1 + z3, o1 = f * F2053 + z2 + z4, o2 = d * F3072 + z2 + z3, o3 = b * F1501 + z1 + z4;
+  s[at] = (e0 + o3) >> shift;
+  s[at + 7 * step] = (e0 - o3) >> shift;
+  s[at + step] = (e1 + o2) >> shift;
+  s[at + 6 * step] = (e1 - o2) >> shift;
+  s[at + 2 * step] = (e2 + o1) >> shift;
+  s[at + 5 * step] = (e2 - o1) >> shift;
+  s[at + 3 * step] = (e3 + o0) >> shift;
+  s[at + 4 * step] = (e3 - o0) >> shift;
+}
+
+/** A line of a component at the width of the picture. */
+function line(c, y, width, side, into) {
+  const at = y * c.pitch * c.side, { samples, wide } = c;
+  if (c.across === 1) return samples.subarray(at, at + width);
+  if (side === 1 || wide <= 2) {
+    for (let x = 0; x < width; x++) into[x] = samples[at + (x >> 1)];
+    return into;
+  }
+  for (let x = 0; x < wide; x++) { // three quarters of the nearer sample, one of the further
+    const near = 3 * samples[at + x];
+    into[2 * x] = x ? (near + samples[at + x - 1] + 1) >> 2 : samples[at];
+    into[2 * x + 1] = x < wide - 1 ? (near + samples[at + x + 1] + 2) >> 2 : samples[at + x];
+  }
+  return into;
+}
+
+/** RGBA of the components. */
+function coloured({ components, jfif, adobe }, width, height, side) {
+  const data = new Uint8ClampedArray(4 * width * height);
+  const named = String.fromCharCode(...components.map(c => c.id)) === "RGB";
+  const rgb = !jfif && (adobe === 0 || (adobe < 0 && named));
+  const spaces = components.map(c => new Uint8Array(2 * c.wide + 2));
+  const half = 1 << 15, f16 = x => Math.round(x * 65536);
+  const red = Int32Array.from({ length: 256 }, (_, x) => (f16(1.402) * (x - 128) + half) >> 16);
+  const blue = Int32Array.from({ length: 256 }, (_, x) => (f16(1.772) * (x - 128) + half) >> 16);
+  const reds = Int32Array.from({ length: 256 }, (_, x) => -f16(0.71414) * (x - 128));
+  const blues = Int32Array.from({ length: 256 }, (_, x) => -f16(0.34414) * (x - 128) + half);
+  for (let y = 0, p = 0; y < height; y++) {
+    const [a, b, c] = components.map((each, k) => line(each, y, width, side, spaces[k]));
+    for (let x = 0; x < width; x++, p += 4) {
+      const luma = a[x];
+      if (!b) data[p] = data[p + 1] = data[p + 2] = luma;
+      else if (rgb) { data[p] = luma; data[p + 1] = b[x]; data[p + 2] = c[x]; }
+      else {
+        data[p] = luma + red[c[x]];
+        data[p + 1] = luma + ((blues[b[x]] + reds[c[x]]) >> 16);
+        data[p + 2] = luma + blue[b[x]];
+      }
+      data[p + 3] = 255;
+    }
+  }
+  return { width, height, data, grey: components.length === 1 };
+}
