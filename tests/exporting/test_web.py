@@ -606,3 +606,30 @@ def test_int8_answers_in_the_browser_too(model, site, opened, tmp_path, photogra
         answer = ask(tab, photograph)
     probs = engine.probs(engine.preprocessing.load(photograph)[None])[0]
     assert np.abs(np.array(answer["probs"]) - probs).max() < 0.01
+
+
+@pytest.mark.browser
+@needs_node
+def test_the_file_alone_answers_in_three_lines_of_javascript(model, site, tmp_path, photograph):
+    """Those of docs/browser.md, under node, with npm's package."""
+    packed = web.cache_folder() / "web" / f"onnxruntime-web-{web.VERSION}.tgz"
+    npm = shutil.which("npm")
+    words = ["install", packed, "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+    if npm is None or subprocess.run([npm, *words], cwd=tmp_path, capture_output=True).returncode:
+        pytest.skip("npm cannot install onnxruntime-web")
+    shutil.copy(next(site.glob("*/model.onnx")), tmp_path / "model.f32.onnx")
+    engine = open_engine(str(tmp_path / "model.f32.onnx"), "auto", print)
+    square = engine.preprocessing.load(photograph)
+    document = (Path(__file__).parents[2] / "docs/browser.md").read_text()
+    lines = document.split("```js\n")[1].split("```")[0].replace("224", str(SIZE))
+    assert len(lines.splitlines()) == 3
+    first, *rest = lines.splitlines()
+    before = f'const pixels = Uint8Array.from(Buffer.from("{text(square.tobytes())}", "base64"));'
+    after = "console.log(JSON.stringify(Array.from(logits.data)));"
+    (tmp_path / "alone.mjs").write_text("\n".join([first, before, *rest, after]))
+    done = subprocess.run([NODE, "alone.mjs"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    logits = engine.logits(square[None])[0]
+    np.testing.assert_allclose(
+        json.loads(done.stdout), logits, rtol=1e-3, atol=1e-3 * abs(logits).max()
+    )

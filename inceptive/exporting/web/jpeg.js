@@ -15,13 +15,16 @@ const [F0211, F0298, F0390, F0509, F0541, F0601, F0720, F0765, F0850, F0899, F10
   1.50132111, 1.847759065, 1.96157056, 2.053119869, 2.172734803, 2.562915447, 3.072711026, 3.624509785].map(fix);
 const clamp = level => (level < 0 ? 0 : level > 255 ? 255 : level);
 
-/** A Huffman table: for each 16 bits to come, the length of the code that they begin with, and its symbol. */
+/**
+ * A Huffman table: for each 16 bits to come, the length of the code that they begin with, and its symbol; in `short`
+ * for each 9, where that code has no more, else 0: the whole one does not fit into a processor's nearest cache.
+ */
 function lookup(counts, symbols) {
-  const table = new Uint16Array(1 << 16);
+  const whole = new Uint16Array(1 << 16);
   for (let length = 1, code = 0, k = 0; length <= 16; length++, code <<= 1)
     for (let n = 0; n < counts[length - 1]; n++, code++, k++)
-      table.fill((length << 8) | symbols[k], code << (16 - length), (code + 1) << (16 - length));
-  return table;
+      whole.fill((length << 8) | symbols[k], code << (16 - length), (code + 1) << (16 - length));
+  return { whole, short: Uint16Array.from({ length: 512 }, (_, k) => (whole[k << 7] >> 8 <= 9 ? whole[k << 7] : 0)) };
 }
 
 /** The size and the coding of a JPEG: {width, height, components, ...}; null if it is of a kind not read here. */
@@ -127,6 +130,11 @@ function scan(bytes, at, pos, found, most) {
   let held = 0, count = 0, run = 0, ended = false;
 
   function fill() {
+    if (count <= 16 && !ended && bytes[pos] < 255 && bytes[pos + 1] < 255) { // two bytes at once, mostly
+      held = (held << 16) | (bytes[pos] << 8) | bytes[pos + 1];
+      count += 16;
+      pos += 2;
+    }
     while (count <= 16) {
       let byte = 0;
       if (!ended) {
@@ -142,7 +150,7 @@ function scan(bytes, at, pos, found, most) {
   }
   function symbol(table) {
     if (count < 17) fill();
-    const word = table[(held >>> (count - 16)) & 0xffff];
+    const word = table.whole[(held >>> (count - 16)) & 0xffff];
     count -= word >> 8;
     return word & 255;
   }
@@ -156,13 +164,29 @@ function scan(bytes, at, pos, found, most) {
     const value = receive(length);
     return value < 1 << (length - 1) ? value - (1 << length) + 1 : value;
   }
-  function sequential(q, o, part) {
-    part.c.last += signed(symbol(part.dc));
-    q[o] = part.c.last;
-    for (let k = 1; k < 64; k++) {
-      const word = symbol(part.ac), length = word & 15, zeros = word >> 4;
-      if (length) { k += zeros; q[o + ZIGZAG[k & 63]] = signed(length); } else if (zeros === 15) k += 15; else break;
+  function sequential(q, o, part) { // where the time goes: the state in variables of its own
+    const { dc, ac } = part;
+    let bits = held, have = count, length = 0;
+    for (let k = 0; k < 64; k++) {
+      if (have < 17) { held = bits; count = have; fill(); bits = held; have = count; }
+      const table = k ? ac : dc, word = table.short[(bits >>> (have - 9)) & 511] || table.whole[(bits >>> (have - 16)) & 0xffff];
+      have -= word >> 8;
+      length = word & 15;
+      if (k) {
+        const zeros = (word & 255) >> 4;
+        if (length) k += zeros; else if (zeros === 15) { k += 15; continue; } else break;
+      }
+      let value = 0;
+      if (length) {
+        if (have < 17) { held = bits; count = have; fill(); bits = held; have = count; }
+        have -= length;
+        value = (bits >>> have) & ((1 << length) - 1);
+        if (value < 1 << (length - 1)) value -= (1 << length) - 1;
+      }
+      if (k) q[o + ZIGZAG[k & 63]] = value; else q[o] = part.c.last += value;
     }
+    held = bits;
+    count = have;
   }
   function dcFirst(q, o, part) { part.c.last += signed(symbol(part.dc)); q[o] = part.c.last << low; }
   function dcAgain(q, o) { if (receive(1)) q[o] |= 1 << low; }
