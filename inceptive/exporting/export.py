@@ -13,7 +13,7 @@ from inceptive.engines.open import PRECISIONS
 from inceptive.engines.records import ENGINES, Record
 from inceptive.errors import InceptiveError
 from inceptive.exporting.calibration import ExportData, from_data, synthetic
-from inceptive.exporting.web import check_writable, write_site
+from inceptive.exporting.web import check_ready, write_site
 from inceptive.exporting.write import NO_IMAGES, WEB, check_runnable, write_export
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
@@ -128,7 +128,7 @@ def export(
     classifier, folder = _open(model, out)
     if to == WEB:
         folder = folder if out is not None else folder / "site"
-        check_writable(folder)
+        check_ready(folder)
     data = _export_data(classifier, calibrate, precision == "int8", progress)
     return _export(classifier, folder, to, precision, data, max_drop, progress)
 

@@ -80,7 +80,7 @@ def write_site(
     last, and an earlier version is then removed: a visitor gets the old site or the new one. Raises
     InceptiveError if `folder` holds anything else, or ONNX Runtime Web cannot be had.
     """
-    check_writable(folder)
+    check_ready(folder)
     contents = {name: _asset(name) for name in ASSETS} | runtime()
     with tempfile.TemporaryDirectory(prefix="inceptive-") as scratch:
         record = write_export(
@@ -105,8 +105,15 @@ def write_site(
     return replace(record, file=".")
 
 
-def check_writable(folder: Path) -> None:
-    """Raise InceptiveError unless `folder` is empty, new, or holds a site, be it an unfinished one."""
+def check_ready(folder: Path) -> None:
+    """Raise InceptiveError unless `folder` is empty, new, or holds a site, be it an unfinished one, and
+    ONNX Runtime Web is in the cache or can be fetched into it."""
+    _check_writable(folder)
+    if not _package().exists():
+        _fetch(_package())
+
+
+def _check_writable(folder: Path) -> None:
     try:
         names = {path.name for path in folder.iterdir()}
         service_worker = folder / "sw.js"
@@ -135,7 +142,7 @@ def runtime() -> dict[str, bytes]:
     They come from npm's package, which `npm pack` puts into the cache once, or a person by hand.
     Raises InceptiveError, saying what to do, if it is not there or not the one expected.
     """
-    path = cache_folder() / "web" / f"{PACKAGE}-{VERSION}.tgz"
+    path = _package()
     if not path.exists():
         _fetch(path)
     try:
@@ -152,6 +159,10 @@ def runtime() -> dict[str, bytes]:
             for member, name in RUNTIME.items()
             if (file := archive.extractfile(member))
         }
+
+
+def _package() -> Path:
+    return cache_folder() / "web" / f"{PACKAGE}-{VERSION}.tgz"
 
 
 def _fetch(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Fifty photographs in odd sizes and formats, made here, that a browser and Pillow both read."""
 
+import functools
 import io
 import struct
 import zlib
@@ -14,8 +15,13 @@ ORIENTATION = 0x0112
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def photographs() -> Iterator[tuple[str, bytes]]:
+@functools.cache
+def photographs() -> list[tuple[str, bytes]]:
     """(name, content of the file) of each, always the same."""
+    return list(_photographs())
+
+
+def _photographs() -> Iterator[tuple[str, bytes]]:
     rng = np.random.default_rng(22)
     whole = [Image.fromarray(pixels) for pixels in load_sample_images().images]
 
