@@ -193,10 +193,10 @@ def out_shape(node: Node, shape: Shape) -> Shape:
 
 def shapes(net: Net, image_size: int) -> dict[str, Shape]:
     """The output shape of every part, group and layer of `net`, heads included, by name."""
-    found = {"images": (net.channels, image_size, image_size)}
+    by_name = {"images": (net.channels, image_size, image_size)}
     for name, node, reads in net.nodes():
-        found[name] = out_shape(node, found[reads])
-    return found
+        by_name[name] = out_shape(node, by_name[reads])
+    return by_name
 
 
 def parts_with_maps(net: Net, image_size: int) -> list[str]:

@@ -70,12 +70,12 @@ def run(
     images = list(find_images(paths))
     with closing(Display()) as display:
         rows = embedder.each(loads(embedder.engine.preprocessing, images), batch_size)
-        found = gathered(embedder, rows, len(images), partial(display.advance, "images"))
-    found.save(out)
-    say(f"{printable(out)}: {found!r}")
-    for error in filter(None, found.errors):
+        embeddings = gathered(embedder, rows, len(images), partial(display.advance, "images"))
+    embeddings.save(out)
+    say(f"{printable(out)}: {embeddings!r}")
+    for error in filter(None, embeddings.errors):
         say(f"inceptive embed: {error}")
-    if bad := sum(map(bool, found.errors)):
+    if bad := sum(map(bool, embeddings.errors)):
         raise InceptiveError(f"{bad} of {len(images)} images cannot be read")
 
 

@@ -74,22 +74,11 @@ def run(
 
     with closing(Display()) as display:
         fidelity = fid(
-            real,
-            generated,
-            tuple(name.strip() for name in metrics.split(",")),  # type: ignore[misc]
-            weights=weights,
-            resize=resize,
-            dims=dims,
-            stats=stats,
-            runner=runner,
-            kid_subsets=kid_subsets,
-            kid_subset_size=kid_subset_size,
-            splits=splits,
-            neighbours=neighbours,
-            seed=seed,
-            strict=strict,
-            progress=display,
-        )
+            real, generated, tuple(name.strip() for name in metrics.split(",")),  # type: ignore[misc]
+            weights=weights, resize=resize, dims=dims, stats=stats, runner=runner,
+            kid_subsets=kid_subsets, kid_subset_size=kid_subset_size, splits=splits,
+            neighbours=neighbours, seed=seed, strict=strict, progress=display,
+        )  # fmt: skip
     if json:
         tables.answer(tables.as_json(fidelity.to_dict()))
     elif fidelity.values:

@@ -1,7 +1,8 @@
 """Images that look alike to a net: the nearest to one, and groups of near-copies in a set."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,37 +124,33 @@ def similar(
     40
     """
     progress = progress or Silent()
-    made = _features(images, model, layer, pool, engine, batch_size, progress)
-    chosen, layer = _model(model, layer or made.layer)
-    [name] = (str(image),) if isinstance(image, str | Path) else ("image",)
-    known = {each: k for k, each in enumerate(made.images)}
-    if name in known:
-        features = made.features[known[name]]
-    else:
-        query = embed(chosen, image, layer, made.pool, engine=engine, progress=None)
-        if query.errors[0]:
-            raise InceptiveError(query.errors[0])
-        features = query.features[0]
-    usable = [k for k, error in enumerate(made.errors) if not error and made.images[k] != name]
+    options = {"engine": engine, "batch_size": batch_size, "progress": progress}
+    name = str(image) if isinstance(image, str | Path) else "image"
+    embeddings = _on_disk(images)
+    index = None if embeddings is None else _index_of(image, embeddings.images)
+    if embeddings is None:
+        others = [each for each in _listed(images) if not _same(image, each)]
+        embeddings = _embed(model, [*others, image], layer, pool, options)
+        index = len(others)
+    elif index is None:
+        layer, pool = layer or embeddings.layer, embeddings.pool
+        embeddings = _joined(embeddings, _embed(model, [image], layer, pool, options), name)
+        index = len(embeddings) - 1
+    if embeddings.errors[index]:
+        raise InceptiveError(embeddings.errors[index])
+    usable = [k for k, error in enumerate(embeddings.errors) if not error and k != index]
     if not usable:
         raise InceptiveError("there is no other image to compare with")
-    if features.shape != made.features.shape[1:]:
-        raise InceptiveError(
-            f"the images have {_shape(made.features[0])} features of {made.layer}, {name} has "
-            f"{_shape(features)}: name the model that made them"
-        )
-    rows = _directions(
-        np.vstack([made.features[usable], features[None]]).reshape(len(usable) + 1, -1)
-    )
+    rows = _directions(embeddings.features[[*usable, index]])
     cosines = rows[:-1] @ rows[-1]
     best = np.argsort(-cosines, kind="stable")[:count]
     return Similar(
         image=name,
         source=as_source(image),
-        matches=tuple((made.images[usable[k]], float(cosines[k])) for k in best),
+        matches=tuple((embeddings.images[usable[k]], float(cosines[k])) for k in best),
         compared=len(usable),
-        layer=made.layer,
-        unreadable=tuple(filter(None, made.errors)),
+        layer=embeddings.layer,
+        unreadable=tuple(filter(None, embeddings.errors)),
     )
 
 
@@ -178,54 +175,86 @@ def near_copies(
     40
     """
     progress = progress or Silent()
-    made = _features(folder, model, layer, "mean", engine, batch_size, progress)
-    names = [name for name, error in zip(made.images, made.errors, strict=True) if not error]
-    rows = _directions(made.features[[not error for error in made.errors]])
+    options = {"engine": engine, "batch_size": batch_size, "progress": progress}
+    embeddings = _on_disk(folder) or _embed(model, _listed(folder), layer, "mean", options)
+    readable = [k for k, error in enumerate(embeddings.errors) if not error]
+    names = [embeddings.images[k] for k in readable]
     scans = [scan for scan in scan_all(names) if not scan.error]
     groups = np.arange(0)
     if scans:
         digests = np.array([scan.pixels for scan in scans], np.uint64)
         groups, _ = copies(digests, np.stack([scan.thumbnail for scan in scans]))
     return NearCopies(
-        by_features=_groups(names, _first_alike(rows, alike)),
+        by_features=_groups(names, _first_alike(_directions(embeddings.features[readable]), alike)),
         by_pixels=_groups([scan.path for scan in scans], groups),
         compared=len(names),
-        layer=made.layer,
-        unreadable=tuple(filter(None, made.errors)),
+        layer=embeddings.layer,
+        unreadable=tuple(filter(None, embeddings.errors)),
     )
 
 
-def _model(model: str | Path | Engine | None, layer: str) -> tuple[str | Path | Engine, str]:
-    chosen = first_choice() if model is None else model
-    return chosen, layer or LAYERS.get(str(chosen) if isinstance(chosen, str | Path) else "", "")
-
-
-def _features(
-    images: Any,
-    model: str | Path | Engine | None,
-    layer: str,
-    pool: Pool,
-    engine: str,
-    batch_size: int,
-    progress: Progress,
-) -> Embeddings:
+def _on_disk(images: Any) -> Embeddings | None:
+    """Embeddings given as such or as a file; None for images."""
     if isinstance(images, Embeddings):
         return images
-    if isinstance(images, str | Path):
-        folder = expand(images)
-        if not folder.is_dir():
-            return Embeddings.load(folder)
-        images, _, _ = list_images(folder)
-        if not images:
-            raise InceptiveError(f"{printable(folder)}: holds no images")
-    chosen, layer = _model(model, layer)
-    return embed(
-        chosen, images, layer, pool, engine=engine, batch_size=batch_size, progress=progress
+    if isinstance(images, str | Path) and not (path := expand(images)).is_dir():
+        return Embeddings.load(path)
+    return None
+
+
+def _listed(images: Any) -> list[Any]:
+    """The images in a folder, or of a list. Raises InceptiveError if there are none."""
+    if not isinstance(images, str | Path):
+        return list(images)
+    paths, _, _ = list_images(expand(images))
+    if not paths:
+        raise InceptiveError(f"{printable(images)}: holds no images")
+    return list(paths)
+
+
+def _same(image: Any, other: Any) -> bool:
+    """Whether both are paths of one file, however they are written."""
+    if not (isinstance(image, str | Path) and isinstance(other, str | Path)):
+        return False
+    return os.path.realpath(expand(image)) == os.path.realpath(other)
+
+
+def _index_of(image: Any, names: Sequence[str]) -> int | None:
+    """Where `image` is among images that were embedded by these names."""
+    return next((k for k, name in enumerate(names) if _same(image, name)), None)
+
+
+def _embed(
+    model: str | Path | Engine | None,
+    images: list[Any],
+    layer: str,
+    pool: Pool,
+    options: dict[str, Any],
+) -> Embeddings:
+    """The features of `images` by `model`, None for published weights: see LAYERS."""
+    model = first_choice() if model is None else model
+    return embed(model, images, layer or LAYERS.get(str(model), ""), pool, **options)
+
+
+def _joined(embeddings: Embeddings, query: Embeddings, name: str) -> Embeddings:
+    """Both, one after the other. Raises InceptiveError if they are not of one shape."""
+    shapes = [" x ".join(map(str, each.features.shape[1:])) for each in (embeddings, query)]
+    if shapes[0] != shapes[1]:
+        raise InceptiveError(
+            f"the images have {shapes[0]} features of {embeddings.layer}, {name} has {shapes[1]}: name "
+            "the model that made them"
+        )
+    return replace(
+        embeddings,
+        images=embeddings.images + query.images,
+        features=np.concatenate([embeddings.features, query.features]),
+        errors=embeddings.errors + query.errors,
     )
 
 
 def _directions(features: np.ndarray) -> np.ndarray:
-    """Features (N, F) as unit vectors, standardised if there are enough to speak of a mean."""
+    """Features (N, ...) as unit vectors (N, F), standardised if there are enough to speak of a mean."""
+    features = features.reshape(len(features), -1)
     if len(features) >= FEW:
         features = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-6)
     norms = np.linalg.norm(features, axis=1, keepdims=True)
@@ -246,13 +275,9 @@ def _first_alike(rows: np.ndarray, alike: float) -> np.ndarray:
 
 def _groups(names: Sequence[str], groups: np.ndarray) -> tuple[tuple[str, ...], ...]:
     """The names of each group of two or more, largest first."""
-    found: dict[int, list[str]] = {}
+    members: dict[int, list[str]] = {}
     for name, group in zip(names, groups.tolist(), strict=True):
-        found.setdefault(group, []).append(name)
+        members.setdefault(group, []).append(name)
     return tuple(
-        tuple(each) for each in sorted(found.values(), key=len, reverse=True) if len(each) > 1
+        tuple(each) for each in sorted(members.values(), key=len, reverse=True) if len(each) > 1
     )
-
-
-def _shape(features: np.ndarray) -> str:
-    return " x ".join(map(str, features.shape))

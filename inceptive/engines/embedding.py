@@ -104,14 +104,14 @@ class Embedder:
         if net is None:
             raise InceptiveError(f"{engine.name}: features are taken from inceptive's own nets")
         self.engine, self.layer, self.pool = engine, layer or last_features(net), pool
-        known = shapes(net, engine.preprocessing.size)
-        if self.layer not in known or self.layer == "images":
+        layer_shapes = shapes(net, engine.preprocessing.size)
+        if self.layer not in layer_shapes or self.layer == "images":
             parts = [name for name, _ in net.body]
             raise InvalidArgument(
                 f"layer {layer!r}: is none of {net.name}'s parts, {', '.join(parts)}, nor inside one"
             )
         self._compute = engine.computing(self.layer)
-        maps = known[self.layer]
+        maps = layer_shapes[self.layer]
         self.shape = maps if pool == "none" and maps[1:] != (1, 1) else maps[:1]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -178,22 +178,22 @@ def gathered(
     Raises InceptiveError if they take more than MOST bytes.
     """
     most = MOST // (4 * prod(embedder.shape))
-    held: list[Embedding] = []
+    gathered_rows: list[Embedding] = []
     for row in rows:
-        if len(held) >= most:
+        if len(gathered_rows) >= most:
             raise InceptiveError(
                 f"the features of {most} images take {MOST / 2**30:.0f} GiB, and there are more images: "
                 "pool them, or write them to a folder (inceptive embed --out FOLDER)"
             )
-        held.append(row)
+        gathered_rows.append(row)
         if advance and total:
-            advance(len(held), total)
+            advance(len(gathered_rows), total)
     blank = np.full(embedder.shape, np.nan, dtype=np.float32)
-    arrays = [blank if row.features is None else row.features for row in held]
+    arrays = [blank if row.features is None else row.features for row in gathered_rows]
     return Embeddings(
-        images=tuple(row.image for row in held),
+        images=tuple(row.image for row in gathered_rows),
         features=np.stack(arrays) if arrays else np.empty((0, *embedder.shape), np.float32),
-        errors=tuple(row.error for row in held),
+        errors=tuple(row.error for row in gathered_rows),
         layer=embedder.layer,
         pool=embedder.pool,
         engine=embedder.engine.name,

@@ -17,43 +17,43 @@ KEY = "inceptive.features"
 SUFFIXES = (".parquet", ".npy", ".safetensors")
 
 
-def as_parquet(found: Embeddings, metadata: dict[str, str] | None = None) -> memoryview:
+def as_parquet(embeddings: Embeddings, metadata: dict[str, str] | None = None) -> memoryview:
     """Make a Parquet file with the columns image, features (a list of float32, maps flattened) and error
     (null without one), one row per image."""
     pyarrow = storage.arrow()
-    width = prod(found.features.shape[1:])
+    width = prod(embeddings.features.shape[1:])
     kinds = {
         "image": pyarrow.string(),
         "features": pyarrow.list_(pyarrow.float32(), width),
         "error": pyarrow.string(),
     }
-    about = {KEY: json.dumps(_about(found))}
+    about = {KEY: json.dumps(_about(embeddings))}
     schema = pyarrow.schema(kinds.items(), metadata=(metadata or {}) | about)
-    flat = np.ascontiguousarray(found.features).ravel()
+    flat = np.ascontiguousarray(embeddings.features).ravel()
     features = pyarrow.FixedSizeListArray.from_arrays(flat, width)
-    columns = [list(found.images), features, [error or None for error in found.errors]]
+    columns = [list(embeddings.images), features, [error or None for error in embeddings.errors]]
     content = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(pyarrow.table(columns, schema=schema), content)
     return memoryview(content.getvalue())
 
 
-def save(found: Embeddings, path: Path) -> None:
+def save(embeddings: Embeddings, path: Path) -> None:
     """Write `path`, whole or not at all: see `Embeddings.save`."""
     ending = path.suffix.lower()
     if ending == ".parquet":
-        write_bytes(path, as_parquet(found))
+        write_bytes(path, as_parquet(embeddings))
     elif ending == ".npy":
-        texts = {"image": found.images, "error": found.errors}
+        texts = {"image": embeddings.images, "error": embeddings.errors}
         width = {name: max([1, *map(len, values)]) for name, values in texts.items()}
         table = np.empty(
-            len(found),
+            len(embeddings),
             dtype=[
                 ("image", f"U{width['image']}"),
-                ("features", "f4", found.features.shape[1:]),
+                ("features", "f4", embeddings.features.shape[1:]),
                 ("error", f"U{width['error']}"),
             ],
         )
-        table["features"] = found.features
+        table["features"] = embeddings.features
         for name, values in texts.items():
             table[name] = values
         with atomic_write(path) as file:
@@ -61,8 +61,10 @@ def save(found: Embeddings, path: Path) -> None:
     elif ending == ".safetensors":
         from safetensors.numpy import save as as_safetensors
 
-        about = _about(found) | {"images": found.images, "errors": found.errors}
-        write_bytes(path, as_safetensors({"features": found.features}, {KEY: json.dumps(about)}))
+        about = _about(embeddings) | {"images": embeddings.images, "errors": embeddings.errors}
+        write_bytes(
+            path, as_safetensors({"features": embeddings.features}, {KEY: json.dumps(about)})
+        )
     else:
         raise InvalidArgument(f"{printable(path)}: features are written as {', '.join(SUFFIXES)}")
 
@@ -122,11 +124,11 @@ def _embeddings(
     )
 
 
-def _about(found: Embeddings) -> dict[str, Any]:
+def _about(embeddings: Embeddings) -> dict[str, Any]:
     return {
-        "layer": found.layer,
-        "pool": found.pool,
-        "shape": found.features.shape[1:],
+        "layer": embeddings.layer,
+        "pool": embeddings.pool,
+        "shape": embeddings.features.shape[1:],
         "dtype": "float32",
-        "engine": found.engine,
+        "engine": embeddings.engine,
     }

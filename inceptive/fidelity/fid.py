@@ -17,13 +17,15 @@ from inceptive.fidelity.pictures import Pictures, open_pictures
 from inceptive.fidelity.prdc import prdc
 from inceptive.fidelity.resizing import Resize
 from inceptive.fidelity.score import inception_score
-from inceptive.fidelity.stats import Known, is_stats, read_stats, refuse_other, write_stats
+from inceptive.fidelity.stats import MeasuredSet, is_stats, read_stats, refuse_other, write_stats
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 Metric = Literal["fid", "fid_inf", "kid", "is", "prdc"]
 ENOUGH = 10_000
 """Pictures from which the literature compares FIDs; most use 50,000."""
+FEWEST = 4
+"""Pictures of which a half still has a covariance, which fid_inf needs."""
 SEED = 2020
 """torch-fidelity's."""
 
@@ -128,8 +130,8 @@ def fid(
     the weights in a file of pytorch-fid's format (None: those published). resize: whose, see
     `resizing.square`. dims: features of a picture, 64, 192, 768 or 2048, as pytorch-fid has layers.
 
-    stats: a file that keeps what is known of the real pictures: written if missing, else used if it is
-    of the same net and pictures, and refused if not. Without `generated` only that is done.
+    stats: a file that keeps statistics and features of the real pictures: written if missing, else used
+    if it is of the same net and pictures, and refused if not. Without `generated` only that is done.
     kid_subsets, kid_subset_size, splits and seed are torch-fidelity's; neighbours is of prdc. A picture
     that cannot be read is left out, or an error with `strict`. Raises InceptiveError, saying what to do,
     for what cannot be compared.
@@ -154,36 +156,38 @@ def fid(
     if "is" in asked or any(isinstance(side, Pictures) for side in sides):
         net = open_net(weights, dims, resize, runner)
     path = expand(stats) if stats else None
-    known = [
-        _known(side, what, net, path if what == "real" else None, strict, progress)
+    measured = [
+        _measure(side, what, net, path if what == "real" else None, strict, progress)
         for side, what in zip(sides, ("real", "generated"), strict=False)
     ]
     if generated is None:
-        [only] = known
-        return Fidelity(only.name, "", only.statistics.count, None, unreadable=_unreadable(known))
+        [only] = measured
+        return Fidelity(
+            only.name, "", only.statistics.count, None, unreadable=_unreadable(measured)
+        )
     settings = Settings(
-        resize, len(known[0].statistics.mean), kid_subsets, kid_subset_size, splits, neighbours, seed,
+        resize, len(measured[0].statistics.mean), kid_subsets, kid_subset_size, splits, neighbours, seed,
         net.runner if net else "",
     )  # fmt: skip
-    return _compared(known[0], known[1], asked, settings, net, progress)
+    return _compared(measured[0], measured[1], asked, settings, net, progress)
 
 
-def _opened(given: Any) -> Pictures | Known:
+def _opened(given: Any) -> Pictures | MeasuredSet:
     if isinstance(given, str | Path) and is_stats(path := expand(given)):
         return read_stats(path)
     return open_pictures(given)
 
 
-def _known(
-    side: Pictures | Known,
+def _measure(
+    side: Pictures | MeasuredSet,
     what: str,
     net: FeatureNet | None,
     path: Path | None,
     strict: bool,
     progress: Progress,
-) -> Known:
+) -> MeasuredSet:
     """The features of one side: computed, or from the file at `path`, which is written if missing."""
-    if isinstance(side, Known):
+    if isinstance(side, MeasuredSet):
         if path:
             raise InceptiveError(f"{side.name}: holds statistics already; leave out `stats`")
         if net and side.net and side.net != net.digest:
@@ -193,9 +197,11 @@ def _known(
     for note in side.notes:
         progress.say(f"note: {note}")
     if path and path.exists():
-        known = read_stats(path)
-        refuse_other(path, known, net.digest, side.digest)
-        return Known(side.name, known.statistics, known.features, known.net, known.pictures)
+        measured = read_stats(path)
+        refuse_other(path, measured, net.digest, side.digest)
+        return MeasuredSet(
+            side.name, measured.statistics, measured.features, measured.net, measured.pictures
+        )
     features = extract(net, side, partial(progress.advance, f"{what} pictures"))
     if features.unreadable:
         text = f"{len(features.unreadable)} of {len(side)} pictures cannot be read"
@@ -205,20 +211,22 @@ def _known(
         progress.say(f"note: {text}; they are left out")
     if len(features.values) < 2:
         raise InceptiveError(f"{side.name}: holds one picture; a distribution needs two or more")
-    known = Known(side.name, Statistics.of(features.values), features, net.digest, side.digest)
+    measured = MeasuredSet(
+        side.name, Statistics.of(features.values), features, net.digest, side.digest
+    )
     if path:
-        write_stats(path, known)
+        write_stats(path, measured)
         progress.say(f"written: {printable(path)}")
-    return known
+    return measured
 
 
-def _unreadable(known: Sequence[Known]) -> tuple[str, ...]:
-    return tuple(text for each in known if each.features for text in each.features.unreadable)
+def _unreadable(measured: Sequence[MeasuredSet]) -> tuple[str, ...]:
+    return tuple(text for each in measured if each.features for text in each.features.unreadable)
 
 
 def _compared(
-    real: Known,
-    generated: Known,
+    real: MeasuredSet,
+    generated: MeasuredSet,
     metrics: Sequence[str],
     settings: Settings,
     net: FeatureNet | None,
@@ -241,6 +249,8 @@ def _compared(
     if "fid_inf" in metrics:
         advance = partial(progress.advance, "FID of subsets")
         features = _features(generated, "fid_inf")
+        if len(features) < FEWEST:
+            raise InceptiveError(f"{generated.name}: fid_inf needs {FEWEST} pictures or more")
         values["fid_inf"] = infinite_distance(real.statistics, features, settings.seed, advance)
     if "kid" in metrics:
         pair = _features(real, "kid"), _features(generated, "kid")
@@ -268,16 +278,16 @@ def _compared(
     )  # fmt: skip
 
 
-def _features(known: Known, metric: str) -> np.ndarray:
-    if known.features is None:
+def _features(measured: MeasuredSet, metric: str) -> np.ndarray:
+    if measured.features is None:
         raise InceptiveError(
-            f"{known.name}: holds a mean and a covariance, enough for fid; {metric} needs the pictures"
+            f"{measured.name}: holds mean and covariance, enough for fid; {metric} needs the pictures"
         )
-    return known.features.values
+    return measured.features.values
 
 
 def _bias(
-    real: Known, generated: Known, metrics: Sequence[str], settings: Settings
+    real: MeasuredSet, generated: MeasuredSet, metrics: Sequence[str], settings: Settings
 ) -> Iterator[str]:
     """What the numbers of pictures do to the metrics."""
     count = generated.statistics.count or ENOUGH  # where unknown, nothing can be said

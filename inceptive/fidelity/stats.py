@@ -15,8 +15,8 @@ MEAN, COVARIANCE = "mu", "sigma"
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of a set of pictures called `name`.
+class MeasuredSet:
+    """Statistics and features of a set of pictures called `name`.
 
     features is None for a file of pytorch-fid's. net and pictures: the digests of the net and of the
     pictures that it follows from, "" if not recorded.
@@ -40,7 +40,7 @@ def is_stats(path: Path) -> bool:
         return False
 
 
-def read_stats(path: Path) -> Known:
+def read_stats(path: Path) -> MeasuredSet:
     """Read a file of `write_stats`, of pytorch-fid or of clean-fid.
 
     Raises InceptiveError if it cannot be read, or holds no mean and covariance.
@@ -70,33 +70,33 @@ def read_stats(path: Path) -> Known:
             mean, covariance, None if features is None else len(features.values)
         )
         marks = (str(arrays.get(name, "")) for name in ("net", "pictures"))
-        return Known(title, statistics, features, *marks)
+        return MeasuredSet(title, statistics, features, *marks)
 
 
-def write_stats(path: Path, known: Known) -> None:
-    """Write `known` so that pytorch-fid reads its mean and covariance, and `read_stats` all of it."""
-    assert known.features is not None
+def write_stats(path: Path, measured: MeasuredSet) -> None:
+    """Write `measured` so that pytorch-fid reads its mean and covariance, and `read_stats` all of it."""
+    assert measured.features is not None
     with atomic_write(path) as file:
         np.savez(
             file,
             allow_pickle=False,
-            **{MEAN: known.statistics.mean, COVARIANCE: known.statistics.covariance},
-            features=known.features.values,
-            unreadable=np.array(known.features.unreadable, np.str_),
-            net=np.array(known.net),
-            pictures=np.array(known.pictures),
+            **{MEAN: measured.statistics.mean, COVARIANCE: measured.statistics.covariance},
+            features=measured.features.values,
+            unreadable=np.array(measured.features.unreadable, np.str_),
+            net=np.array(measured.net),
+            pictures=np.array(measured.pictures),
         )
 
 
-def refuse_other(path: Path, known: Known, net: str, pictures: str) -> None:
-    """Raise InceptiveError if the file at `path`, which holds `known`, is not of this net and these."""
+def refuse_other(path: Path, measured: MeasuredSet, net: str, pictures: str) -> None:
+    """Raise InceptiveError if the file at `path`, which holds `measured`, is of another net or set."""
     title, mend = printable(path), "give another file, or remove it, and it is written anew"
-    if not known.net:
+    if not measured.net:
         raise InceptiveError(
             f"{title}: holds statistics without what they were made of; to compare with them, name the "
             "file in place of the real pictures"
         )
-    if known.net != net:
+    if measured.net != net:
         raise InceptiveError(f"{title}: is of other weights, resizing or layer; {mend}")
-    if known.pictures != pictures:
+    if measured.pictures != pictures:
         raise InceptiveError(f"{title}: is of other pictures, or some have changed since; {mend}")

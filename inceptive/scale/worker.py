@@ -89,8 +89,10 @@ class Worker:
         threads = max(job.threads, READERS) if far else job.threads
         top, batch = job.plan.top, job.plan.batch_size
         if self.embedder:
-            found = gathered(self.embedder, self.embedder.each(loads, batch, threads, full=True))
-            errors, table = found.errors, partial(features.as_parquet, found)
+            embeddings = gathered(
+                self.embedder, self.embedder.each(loads, batch, threads, full=True)
+            )
+            errors, table = embeddings.errors, partial(features.as_parquet, embeddings)
         else:
             rows = list(answered(self.engine, loads, top, batch, threads, full=True))
             errors, table = tuple(row.error for row in rows), partial(answers.as_parquet, rows, top)

@@ -172,7 +172,10 @@ def page_routes() -> APIRouter:
 
     @routes.get("/", response_class=HTMLResponse)
     async def page() -> Response:
-        return _html("page.html")
+        style = (
+            files("inceptive.exporting").joinpath("web", "style.css").read_text(encoding="utf-8")
+        )
+        return _html("page.html", style)
 
     @routes.get("/docs", response_class=HTMLResponse)
     async def docs() -> Response:
@@ -182,6 +185,8 @@ def page_routes() -> APIRouter:
     return routes
 
 
-def _html(name: str) -> Response:
+def _html(name: str, style: str = "") -> Response:
     text = files("inceptive.serving").joinpath(name).read_text(encoding="utf-8")
-    return HTMLResponse(text, headers={"content-security-policy": CSP})
+    return HTMLResponse(
+        text.replace("/* STYLE */", style), headers={"content-security-policy": CSP}
+    )

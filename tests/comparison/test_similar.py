@@ -71,6 +71,23 @@ def test_a_copy_is_nearest_to_what_it_is_of(trained, photos, tmp_path):
     assert page.count("data:image/jpeg") == 4 and "down2.png" in page
 
 
+def test_the_image_itself_is_left_out_however_its_path_is_written(trained, photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    (photos.parent / "link").symlink_to(photos)
+    made = inceptive.embed(trained[0], sorted(photos.glob("d*.png")), progress=None)
+    for image in (f"./{photos.name}/down1.png", photos / "down1.png", "link/down1.png"):
+        for images in (photos.name, made):
+            similar = inceptive.similar(image, images, trained[0], progress=None)
+            assert not any(name.endswith("down1.png") for name, _ in similar.matches)
+
+
+def test_maps_are_compared_too(trained, photos):
+    made = inceptive.embed(trained[0], sorted(photos.glob("*.png")), "conv1", "none", progress=None)
+    assert inceptive.similar(photos / "down1.png", made, progress=None).compared == 12
+    made.save(photos.parent / "maps.npy")
+    assert inceptive.near_copies(photos.parent / "maps.npy", progress=None).compared == 13
+
+
 def test_features_on_disk_are_used_again_by_the_model_that_made_them(trained, photos, tmp_path):
     made = inceptive.embed(trained[0], sorted(photos.glob("down*")), "inception_3a", progress=None)
     made.save(tmp_path / "made.npy")

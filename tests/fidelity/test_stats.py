@@ -6,17 +6,17 @@ import pytest
 from inceptive.errors import InceptiveError
 from inceptive.fidelity.features import Features
 from inceptive.fidelity.frechet import Statistics
-from inceptive.fidelity.stats import Known, is_stats, read_stats, refuse_other, write_stats
+from inceptive.fidelity.stats import MeasuredSet, is_stats, read_stats, refuse_other, write_stats
 
 
-def known(net="net", pictures="pictures"):
+def measured(net="net", pictures="pictures"):
     values = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
     features = Features(values, ("a.jpg: is empty",))
-    return Known("name", Statistics.of(values), features, net, pictures)
+    return MeasuredSet("name", Statistics.of(values), features, net, pictures)
 
 
 def test_all_that_is_written_is_read_again(tmp_path):
-    path, before = tmp_path / "some.npz", known()
+    path, before = tmp_path / "some.npz", measured()
     write_stats(path, before)
     after = read_stats(path)
     assert is_stats(path)
@@ -28,10 +28,10 @@ def test_all_that_is_written_is_read_again(tmp_path):
 
 
 def test_mean_and_covariance_are_where_pytorch_fid_looks(tmp_path):
-    write_stats(tmp_path / "some.npz", known())
+    write_stats(tmp_path / "some.npz", measured())
     with np.load(tmp_path / "some.npz") as file:
-        np.testing.assert_array_equal(file["mu"][:], known().statistics.mean)
-        np.testing.assert_array_equal(file["sigma"][:], known().statistics.covariance)
+        np.testing.assert_array_equal(file["mu"][:], measured().statistics.mean)
+        np.testing.assert_array_equal(file["sigma"][:], measured().statistics.covariance)
 
 
 def test_a_file_of_pytorch_fid_has_a_mean_and_a_covariance_alone(tmp_path):
@@ -46,7 +46,7 @@ def test_a_file_of_pytorch_fid_has_a_mean_and_a_covariance_alone(tmp_path):
 def test_one_of_another_net_or_other_pictures_is_refused(tmp_path):
     for net, pictures, why in (("other", "pictures", "weights"), ("net", "other", "changed")):
         with pytest.raises(InceptiveError, match=why):
-            refuse_other(tmp_path / "some.npz", known(), net, pictures)
+            refuse_other(tmp_path / "some.npz", measured(), net, pictures)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_no_statistics_is_refused(tmp_path, arrays):
 
 def test_a_damaged_file_is_refused(tmp_path):
     path = tmp_path / "some.npz"
-    write_stats(path, known())
+    write_stats(path, measured())
     path.write_bytes(path.read_bytes()[:-100])
     assert not is_stats(path)
     with pytest.raises(InceptiveError, match="cannot be read"):
