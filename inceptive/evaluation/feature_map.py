@@ -16,8 +16,8 @@ from inceptive.report.page import FeatureMap
 
 IMAGES, SECONDS, BATCH = 300, 10.0, 20
 """Images on a map, and seconds spent on their features, at most; images that are computed at once."""
-LEAST = 3
-"""Images on a map at least."""
+LEAST, LEAST_T_SNE = 3, 30
+"""Images on a map at least; and where t-SNE, which looks at some thirty neighbours, says anything."""
 
 
 def feature_map(engine: Engine, samples: Samples, cache: Cache | None = None) -> FeatureMap | None:
@@ -43,7 +43,7 @@ def feature_map(engine: Engine, samples: Samples, cache: Cache | None = None) ->
         return None
     positions, share = principal_components(features)
     layouts = {f"principal components ({share:.0%} of the variance)": positions}
-    if find_spec("sklearn") and len(features) > 3 * LEAST:
+    if len(features) >= LEAST_T_SNE and find_spec("sklearn"):
         layouts = {"t-SNE": t_sne(features)} | layouts
     return FeatureMap(order[: len(features)], embedder.layer, layouts)
 

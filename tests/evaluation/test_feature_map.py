@@ -25,10 +25,13 @@ def test_principal_components_are_the_eigenvectors_of_the_covariance():
 
 
 def test_the_page_has_a_dot_for_each_image_and_a_layout_for_each_way(trained, stripes, tmp_path):
-    done = command("evaluate", trained[0], stripes, "--split", "test", "--out", tmp_path)
+    done = command("evaluate", trained[0], stripes, "--split", "test", "--out", tmp_path / "few")
     assert done.returncode == 0
-    page = (tmp_path / "report.html").read_text()
-    assert page.count('class="dot') == 12
+    page = (tmp_path / "few/report.html").read_text()
+    assert page.count('class="dot') == 12 and "t-SNE" not in page
+    done = command("evaluate", trained[0], stripes, "--split", "train", "--out", tmp_path / "many")
+    page = (tmp_path / "many/report.html").read_text()
+    assert page.count('class="dot') == 36
     places = re.findall(r"--x0:([0-9.]+)%;--y0:([0-9.]+)%;--x1:([0-9.]+)%;--y1:([0-9.]+)%", page)
     assert len(set(places)) > 6
     assert all(2 <= float(place) <= 98 for row in places for place in row)

@@ -294,6 +294,7 @@ def test_resizing_is_pillows_bit_for_bit():
         np.testing.assert_array_equal(theirs.reshape(ours.shape), ours, str(case["shown"]))
 
 
+@pytest.mark.browser
 @needs_node
 def test_a_long_thin_picture_is_cut_as_in_python():
     shown = Preprocessing(size=300)
@@ -303,6 +304,7 @@ def test_a_long_thin_picture_is_cut_as_in_python():
     np.testing.assert_array_equal(square, shown.fit(image).ravel())
 
 
+@pytest.mark.browser
 @needs_node
 @pytest.mark.parametrize("share", [2, 4, 8])
 def test_a_jpeg_is_read_smaller_as_by_libjpeg(share):
@@ -316,6 +318,7 @@ def test_a_jpeg_is_read_smaller_as_by_libjpeg(share):
         )
 
 
+@pytest.mark.browser
 @needs_node
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(2, 5))
 @settings(max_examples=5, deadline=None)

@@ -165,6 +165,14 @@ def test_too_few_pictures_are_refused(tmp_path):
     assert "more than 5 pictures" in command("fid", real, few, "--metrics", "prdc").stderr
 
 
+def test_fid_inf_of_too_few_pictures_is_refused(tiny_net, tmp_path):
+    real, made = write(tmp_path / "real", 8, 1), write(tmp_path / "made", 3, 2)
+    with pytest.raises(InceptiveError, match=r"made: fid_inf needs 4 pictures"):
+        inceptive.fid(real, made, ("fid_inf",))
+    more = write(tmp_path / "more", 4, 3)
+    assert np.isfinite(inceptive.fid(real, more, ("fid_inf",)).fid_inf)
+
+
 @pytest.mark.parametrize("name", ['it\'s a "b" $c', "50% #1?", "-o"])
 def test_every_path_may_be_called_anything(name, tiny_net, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
