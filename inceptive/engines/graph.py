@@ -50,6 +50,9 @@ SCORE = tuple(
 PLAIN = (*NORMALISE, *SCORE, NOVELTY)
 """The nodes that a quantiser leaves alone."""
 
+DEQUANTISED = "_DequantizeLinear_Output"
+"""What ONNX Runtime's quantiser appends to the name of a tensor for its rounded values."""
+
 Tensors = Mapping[str, np.ndarray]
 
 
@@ -130,10 +133,15 @@ def tensor_of(net: Net, layer: str) -> str:
 
 
 def ending_at(file: bytes, tensor: str) -> bytes | None:
-    """Return the ONNX file cut to what gives `tensor`, its one output; None if it has no such tensor."""
+    """Return the ONNX file cut to what gives `tensor`, its one output; None if it has no such tensor.
+
+    Of a quantised file it is what the layers behind read: rounded, and cut off where a ReLU was merged.
+    """
     onnx = package()
     model = onnx.load_model_from_string(file)
     by_output = {name: node for node in model.graph.node for name in node.output}
+    if (read := f"{tensor}{DEQUANTISED}") in by_output:
+        tensor = read
     if tensor not in by_output:
         return None
     waiting, needed = [tensor], set()

@@ -52,7 +52,7 @@ class OnnxEngine(ExportedEngine):
     def cut(path: Path, tensor: str, threads: int = 0) -> Compute | None:
         file = ending_at(path.read_bytes(), tensor)
         part = session(file, threads) if file else None
-        return part and (lambda images: np.asarray(part.run([tensor], {INPUT: images})[0]))
+        return part and (lambda images: np.asarray(part.run(None, {INPUT: images})[0]))
 
     @classmethod
     def from_session(cls, path: Path, session: Any, metadata: Metadata | None = None) -> Self:

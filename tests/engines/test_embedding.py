@@ -99,6 +99,23 @@ def test_exported_files_give_torchs_features(model, images, engine):
         np.testing.assert_allclose(other.features, ours.features, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("engine", ["onnx", pytest.param("openvino", marks=pytest.mark.nets)])
+def test_int8_gives_what_the_next_layer_reads(model, images, stripes, engine):
+    """The quantiser merges a ReLU into the rounding behind it: the tensor before has values below 0."""
+    clf = inceptive.Classifier.load(model)
+    clf.export(engine, "int8", calibrate=stripes, max_drop=100, progress=None)
+    for layer in ("conv1", "inception_3a.b3x3.reduce", "inception_4a"):
+        exact = inceptive.embed(
+            model, images / "1.png", layer, "none", engine="torch", progress=None
+        )
+        rounded = inceptive.embed(
+            model, images / "1.png", layer, "none", engine=f"{engine}:int8", progress=None
+        )
+        assert rounded.features.min() >= 0
+        far = np.abs(rounded.features - exact.features).max() / exact.features.max()
+        assert 0 < far < 0.2, (layer, far)
+
+
 def test_what_is_not_there_is_named(model, images):
     clf = inceptive.Classifier.load(model)
     with pytest.raises(InceptiveError, match=r"'inception_9z'.*conv1.*inception_5b"):
