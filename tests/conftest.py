@@ -157,6 +157,22 @@ def trained(tmp_path_factory, stripes, tiny):
     return out, Done(*json.loads(printed.read_text().replace(str(original), str(out))))
 
 
+@pytest.fixture(autouse=True)
+def trained_is_left_alone(request):
+    """All tests of a process have one copy: what one writes there, another would find."""
+    yield
+    if "trained" in request.fixturenames:
+        folder, _ = request.getfixturevalue("trained")
+        names = {path.name for path in folder.iterdir()}
+        assert names == {
+            "model.safetensors",
+            "config.json",
+            "README.md",
+            "history.csv",
+            "report.html",
+        }
+
+
 SERVER = """
 import signal
 from inceptive.cli import main

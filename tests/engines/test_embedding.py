@@ -1,6 +1,7 @@
 """`embed`: features of any part of a net, in memory, in files and in a folder that resumes."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -29,15 +30,16 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(trained):
-    """The trained model folder, with its exports for both engines."""
-    clf = inceptive.Classifier.load(trained[0])
+def model(trained, tmp_path_factory):
+    """A copy of the trained model folder, with exports for both engines."""
+    folder = shutil.copytree(trained[0], tmp_path_factory.mktemp("exported") / "stripes")
+    clf = inceptive.Classifier.load(folder)
     with pytest.MonkeyPatch.context() as patch:  # what speed they have is not looked at here
         patch.setattr(check, "SECONDS", 0.0)
         patch.setattr(check, "ROUNDS", 1)
         for to in ("onnx", "openvino"):
             clf.export(to, progress=None)
-    return trained[0]
+    return folder
 
 
 def hooked(clf, files, layer):
