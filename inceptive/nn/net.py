@@ -100,8 +100,11 @@ class Model(nn.Module):
             shape = out_shape(node, shape)
             for head, chain in heads.items():
                 _add(self, head, _module(chain, shape))
-        self.apply(initialise)
-        nn.init.normal_(self.get_submodule(net.last).weight, std=0.01)  # type: ignore[arg-type]
+        last = self.get_submodule(net.last)
+        assert isinstance(last, nn.Conv2d | nn.Linear)
+        if not last.weight.is_meta:  # drawing there imports two seconds' worth of torch for nothing
+            self.apply(initialise)
+            nn.init.normal_(last.weight, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K), in training and in evaluation; auxiliary heads are not run."""

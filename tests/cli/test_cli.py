@@ -168,6 +168,17 @@ def test_the_light_commands_leave_torch_alone():
         assert done.returncode == 0, (words, done.stderr)
 
 
+def test_a_model_is_loaded_without_the_compiler(trained):
+    """torch._dynamo and sympy took two seconds of each `predict`."""
+    code = (
+        "import sys, inceptive\n"
+        f"inceptive.Classifier.load({str(trained[0])!r})\n"
+        "assert 'torch' in sys.modules and not {'torch._dynamo', 'sympy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_train_says_what_it_does_and_writes_a_model_folder(trained):
     out, done = trained
     assert done.returncode == 0, done.stderr
