@@ -116,7 +116,7 @@ def test_no_net_is_without_a_source_for_its_counts():
     assert set(NETS) - set(COUNTS) <= ours
 
 
-@EVERY_NET
+@EVERY_FAMILY
 @pytest.mark.parametrize(
     ("more", "channels"), [(0, 3), pytest.param(-32, 1, marks=pytest.mark.nets)]
 )

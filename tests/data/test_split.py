@@ -170,7 +170,7 @@ def page(k):
 @pytest.mark.parametrize("made", [thing, drawing, part, page])
 def test_pictures_that_differ_in_a_small_place_are_no_copies(tmp_path, made):
     """All but one of 180 were one group, and there was no validation part."""
-    count = 40
+    count = 20
     originals = [save(made(k), tmp_path / f"{k}.png") for k in range(count)]
     assert len(set(groups_of(originals))) == count
     again = [save(made(k), tmp_path / f"{k}.jpg", quality=60) for k in range(count)]

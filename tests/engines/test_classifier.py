@@ -5,6 +5,7 @@ import html
 import importlib.util
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -37,6 +38,12 @@ def clf():
     model = inceptive.build(inceptive.NETS["googlenet.bn"](num_classes=3, channels=1)).eval()
     shown = Preprocessing(size=32, channels=1, mean=(0.4,), std=(0.3,))
     return Classifier(model, shown, ("a", "b", "c"), temperature=2.0)
+
+
+@pytest.fixture(scope="module")
+def saved(clf, tmp_path_factory):
+    clf.save(folder := tmp_path_factory.mktemp("model"))
+    return folder
 
 
 def test_probabilities_are_those_of_the_model_on_normalised_pixels(clf):
@@ -122,11 +129,11 @@ def in_old_form(name):
     ("model.safetensors", lambda c: b"", "model.safetensors: is damaged"),
     ("model.safetensors", lambda c: b"\x80\x04pickle", "model.safetensors: is damaged"),
 ])  # fmt: skip
-def test_a_damaged_folder_is_refused_in_one_line(clf, tmp_path, name, change, said):
-    clf.save(tmp_path)
-    damage(tmp_path, name, change)
+def test_a_damaged_folder_is_refused_in_one_line(saved, tmp_path, name, change, said):
+    folder = shutil.copytree(saved, tmp_path / "model")
+    damage(folder, name, change)
     with pytest.raises(InceptiveError) as refused:
-        Classifier.load(tmp_path)
+        Classifier.load(folder)
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
@@ -193,13 +200,10 @@ def classifier_of(net):
     return Classifier(inceptive.build(net).eval(), preprocessing, ("a", "b", "c"))
 
 
+@pytest.mark.nets  # in the quick tier tests/test_own_net.py exports one
 @pytest.mark.parametrize(
     "net",
-    [
-        own(),
-        pytest.param(departed("googlenet.mine"), marks=pytest.mark.nets),
-        pytest.param(own("nobody's/../net"), marks=pytest.mark.nets),
-    ],
+    [own(), departed("googlenet.mine"), own("nobody's/../net")],
     ids=lambda net: net.name,
 )
 def test_a_net_of_ones_own_is_saved_loaded_and_exported_as_it_is(net, tmp_path):

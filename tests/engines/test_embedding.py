@@ -101,7 +101,8 @@ def test_exported_files_give_torchs_features(model, images, engine):
         np.testing.assert_allclose(other.features, ours.features, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("engine", ["onnx", pytest.param("openvino", marks=pytest.mark.nets)])
+@pytest.mark.nets
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
 def test_int8_gives_what_the_next_layer_reads(model, images, stripes, engine):
     """The quantiser merges a ReLU into the rounding behind it: the tensor before has values below 0."""
     clf = inceptive.Classifier.load(model)

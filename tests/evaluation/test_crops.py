@@ -187,7 +187,7 @@ def test_a_truncated_file_is_named(tmp_path, count):
     assert str(caught.value).startswith(f"{tmp_path / 'half.png'}: is truncated or damaged")
 
 
-@pytest.mark.parametrize("count", [10, 144])
+@pytest.mark.parametrize("count", [10, pytest.param(144, marks=pytest.mark.scale)])
 def test_a_long_thin_picture_is_never_blown_up_beyond_what_is_safe(monkeypatch, count):
     resize = Image.Image.resize
 

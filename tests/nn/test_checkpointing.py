@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from torch.distributed._tools.mem_tracker import MemTracker
 
 import inceptive
 from inceptive.arch.account import minimum_size
@@ -80,6 +79,8 @@ def test_blocks_end_where_somebody_looks():
 
 def held(model, images, whole):
     """Bytes that torch holds after a forward pass beside the model; with `whole`, at most in a step."""
+    from torch.distributed._tools.mem_tracker import MemTracker  # two seconds
+
     tracker = MemTracker()
     tracker.track_external(model, images)
     with tracker:
@@ -94,10 +95,8 @@ def held(model, images, whole):
 
 
 @pytest.mark.filterwarnings("ignore:Module is None")
-@pytest.mark.parametrize(
-    "name", ["googlenet.bn", *(pytest.param(name, marks=pytest.mark.nets) for name in
-             ("googlenet", "hadamard_inception", *SLOWER))],
-)  # fmt: skip
+@pytest.mark.nets
+@pytest.mark.parametrize("name", ["googlenet.bn", "googlenet", "hadamard_inception", *SLOWER])
 def test_the_account_predicts_what_is_held_within_a_tenth(name):
     model = model_of(name)
     side = max(128, minimum_size(model.net))

@@ -95,6 +95,7 @@ print(recipe.weights, fetch(catalogue()[recipe.weights]).read_bytes())
 """
 
 
+@pytest.mark.training
 def test_they_are_fetched_from_the_hub_and_that_is_said(tmp_path, stripes):
     class Hub(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):
