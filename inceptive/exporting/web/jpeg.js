@@ -95,7 +95,8 @@ export function reduced(bytes, denominator) {
     c.columns = Math.ceil(Math.ceil((found.width * c.h) / most[0]) / 8);
     c.lines = Math.ceil(Math.ceil((found.height * c.v) / most[1]) / 8);
     c.pitch = Math.ceil(found.width / (8 * most[0])) * c.h;
-    c.coefficients = new Int16Array(64 * c.pitch * Math.ceil(found.height / (8 * most[1])) * c.v);
+    c.room = c.side === 1 ? 1 : 64; // coefficients that are kept of a block: one sample is made of the first alone
+    c.coefficients = new Int16Array(c.room * c.pitch * Math.ceil(found.height / (8 * most[1])) * c.v);
     c.wide = Math.ceil((found.width * c.h * c.side) / (most[0] * 8));
   }
   scans(bytes, found, most);
@@ -127,11 +128,12 @@ function scan(bytes, at, pos, found, most) {
     parts.push({ c: component, dc: found.dc[bytes[at + 1] >> 4], ac: found.ac[bytes[at + 1] & 15] });
   }
   const first = bytes[at], last = found.progressive ? bytes[at + 1] : 63, high = bytes[at + 2] >> 4, low = bytes[at + 2] & 15;
-  let held = 0, count = 0, run = 0, ended = false;
+  const held = new Int32Array(1); // a number of 32 bits in a variable of several functions is made anew each time
+  let count = 0, run = 0, ended = false;
 
   function fill() {
     if (count <= 16 && !ended && bytes[pos] < 255 && bytes[pos + 1] < 255) { // two bytes at once, mostly
-      held = (held << 16) | (bytes[pos] << 8) | bytes[pos + 1];
+      held[0] = (held[0] << 16) | (bytes[pos] << 8) | bytes[pos + 1];
       count += 16;
       pos += 2;
     }
@@ -144,20 +146,20 @@ function scan(bytes, at, pos, found, most) {
         else if (bytes[pos + 1] === 0) pos += 2;
         else { ended = true; byte = 0; } // a marker: libjpeg reads on in zeros
       }
-      held = (held << 8) | byte;
+      held[0] = (held[0] << 8) | byte;
       count += 8;
     }
   }
   function symbol(table) {
     if (count < 17) fill();
-    const word = table.whole[(held >>> (count - 16)) & 0xffff];
+    const word = table.whole[(held[0] >>> (count - 16)) & 0xffff];
     count -= word >> 8;
     return word & 255;
   }
   function receive(length) {
     if (count < 17) fill();
     count -= length;
-    return (held >>> count) & ((1 << length) - 1);
+    return (held[0] >>> count) & ((1 << length) - 1);
   }
   function signed(length) {
     if (!length) return 0;
@@ -165,10 +167,13 @@ function scan(bytes, at, pos, found, most) {
     return value < 1 << (length - 1) ? value - (1 << length) + 1 : value;
   }
   function sequential(q, o, part) { // where the time goes: the state in variables of its own
-    const { dc, ac } = part;
-    let bits = held, have = count, length = 0;
+    const { dc, ac } = part, all = part.c.room === 64;
+    let bits = held[0], have = count, from = pos, length = 0;
     for (let k = 0; k < 64; k++) {
-      if (have < 17) { held = bits; count = have; fill(); bits = held; have = count; }
+      if (have < 17) {
+        if (bytes[from] < 255 && bytes[from + 1] < 255) { bits = (bits << 16) | (bytes[from] << 8) | bytes[from + 1]; have += 16; from += 2; }
+        else { held[0] = bits; count = have; pos = from; fill(); bits = held[0]; have = count; from = pos; }
+      }
       const table = k ? ac : dc, word = table.short[(bits >>> (have - 9)) & 511] || table.whole[(bits >>> (have - 16)) & 0xffff];
       have -= word >> 8;
       length = word & 15;
@@ -177,16 +182,22 @@ function scan(bytes, at, pos, found, most) {
         if (length) k += zeros; else if (zeros === 15) { k += 15; continue; } else break;
       }
       let value = 0;
+      if (k && !all) {
+        if (have < length) { held[0] = bits; count = have; pos = from; fill(); bits = held[0]; have = count; from = pos; }
+        have -= length;
+        continue;
+      }
       if (length) {
-        if (have < 17) { held = bits; count = have; fill(); bits = held; have = count; }
+        if (have < 17) { held[0] = bits; count = have; pos = from; fill(); bits = held[0]; have = count; from = pos; }
         have -= length;
         value = (bits >>> have) & ((1 << length) - 1);
         if (value < 1 << (length - 1)) value -= (1 << length) - 1;
       }
       if (k) q[o + ZIGZAG[k & 63]] = value; else q[o] = part.c.last += value;
     }
-    held = bits;
+    held[0] = bits;
     count = have;
+    pos = from;
   }
   function dcFirst(q, o, part) { part.c.last += signed(symbol(part.dc)); q[o] = part.c.last << low; }
   function dcAgain(q, o) { if (receive(1)) q[o] |= 1 << low; }
@@ -222,6 +233,7 @@ function scan(bytes, at, pos, found, most) {
   const block = !found.progressive ? sequential : first === 0 ? (high ? dcAgain : dcFirst) : high ? acAgain : acFirst;
 
   const alone = parts.length === 1, { c } = parts[0];
+  if (first && c.room === 1) return next(pos);
   const columns = alone ? c.columns : Math.ceil(found.width / (8 * most[0]));
   const lines = alone ? c.lines : Math.ceil(found.height / (8 * most[1]));
   for (const part of parts) part.c.last = 0;
@@ -230,31 +242,35 @@ function scan(bytes, at, pos, found, most) {
       if (found.restart && !left) {
         while (pos + 1 < bytes.length && !(bytes[pos] === 0xff && bytes[pos + 1] >= 0xd0 && bytes[pos + 1] <= 0xd9)) pos++;
         if ((bytes[pos + 1] & 0xf8) === 0xd0) pos += 2;
-        held = count = run = 0;
+        held[0] = count = run = 0;
         ended = false;
         left = found.restart;
         for (const part of parts) part.c.last = 0;
       }
-      if (alone) block(c.coefficients, 64 * (line * c.pitch + column), parts[0]);
+      if (alone) block(c.coefficients, c.room * (line * c.pitch + column), parts[0]);
       else for (const part of parts)
         for (let y = 0; y < part.c.v; y++)
           for (let x = 0; x < part.c.h; x++)
-            block(part.c.coefficients, 64 * ((line * part.c.v + y) * part.c.pitch + column * part.c.h + x), part);
+            block(part.c.coefficients, part.c.room * ((line * part.c.v + y) * part.c.pitch + column * part.c.h + x), part);
     }
-  while (pos + 1 < bytes.length && !(bytes[pos] === 0xff && bytes[pos + 1] && bytes[pos + 1] !== 0xff
-    && (bytes[pos + 1] & 0xf8) !== 0xd0)) pos++;
-  return pos;
+  return next(pos);
+
+  function next(from) {
+    while (from + 1 < bytes.length && !(bytes[from] === 0xff && bytes[from + 1] && bytes[from + 1] !== 0xff
+      && (bytes[from + 1] & 0xf8) !== 0xd0)) from++;
+    return from;
+  }
 }
 
 /** The samples of a component, from its coefficients: `side` x `side` of each block. */
 function plane(c, quant) {
-  const blocks = c.coefficients.length / 64, across = c.pitch * c.side, inverse = INVERSE[c.side];
+  const blocks = c.coefficients.length / c.room, across = c.pitch * c.side, inverse = INVERSE[c.side];
   if (!quant) throw new Error("is truncated or damaged (JPEG)");
   c.samples = new Uint8Array(blocks * c.side * c.side);
   const space = new Int32Array(64);
   for (let k = 0; k < blocks; k++) {
     const at = Math.floor(k / c.pitch) * c.side * across + (k % c.pitch) * c.side;
-    inverse(c.coefficients, 64 * k, quant, c.samples, at, across, space);
+    inverse(c.coefficients, c.room * k, quant, c.samples, at, across, space);
   }
   c.coefficients = null;
 }
