@@ -53,7 +53,7 @@ def model(tmp_path_factory):
     net = inceptive.build(inceptive.NETS["googlenet.bn"](num_classes=5).without_aux())
     for layer in net.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.momentum = 0.57  # not all: fresh weights at the scale of one batch take noise for signal
+            layer.momentum = 0.57  # of one batch alone, the logits would follow noise
     with torch.no_grad():
         net.train()(shown.normalise(torch.from_numpy(squares)))
     labels = ("cat", "dog", "hen", "owl", "yak")
