@@ -97,5 +97,11 @@ def test_prdc_is_the_formula(neighbours, monkeypatch):
     )
 
 
+def test_a_radius_ends_at_the_neighbour():
+    two = np.array([[0.0], [1.0]])
+    others = np.array([[-0.999], [-1.001], [1.999], [2.001]])
+    assert prdc(others, two, 1).recall == prdc(two, others, 1).precision == 0.5
+
+
 def test_prdc_of_pictures_far_away_is_nothing():
     assert prdc(features(9, 1), features(9, 1) + 100, 2) == (0, 0, 0, 0)
