@@ -83,7 +83,7 @@ def run(
             "macs": candidate.macs or None,
             "macs_per_second": candidate.macs / taken.seconds if candidate.macs else None,
             "roofline_share": None,
-            "peak_bytes": sampler.peak_bytes if isinstance(sampler, Process) else None,
+            "peak_bytes": sampler.peak_bytes or None if isinstance(sampler, Process) else None,
         }
         if candidate.macs and candidate.precision in peaks:
             row["roofline_share"] = row["macs_per_second"] / peaks[candidate.precision]

@@ -56,16 +56,18 @@ class Classified:
         return ["torch", *(f"{engine}:{precision}" for engine, precision in KINDS)]
 
     def ours(self, image: Path, out: Path, engine: str) -> Process:
-        """`inceptive predict` on one photograph or a folder of them, to a CSV.
+        """`inceptive predict` on one photograph or a folder of them, to a CSV."""
+        folder = self.folder_for(engine)
+        words = ["predict", folder, image, "--engine", engine, "--top", 1, "--format", "csv",
+                 "--out", out]  # fmt: skip
+        return Process(inceptive(*words), self.setting.threads)
 
-        Raises InceptiveError if the model had to be exported first and cannot be.
-        """
+    def folder_for(self, engine: str) -> str:
+        """The model, with an export for `engine`. Raises InceptiveError if it cannot be exported."""
         kind, _, precision = engine.partition(":")
         if precision and not self.setting.model:
             exported(Path(self.name), kind, cast(Precision, precision), self.squares)
-        words = ["predict", self.name, image, "--engine", engine, "--top", 1, "--format", "csv",
-                 "--out", out]  # fmt: skip
-        return Process(inceptive(*words), self.setting.threads)
+        return self.name
 
     def theirs(
         self, package: str, what: str, image: Path, out: Path, fast: bool = False

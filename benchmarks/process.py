@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from inceptive.errors import InceptiveError
@@ -45,6 +48,48 @@ class Process:
             )
         self.peak_bytes = max(self.peak_bytes, told["peak_bytes"])
         return [told["seconds"]]
+
+
+class Until(Process):
+    """A sampler that runs `words` until a line of standard error has the pattern `said`, then ends it.
+
+    then: what is waited for besides, given the match. fresh: a folder that is removed before each run.
+    environment: variables beside those that are set.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[object],
+        threads: int,
+        said: str,
+        then: Callable[[re.Match[str]], None] = lambda _: None,
+        *,
+        fresh: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ):
+        super().__init__(words, threads)
+        self.said, self.then, self.fresh = said, then, fresh
+        self.environment |= environment or {}
+
+    def __call__(self) -> list[float]:
+        if self.fresh:
+            shutil.rmtree(self.fresh, ignore_errors=True)
+        started = time.perf_counter()
+        with subprocess.Popen(
+            self.words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, env=self.environment,
+        ) as process:  # fmt: skip
+            try:
+                line = ""
+                assert process.stderr
+                for line in process.stderr:
+                    if found := re.search(self.said, line):
+                        self.then(found)
+                        return [time.perf_counter() - started]
+            finally:
+                process.kill()
+        last = line.strip() or "it said nothing"
+        raise InceptiveError(f"{' '.join(self.words[:4])} ...: ended before {self.said!r} ({last})")
 
 
 def inceptive(*words: object) -> list[str]:

@@ -6,7 +6,17 @@ from typing import Any
 
 import torch
 
-from benchmarks import decoding, epochs, growth, inference, memory, pipeline, startup, training
+from benchmarks import (
+    decoding,
+    epochs,
+    growth,
+    inference,
+    memory,
+    pipeline,
+    startup,
+    training,
+    waiting,
+)
 from benchmarks.benchmark import Peaks
 from benchmarks.machine import machine
 from benchmarks.roofline import roofline
@@ -20,6 +30,7 @@ SECTIONS: dict[str, Section] = {
     pipeline.SECTION: pipeline.measure,
     decoding.SECTION: decoding.measure,
     startup.SECTION: startup.measure,
+    waiting.SECTION: waiting.measure,
     memory.SECTION: memory.measure,
     growth.SECTION: growth.measure,
 }

@@ -67,6 +67,11 @@ TITLES = {
     ),
     "decode": ("Decoding", "From a file to a normalised square, in one thread."),
     "startup": ("Start", "From the command to its end, nothing loaded before."),
+    "waiting": (
+        "What a person waits for",
+        "From the command to the line that is waited for, each line a run of its own, so that a later "
+        "one less an earlier one is what lies between them. Training begins with an empty cache.",
+    ),
     "memory": (
         "Memory",
         "A process that does only this, two calls. What whole commands hold, of exported engines too, "

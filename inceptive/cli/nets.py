@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 NAME = "nets"
 NETS_HEADER = (
-    "net", "source", "params", "with heads", "multiply-adds", "depth", "size", "least", "weights",
+    "net", "params", "with heads", "multiply-adds", "depth", "size", "least", "weights", "source",
 )  # fmt: skip
 WEIGHTS_HEADER = ("weights", "net", "licence", "classes", "top-1", "top-5", "MB", "from")
 
@@ -38,15 +38,17 @@ def run(json: Annotated[bool, Option("--json", help="print JSON")] = False) -> N
         tables.answer(tables.as_json({"nets": nets, "weights": published}))
         return
     rows = [_net_row(counted, fitting[counted.net.name]) for counted in accounts]
-    tables.answer(tables.columns(NETS_HEADER, rows, left=2) + "\n")
+    table = tables.columns(NETS_HEADER[:-1], rows)
+    named = [counted.net.source for counted in accounts]
+    tables.answer(tables.with_last(table, [NETS_HEADER[-1], *named]) + "\n")
     table = tables.columns(
         WEIGHTS_HEADER[:-1], [_weights_row(published) for published in weights], left=3
     )
-    sources = [
+    addresses = [
         published.url or (f"hub {published.hub}" if published.hub else published.note)
         for published in weights
     ]
-    tables.answer(tables.with_last(table, [WEIGHTS_HEADER[-1], *sources]))
+    tables.answer(tables.with_last(table, [WEIGHTS_HEADER[-1], *addresses]))
 
 
 def _net_row(counted: "Account", weights: list[str]) -> tuple[str, ...]:
@@ -55,8 +57,7 @@ def _net_row(counted: "Account", weights: list[str]) -> tuple[str, ...]:
     costs = (counted.params, counted.params_with_aux, counted.macs)
     sizes = (counted.depth, counted.image_size, minimum_size(counted.net))
     return (
-        counted.net.name, counted.net.source, *(f"{cost:,}" for cost in costs), *map(str, sizes),
-        str(len(weights) or ""),
+        counted.net.name, *(f"{cost:,}" for cost in costs), *map(str, sizes), str(len(weights) or ""),
     )  # fmt: skip
 
 

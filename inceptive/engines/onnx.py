@@ -96,14 +96,12 @@ def session(file: Path | bytes, threads: int = 0) -> Any:
         raise InceptiveError(f"{where}: ONNX Runtime does not take it ({reason(error)})") from None
 
 
-def quantised(
-    graph: Any, images: np.ndarray, plain: Iterable[str] = (), reduced: bool = False
-) -> bytes:
+def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> bytes:
     """Quantise the onnx.ModelProto `graph` to per-channel int8 weights and uint8 activations, as a file.
 
     The range of each activation is the mean over batches of `images` (N, C, S, S) of uint8. The
-    nodes named in `plain` stay in float32, and so do those of `graph.PLAIN`. reduced: weights of 7 bits:
-    sums of those of 8 saturate on processors with AVX2 but no VNNI, and nowhere else.
+    nodes named in `plain` stay in float32, and so do those of `graph.PLAIN`. Weights have 7 bits: sums
+    of those of 8 saturate on processors with AVX2 but no VNNI, and answers would depend on the machine.
     """
     package()
     from onnxruntime import quantization
@@ -130,7 +128,7 @@ def quantised(
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
-                reduce_range=reduced,
+                reduce_range=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 nodes_to_exclude=[*PLAIN, *plain],

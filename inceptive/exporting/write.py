@@ -60,7 +60,7 @@ def write_export(
 ) -> Record:
     """Write `classifier` into `folder` for the engine `to` (onnx or openvino), and its record.
 
-    web: the ONNX file that browsers run, in int8 with the same answers on every processor.
+    web: the ONNX file that browsers run.
 
     weights is the sha256 of its `model.safetensors`. The file is kept whether or not it passes its
     check; until then it has no record. Raises InceptiveError if an optional package is missing, the
@@ -85,7 +85,7 @@ def write_export(
         content = graph.SerializeToString()
         if precision == "int8":
             say(f"calibrating on {len(data.calibration)} images")
-            content = _onnx_int8(classifier, graph, metadata, data, max_drop, say, to == WEB)
+            content = _onnx_int8(classifier, graph, metadata, data, max_drop, say)
         write_bytes(path, with_metadata(content, {KEY: metadata.to_json()}))
     else:
         model = open_vino.from_onnx(graph.SerializeToString())
@@ -152,13 +152,12 @@ def _onnx_int8(
     data: ExportData,
     max_drop: float,
     say: Say,
-    reduced: bool,
 ) -> bytes:
     """int8 everywhere; if that costs too much, with the first and last layers in float32."""
     layers = [node.name for node in graph.graph.node if node.op_type in ("Conv", "Gemm")]
     candidates: list[tuple[float, bytes]] = []
     for plain in ([], [*layers[:3], layers[-1]]):
-        content = onnx_runtime.quantised(graph, data.calibration, plain, reduced)
+        content = onnx_runtime.quantised(graph, data.calibration, plain)
         exported = OnnxEngine.from_session(
             Path("model.int8.onnx"), onnx_runtime.session(content), metadata
         )

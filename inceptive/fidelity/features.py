@@ -22,7 +22,6 @@ from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
 
 NET = "inception_v3.fid"
-Dims = Literal[64, 192, 768, 2048]
 LAYERS: dict[int, str] = {64: "pool_3a", 192: "pool_5a", 768: "mixed_6e", 2048: "pool"}
 """pytorch-fid's blocks by their number of features: the maps whose averages these are."""
 Runner = Literal["auto", "torch", "openvino"]

@@ -216,9 +216,10 @@ def choose_recipe(
         progress.say(f"no published weights to start from: {error}")
         chosen = Recipe.read(name, changes)
     start = f", from {chosen.weights}" if chosen.weights else ", from scratch"
-    progress.say(
-        f"recipe: {name}{start} (another: --recipe or recipe=; one value: --set or changes=)"
-    )
+    if is_there(data) or is_builtin(data):  # else opening it says what is wrong, and only that
+        progress.say(
+            f"recipe: {name}{start} (another: --recipe or recipe=; one value: --set or changes=)"
+        )
     return chosen
 
 

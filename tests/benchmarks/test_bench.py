@@ -352,6 +352,20 @@ def test_the_made_model_tells_photographs_apart(setting):
         classified.theirs("keras", "folder", files[0], setting.folder / "out.csv")
 
 
+def test_a_process_is_timed_until_it_says_so(tmp_path):
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    code = "import os, sys, time; print('ready at', os.environ['PLACE'], file=sys.stderr); time.sleep(60)"
+    met = []
+    until = process.Until(
+        [sys.executable, "-c", code], 1, r"ready at (\w+)", lambda found: met.append(found[1]),
+        fresh=fresh, environment={"PLACE": "home"},
+    )  # fmt: skip
+    assert 0 < until()[0] < 60 and met == ["home"] and not fresh.exists()
+    with pytest.raises(InceptiveError, match=r"ended before 'never' \(boom\)"):
+        process.Until([sys.executable, "-c", "raise SystemExit('boom')"], 1, "never")()
+
+
 def performance():
     path = ROOT / "tools/performance.py"
     spec = importlib.util.spec_from_file_location("performance", path)

@@ -85,6 +85,10 @@ def test_what_cannot_be_met_ends_with_1_and_one_line(words, said, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_no_recipe_is_announced_for_a_folder_that_is_not_there(tmp_path):
+    assert len(command("train", "no/such/folder", cwd=tmp_path).stderr.strip().splitlines()) == 1
+
+
 def test_table_prints_totals_and_formulas():
     done = command("table", "googlenet", "--aux")
     assert done.returncode == 0 and done.stderr == ""
