@@ -1,4 +1,4 @@
-"""Section waiting: how long a person waits for a first accuracy, a first answer, a report, and for what."""
+"""Section waiting: how long until a first accuracy, a first answer, a report; what it is made of."""
 
 import shutil
 import sys

@@ -355,10 +355,10 @@ def test_the_made_model_tells_photographs_apart(setting):
 def test_a_process_is_timed_until_it_says_so(tmp_path):
     fresh = tmp_path / "fresh"
     fresh.mkdir()
-    code = "import os, sys, time; print('ready at', os.environ['PLACE'], file=sys.stderr); time.sleep(60)"
+    code = "import os, sys, time; print('at', os.environ['PLACE'], file=sys.stderr); time.sleep(60)"
     met = []
     until = process.Until(
-        [sys.executable, "-c", code], 1, r"ready at (\w+)", lambda found: met.append(found[1]),
+        [sys.executable, "-c", code], 1, r"^at (\w+)", lambda found: met.append(found[1]),
         fresh=fresh, environment={"PLACE": "home"},
     )  # fmt: skip
     assert 0 < until()[0] < 60 and met == ["home"] and not fresh.exists()

@@ -295,7 +295,7 @@ def test_the_speed_here_is_measured_and_what_cannot_be_opened_is_never_first(
 
 
 def test_answers_of_int8_depend_on_no_processor(exported):
-    """With weights of 8 bits, sums saturate where AVX2 has no VNNI: 1.5 % of Imagenette answered wrong there."""
+    """With weights of 8 bits, sums saturate where AVX2 has no VNNI: 1.5 points lost on Imagenette."""
     import onnx
 
     graph = onnx.load(exported[0] / "model.int8.onnx").graph
