@@ -97,7 +97,10 @@ def test_a_home_folder_that_cannot_be_written_costs_a_line(trained, tmp_path):
     picture("down", 3).save(tmp_path / "a.png")
     environment = {k: v for k, v in os.environ.items() if "CACHE" not in k and "MPL" not in k}
     environment |= {"HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-    for words in (("explain", trained[0], "a.png"), ("export", trained[0], "--to", "onnx")):
+    for words in (
+        ("explain", trained[0], "a.png"),
+        ("export", trained[0], "--to", "onnx", "--out", tmp_path / "made"),
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "inceptive", *map(str, words)], capture_output=True, text=True,
             env=environment, cwd=tmp_path, check=False,
