@@ -266,17 +266,16 @@ function scan(bytes, at, pos, found, most) {
 function plane(c, quant) {
   const blocks = c.coefficients.length / c.room, across = c.pitch * c.side, inverse = INVERSE[c.side];
   if (!quant) throw new Error("is truncated or damaged (JPEG)");
-  c.samples = new Uint8Array(blocks * c.side * c.side);
-  const space = new Int32Array(64);
-  for (let k = 0; k < blocks; k++) {
+  const samples = c.samples = new Uint8Array(blocks * c.side * c.side), q = c.coefficients, space = new Int32Array(64);
+  if (c.side === 1) for (let k = 0; k < blocks; k++) samples[k] = clamp(((q[k] * quant[0] + 4) >> 3) + 128);
+  else for (let k = 0; k < blocks; k++) {
     const at = Math.floor(k / c.pitch) * c.side * across + (k % c.pitch) * c.side;
-    inverse(c.coefficients, c.room * k, quant, c.samples, at, across, space);
+    inverse(q, 64 * k, quant, samples, at, across, space);
   }
   c.coefficients = null;
 }
 
 const INVERSE = {
-  1(q, o, t, out, at) { out[at] = clamp(((q[o] * t[0] + 4) >> 3) + 128); },
   2(q, o, t, out, at, across, s) {
     const half = 1 << (BITS - 1), odd = (a, b, c, d) => d * F3624 - c * F1272 + b * F0850 - a * F0720;
     for (let x = 0; x < 8; x += x ? 2 : 1) {
