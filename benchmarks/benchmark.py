@@ -1,5 +1,6 @@
 """Candidates that do the same work, measured side by side; the first that runs is the baseline."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -37,6 +38,12 @@ class Benchmark:
     title: str
     candidates: tuple[Candidate, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+def torch_imported(setting: Setting) -> Candidate:
+    """A process that does nothing but import torch: what stands in every command that needs it."""
+    words = [sys.executable, "-c", "import torch"]
+    return Candidate("python, torch imported", lambda: Process(words, setting.threads))
 
 
 def run(
@@ -83,7 +90,7 @@ def run(
             "macs": candidate.macs or None,
             "macs_per_second": candidate.macs / taken.seconds if candidate.macs else None,
             "roofline_share": None,
-            "peak_bytes": sampler.peak_bytes or None if isinstance(sampler, Process) else None,
+            "peak_bytes": getattr(sampler, "peak_bytes", 0) or None,
         }
         if candidate.macs and candidate.precision in peaks:
             row["roofline_share"] = row["macs_per_second"] / peaks[candidate.precision]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks import inference, training
-from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run, torch_imported
 from benchmarks.process import Process
 from benchmarks.setting import Say, Setting, settle
 from inceptive.training.recipe import Recipe, shipped
@@ -73,12 +73,8 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
             Candidate(one.name, lambda one=one, section=section: _process(section, one, setting))  # type: ignore[misc]
             for one in first.candidates
         )
-        nothing = Candidate(
-            "python, torch imported",
-            lambda: Process([sys.executable, "-c", "import torch"], setting.threads),
-        )
         title = f"{section}: {first.title}"
-        benchmark = Benchmark(SECTION, title, (*alone, nothing), first.facts)
+        benchmark = Benchmark(SECTION, title, (*alone, torch_imported(setting)), first.facts)
         result = run(benchmark, setting, {}, say, rounds=0)
         for row in result["rows"]:
             row["peak_ratio"] = row["peak_bytes"] / result["rows"][0]["peak_bytes"]

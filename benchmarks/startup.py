@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run, torch_imported
 from benchmarks.classify import Classified
 from benchmarks.pictures import photographs
 from benchmarks.process import Process, inceptive
@@ -33,7 +33,7 @@ def loading(setting: Setting) -> Benchmark:
     candidates = (
         Candidate("import timm", lambda: imports("timm")),
         Candidate("import torchvision", lambda: imports("torchvision")),
-        Candidate("import torch", lambda: runs(sys.executable, "-c", "import torch")),
+        torch_imported(setting),
         Candidate("inceptive --help", lambda: runs(*inceptive("--help"))),
         Candidate("inceptive table", lambda: runs(*inceptive("table", setting.net))),
         Candidate("python, nothing", lambda: runs(sys.executable, "-c", "pass")),

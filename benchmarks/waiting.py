@@ -1,14 +1,13 @@
 """Section waiting: how long until a first accuracy, a first answer, a report; what it is made of."""
 
 import shutil
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from re import Match
 from typing import Any
 
-from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
+from benchmarks.benchmark import Benchmark, Candidate, Peaks, run, torch_imported
 from benchmarks.classify import Classified
 from benchmarks.pictures import photographs
 from benchmarks.process import Process, Until, inceptive
@@ -24,14 +23,10 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
         yield run(benchmark, setting, peaks, say)
 
 
-def imported(setting: Setting) -> Candidate:
-    words = [sys.executable, "-c", "import torch"]
-    return Candidate("python, torch imported", lambda: Process(words, setting.threads))
-
-
 def labelled(setting: Setting, labels: tuple[str, ...], count: int) -> tuple[Path, str]:
-    """A folder of `count` photographs, in turns of each label, and where they are from."""
+    """A folder of `count` photographs, or all that are given if fewer, and where they are from."""
     files, origin = photographs(setting, SIZE, count)
+    files = files[:count]
     folder = setting.folder / f"labelled-{len(labels)}-{len(files)}"
     for number, file in enumerate(files):
         kept = folder / labels[number % len(labels)] / f"{number:04}{file.suffix}"
@@ -55,7 +50,7 @@ def training(setting: Setting) -> Benchmark:
         return Until(words, setting.threads, said, fresh=place, environment=cache)
 
     candidates = (
-        imported(setting),
+        torch_imported(setting),
         Candidate("inceptive train, its images known", lambda: until(r"images: \d+ train")),
         Candidate("inceptive train, its plan made", lambda: until(r"^plan: ")),
         Candidate("inceptive train, the first accuracy", lambda: until(r"^epoch 1/")),
@@ -73,7 +68,7 @@ def serving(classified: Classified) -> Benchmark:
         request = urllib.request.Request(
             f"{listening[1]}/v1/predict", content, {"Content-Type": "image/jpeg"}
         )
-        with urllib.request.urlopen(request) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
 
     def until(engine: str, answered: bool) -> Until:
@@ -82,7 +77,7 @@ def serving(classified: Classified) -> Benchmark:
         return Until(words, setting.threads, r"listening on (http://[^;]+)", then)
 
     candidates = (
-        imported(setting),
+        torch_imported(setting),
         *(
             Candidate(
                 f"inceptive serve --engine {engine}, {'the first answer' if answered else 'listening'}",
@@ -103,19 +98,13 @@ def evaluating(classified: Classified) -> Benchmark:
 
     def evaluates(engine: str, count: int) -> Process:
         folder, _ = labelled(setting, labels, count)
-        words = [
-            "evaluate",
-            classified.folder_for(engine),
-            folder,
-            "--split",
-            "all",
-            "--engine",
-            engine,
-        ]
-        return Process(inceptive(*words), setting.threads)
+        words = inceptive(
+            "evaluate", classified.folder_for(engine), folder, "--split", "all", "--engine", engine
+        )
+        return Process(words, setting.threads)
 
     candidates = (
-        imported(setting),
+        torch_imported(setting),
         *(
             Candidate(
                 f"inceptive evaluate --engine {engine}, {many} photographs",

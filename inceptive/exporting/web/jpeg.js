@@ -233,7 +233,7 @@ function scan(bytes, at, pos, found, most) {
   const block = !found.progressive ? sequential : first === 0 ? (high ? dcAgain : dcFirst) : high ? acAgain : acFirst;
 
   const alone = parts.length === 1, { c } = parts[0];
-  if (first && c.room === 1) return next(pos);
+  if (first && c.room === 1) return next(pos); // a progressive scan without first coefficients
   const columns = alone ? c.columns : Math.ceil(found.width / (8 * most[0]));
   const lines = alone ? c.lines : Math.ceil(found.height / (8 * most[1]));
   for (const part of parts) part.c.last = 0;
