@@ -256,7 +256,7 @@ told(given.map(({{ width, height, pixels, shown }}) => {{
 }}));"""
 REDUCE = f"""{READ}
 import {{ reduced }} from "{ASSETS.as_posix()}/jpeg.js";
-told(given.map(({{ file, share }}) => reduced(bytes(file), share).data));"""
+told(given.map(({{ file, share }}) => reduced(bytes(file), share)?.data ?? []));"""
 MEAN = f"""{READ}
 import {{ shrunk }} from "{ASSETS.as_posix()}/decode.js";
 told(given.map(({{ width, height, pixels, factor }}) =>
@@ -318,6 +318,45 @@ def test_a_jpeg_is_read_smaller_as_by_libjpeg(share):
         np.testing.assert_array_equal(
             data.reshape(*image.size[::-1], 4)[..., :3], image.convert("RGB")
         )
+
+
+@pytest.mark.browser
+@needs_node
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [({}, 0.4), ({"subsampling": 0}, 0.9), ({"restart_marker_blocks": 7}, 0.4),
+     ({"restart_marker_rows": 1, "quality": 95}, 0.7), ({"progressive": True}, 0.7)],
+)  # fmt: skip
+def test_a_jpeg_with_lost_data_is_grey_where_libjpeg_has_it_grey(told, kept):
+    """Zeros were read in their place: up to 109 levels apart, without a word."""
+    rng = np.random.default_rng(1)
+    levels = np.mgrid[:333, :501].sum(0)[..., None] % [251, 127, 63] + rng.integers(
+        0, 60, (333, 501, 3)
+    )
+    held = io.BytesIO()
+    Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(held, "JPEG", **told)
+    content = held.getvalue()
+    content = content[: int(kept * len(content))].rstrip(b"\xff") + b"\xff\xd9"
+    for share in (2, 4, 8):
+        image = Image.open(io.BytesIO(content))
+        image.draft(None, (image.width // share, image.height // share))
+        (data,) = node(REDUCE, {"file": text(content), "share": share})
+        np.testing.assert_array_equal(
+            data.reshape(*image.size[::-1], 4)[..., :3], image.convert("RGB")
+        )
+
+
+@pytest.mark.browser
+@needs_node
+def test_a_progressive_jpeg_without_its_last_scans_is_left_to_the_browser():
+    """Libjpeg smooths it from the neighbours of each block, and so does Chromium."""
+    held = io.BytesIO()
+    Image.effect_noise((320, 240), 60).save(held, "JPEG", progressive=True)
+    content = held.getvalue()
+    last = content.rindex(b"\xff\xda")
+    for kept, none in ((content, False), (content[:last] + b"\xff\xd9", True)):
+        (data,) = node(REDUCE, {"file": text(kept), "share": 2})
+        assert (data.size == 0) is none
 
 
 @pytest.mark.browser

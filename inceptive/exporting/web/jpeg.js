@@ -13,19 +13,31 @@ const [F0211, F0298, F0390, F0509, F0541, F0601, F0720, F0765, F0850, F0899, F10
   F1961, F2053, F2172, F2562, F3072, F3624] = [0.211164243, 0.298631336, 0.390180644, 0.509795579, 0.5411961,
   0.601344887, 0.720959822, 0.765366865, 0.850430095, 0.899976223, 1.061594337, 1.175875602, 1.27275858, 1.451774981,
   1.50132111, 1.847759065, 1.96157056, 2.053119869, 2.172734803, 2.562915447, 3.072711026, 3.624509785].map(fix);
+const SHORT = 10;
+const PAD = 8192; // bytes of zeros after the last: more than any blocks that are read together
+const { imul } = Math; // whole numbers of 32 bits stay such
 const clamp = level => (level < 0 ? 0 : level > 255 ? 255 : level);
 
 /**
- * A Huffman table: for each 16 bits to come, the length of the code that they begin with, and its symbol; in `short`
- * for each 9, where that code has no more, else 0: the whole one does not fit into a processor's nearest cache.
+ * A Huffman table, by the bits to come. `whole`, by 16: the length of the code that they begin with, and its symbol.
+ * `short`, by SHORT, where code and value of an AC coefficient have no more: value, zeros before it (64 at a block's end)
+ * and length of both; else 0.
  */
 function lookup(counts, symbols) {
-  const whole = new Uint16Array(1 << 16);
+  const whole = new Uint16Array(1 << 16), short = new Int32Array(1 << SHORT);
   for (let length = 1, code = 0, k = 0; length <= 16; length++, code <<= 1)
     for (let n = 0; n < counts[length - 1]; n++, code++, k++)
       whole.fill((length << 8) | symbols[k], code << (16 - length), (code + 1) << (16 - length));
-  return { whole, short: Uint16Array.from({ length: 512 }, (_, k) => (whole[k << 7] >> 8 <= 9 ? whole[k << 7] : 0)) };
+  for (let ahead = 0; ahead < short.length; ahead++) {
+    const word = whole[ahead << (16 - SHORT)], size = word & 15, length = (word >> 8) + size;
+    const value = extended((ahead >> Math.max(SHORT - length, 0)) & ((1 << size) - 1), size);
+    if (word && length <= SHORT) short[ahead] = (value << 16) | (zerosOf(word) << 8) | length;
+  }
+  return { whole, short };
 }
+
+const extended = (value, size) => value + (((value >> (size - 1)) - 1) & (1 - (1 << size))); // one half is below 0
+const zerosOf = word => (word & 15 || (word & 255) === 0xf0 ? (word >> 4) & 15 : 64);
 
 /** The size and the coding of a JPEG: {width, height, components, ...}; null if it is of a kind not read here. */
 export function header(bytes) {
@@ -95,12 +107,19 @@ export function reduced(bytes, denominator) {
     c.columns = Math.ceil(Math.ceil((found.width * c.h) / most[0]) / 8);
     c.lines = Math.ceil(Math.ceil((found.height * c.v) / most[1]) / 8);
     c.pitch = Math.ceil(found.width / (8 * most[0])) * c.h;
+    c.rows = Math.ceil(found.height / (8 * most[1])) * c.v;
     c.room = c.side === 1 ? 1 : 64; // coefficients that are kept of a block: one sample is made of the first alone
-    c.coefficients = new Int16Array(c.room * c.pitch * Math.ceil(found.height / (8 * most[1])) * c.v);
+    c.coefficients = new Int16Array(found.progressive ? c.room * c.pitch * c.rows : 64);
+    c.exact = new Uint8Array(64); // which coefficients a progressive file has told to the last bit
+    c.samples = new Uint8Array(c.side * c.side * c.pitch * c.rows).fill(128);
     c.wide = Math.ceil((found.width * c.h * c.side) / (most[0] * 8));
   }
   scans(bytes, found, most);
-  for (const c of components) plane(c, found.quant[c.quant]);
+  if (found.progressive && components.some(c => c.exact.subarray(1, 10).includes(0))) return null; // libjpeg smooths these
+  if (found.progressive) for (const c of components)
+    for (let line = 0; line < c.rows; line++)
+      for (let column = 0; column < c.pitch; column++)
+        sample(c, quantOf(c, found), c.room * (line * c.pitch + column), line, column);
   return coloured(found, Math.ceil(found.width / denominator), Math.ceil(found.height / denominator), side);
 }
 
@@ -125,83 +144,54 @@ function scan(bytes, at, pos, found, most) {
   for (let k = 0, count = bytes[at++]; k < count; k++, at += 2) {
     const component = found.components.find(c => c.id === bytes[at]);
     if (!component) throw new Error("is truncated or damaged (JPEG)");
-    parts.push({ c: component, dc: found.dc[bytes[at + 1] >> 4], ac: found.ac[bytes[at + 1] & 15] });
+    const quant = found.progressive ? null : quantOf(component, found);
+    parts.push({ c: component, quant, dc: found.dc[bytes[at + 1] >> 4], ac: found.ac[bytes[at + 1] & 15] });
   }
   const first = bytes[at], last = found.progressive ? bytes[at + 1] : 63, high = bytes[at + 2] >> 4, low = bytes[at + 2] & 15;
-  const held = new Int32Array(1); // a number of 32 bits in a variable of several functions is made anew each time
-  let count = 0, run = 0, ended = false;
+  const clean = (found.clean ??= new Uint8Array(bytes.length + PAD)), view = new DataView(clean.buffer);
+  let end = 0, p = 0, run = 0; // where the bits in `clean` end, and the next of them
 
-  function fill() {
-    if (count <= 16 && !ended && bytes[pos] < 255 && bytes[pos + 1] < 255) { // two bytes at once, mostly
-      held[0] = (held[0] << 16) | (bytes[pos] << 8) | bytes[pos + 1];
-      count += 16;
-      pos += 2;
+  function open() { // the data up to the next marker, without the zeros that stand after 255 in a file
+    let n = 0, from = pos;
+    for (;;) {
+      const found = bytes.indexOf(255, pos);
+      let after = found + 1;
+      while (bytes[after] === 255) after++;
+      if (found < 0 || after >= bytes.length) throw new Error("is truncated or damaged (JPEG)");
+      const until = bytes[after] ? found : found + 1;
+      clean.set(bytes.subarray(from, until), n);
+      n += until - from;
+      pos = from = bytes[after] ? found : after + 1;
+      if (bytes[after]) break;
     }
-    while (count <= 16) {
-      let byte = 0;
-      if (!ended) {
-        if (pos >= bytes.length) throw new Error("is truncated or damaged (JPEG)");
-        byte = bytes[pos];
-        if (byte !== 0xff) pos++;
-        else if (bytes[pos + 1] === 0) pos += 2;
-        else { ended = true; byte = 0; } // a marker: libjpeg reads on in zeros
-      }
-      held[0] = (held[0] << 8) | byte;
-      count += 8;
-    }
+    clean.fill(0, n, n + PAD);
+    end = 8 * n;
+    p = 0;
   }
+  const bits = at => view.getUint32(at >> 3) << (at & 7); // 25 of them, at least
   function symbol(table) {
-    if (count < 17) fill();
-    const word = table.whole[(held[0] >>> (count - 16)) & 0xffff];
-    count -= word >> 8;
+    const word = table.whole[bits(p) >>> 16];
+    p += word >> 8;
     return word & 255;
   }
   function receive(length) {
-    if (count < 17) fill();
-    count -= length;
-    return (held[0] >>> count) & ((1 << length) - 1);
+    const value = bits(p) >>> 1 >>> (31 - length);
+    p += length;
+    return value;
   }
-  function signed(length) {
-    if (!length) return 0;
-    const value = receive(length);
-    return value < 1 << (length - 1) ? value - (1 << length) + 1 : value;
+  const signed = length => extended(receive(length), length);
+  function sequential({ c, dc, ac, quant }, line, column) {
+    const q = c.coefficients;
+    q[0] = c.last += signed(symbol(dc));
+    p = rest(view, p, ac, q);
+    sample(c, quant, 0, line, column);
+    q.fill(0);
   }
-  function sequential(q, o, part) { // where the time goes: the state in variables of its own
-    const { dc, ac } = part, all = part.c.room === 64;
-    let bits = held[0], have = count, from = pos, length = 0;
-    for (let k = 0; k < 64; k++) {
-      if (have < 17) {
-        if (bytes[from] < 255 && bytes[from + 1] < 255) { bits = (bits << 16) | (bytes[from] << 8) | bytes[from + 1]; have += 16; from += 2; }
-        else { held[0] = bits; count = have; pos = from; fill(); bits = held[0]; have = count; from = pos; }
-      }
-      const table = k ? ac : dc, word = table.short[(bits >>> (have - 9)) & 511] || table.whole[(bits >>> (have - 16)) & 0xffff];
-      have -= word >> 8;
-      length = word & 15;
-      if (k) {
-        const zeros = (word & 255) >> 4;
-        if (length) k += zeros; else if (zeros === 15) { k += 15; continue; } else break;
-      }
-      let value = 0;
-      if (k && !all) {
-        if (have < length) { held[0] = bits; count = have; pos = from; fill(); bits = held[0]; have = count; from = pos; }
-        have -= length;
-        continue;
-      }
-      if (length) {
-        if (have < 17) { held[0] = bits; count = have; pos = from; fill(); bits = held[0]; have = count; from = pos; }
-        have -= length;
-        value = (bits >>> have) & ((1 << length) - 1);
-        if (value < 1 << (length - 1)) value -= (1 << length) - 1;
-      }
-      if (k) q[o + ZIGZAG[k & 63]] = value; else q[o] = part.c.last += value;
-    }
-    held[0] = bits;
-    count = have;
-    pos = from;
-  }
-  function dcFirst(q, o, part) { part.c.last += signed(symbol(part.dc)); q[o] = part.c.last << low; }
-  function dcAgain(q, o) { if (receive(1)) q[o] |= 1 << low; }
-  function acFirst(q, o, part) {
+  const place = (c, line, column) => c.room * (line * c.pitch + column);
+  function dcFirst({ c, dc }, line, column) { c.last += signed(symbol(dc)); c.coefficients[place(c, line, column)] = c.last << low; }
+  function dcAgain({ c }, line, column) { if (receive(1)) c.coefficients[place(c, line, column)] |= 1 << low; }
+  function acFirst(part, line, column) {
+    const q = part.c.coefficients, o = place(part.c, line, column);
     if (run) { run--; return; }
     for (let k = first; k <= last; k++) {
       const word = symbol(part.ac), length = word & 15, zeros = word >> 4;
@@ -209,7 +199,8 @@ function scan(bytes, at, pos, found, most) {
       else { run = (1 << zeros) - 1 + (zeros ? receive(zeros) : 0); break; }
     }
   }
-  function acAgain(q, o, part) {
+  function acAgain(part, line, column) {
+    const q = part.c.coefficients, o = place(part.c, line, column);
     const plus = 1 << low, minus = -1 << low;
     const refine = z => { if (receive(1) && !(q[z] & plus)) q[z] += q[z] >= 0 ? plus : minus; };
     let k = first;
@@ -233,25 +224,29 @@ function scan(bytes, at, pos, found, most) {
   const block = !found.progressive ? sequential : first === 0 ? (high ? dcAgain : dcFirst) : high ? acAgain : acFirst;
 
   const alone = parts.length === 1, { c } = parts[0];
+  if (!low) for (const part of parts) part.c.exact.fill(1, first, last + 1);
   if (first && c.room === 1) return next(pos); // a progressive scan without first coefficients
   const columns = alone ? c.columns : Math.ceil(found.width / (8 * most[0]));
   const lines = alone ? c.lines : Math.ceil(found.height / (8 * most[1]));
+  open();
   for (const part of parts) part.c.last = 0;
   for (let line = 0, left = found.restart; line < lines; line++)
     for (let column = 0; column < columns; column++, left--) {
       if (found.restart && !left) {
         while (pos + 1 < bytes.length && !(bytes[pos] === 0xff && bytes[pos + 1] >= 0xd0 && bytes[pos + 1] <= 0xd9)) pos++;
-        if ((bytes[pos + 1] & 0xf8) === 0xd0) pos += 2;
-        held[0] = count = run = 0;
-        ended = false;
+        const there = (bytes[pos + 1] & 0xf8) === 0xd0;
+        if (there) pos += 2;
+        if (there || p <= end) open();
+        run = 0;
         left = found.restart;
         for (const part of parts) part.c.last = 0;
       }
-      if (alone) block(c.coefficients, c.room * (line * c.pitch + column), parts[0]);
+      if (p > end) continue; // too little: as in libjpeg, what cannot be known stays grey
+      if (alone) block(parts[0], line, column);
       else for (const part of parts)
         for (let y = 0; y < part.c.v; y++)
           for (let x = 0; x < part.c.h; x++)
-            block(part.c.coefficients, part.c.room * ((line * part.c.v + y) * part.c.pitch + column * part.c.h + x), part);
+            block(part, line * part.c.v + y, column * part.c.h + x);
     }
   return next(pos);
 
@@ -262,30 +257,52 @@ function scan(bytes, at, pos, found, most) {
   }
 }
 
-/** The samples of a component, from its coefficients: `side` x `side` of each block. */
-function plane(c, quant) {
-  const blocks = c.coefficients.length / c.room, across = c.pitch * c.side, inverse = INVERSE[c.side];
-  if (!quant) throw new Error("is truncated or damaged (JPEG)");
-  const samples = c.samples = new Uint8Array(blocks * c.side * c.side), q = c.coefficients, space = new Int32Array(64);
-  if (c.side === 1) for (let k = 0; k < blocks; k++) samples[k] = clamp(((q[k] * quant[0] + 4) >> 3) + 128);
-  else for (let k = 0; k < blocks; k++) {
-    const at = Math.floor(k / c.pitch) * c.side * across + (k % c.pitch) * c.side;
-    inverse(q, 64 * k, quant, samples, at, across, space);
+/** Read the coefficients of a block after its first, from bit `at` of `view`; returns the bit after. Here the time goes. */
+function rest(view, at, { short, whole }, q) {
+  for (let k = 1; k < 64; k++) {
+    const ahead = view.getUint32(at >> 3) << (at & 7), found = short[ahead >>> (32 - SHORT)];
+    let value = found >> 16, length = found & 255;
+    k += (found >> 8) & 255;
+    if (!found) {
+      const word = whole[ahead >>> 16];
+      length = word & 15;
+      at += word >> 8;
+      k += zerosOf(word);
+      value = extended((view.getUint32(at >> 3) << (at & 7)) >>> 1 >>> (31 - length), length);
+    }
+    at += length;
+    if (k > 63) break;
+    q[ZIGZAG[k]] = value;
   }
-  c.coefficients = null;
+  return at;
+}
+
+/** The table of a component's quantisation, as it stands now: a file may bring another for a later scan. */
+function quantOf(c, found) {
+  const quant = found.quant[c.quant];
+  if (!quant) throw new Error("is truncated or damaged (JPEG)");
+  return quant;
+}
+
+const SPACE = new Int32Array(64);
+
+/** The `side` x `side` samples of a block, from its coefficients, which begin at `o`. */
+function sample({ coefficients: q, samples, side, pitch }, quant, o, line, column) {
+  const across = pitch * side, at = line * side * across + column * side;
+  if (side === 1) samples[at] = clamp(((q[o] * quant[0] + 4) >> 3) + 128);
+  else INVERSE[side](q, o, quant, samples, at, across, SPACE);
 }
 
 const INVERSE = {
   2(q, o, t, out, at, across, s) {
-    const half = 1 << (BITS - 1), odd = (a, b, c, d) => d * F3624 - c * F1272 + b * F0850 - a * F0720;
     for (let x = 0; x < 8; x += x ? 2 : 1) {
-      const even = q[o + x] * t[x] * 4 * 2 ** BITS, p = o + x;
-      const more = odd(q[p + 56] * t[x + 56], q[p + 40] * t[x + 40], q[p + 24] * t[x + 24], q[p + 8] * t[x + 8]);
-      s[x] = (even + more + half) >> BITS;
-      s[x + 8] = (even - more + half) >> BITS;
+      const p = o + x, even = imul(q[p], t[x]) << (BITS + 2);
+      const more = odd(imul(q[p + 56], t[x + 56]), imul(q[p + 40], t[x + 40]), imul(q[p + 24], t[x + 24]), imul(q[p + 8], t[x + 8]));
+      s[x] = (even + more + (1 << (BITS - 1))) >> BITS;
+      s[x + 8] = (even - more + (1 << (BITS - 1))) >> BITS;
     }
     for (let y = 0; y < 2; y++, at += across) {
-      const b = 8 * y, even = s[b] * 4 * 2 ** BITS, more = odd(s[b + 7], s[b + 5], s[b + 3], s[b + 1]);
+      const b = 8 * y, even = s[b] << (BITS + 2), more = odd(s[b + 7], s[b + 5], s[b + 3], s[b + 1]);
       out[at] = clamp(((even + more + (1 << (BITS + 6))) >> (BITS + 7)) + 128);
       out[at + 1] = clamp(((even - more + (1 << (BITS + 6))) >> (BITS + 7)) + 128);
     }
@@ -293,8 +310,10 @@ const INVERSE = {
   4(q, o, t, out, at, across, s) {
     for (let x = 0; x < 8; x++) {
       if (x === 4) continue;
-      const p = o + x, a = q[p + 56] * t[x + 56], b = q[p + 40] * t[x + 40], c = q[p + 24] * t[x + 24], d = q[p + 8] * t[x + 8];
-      four(q[p] * t[x], q[p + 16] * t[x + 16], q[p + 48] * t[x + 48], a, b, c, d, 12, s, x, 8);
+      const p = o + x, zero = imul(q[p], t[x]);
+      if (!(q[p + 8] | q[p + 16] | q[p + 24] | q[p + 40] | q[p + 48] | q[p + 56])) s[x] = s[x + 8] = s[x + 16] = s[x + 24] = zero << 2;
+      else four(zero, imul(q[p + 16], t[x + 16]), imul(q[p + 48], t[x + 48]), imul(q[p + 56], t[x + 56]),
+        imul(q[p + 40], t[x + 40]), imul(q[p + 24], t[x + 24]), imul(q[p + 8], t[x + 8]), 12, s, x, 8);
     }
     for (let y = 0, b = 0; y < 4; y++, b += 8, at += across) {
       four(s[b], s[b + 2], s[b + 6], s[b + 7], s[b + 5], s[b + 3], s[b + 1], 19, s, b, 1);
@@ -304,8 +323,8 @@ const INVERSE = {
   8(q, o, t, out, at, across, s) {
     for (let x = 0; x < 8; x++) {
       const p = o + x;
-      eight(q[p] * t[x], q[p + 8] * t[x + 8], q[p + 16] * t[x + 16], q[p + 24] * t[x + 24], q[p + 32] * t[x + 32],
-        q[p + 40] * t[x + 40], q[p + 48] * t[x + 48], q[p + 56] * t[x + 56], 11, s, x, 8);
+      eight(imul(q[p], t[x]), imul(q[p + 8], t[x + 8]), imul(q[p + 16], t[x + 16]), imul(q[p + 24], t[x + 24]),
+        imul(q[p + 32], t[x + 32]), imul(q[p + 40], t[x + 40]), imul(q[p + 48], t[x + 48]), imul(q[p + 56], t[x + 56]), 11, s, x, 8);
     }
     for (let y = 0, b = 0; y < 8; y++, b += 8, at += across) {
       eight(s[b], s[b + 1], s[b + 2], s[b + 3], s[b + 4], s[b + 5], s[b + 6], s[b + 7], 18, s, b, 1);
@@ -314,9 +333,12 @@ const INVERSE = {
   },
 };
 
+function odd(a, b, c, d) { return (imul(d, F3624) - imul(c, F1272) + imul(b, F0850) - imul(a, F0720)) | 0; }
+
 function four(zero, two, six, a, b, c, d, shift, s, at, step) {
-  const half = 1 << (shift - 1), even = zero * 2 ** (BITS + 1), more = two * F1847 - six * F0765;
-  const inner = d * F1061 - c * F2172 + b * F1451 - a * F0211, outer = d * F2562 + c * F0899 - b * F0601 - a * F0509;
+  const half = 1 << (shift - 1), even = zero << (BITS + 1), more = (imul(two, F1847) - imul(six, F0765)) | 0;
+  const inner = (imul(d, F1061) - imul(c, F2172) + imul(b, F1451) - imul(a, F0211)) | 0;
+  const outer = (imul(d, F2562) + imul(c, F0899) - imul(b, F0601) - imul(a, F0509)) | 0;
   s[at] = (even + more + outer + half) >> shift;
   s[at + 3 * step] = (even + more - outer + half) >> shift;
   s[at + step] = (even - more + inner + half) >> shift;
@@ -324,12 +346,13 @@ function four(zero, two, six, a, b, c, d, shift, s, at, step) {
 }
 
 function eight(a, b, c, d, e, f, g, h, shift, s, at, step) {
-  const half = 1 << (shift - 1), turn = (c + g) * F0541, low = turn - g * F1847, high = turn + c * F0765;
-  const sum = (a + e) * 2 ** BITS, rest = (a - e) * 2 ** BITS;
-  const e0 = sum + high + half, e3 = sum - high + half, e1 = rest + low + half, e2 = rest - low + half;
-  const z5 = (h + d + f + b) * F1175, z1 = -(h + b) * F0899, z2 = -(f + d) * F2562;
-  const z3 = z5 - (h + d) * F1961, z4 = z5 - (f + b) * F0390;
-  const o0 = h * F0298 + z1 + z3, o1 = f * F2053 + z2 + z4, o2 = d * F3072 + z2 + z3, o3 = b * F1501 + z1 + z4;
+  const half = 1 << (shift - 1), turn = imul(c + g, F0541), low = turn - imul(g, F1847), high = turn + imul(c, F0765);
+  const sum = (a + e) << BITS, rest = (a - e) << BITS;
+  const e0 = (sum + high + half) | 0, e3 = (sum - high + half) | 0, e1 = (rest + low + half) | 0, e2 = (rest - low + half) | 0;
+  const z5 = imul(h + d + f + b, F1175), z1 = -imul(h + b, F0899), z2 = -imul(f + d, F2562);
+  const z3 = z5 - imul(h + d, F1961), z4 = z5 - imul(f + b, F0390);
+  const o0 = (imul(h, F0298) + z1 + z3) | 0, o1 = (imul(f, F2053) + z2 + z4) | 0;
+  const o2 = (imul(d, F3072) + z2 + z3) | 0, o3 = (imul(b, F1501) + z1 + z4) | 0;
   s[at] = (e0 + o3) >> shift;
   s[at + 7 * step] = (e0 - o3) >> shift;
   s[at + step] = (e1 + o2) >> shift;
