@@ -13,7 +13,7 @@ const [F0211, F0298, F0390, F0509, F0541, F0601, F0720, F0765, F0850, F0899, F10
   F1961, F2053, F2172, F2562, F3072, F3624] = [0.211164243, 0.298631336, 0.390180644, 0.509795579, 0.5411961,
   0.601344887, 0.720959822, 0.765366865, 0.850430095, 0.899976223, 1.061594337, 1.175875602, 1.27275858, 1.451774981,
   1.50132111, 1.847759065, 1.96157056, 2.053119869, 2.172734803, 2.562915447, 3.072711026, 3.624509785].map(fix);
-const SHORT = 10;
+const SHORT = 10; // bits looked up at once: 8 to 12 take the same time
 const PAD = 8192; // bytes of zeros after the last: more than any blocks that are read together
 const { imul } = Math; // whole numbers of 32 bits stay such
 const clamp = level => (level < 0 ? 0 : level > 255 ? 255 : level);
