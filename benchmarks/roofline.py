@@ -4,6 +4,7 @@ A convolution is a matrix product in the end, by the same libraries; what a net 
 share of this.
 """
 
+import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
     candidates = [
         Candidate(
             f"torch {name}",
-            lambda kind=kind: _torch(side, kind, setting.device),  # type: ignore[misc]
+            lambda kind=kind: _fast(side, kind, setting.device),  # type: ignore[misc]
             side**3,
             precision=name,
         )
@@ -51,6 +52,15 @@ def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
     return found, peaks
 
 
+def _fast(side: int, kind: torch.dtype, device: str) -> Callable[[], object]:
+    """`_torch`, where it is no plain loop that takes minutes: then it is not the machine's limit."""
+    few = min(side, 512)
+    plain, this = (_seconds(_torch(few, each, device)) for each in (torch.float32, kind))
+    if device == "cpu" and this > 4 * plain:
+        raise InceptiveError("torch has no fast product of this precision for this processor")
+    return _torch(side, kind, device)
+
+
 def _torch(side: int, kind: torch.dtype, device: str) -> Callable[[], object]:
     generator = torch.Generator().manual_seed(0)
     if kind is torch.int8:
@@ -64,6 +74,12 @@ def _torch(side: int, kind: torch.dtype, device: str) -> Callable[[], object]:
         return lambda: product(a, b)
     x, y = (torch.randn(side, side, generator=generator).to(device, kind) for _ in range(2))
     return lambda: x @ y
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """The fastest of three, after one that prepares."""
+    call()
+    return min(timeit.repeat(call, number=1, repeat=3))
 
 
 def _openvino(side: int, threads: int) -> Callable[[], object]:

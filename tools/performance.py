@@ -1,9 +1,10 @@
 """Writes docs/performance.md: how fast everything is beside the peers, as measured by benchmarks/.
 
-    python -m tools.performance REPORT.json...
+    python -m tools.performance [REPORT.json...]
 
-A report is what `python -m benchmarks --out` leaves; `make bench` does both. Of several a later one's
-sections stand in place of an earlier one's. What was tried and did not help is written by hand in
+A report is what `python -m benchmarks --out` leaves; `make bench` does both. Its sections are kept in
+docs/measured, a file for each kind of machine, in place of what that file had of them; the page shows
+all machines side by side. What was tried and did not help is written by hand in
 tools/performance_notes.md.
 """
 
@@ -16,16 +17,17 @@ from typing import Any
 from benchmarks.tables import cells, conditions
 from inceptive.cli.tables import markdown
 from inceptive.errors import InceptiveError
-from inceptive.io.atomic import write_text
+from inceptive.io.atomic import write_json, write_text
 from tools.bars import Bar, bars
 
 ROOT = Path(__file__).parents[1]
 OUT, NOTES = ROOT / "docs/performance.md", ROOT / "tools/performance_notes.md"
+KEPT = ROOT / "docs/measured"
 PICTURE = OUT.with_suffix(".svg")
 HEAD = """\
 # How fast
 
-{result}Written by `make bench` (`python -m benchmarks`, then tools/performance.py) on this machine:
+{result}Written by `make bench` (`python -m benchmarks`, then tools/performance.py) on each of:
 
 {runs}
 
@@ -34,8 +36,11 @@ first of its table, the median over the rounds, each round for itself; `quartile
 rounds. GMAC/s are thousand millions of multiply-adds a second, counted by `inceptive table`; a training
 step is taken for three forward passes. `of peak` is their share of the largest matrix product's in the
 same precision, in the first table. MB is the most memory that a process held; of commands that start
-others it is that of the largest one.
+others it is that of the largest one. Tables of several machines leave some columns out; docs/measured
+has all of them.
 """
+BESIDE = ("ms", "ratio", "quartiles", "of peak", "MB", "agrees")
+"""The columns of a table of several machines."""
 TITLES = {
     "roofline": (
         "The machine's limit",
@@ -98,35 +103,53 @@ HEADLINES = (
 ends where it is not the fastest of ours."""
 
 
-def headlines(measured: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, str, float]]:
-    """Of each of HEADLINES that was measured: words, peer, our candidate, how many times as fast."""
+Sections = dict[str, dict[str, Any]]
+"""What was measured on a machine: of each section `conditions`, lines, and `benchmarks`."""
+
+
+def headlines(measured: Sections) -> list[tuple[str, str, float]]:
+    """Of each of HEADLINES that was measured: in words, our candidate, how many times as fast."""
     found = []
     for words, section, begins, *ends in HEADLINES:
-        for benchmark in measured.get(section, []):
-            rows = benchmark["rows"]
+        for benchmark in measured.get(section, {}).get("benchmarks", []):
             ours = [
                 row
-                for row in rows
+                for row in benchmark["rows"]
                 if row["name"].startswith("inceptive") and row["name"].endswith(*ends or ("",))
             ]
             if re.match(rf"{re.escape(begins)}(?!\w)", benchmark["title"]) and ours:
                 best = max(ours, key=lambda row: row["ratio"])
-                found.append((words, rows[0]["name"], best["name"], best["ratio"]))
+                found.append((words, best["name"], best["ratio"]))
                 break
     return found
 
 
-def summary(shown: list[tuple[str, str, str, float]]) -> tuple[str, str]:
-    """What `headlines` found as the page's first words, and as a picture in SVG; "" of nothing."""
-    if not shown:
+def summary(machines: dict[str, Sections]) -> tuple[str, str]:
+    """The headlines of all machines as the page's first words, and the first one's as SVG; or ""."""
+    found = {name: headlines(measured) for name, measured in machines.items()}
+    found = {name: shown for name, shown in found.items() if shown}
+    if not found:
         return "", ""
-    told = "; ".join(f"{words} {ratio:.1f} times ({ours})" for words, _, ours, ratio in shown)
-    chart = [Bar(words, ratio, f"{ratio:.1f}", faint=ratio < 1) for words, _, _, ratio in shown]
+    name, shown = next(iter(found.items()))
+    told = "; ".join(f"{words} {ratio:.1f} times ({ours})" for words, ours, ratio in shown)
+    chart = [Bar(words, ratio, f"{ratio:.1f}", faint=ratio < 1) for words, _, ratio in shown]
+    rows = [
+        (
+            words,
+            *(
+                next((f"{ratio:.1f} ({ours})" for same, ours, ratio in each if same == words), "")
+                for each in found.values()
+            ),
+        )
+        for words, *_ in HEADLINES
+        if any(same == words for each in found.values() for same, *_ in each)
+    ]
     result = (
-        "Speed relative to the peer's plain way (torchvision or timm, eager, in f32) on the same "
-        f"machine: {told}.\n\n![{told}](performance.svg)\n\n"
+        "How many times as fast as the peer's plain way (torchvision or timm, eager, in f32) on the "
+        f"same machine:\n\n{markdown(('', *found), rows, left=1 + len(found))}\n\n"
+        f"![{told}](performance.svg)\n\n"
     )
-    return result, bars("Times as fast as the peer's plain way", told, chart)
+    return result, bars(f"Times as fast as the peer's plain way, {name}", told, chart)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -141,41 +164,94 @@ def read(path: Path) -> dict[str, Any]:
     return report
 
 
-def document(reports: list[dict[str, Any]], notes: str) -> tuple[str, str]:
+def named(machine: dict[str, Any]) -> str:
+    """A kind of machine: its accelerator, or its processor and the best instructions that it has."""
+    if machine["accelerator"]:
+        return str(machine["accelerator"]["name"])
+    best = [flag for flag in machine["flags"] if flag != "fma"][-1:]
+    return ", ".join([machine["processor"], *best])
+
+
+def keep(report: dict[str, Any], folder: Path) -> None:
+    """Put a report's sections into its machine's file, in place of those that were there."""
+    name = named(report["machine"])
+    path = folder / (re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") + ".json")
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"sections": {}}
+    first = {"roofline": [report["roofline"]] if report["roofline"] else []}
+    for section, found in (first | report["sections"]).items():
+        if found:
+            kept["sections"][section] = {"conditions": conditions(report), "benchmarks": found}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"machine": name, "date": report["date"], "sections": kept["sections"]})
+
+
+def machines(folder: Path) -> dict[str, Sections]:
+    """What `keep` has put there, by the machine's name, the latest first."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    found.sort(key=lambda each: each["date"], reverse=True)
+    return {each["machine"]: each["sections"] for each in found}
+
+
+def runs(measured: Sections) -> str:
+    """The conditions of each run, with the sections that are of it."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    for section in TITLES:
+        if section in measured:
+            told.setdefault(tuple(measured[section]["conditions"]), []).append(section)
+    return "\n".join(
+        f"    - {', '.join(sections)}\n" + "\n".join(f"        - {line}" for line in lines)
+        for lines, sections in told.items()
+    )
+
+
+def beside(benchmarks: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """One benchmark of several machines as a table: header and rows."""
+    header: list[str] = ["candidate"]
+    names = dict.fromkeys(row["name"] for each in benchmarks.values() for row in each["rows"])
+    rows = {name: [name] for name in names}
+    for machine, benchmark in benchmarks.items():
+        titles, measured = cells(benchmark)
+        shown = [k for k, title in enumerate(titles) if title in BESIDE]
+        header += [f"{machine}: {titles[k]}" if k == shown[0] else titles[k] for k in shown]
+        by_name = {row[0]: row for row in measured}
+        for name, row in rows.items():
+            row += [by_name[name][k] if name in by_name else "" for k in shown]
+    return tuple(header), [tuple(row) for row in rows.values()]
+
+
+def document(machines: dict[str, Sections], notes: str) -> tuple[str, str]:
     """The page, and its picture as SVG."""
-    measured: dict[str, list[dict[str, Any]]] = {}
-    whence: dict[str, int] = {}
-    for number, report in enumerate(reports):
-        found = {"roofline": [report["roofline"]] if report["roofline"] else []}
-        for section, benchmarks in (found | report["sections"]).items():
-            if benchmarks:
-                measured[section], whence[section] = benchmarks, number
-    runs = [
-        f"{number}. {', '.join(name for name in TITLES if whence.get(name) == number - 1)}\n"
-        + "\n".join(f"    - {line}" for line in conditions(report))
-        for number, report in enumerate(reports, 1)
-    ]
-    result, picture = summary(headlines(measured))
-    blocks = [HEAD.format(runs="\n".join(runs), result=result)]
+    result, picture = summary(machines)
+    told = "\n".join(
+        f"{number}. {name}\n{runs(measured)}"
+        for number, (name, measured) in enumerate(machines.items(), 1)
+    )
+    blocks = [HEAD.format(runs=told, result=result)]
     for section, (title, words) in TITLES.items():
-        if section not in measured:
-            continue
-        blocks.append(f"## {title}\n\n{words}\n")
-        for benchmark in measured[section]:
-            blocks.append(f"**{benchmark['title']}**\n\n{markdown(*cells(benchmark))}\n")
-            left = [f"{name} ({why})" for name, why in benchmark["skipped"].items()]
-            if left:
-                blocks.append(f"Left out: {'; '.join(left)}.\n")
+        by_title: dict[str, dict[str, dict[str, Any]]] = {}
+        for name, measured in machines.items():
+            for benchmark in measured.get(section, {}).get("benchmarks", []):
+                by_title.setdefault(benchmark["title"], {})[name] = benchmark
+        if by_title:
+            blocks.append(f"## {title}\n\n{words}\n")
+        for heading, found in by_title.items():
+            alone = f", on {next(iter(found))}" if len(found) == 1 < len(machines) else ""
+            table = cells(*found.values()) if len(found) == 1 else beside(found)
+            blocks.append(f"**{heading}**{alone}\n\n{markdown(*table)}\n")
+            for name, benchmark in found.items():
+                left = [f"{each} ({why})" for each, why in benchmark["skipped"].items()]
+                if left:
+                    on = f" on {name}" if len(machines) > 1 else ""
+                    blocks.append(f"Left out{on}: {'; '.join(left)}.\n")
     blocks.append(f"## What was tried and did not help\n\n{notes.strip()}\n")
     return "\n".join(blocks), picture
 
 
 if __name__ == "__main__":
-    if not sys.argv[1:]:
-        sys.exit(__doc__)
     try:
-        reports = [read(Path(path)) for path in sys.argv[1:]]
-        page, picture = document(reports, NOTES.read_text(encoding="utf-8"))
+        for word in sys.argv[1:]:
+            keep(read(Path(word)), KEPT)
+        page, picture = document(machines(KEPT), NOTES.read_text(encoding="utf-8"))
         write_text(OUT, page)
         if picture:
             write_text(PICTURE, picture)

@@ -13,7 +13,8 @@ from inceptive.io import store as storage
 from inceptive.io.atomic import atomic_write, write_bytes
 
 KEY = "inceptive.features"
-"""In the metadata of Parquet and safetensors: layer, pool, shape, dtype, engine; as JSON."""
+"""In the metadata of Parquet and safetensors: layer, pool, shape, dtype, engine; as JSON. In .npy, which
+has none, the title of the field `features`."""
 SUFFIXES = (".parquet", ".npy", ".safetensors")
 
 
@@ -49,7 +50,7 @@ def save(embeddings: Embeddings, path: Path) -> None:
             len(embeddings),
             dtype=[
                 ("image", f"U{width['image']}"),
-                ("features", "f4", embeddings.features.shape[1:]),
+                ((json.dumps(_about(embeddings)), "features"), "f4", embeddings.features.shape[1:]),
                 ("error", f"U{width['error']}"),
             ],
         )
@@ -94,7 +95,10 @@ def _from_parquet(path: Path) -> Embeddings:
 
 def _from_npy(path: Path) -> Embeddings:
     table = np.load(path, allow_pickle=False)
-    about = {"layer": "", "pool": "none" if table["features"].ndim > 2 else "mean", "engine": ""}
+    title = (table.dtype.fields or {})["features"][2:]
+    pool = "none" if table["features"].ndim > 2 else "mean"
+    earlier = {"layer": "", "pool": pool, "engine": ""}  # releases whose files had no title
+    about = json.loads(title[0]) if title else earlier
     return _embeddings(about, table["image"].tolist(), table["features"], table["error"].tolist())
 
 

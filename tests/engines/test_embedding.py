@@ -155,6 +155,7 @@ def test_each_kind_of_file_says_names_order_and_type(model, images, tmp_path):
     for out in outs:
         found = Embeddings.load(out)
         assert (found.images, found.errors) == (wanted.images, wanted.errors)
+        assert (found.layer, found.pool, found.engine) == ("inception_3a", "max", wanted.engine)
         np.testing.assert_allclose(found.features, wanted.features, rtol=1e-4, atol=1e-5)
     table = pyarrow.parquet.read_table(outs[0])
     assert table.column_names == ["image", "features", "error"]
@@ -168,6 +169,7 @@ def test_each_kind_of_file_says_names_order_and_type(model, images, tmp_path):
     assert array.dtype.names == ("image", "features", "error") and array["image"][4].endswith(
         "4.png"
     )
+    assert json.loads(array.dtype.fields["features"][2]) == about
     with safe_open(outs[2], "np") as file:
         assert json.loads(file.metadata()["inceptive.features"])["images"] == list(wanted.images)
 
@@ -179,6 +181,13 @@ def test_maps_come_back_as_maps(model, images, tmp_path):
         again = Embeddings.load(tmp_path / f"maps.{kind}")
         np.testing.assert_array_equal(again.features, found.features)
         assert again.pool == "none"
+
+
+def test_a_npy_of_an_earlier_release_which_says_no_layer_is_read(tmp_path):
+    kinds = [("image", "U1"), ("features", "f4", (2, 3, 3)), ("error", "U1")]
+    np.save(tmp_path / "maps.npy", np.ones(4, kinds), allow_pickle=False)
+    found = Embeddings.load(tmp_path / "maps.npy")
+    assert (found.layer, found.pool, found.features.shape) == ("", "none", (4, 2, 3, 3))
 
 
 def test_what_is_no_file_of_features_is_refused(tmp_path):
