@@ -100,7 +100,8 @@ $(VENV)/audit/ready: constraints.txt
 	  pip-audit cyclonedx-bom
 	touch $@
 
-# docs/performance.md, as measured here beside torchvision and timm: half an hour on two quiet cores.
+# docs/performance.md, as measured here and on other machines (docs/measured) beside torchvision and timm:
+# about an hour on two quiet cores.
 bench: $(VENV)/benched
 	$(BIN)/python -m benchmarks --out build/bench.json
 	$(BIN)/python -m tools.performance build/bench.json

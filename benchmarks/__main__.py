@@ -4,7 +4,7 @@
 
 Candidates alternate, A B C, A B C, ...; a ratio is that of one round to the first candidate's in the
 same round, above 1 is faster, with its quartiles. Multiply-adds a second are set beside those of
-large matrix products on this machine. All of it takes about half an hour on two cores.
+large matrix products on this machine. All of it takes about an hour on two cores.
 """
 
 import shlex

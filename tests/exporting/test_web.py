@@ -632,9 +632,9 @@ def test_it_can_be_used_without_a_mouse(site, opened, photograph, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photograph)
     with hosted(site) as address:
         tab = opened(address)
-        tab.keyboard.press("Tab")
-        assert tab.evaluate("document.activeElement.id") == "file"
-        with tab.expect_file_chooser() as chooser:
+        with tab.expect_file_chooser() as chooser:  # caught from well before it is opened
+            tab.keyboard.press("Tab")
+            assert tab.evaluate("document.activeElement.id") == "file"
             tab.keyboard.press("Enter")
         chooser.value.set_files(tmp_path / "a.jpg")
         tab.wait_for_selector("article li")

@@ -154,15 +154,15 @@ function scan(bytes, at, pos, found, most) {
   function open() { // the data up to the next marker, without the zeros that stand after 255 in a file
     let n = 0, from = pos;
     for (;;) {
-      const found = bytes.indexOf(255, pos);
-      let after = found + 1;
+      const full = bytes.indexOf(255, pos);
+      let after = full + 1;
       while (bytes[after] === 255) after++;
-      if (found < 0 || after >= bytes.length) throw new Error("is truncated or damaged (JPEG)");
-      const until = bytes[after] ? found : found + 1;
+      if (full < 0 || after >= bytes.length) throw new Error("is truncated or damaged (JPEG)");
+      const marker = bytes[after] !== 0, until = marker ? full : full + 1;
       clean.set(bytes.subarray(from, until), n);
       n += until - from;
-      pos = from = bytes[after] ? found : after + 1;
-      if (bytes[after]) break;
+      pos = from = marker ? full : after + 1;
+      if (marker) break;
     }
     clean.fill(0, n, n + PAD);
     end = 8 * n;
