@@ -16,6 +16,8 @@ from benchmarks.setting import Say, Setting
 from inceptive.engines import openvino as open_vino
 from inceptive.errors import InceptiveError
 
+SLOW = 4
+
 
 def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
     """The benchmark of all that multiply matrices here, and the most that each precision reaches."""
@@ -53,10 +55,11 @@ def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
 
 
 def _fast(side: int, kind: torch.dtype, device: str) -> Callable[[], object]:
-    """`_torch`, where it is no plain loop that takes minutes: then it is not the machine's limit."""
+    """`_torch`; InceptiveError where that takes over SLOW times as long as f32, a loop that takes minutes:
+    what no library here would use is not the machine's limit."""
     few = min(side, 512)
-    plain, this = (_seconds(_torch(few, each, device)) for each in (torch.float32, kind))
-    if device == "cpu" and this > 4 * plain:
+    seconds = {each: _seconds(_torch(few, each, device)) for each in (torch.float32, kind)}
+    if seconds[kind] > SLOW * seconds[torch.float32]:
         raise InceptiveError("torch has no fast product of this precision for this processor")
     return _torch(side, kind, device)
 

@@ -63,8 +63,8 @@ class Embeddings:
 
         Parquet has the columns image, features and error. .npy is a structured array of the same fields,
         which NumPy reads without pickle. .safetensors has the tensor `features`, and the names in its
-        metadata. Metadata name layer, pool, shape, float type and engine; of .npy the title of the field
-        `features`.
+        metadata. The metadata, in .npy the title of the field `features`, name layer, pool, shape, float
+        type and engine.
         Raises InceptiveError if it cannot be written, or ends in something else.
 
         >>> inceptive.embed("runs/mine", ["photo.jpg"]).save("features.npy")

@@ -323,20 +323,20 @@ def test_a_jpeg_is_read_smaller_as_by_libjpeg(share):
 @pytest.mark.browser
 @needs_node
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("options", "share_kept"),
     [({}, 0.4), ({"subsampling": 0}, 0.9), ({"restart_marker_blocks": 7}, 0.4),
      ({"restart_marker_rows": 1, "quality": 95}, 0.7), ({"progressive": True}, 0.7)],
 )  # fmt: skip
-def test_a_jpeg_with_lost_data_is_grey_where_libjpeg_has_it_grey(told, kept):
+def test_a_jpeg_with_lost_data_is_grey_where_libjpeg_has_it_grey(options, share_kept):
     """Zeros were read in their place: up to 109 levels apart, without a word."""
     rng = np.random.default_rng(1)
     levels = np.mgrid[:333, :501].sum(0)[..., None] % [251, 127, 63] + rng.integers(
         0, 60, (333, 501, 3)
     )
     held = io.BytesIO()
-    Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(held, "JPEG", **told)
+    Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(held, "JPEG", **options)
     content = held.getvalue()
-    content = content[: int(kept * len(content))].rstrip(b"\xff") + b"\xff\xd9"
+    content = content[: int(share_kept * len(content))].rstrip(b"\xff") + b"\xff\xd9"
     for share in (2, 4, 8):
         image = Image.open(io.BytesIO(content))
         image.draft(None, (image.width // share, image.height // share))
@@ -349,7 +349,7 @@ def test_a_jpeg_with_lost_data_is_grey_where_libjpeg_has_it_grey(told, kept):
 @pytest.mark.browser
 @needs_node
 def test_a_progressive_jpeg_without_its_last_scans_is_left_to_the_browser():
-    """Libjpeg smooths it from the neighbours of each block, and so does Chromium."""
+    """Libjpeg smooths such blocks from their neighbours, which is not done here."""
     held = io.BytesIO()
     Image.effect_noise((320, 240), 60).save(held, "JPEG", progressive=True)
     content = held.getvalue()

@@ -13,30 +13,30 @@ const [F0211, F0298, F0390, F0509, F0541, F0601, F0720, F0765, F0850, F0899, F10
   F1961, F2053, F2172, F2562, F3072, F3624] = [0.211164243, 0.298631336, 0.390180644, 0.509795579, 0.5411961,
   0.601344887, 0.720959822, 0.765366865, 0.850430095, 0.899976223, 1.061594337, 1.175875602, 1.27275858, 1.451774981,
   1.50132111, 1.847759065, 1.96157056, 2.053119869, 2.172734803, 2.562915447, 3.072711026, 3.624509785].map(fix);
-const SHORT = 10; // bits looked up at once: 8 to 12 take the same time
-const PAD = 8192; // bytes of zeros after the last: more than any blocks that are read together
+const LOOKAHEAD = 10; // bits that are looked up at once: 8 to 12 take the same time
+const PAD = 8192; // bytes of zeros after the data: more than the blocks of one MCU can take
 const { imul } = Math; // whole numbers of 32 bits stay such
 const clamp = level => (level < 0 ? 0 : level > 255 ? 255 : level);
 
 /**
  * A Huffman table, by the bits to come. `whole`, by 16: the length of the code that they begin with, and its symbol.
- * `short`, by SHORT, where code and value of an AC coefficient have no more: value, zeros before it (64 at a block's end)
+ * `lookahead`, by LOOKAHEAD, where code and value of an AC coefficient have no more: value, zeros before it (64 at a block's end)
  * and length of both; else 0.
  */
 function lookup(counts, symbols) {
-  const whole = new Uint16Array(1 << 16), short = new Int32Array(1 << SHORT);
+  const whole = new Uint16Array(1 << 16), lookahead = new Int32Array(1 << LOOKAHEAD);
   for (let length = 1, code = 0, k = 0; length <= 16; length++, code <<= 1)
     for (let n = 0; n < counts[length - 1]; n++, code++, k++)
       whole.fill((length << 8) | symbols[k], code << (16 - length), (code + 1) << (16 - length));
-  for (let ahead = 0; ahead < short.length; ahead++) {
-    const word = whole[ahead << (16 - SHORT)], size = word & 15, length = (word >> 8) + size;
-    const value = extended((ahead >> Math.max(SHORT - length, 0)) & ((1 << size) - 1), size);
-    if (word && length <= SHORT) short[ahead] = (value << 16) | (zerosOf(word) << 8) | length;
+  for (let ahead = 0; ahead < lookahead.length; ahead++) {
+    const word = whole[ahead << (16 - LOOKAHEAD)], size = word & 15, length = (word >> 8) + size;
+    const value = extend((ahead >> Math.max(LOOKAHEAD - length, 0)) & ((1 << size) - 1), size);
+    if (word && length <= LOOKAHEAD) lookahead[ahead] = (value << 16) | (zerosOf(word) << 8) | length;
   }
-  return { whole, short };
+  return { whole, lookahead };
 }
 
-const extended = (value, size) => value + (((value >> (size - 1)) - 1) & (1 - (1 << size))); // one half is below 0
+const extend = (value, size) => value + (((value >> (size - 1)) - 1) & (1 - (1 << size))); // one half is below 0
 const zerosOf = word => (word & 15 || (word & 255) === 0xf0 ? (word >> 4) & 15 : 64);
 
 /** The size and the coding of a JPEG: {width, height, components, ...}; null if it is of a kind not read here. */
@@ -148,10 +148,10 @@ function scan(bytes, at, pos, found, most) {
     parts.push({ c: component, quant, dc: found.dc[bytes[at + 1] >> 4], ac: found.ac[bytes[at + 1] & 15] });
   }
   const first = bytes[at], last = found.progressive ? bytes[at + 1] : 63, high = bytes[at + 2] >> 4, low = bytes[at + 2] & 15;
-  const clean = (found.clean ??= new Uint8Array(bytes.length + PAD)), view = new DataView(clean.buffer);
-  let end = 0, p = 0, run = 0; // where the bits in `clean` end, and the next of them
+  const unstuffed = (found.unstuffed ??= new Uint8Array(bytes.length + PAD)), view = new DataView(unstuffed.buffer);
+  let end = 0, p = 0, run = 0; // where the bits in `unstuffed` end, and the next of them
 
-  function open() { // the data up to the next marker, without the zeros that stand after 255 in a file
+  function unstuff() { // the data up to the next marker, without the zeros that stand after 255 in a file
     let n = 0, from = pos;
     for (;;) {
       const full = bytes.indexOf(255, pos);
@@ -159,12 +159,12 @@ function scan(bytes, at, pos, found, most) {
       while (bytes[after] === 255) after++;
       if (full < 0 || after >= bytes.length) throw new Error("is truncated or damaged (JPEG)");
       const marker = bytes[after] !== 0, until = marker ? full : full + 1;
-      clean.set(bytes.subarray(from, until), n);
+      unstuffed.set(bytes.subarray(from, until), n);
       n += until - from;
       pos = from = marker ? full : after + 1;
       if (marker) break;
     }
-    clean.fill(0, n, n + PAD);
+    unstuffed.fill(0, n, n + PAD);
     end = 8 * n;
     p = 0;
   }
@@ -179,11 +179,11 @@ function scan(bytes, at, pos, found, most) {
     p += length;
     return value;
   }
-  const signed = length => extended(receive(length), length);
+  const signed = length => extend(receive(length), length);
   function sequential({ c, dc, ac, quant }, line, column) {
     const q = c.coefficients;
     q[0] = c.last += signed(symbol(dc));
-    p = rest(view, p, ac, q);
+    p = acCoefficients(view, p, ac, q);
     sample(c, quant, 0, line, column);
     q.fill(0);
   }
@@ -228,7 +228,7 @@ function scan(bytes, at, pos, found, most) {
   if (first && c.room === 1) return next(pos); // a progressive scan without first coefficients
   const columns = alone ? c.columns : Math.ceil(found.width / (8 * most[0]));
   const lines = alone ? c.lines : Math.ceil(found.height / (8 * most[1]));
-  open();
+  unstuff();
   for (const part of parts) part.c.last = 0;
   for (let line = 0, left = found.restart; line < lines; line++)
     for (let column = 0; column < columns; column++, left--) {
@@ -236,7 +236,7 @@ function scan(bytes, at, pos, found, most) {
         while (pos + 1 < bytes.length && !(bytes[pos] === 0xff && bytes[pos + 1] >= 0xd0 && bytes[pos + 1] <= 0xd9)) pos++;
         const there = (bytes[pos + 1] & 0xf8) === 0xd0;
         if (there) pos += 2;
-        if (there || p <= end) open();
+        if (there || p <= end) unstuff();
         run = 0;
         left = found.restart;
         for (const part of parts) part.c.last = 0;
@@ -258,9 +258,9 @@ function scan(bytes, at, pos, found, most) {
 }
 
 /** Read the coefficients of a block after its first, from bit `at` of `view`; returns the bit after. Here the time goes. */
-function rest(view, at, { short, whole }, q) {
+function acCoefficients(view, at, { lookahead, whole }, q) {
   for (let k = 1; k < 64; k++) {
-    const ahead = view.getUint32(at >> 3) << (at & 7), found = short[ahead >>> (32 - SHORT)];
+    const ahead = view.getUint32(at >> 3) << (at & 7), found = lookahead[ahead >>> (32 - LOOKAHEAD)];
     let value = found >> 16, length = found & 255;
     k += (found >> 8) & 255;
     if (!found) {
@@ -268,7 +268,7 @@ function rest(view, at, { short, whole }, q) {
       length = word & 15;
       at += word >> 8;
       k += zerosOf(word);
-      value = extended((view.getUint32(at >> 3) << (at & 7)) >>> 1 >>> (31 - length), length);
+      value = extend((view.getUint32(at >> 3) << (at & 7)) >>> 1 >>> (31 - length), length);
     }
     at += length;
     if (k > 63) break;
