@@ -22,14 +22,14 @@ from tools.bars import Bar, bars
 
 ROOT = Path(__file__).parents[1]
 OUT, NOTES = ROOT / "docs/performance.md", ROOT / "tools/performance_notes.md"
-KEPT = ROOT / "docs/measured"
+MEASURED = ROOT / "docs/measured"
 PICTURE = OUT.with_suffix(".svg")
 HEAD = """\
 # How fast
 
 {result}Written by `make bench` (`python -m benchmarks`, then tools/performance.py) on each of:
 
-{runs}
+{machines}
 
 Candidates alternate, A B C, A B C, and so on. `ratio` is how many times as fast a candidate is as the
 first of its table, the median over the rounds, each round for itself; `quartiles` are those of the
@@ -39,7 +39,7 @@ same precision, in the first table; above 100% a net's library multiplies faster
 most memory that a process held; of commands that start others it is that of the largest one. Tables of
 several machines leave some columns out; docs/measured has all of them.
 """
-BESIDE = ("ms", "ratio", "quartiles", "of peak", "MB", "agrees")
+COLUMNS_SIDE_BY_SIDE = ("ms", "ratio", "quartiles", "of peak", "MB", "agrees")
 """The columns of a table of several machines."""
 TITLES = {
     "roofline": (
@@ -107,9 +107,9 @@ Sections = dict[str, dict[str, Any]]
 """What was measured on a machine: of each section `conditions`, lines, and `benchmarks`."""
 
 
-def headlines(measured: Sections) -> list[tuple[str, str, float]]:
-    """Of each of HEADLINES that was measured: in words, our candidate, how many times as fast."""
-    found = []
+def headlines(measured: Sections) -> dict[str, tuple[str, float]]:
+    """Of each of HEADLINES that was measured, by its words: our candidate, how many times as fast."""
+    found = {}
     for words, section, begins, *ends in HEADLINES:
         for benchmark in measured.get(section, {}).get("benchmarks", []):
             ours = [
@@ -119,7 +119,7 @@ def headlines(measured: Sections) -> list[tuple[str, str, float]]:
             ]
             if re.match(rf"{re.escape(begins)}(?!\w)", benchmark["title"]) and ours:
                 best = max(ours, key=lambda row: row["ratio"])
-                found.append((words, best["name"], best["ratio"]))
+                found[words] = best["name"], best["ratio"]
                 break
     return found
 
@@ -127,22 +127,22 @@ def headlines(measured: Sections) -> list[tuple[str, str, float]]:
 def summary(machines: dict[str, Sections]) -> tuple[str, str]:
     """The headlines of all machines as the page's first words, and the first one's as SVG; or ""."""
     found = {name: headlines(measured) for name, measured in machines.items()}
-    found = {name: shown for name, shown in found.items() if shown}
+    found = {name: lines for name, lines in found.items() if lines}
     if not found:
         return "", ""
-    name, shown = next(iter(found.items()))
-    told = "; ".join(f"{words} {ratio:.1f} times ({ours})" for words, ours, ratio in shown)
-    chart = [Bar(words, ratio, f"{ratio:.1f}", faint=ratio < 1) for words, _, ratio in shown]
-    rows = [
-        (
-            words,
-            *(
-                next((f"{ratio:.1f} ({ours})" for same, ours, ratio in each if same == words), "")
-                for each in found.values()
-            ),
-        )
-        for words, *_ in HEADLINES
-        if any(same == words for each in found.values() for same, *_ in each)
+    rows = []
+    for words, *_ in HEADLINES:
+        row = [
+            f"{of[words][1]:.1f} ({of[words][0]})" if words in of else "" for of in found.values()
+        ]
+        if any(row):
+            rows.append((words, *row))
+    name, lines = next(iter(found.items()))
+    told = "; ".join(
+        f"{words} {ratio:.1f} times ({ours})" for words, (ours, ratio) in lines.items()
+    )
+    chart = [
+        Bar(words, ratio, f"{ratio:.1f}", faint=ratio < 1) for words, (_, ratio) in lines.items()
     ]
     result = (
         "How many times as fast as the peer's plain way (torchvision or timm, eager, in f32) on the "
@@ -164,7 +164,7 @@ def read(path: Path) -> dict[str, Any]:
     return report
 
 
-def named(machine: dict[str, Any]) -> str:
+def machine_name(machine: dict[str, Any]) -> str:
     """A kind of machine: its accelerator, or its processor and the best instructions that it has."""
     if machine["accelerator"]:
         return str(machine["accelerator"]["name"])
@@ -172,9 +172,9 @@ def named(machine: dict[str, Any]) -> str:
     return ", ".join([machine["processor"], *best])
 
 
-def keep(report: dict[str, Any], folder: Path) -> None:
+def store(report: dict[str, Any], folder: Path) -> None:
     """Put a report's sections into its machine's file, in place of those that were there."""
-    name = named(report["machine"])
+    name = machine_name(report["machine"])
     path = folder / (re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") + ".json")
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"sections": {}}
     first = {"roofline": [report["roofline"]] if report["roofline"] else []}
@@ -186,13 +186,13 @@ def keep(report: dict[str, Any], folder: Path) -> None:
 
 
 def machines(folder: Path) -> dict[str, Sections]:
-    """What `keep` has put there, by the machine's name, the latest first."""
+    """What `store` has put there, by the machine's name, the latest first."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     found.sort(key=lambda each: each["date"], reverse=True)
     return {each["machine"]: each["sections"] for each in found}
 
 
-def runs(measured: Sections) -> str:
+def conditions_of(measured: Sections) -> str:
     """The conditions of each run, with the sections that are of it."""
     told: dict[tuple[str, ...], list[str]] = {}
     for section in TITLES:
@@ -204,14 +204,16 @@ def runs(measured: Sections) -> str:
     )
 
 
-def beside(benchmarks: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def side_by_side(
+    benchmarks: dict[str, dict[str, Any]],
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """One benchmark of several machines as a table: header and rows."""
     header: list[str] = ["candidate"]
     names = dict.fromkeys(row["name"] for each in benchmarks.values() for row in each["rows"])
     rows = {name: [name] for name in names}
     for machine, benchmark in benchmarks.items():
         titles, measured = cells(benchmark)
-        shown = [k for k, title in enumerate(titles) if title in BESIDE]
+        shown = [k for k, title in enumerate(titles) if title in COLUMNS_SIDE_BY_SIDE]
         header += [f"{machine}: {titles[k]}" if k == shown[0] else titles[k] for k in shown]
         by_name = {row[0]: row for row in measured}
         for name, row in rows.items():
@@ -223,10 +225,10 @@ def document(machines: dict[str, Sections], notes: str) -> tuple[str, str]:
     """The page, and its picture as SVG."""
     result, picture = summary(machines)
     told = "\n".join(
-        f"{number}. {name}\n{runs(measured)}"
+        f"{number}. {name}\n{conditions_of(measured)}"
         for number, (name, measured) in enumerate(machines.items(), 1)
     )
-    blocks = [HEAD.format(runs=told, result=result)]
+    blocks = [HEAD.format(machines=told, result=result)]
     for section, (title, words) in TITLES.items():
         by_title: dict[str, dict[str, dict[str, Any]]] = {}
         for name, measured in machines.items():
@@ -236,7 +238,7 @@ def document(machines: dict[str, Sections], notes: str) -> tuple[str, str]:
             blocks.append(f"## {title}\n\n{words}\n")
         for heading, found in by_title.items():
             alone = f", on {next(iter(found))}" if len(found) == 1 < len(machines) else ""
-            table = cells(*found.values()) if len(found) == 1 else beside(found)
+            table = cells(*found.values()) if len(found) == 1 else side_by_side(found)
             blocks.append(f"**{heading}**{alone}\n\n{markdown(*table)}\n")
             for name, benchmark in found.items():
                 left = [f"{each} ({why})" for each, why in benchmark["skipped"].items()]
@@ -250,8 +252,8 @@ def document(machines: dict[str, Sections], notes: str) -> tuple[str, str]:
 if __name__ == "__main__":
     try:
         for word in sys.argv[1:]:
-            keep(read(Path(word)), KEPT)
-        page, picture = document(machines(KEPT), NOTES.read_text(encoding="utf-8"))
+            store(read(Path(word)), MEASURED)
+        page, picture = document(machines(MEASURED), NOTES.read_text(encoding="utf-8"))
         write_text(OUT, page)
         if picture:
             write_text(PICTURE, picture)

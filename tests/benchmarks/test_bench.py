@@ -386,7 +386,7 @@ def test_the_document_shows_every_row_and_refuses_a_quick_run(monkeypatch, setti
             "sections": {"train": [found], "decode": []}, "stopped": False}  # fmt: skip
 
     def page(one):
-        performance().keep(one, tmp_path / "kept")
+        performance().store(one, tmp_path / "kept")
         return performance().document(performance().machines(tmp_path / "kept"), "Nothing helped.")[
             0
         ]
@@ -407,7 +407,7 @@ def test_the_document_shows_every_row_and_refuses_a_quick_run(monkeypatch, setti
     )
     here = made["machine"] | {"processor": "Other", "flags": ["avx2", "fma"], "accelerator": None}
     both = page(made | {"machine": here, "date": "2026-02-01", "sections": {"train": [other]}})
-    first = performance().named(made["machine"])
+    first = performance().machine_name(made["machine"])
     assert f"| candidate | Other, avx2: ms | ratio | quartiles | {first}: ms | ratio |" in both
     assert "| ours | 100 | 2.00 | 2.00 to 2.00 | 50 | 4.00 | 4.00 to 4.00 |" in both
     assert "| new | 20 | 10.00 | 10.00 to 10.00 |  |  |  |" in both
@@ -433,7 +433,7 @@ def test_the_document_begins_with_the_result_and_its_picture():
         "inference": {"benchmarks": [{"title": "googlenet.bn, 224 px, batch 16", "rows": batch}]},
     }
     shown = performance().headlines(measured)
-    assert [(ours, ratio) for _, ours, ratio in shown] == [
+    assert list(shown.values()) == [
         ("inceptive, int8", 9.0), ("inceptive, the first epoch", 0.5), ("inceptive, later epochs", 4.0),
     ]  # fmt: skip
 
