@@ -17,6 +17,7 @@ from inceptive.arch.nets.bn_inception import VARIANTS as BN_INCEPTION
 from inceptive.arch.nets.googlenet import VARIANTS as GOOGLENET
 from inceptive.arch.nets.hadamard import DEPARTURES as HADAMARD
 from inceptive.arch.nets.inception_resnet import VARIANTS as INCEPTION_RESNET
+from inceptive.arch.nets.inception_small import DEPARTURES as INCEPTION_SMALL
 from inceptive.arch.nets.inception_v3 import VARIANTS as INCEPTION_V3
 from inceptive.arch.nets.inception_v4 import VARIANTS as INCEPTION_V4
 from inceptive.arch.nets.xception import VARIANTS as XCEPTION
@@ -50,7 +51,7 @@ ABSENT = """\
 VARIANTS: dict[str, Any] = {
     **GOOGLENET, **BN_INCEPTION, **INCEPTION_V3, **INCEPTION_V4, **INCEPTION_RESNET, **XCEPTION,
 }  # fmt: skip
-TEXT_ONLY = {"hadamard_inception": HADAMARD, **BASELINES}
+TEXT_ONLY = {**INCEPTION_SMALL, "hadamard_inception": HADAMARD, **BASELINES}
 PADS = {
     "same": "half the kernel on each side",
     "valid": "none",

@@ -82,6 +82,8 @@ class Augment:
         turns = draw.integers(4) if t.dihedral else draw.zeros()
         # A shift may leave the picture, by so much of the side.
         centre = torch.stack([draw.uniform(-1, 1), draw.uniform(-1, 1)], 1) * (2 * t.shift)
+        if not t.rotate:  # by whole pixels: parts of one would blur what validation sees sharp
+            centre = (centre * (self.size / 2)).round() * (2 / self.size)
         angle = draw.uniform(-t.rotate, t.rotate).deg2rad() + turns * (torch.pi / 2)
         mirror = draw.zeros() + 1
         if t.flip or t.dihedral:

@@ -195,6 +195,12 @@ def test_a_shift_moves_the_content_by_at_most_its_share_and_leaves_black(share):
         assert (white[(at > left + 0.51) & (at < right - 0.51)] > 254.99).all()
 
 
+def test_a_shift_is_by_whole_pixels_so_that_nothing_is_blurred():
+    """Parts of a pixel were interpolated, and training saw pictures softer than validation does."""
+    found = changed(noise(100, 3, side=32), flip=True, shift=0.125)
+    torch.testing.assert_close(found, found.round(), rtol=0, atol=0.01)
+
+
 # Brightness, contrast, colour
 
 

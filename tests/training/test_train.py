@@ -176,7 +176,7 @@ def test_images_grow_until_they_have_their_size(stripes, tiny, tmp_path):
     changes = "epochs=3", "image_size=64", "schedule.smallest=0.5", "schedule.grown=0.5"
     with mock.patch.object(torch.nn.Module, "__call__", spy):
         clf, _, _ = run(stripes, tiny, tmp_path / "m", *changes)
-    assert seen[:: len(seen) // 3] == [32, 48, 64] and clf.preprocessing.size == 64
+    assert seen[:: len(seen) // 3] == [32, 52, 64] and clf.preprocessing.size == 64
 
 
 def test_fine_tuning_starts_from_the_weights_with_new_last_layers(stripes, tiny, tmp_path, trained):

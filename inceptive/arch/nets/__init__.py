@@ -17,6 +17,7 @@ from inceptive.arch.nets import (
     googlenet,
     hadamard,
     inception_resnet,
+    inception_small,
     inception_v3,
     inception_v4,
     xception,
@@ -72,6 +73,7 @@ _FAMILY: tuple[tuple[Callable[..., Net], tuple[str, ...]], ...] = (
     (inception_v4.inception_v4, tuple(inception_v4.VARIANTS)),
     (inception_resnet.inception_resnet, tuple(inception_resnet.VARIANTS)),
     (xception.xception, tuple(xception.VARIANTS)),
+    (inception_small.inception_small, tuple(inception_small.DEPARTURES)),
 )
 _SINGLE = (hadamard.hadamard_inception, baselines.alexnet, baselines.vgg16)
 NETS = Nets(
