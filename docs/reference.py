@@ -319,7 +319,7 @@ ANSWERS = """
 ## Answers
 
 `predict --json`: a list, one object an image: `image`, `top` (a list of `label` and `prob`, best first), `novel`, `error`,
-`notes`. CSV and Parquet have the columns `image, label, prob, label_2, prob_2, ..., novel, error`. `/v1/predict` of `serve` adds
+`notes`. CSV and Parquet have the columns `image, label, prob, label_2, prob_2, ..., novel, error, notes`. `/v1/predict` of `serve` adds
 `sure`; `/docs` there describes the rest. `evaluate --json` and `evaluation.json`, `compare.json` and `exports.json` hold the fields
 of the dataclasses `Evaluation`, `Comparison` and `Export` ([Python](python.md)).
 """

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -50,6 +50,13 @@ def picture(kind: str, number: int, size: int = 40) -> Image.Image:
     plane = np.broadcast_to(wave[:, None] if kind == "across" else wave[None, :], (size, size))
     noisy = plane + rng.normal(0, 15, (size, size)) + rng.uniform(-20, 20)
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def logo(file: Path | BinaryIO) -> None:
+    """Write a white square on transparency, which comes out blank, as PNG."""
+    image = Image.new("LA", (20, 20), (255, 0))
+    image.paste((255, 255), (5, 5, 15, 15))
+    image.save(file, "PNG")
 
 
 def rewrite_config(folder: Path, text: str | None) -> None:

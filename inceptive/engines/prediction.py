@@ -91,7 +91,7 @@ def class_number(name: str, labels: Sequence[str], count: int, what: str = "labe
 def header(top: int) -> list[str]:
     """Columns of a table of answers, the best `top` per image: see `row`."""
     more = [name for k in range(2, top + 1) for name in (f"label_{k}", f"prob_{k}")]
-    return ["image", "label", "prob", *more, "novel", "error"]
+    return ["image", "label", "prob", *more, "novel", "error", "notes"]
 
 
 def row(prediction: Prediction, top: int) -> list[Any]:
@@ -103,6 +103,7 @@ def row(prediction: Prediction, top: int) -> list[Any]:
         *[None] * (2 * top - len(answers)),
         prediction.novel,
         prediction.error or None,
+        "; ".join(prediction.notes) or None,
     ]
 
 
@@ -175,16 +176,25 @@ def loads(preprocessing: Preprocessing, images: Iterable[Any]) -> Iterator[Calla
     def decoded(number: int, image: Any) -> Decoded:
         path = isinstance(image, str | os.PathLike)
         name = as_text(os.fspath(image)) if path else f"image {number}"
-        notes: list[str] = []
         try:
-            square = preprocessing.load(as_source(image), printable(name), notes.append)
-            return Decoded(name, square, tuple(notes))
+            return load(preprocessing, as_source(image), name)
         except NoImage as error:
             raise InceptiveError(f"{name}: {error}") from None
-        except InceptiveError as error:
-            return Decoded(name, str(error))
 
     return (partial(decoded, number, image) for number, image in enumerate(images))
+
+
+def load(preprocessing: Preprocessing, source: Source, name: str) -> Decoded:
+    """Decode the image `source`, called `name`, as the net sees it, or say why it cannot be read."""
+    notes: list[str] = []
+    try:
+        return Decoded(
+            name, preprocessing.load(source, printable(name), notes.append), tuple(notes)
+        )
+    except NoImage:
+        raise
+    except InceptiveError as error:
+        return Decoded(name, str(error))
 
 
 def is_single(images: Any) -> bool:

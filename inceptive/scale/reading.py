@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from inceptive.engines.prediction import Decoded
+from inceptive.engines.prediction import Decoded, load
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import MAX_BYTES, SUFFIXES, Preprocessing, printable
 from inceptive.io import store as storage
@@ -41,9 +41,9 @@ def _loaded(name: str, image: str | bytes, preprocessing: Preprocessing) -> Deco
     try:
         if isinstance(image, str) and storage.is_uri(image):
             image = storage.read(image, MAX_BYTES)
-        return Decoded(name, preprocessing.load(image, name))
     except InceptiveError as error:
         return Decoded(name, str(error))
+    return load(preprocessing, image, name)
 
 
 def _tar(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from inceptive.engines.prediction import class_number
+from inceptive.engines.prediction import Decoded, class_number
 from inceptive.errors import InceptiveError, requires
 from inceptive.io.cores import cores
 from inceptive.serving.batching import Batcher, Closed, Full
@@ -97,12 +97,12 @@ class InferenceService:
         pictures = await self._within(_pictures(request, self.limits.images))
         if len(pictures) != 1:
             raise Refused(422, f"this takes one image, not {len(pictures)}")
-        square = await self._within(self._decoded(served, *pictures[0]))
-        if isinstance(square, str):
-            raise Refused(422, square)
-        return cast(np.ndarray, square)
+        image: Decoded = await self._within(self._decoded(served, *pictures[0]))
+        if isinstance(image.square, str):
+            raise Refused(422, image.square)
+        return image.square
 
-    async def _decoded(self, served: ServedModel, name: str, content: bytes) -> np.ndarray | str:
+    async def _decoded(self, served: ServedModel, name: str, content: bytes) -> Decoded:
         """The same as `ServedModel.decode`, by as many threads as there are cores."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._decoders, served.decode, name, content)
@@ -114,22 +114,17 @@ class InferenceService:
             raise Refused(429, BUSY, {"Retry-After": "1"})
         decoded = await asyncio.gather(*(self._decoded(served, *picture) for picture in pictures))
         futures = self._submit(
-            served, [square for square in decoded if not isinstance(square, str)]
+            served, [image.square for image in decoded if not isinstance(image.square, str)]
         )
         try:
             answers = iter([await asyncio.wrap_future(future) for future in futures])
         finally:
             for future in futures:
                 future.cancel()  # of what is too late, nothing more is worked on
-        predictions: list[dict[str, Any]] = []
-        for (name, _), square in zip(pictures, decoded, strict=True):
-            if isinstance(square, str):
-                predictions.append(
-                    {"image": name, "top": [], "sure": False, "novel": None, "error": square}
-                )
-            else:
-                predictions.append(served.prediction(name, next(answers), top))
-        return predictions
+        return [
+            served.prediction(image, None if isinstance(image.square, str) else next(answers), top)
+            for image in decoded
+        ]
 
     def _submit(self, served: ServedModel, squares: list[np.ndarray]) -> list[Any]:
         try:

@@ -9,8 +9,8 @@ import numpy as np
 from inceptive.arch.account import parts_with_maps
 from inceptive.engines.early_exit import EarlyExitEngine
 from inceptive.engines.open import is_exported, open_engine
+from inceptive.engines.prediction import Decoded, load
 from inceptive.engines.protocol import Engine
-from inceptive.errors import InceptiveError
 from inceptive.metrics import EVEN, choose_threshold
 from inceptive.serving.batching import Answer
 from inceptive.serving.explainer import Explainer, can_explain
@@ -72,17 +72,24 @@ class ServedModel:
             "layers": self.explainer.layers if self.explainer else [],
         }
 
-    def decode(self, name: str, content: bytes) -> np.ndarray | str:
-        """Decode the image `content` as the net sees it (C, S, S), or return why it cannot be read."""
-        try:
-            return self.engine.preprocessing.load(content, name)
-        except InceptiveError as error:
-            return str(error)
+    def decode(self, name: str, content: bytes) -> Decoded:
+        """Decode the image `content` as the net sees it (C, S, S), or say why it cannot be read."""
+        return load(self.engine.preprocessing, content, name)
 
-    def prediction(self, name: str, answer: Answer, top: int) -> dict[str, Any]:
-        """Format the answer for the image `name` as one of the `predictions` of `/v1/predict`."""
+    def prediction(self, image: Decoded, answer: Answer | None, top: int) -> dict[str, Any]:
+        """Format the answer for an image, None for one that cannot be read, as one of the `predictions`
+        of `/v1/predict`."""
+        notes = list(image.notes)
+        if answer is None:
+            return {
+                "image": image.name, "top": [], "sure": False, "novel": None, "error": image.square,
+                "notes": notes,
+            }  # fmt: skip
         probs, novel = answer
         best = np.argsort(-probs, kind="stable")[:top]
         ranked = [{"label": self.engine.labels[k], "prob": float(probs[k])} for k in best]
         sure = bool(probs[best[0]] >= self.sure_from) and not novel
-        return {"image": name, "top": ranked, "sure": sure, "novel": novel, "error": ""}
+        return {
+            "image": image.name, "top": ranked, "sure": sure, "novel": novel, "error": "",
+            "notes": notes,
+        }  # fmt: skip

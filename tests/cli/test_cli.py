@@ -10,8 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import command, picture
-from PIL import Image
+from conftest import command, logo, picture
 
 import inceptive
 from inceptive.engines.header import fingerprint
@@ -298,10 +297,8 @@ def test_predict_does_the_rest_when_one_image_is_broken(trained, tmp_path):
 
 
 def test_predict_notes_pictures_that_it_answers_all_the_same(trained, tmp_path):
-    logo = Image.new("LA", (20, 20), (255, 0))
-    logo.paste((255, 255), (5, 5, 15, 15))
     for name in ("logo.png", "other.png"):
-        logo.save(tmp_path / name)
+        logo(tmp_path / name)
     picture("down", 901).save(tmp_path / "plain.png", icc_profile=b"no profile")
     done = command("predict", trained[0], *sorted(tmp_path.glob("*.png")), "--json")
     assert done.returncode == 0
@@ -316,6 +313,7 @@ def test_predict_answers_the_same_in_every_format(trained, tmp_path):
 
     folder = photographs(tmp_path / "photos")
     (folder / "broken.jpg").unlink()
+    logo(folder / "logo.png")
     asked = ["predict", trained[0], folder]
     as_json = json.loads(command(*asked, "--format", "json").stdout)
     rows = list(csv.DictReader(io.StringIO(command(*asked, "--format", "csv").stdout)))
@@ -330,6 +328,8 @@ def test_predict_answers_the_same_in_every_format(trained, tmp_path):
         assert first["prob"] == pytest.approx(float(row["prob"]), abs=1e-6)
         assert second["prob"] == pytest.approx(columns["prob_2"], abs=1e-9)
         assert first["prob"] + second["prob"] == pytest.approx(1)
+        assert "; ".join(one["notes"]) == row["notes"] == (columns["notes"] or "")
+        assert bool(one["notes"]) == one["image"].endswith("logo.png")
 
 
 @pytest.mark.nets

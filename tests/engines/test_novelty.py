@@ -114,8 +114,9 @@ def test_python_and_serve_tell_it_too(folder, strangers):
         clf.predict(strangers[0])
     )
     served = ServedModel.open(str(folder), "model", "torch", False, None, lambda text: None)
-    [answer] = served.engine.answers(clf.preprocessing.load(strangers[0])[None])
-    prediction = served.prediction("disc", answer, 2)
+    disc = served.decode("disc", strangers[0].read_bytes())
+    [answer] = served.engine.answers(disc.square[None])
+    prediction = served.prediction(disc, answer, 2)
     assert prediction["novel"] is True and prediction["sure"] is False
     evaluation = inceptive.evaluate(clf, folder.parent / "stripes", "test", progress=None)
     assert evaluation.to_dict()["novel"] == evaluation.novel.mean() < 0.3

@@ -23,7 +23,7 @@ import pyarrow
 import pyarrow.dataset
 import pyarrow.parquet
 import pytest
-from conftest import command, picture
+from conftest import command, logo, picture
 
 import inceptive.scale
 from inceptive.errors import InceptiveError
@@ -85,7 +85,7 @@ def wait_for(condition, seconds=90):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory, stripes):
-    """1,202 images in folders, one of them broken, one not there (a dangling link)."""
+    """1,202 images in folders, one of them broken, one not there (a dangling link), one blank."""
     root = tmp_path_factory.mktemp("many") / "many"
     for number in range(20):
         (root / f"{number:02}").mkdir(parents=True)
@@ -94,6 +94,8 @@ def many(tmp_path_factory, stripes):
                 os.link(file, root / f"{number:02}" / f"{kind}-{file.name}")
     (root / "05" / "broken.png").write_text("no picture")
     (root / "05" / "gone.png").symlink_to(root / "nowhere")
+    (blank := next((root / "06").iterdir())).unlink()  # a link to what others use
+    logo(blank)
     return root
 
 
@@ -114,7 +116,7 @@ def same_as_predicted(folder, predicted):
     assert [one["image"] for one in found] == [one["image"] for one in wanted]
     far = 0.0
     for one, other in zip(found, wanted, strict=True):
-        assert one["error"] == other["error"] and one["label"] == other["label"]
+        assert all(one[key] == other[key] for key in ("label", "error", "notes"))
         for key in ("prob", "prob_2"):
             assert (one[key] is None) == (other[key] is None)
             far = max(far, abs((one[key] or 0) - (other[key] or 0)))

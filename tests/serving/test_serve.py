@@ -19,7 +19,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from conftest import SERVER, command, picture, rewrite_config, serving
+from conftest import SERVER, command, logo, picture, rewrite_config, serving
 from PIL import Image
 
 from inceptive.errors import InceptiveError
@@ -97,6 +97,14 @@ def test_several_images_are_answered_in_order_and_a_bad_one_in_its_place(port):
     assert [bool(one["error"]) for one in found["predictions"]] == [False, True, False]
     first, _, last = (one["top"] for one in found["predictions"])
     assert (first[0]["label"], last[0]["label"]) == ("down", "across")
+
+
+def test_what_is_odd_about_an_image_is_noted(port):
+    logo(content := io.BytesIO())
+    files = [("plain.png", png("down", 1)), ("logo.png", content.getvalue()), ("b.txt", b"no")]
+    status, found = post(port, "/v1/predict", *form(files))
+    plain, [note], broken = (one["notes"] for one in found["predictions"])
+    assert (status, plain, broken) == (200, [], []) and note.startswith("the picture comes out in")
 
 
 def test_requests_at_once_are_all_answered_rightly(port):
