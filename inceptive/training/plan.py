@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ WRITING, AT_MOST = 15.0, 0.1
 """Seconds for what is written in the end, and their share of the time at most."""
 ENLARGED = 2.0
 """The stem halves an image at least twice: what small pictures show survives if they are enlarged."""
+SMALL = 48
+"""Pixels of the shorter side, at most, of pictures that a recipe's small_net learns, not enlarged."""
 FEWEST = 10
 """Epochs that a training from scratch should have, before its images become smaller."""
 MOMENTS = 20
@@ -167,14 +170,16 @@ def paced(
     measured. The loop keeps to the time even if this machine becomes slower meanwhile: see `Run`. If
     the recipe leaves the size open, pictures are enlarged at most ENLARGED times.
     """
+    side = shorter_side(data.split("train")) if recipe.stop.smallest or recipe.small_net else 0
+    if recipe.small_net:
+        recipe = _for_small(recipe, side, progress)
     preprocessing = preprocessing_for(recipe, data)
     model = build(net_for(recipe, data, preprocessing.channels, net))
     least = STEP * ceil(minimum_size(model.net) / STEP)
     if recipe.stop.smallest:
-        side = ENLARGED * shorter_side(data.split("train"))
         table = recipe.stop.model_copy(update={"smallest": max(recipe.stop.smallest, least)})
         recipe = recipe.model_copy(update={"stop": table})
-        recipe = recipe.model_copy(update={"image_size": _size(recipe, side)})
+        recipe = recipe.model_copy(update={"image_size": _size(recipe, ENLARGED * side)})
         preprocessing = preprocessing_for(recipe, data)
 
     def of_size(size: int) -> Recipe:
@@ -231,6 +236,19 @@ def paced(
     most = recipe.epochs if was_planned else recipe.stop.most_epochs
     table = recipe.stop.model_copy(update={"most_epochs": most})
     return recipe.model_copy(update={"epochs": epochs, "stop": table})
+
+
+def _for_small(recipe: Recipe, side: float, progress: Progress) -> Recipe:
+    """`recipe` with small_net as its net, and images as large as the pictures, if these are SMALL."""
+    chosen: dict[str, Any] = {"small_net": ""}
+    if side <= SMALL:
+        progress.say(f"pictures of {side:g} pixels: {recipe.small_net} in place of {recipe.net}")
+        chosen["net"] = recipe.small_net
+        if recipe.stop.smallest:
+            size = min(recipe.image_size, STEP * ceil(side / STEP))
+            chosen["image_size"] = size
+            chosen["stop"] = recipe.stop.model_copy(update={"smallest": size})
+    return recipe.model_copy(update=chosen)
 
 
 def _seconds_per_image(

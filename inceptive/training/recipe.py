@@ -253,6 +253,11 @@ class Recipe(Table):
     """
 
     net: str = Field("googlenet.bn", description="a net's name, or FILE.py:FUNCTION")
+    small_net: str = Field(
+        "",
+        description="the net in its place for pictures of at most 48 pixels, unless `net` is set too; "
+        "none: the same",
+    )
     weights: str = Field(
         "",
         description="a model folder, a file or a published name to start from; none: from scratch",
@@ -398,7 +403,10 @@ def apply_changes(values: dict[str, Any], changes: Changes) -> dict[str, Any]:
     values = {
         key: dict(value) if isinstance(value, dict) else value for key, value in values.items()
     }
-    for key, value in as_pairs(changes).items():
+    pairs = as_pairs(changes)
+    if "net" in pairs:  # asked for, whatever the pictures
+        values["small_net"] = ""
+    for key, value in pairs.items():
         *tables, last = key.strip().split(".")
         table = values
         for name in tables:

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from conftest import command
+from conftest import command, picture
 
 import inceptive
 from inceptive.arch.nets import NETS
@@ -255,6 +255,22 @@ def test_small_pictures_are_not_enlarged_more_than_twice(stripes, tiny):
     assert pace(stripes, tiny, 60, {"image_size": 112})[0].image_size == 80
     assert pace(stripes, tiny, 60, {"image_size": 112, "stop.smallest": 0})[0].image_size == 112
     assert pace(stripes, tiny, 60, {"image_size": 112, "stop.smallest": 96})[0].image_size == 96
+
+
+def test_small_pictures_have_a_net_of_their_own_and_their_own_size(stripes, tiny, tmp_path):
+    """Those of `stripes` have 40 pixels; images have sixteens of them."""
+    changes = {"net": "googlenet.bn", "small_net": "inception_small.pooled", "image_size": 112}
+    recipe, said = pace(stripes, tiny, 60, changes)
+    assert (recipe.net, recipe.small_net, recipe.image_size) == (changes["small_net"], "", 48)
+    assert said[0] == "pictures of 40 pixels: inception_small.pooled in place of googlenet.bn"
+    fixed, _ = pace(stripes, tiny, 0, changes | {"stop.smallest": 0})
+    assert (fixed.net, fixed.image_size) == (changes["small_net"], 112)
+    for kind in ("across", "down"):
+        (tmp_path / kind).mkdir()
+        for k in range(20):
+            picture(kind, k, size=56).save(tmp_path / kind / f"{k}.png")
+    larger, _ = pace(tmp_path, tiny, 60, changes)
+    assert (larger.net, larger.small_net, larger.image_size) == ("googlenet.bn", "", 112)
 
 
 @pytest.mark.training

@@ -50,6 +50,12 @@ def test_every_shipped_recipe_reads_and_names_a_net_there_is(name):
     assert Recipe.read(name).net in nets.NETS
 
 
+def test_a_net_that_is_asked_for_is_taken_whatever_the_pictures():
+    assert Recipe.read("photos").small_net in nets.NETS
+    assert Recipe.read("photos", {"net": "googlenet"}).small_net == ""
+    assert changed("net=googlenet", "small_net=inception_small", name="photos").small_net
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_says_what_its_file_says(name):
     values = tomllib.loads(shipped()[name].read_text(encoding="utf-8"))
