@@ -55,7 +55,7 @@ def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
 
 
 def _fast(side: int, kind: torch.dtype, device: str) -> Callable[[], object]:
-    """`_torch`; InceptiveError where that takes over SLOW times as long as f32, a loop that takes minutes:
+    """`_torch`; InceptiveError where that takes over SLOW times as long as f32, in a plain loop:
     what no library here would use is not the machine's limit."""
     few = min(side, 512)
     seconds = {each: _seconds(_torch(few, each, device)) for each in (torch.float32, kind)}
