@@ -64,7 +64,7 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [each for each in self.params if each.param_type_name == "argument"]
-        return [str(self.options_metavar), *(each.metavar or each.name for each in arguments)]
+        return [str(self.options_metavar), *(each.metavar or each.name or "" for each in arguments)]
 
 
 def stoppable(run: Callable[..., None]) -> Callable[..., None]:
