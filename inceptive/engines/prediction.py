@@ -177,19 +177,22 @@ def loads(preprocessing: Preprocessing, images: Iterable[Any]) -> Iterator[Calla
         path = isinstance(image, str | os.PathLike)
         name = as_text(os.fspath(image)) if path else f"image {number}"
         try:
-            return load(preprocessing, as_source(image), name)
+            return load(preprocessing, image, name)
         except NoImage as error:
             raise InceptiveError(f"{name}: {error}") from None
 
     return (partial(decoded, number, image) for number, image in enumerate(images))
 
 
-def load(preprocessing: Preprocessing, source: Source, name: str) -> Decoded:
-    """Decode the image `source`, called `name`, as the net sees it, or say why it cannot be read."""
+def load(preprocessing: Preprocessing, image: Any, name: str) -> Decoded:
+    """Decode an image called `name` as the net sees it, or say why it cannot be read.
+
+    Raises NoImage for what is not an image.
+    """
     notes: list[str] = []
     try:
         return Decoded(
-            name, preprocessing.load(source, printable(name), notes.append), tuple(notes)
+            name, preprocessing.load(as_source(image), printable(name), notes.append), tuple(notes)
         )
     except NoImage:
         raise
