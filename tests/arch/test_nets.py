@@ -355,7 +355,7 @@ def test_what_is_asked_for_wrongly_is_answered_with_what_to_write():
     with pytest.raises(InceptiveError) as error:
         NETS["GoogLeNet"]
     message = str(error.value)
-    assert message.startswith("no net is called 'GoogLeNet'; there are: googlenet, googlenet.bn, ")
+    assert message.startswith("no net is called 'GoogLeNet'; there are: googlenet, bn_inception, ")
     assert message.endswith("; the nearest is 'googlenet'")
     with pytest.raises(InceptiveError, match="googlenet takes num_classes and channels, not clas"):
         NETS["googlenet"](classes=10)

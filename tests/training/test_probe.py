@@ -136,7 +136,7 @@ def test_where_minutes_are_left_all_but_the_stem_learns_on_from_the_probe(
         callbacks=[mock.Mock(spec=Callback, on_epoch_end=lambda row, better: rows.append(row))],
     )  # fmt: skip
     said = capsys.readouterr().err
-    assert "plan: 32 pixels, a probe of" in said and "plan: 32 pixels (16 in the" in said
+    assert "plan: 32 pixels, a probe of" in said and "plan: 32 pixels (24 in the" in said
     history = (tmp_path / "on" / "history.csv").read_text().splitlines()
     assert len(history) == 3 and [row["epoch"] for row in rows] == [1, 2]
     assert min(row["val_top1"] for row in rows) >= 0.9  # it goes on from where the probe is
