@@ -17,6 +17,7 @@ from inceptive.engines import openvino as open_vino
 from inceptive.errors import InceptiveError
 
 SLOW = 4
+"""Times as long as f32 takes: no product of matrices of its own, but a plain loop."""
 
 
 def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
@@ -55,8 +56,7 @@ def roofline(setting: Setting, say: Say) -> tuple[dict[str, Any], Peaks]:
 
 
 def _fast(side: int, kind: torch.dtype, device: str) -> Callable[[], object]:
-    """`_torch`; InceptiveError where that takes over SLOW times as long as f32, in a plain loop:
-    what no library here would use is not the machine's limit."""
+    """`_torch`. Raises InceptiveError where it is SLOW: that is not the machine's limit."""
     few = min(side, 512)
     seconds = {each: _seconds(_torch(few, each, device)) for each in (torch.float32, kind)}
     if seconds[kind] > SLOW * seconds[torch.float32]:

@@ -156,7 +156,10 @@ class AuxTable(Table):
 class AugmentTable(Table):
     flip: bool = Field(False, description="mirror horizontally, half of the time")
     dihedral: bool = Field(False, description="one of the 8 symmetries of a square")
-    shift: float = Field(0.0, ge=0, le=0.5, description="maximum, as a fraction of the side")
+    shift: float = Field(
+        0.0, ge=0, le=0.5,
+        description="maximum, as a fraction of the side; by whole pixels, unless rotated too",
+    )  # fmt: skip
     area: tuple[float, float] = Field((1.0, 1.0), description="fraction of the area kept")
     aspect: tuple[float, float] = Field((1.0, 1.0), description="width / height of the part kept")
     rotate: float = Field(0.0, ge=0, le=180, description="maximum rotation, in degrees")

@@ -7,7 +7,7 @@ padding: TensorFlow's SAME, as in its authors' code.
 Shapes in comments are channels x height x width for a 224 x 224 image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple
@@ -108,31 +108,37 @@ VARIANTS = {
 }  # fmt: skip
 
 
+def module(row: Row, conv: Callable[..., Conv], pool: AvgPool | MaxPool, pad: ConvPad) -> Concat:
+    """Two 3x3 stand for the 5x5; a module without a 1x1 branch halves the map, its strided convolutions
+    padded by `pad`."""
+    last = partial(conv, kernel=3) if row.c1x1 else partial(conv, kernel=3, stride=2, pad=pad)
+    return Concat(
+        b1x1=conv(row.c1x1, 1) if row.c1x1 else None,
+        b3x3=Chain(reduce=conv(row.c3x3_reduce, 1), conv=last(row.c3x3)),
+        b3x3dbl=Chain(
+            reduce=conv(row.double_reduce, 1), conv1=conv(row.double, 3), conv2=last(row.double)
+        ),
+        pool=Chain(pool=pool, proj=conv(row.proj, 1) if row.proj else None),
+    )
+
+
 def bn_inception(variant: str = "bn_inception", num_classes: int = 1000, channels: int = 3) -> Net:
     """Make the net for images of `channels` channels and `num_classes` classes."""
     v = VARIANTS[variant]
     conv = partial(Conv, norm=v.norm, bias=v.bias)
     halve = MaxPool(3, stride=2, pad=v.pool_pad)
-    average = AvgPool(3, pad="same", count_pad=v.count_pad)
-
-    def module(row: Row) -> Concat:
-        """Two 3x3 stand for the 5x5; a module without a 1x1 branch halves the map."""
-        last = partial(conv, kernel=3) if row.c1x1 else partial(conv, kernel=3, stride=2, pad=v.pad)
-        pools: dict[str, AvgPool | MaxPool] = {"avg": average, "max": MaxPool(3), "through": halve}
-        return Concat(
-            b1x1=conv(row.c1x1, 1) if row.c1x1 else None,
-            b3x3=Chain(reduce=conv(row.c3x3_reduce, 1), conv=last(row.c3x3)),
-            b3x3dbl=Chain(
-                reduce=conv(row.double_reduce, 1), conv1=conv(row.double, 3), conv2=last(row.double)
-            ),
-            pool=Chain(pool=pools[row.pool], proj=conv(row.proj, 1) if row.proj else None),
-        )
+    pools: dict[str, AvgPool | MaxPool] = {
+        "avg": AvgPool(3, pad="same", count_pad=v.count_pad),
+        "max": MaxPool(3),
+        "through": halve,
+    }
+    rows = {f"inception_{name}": row for name, row in v.table.items()}
 
     body = Chain(
         conv1=v.conv1, pool1=halve,                           #   64 x 56 x 56
         conv2_reduce=conv(64, 1), conv2=conv(192, 3),         #  192 x 56 x 56
         pool2=halve,                                          #  192 x 28 x 28
-        **{f"inception_{name}": module(row) for name, row in v.table.items()},
+        **{name: module(row, conv, pools[row.pool], v.pad) for name, row in rows.items()},
         pool=AvgPool(grid=1), dropout=Dropout(v.dropout) if v.dropout else None,
         fc=Linear(num_classes),
     )  # fmt: skip

@@ -5,15 +5,26 @@ arXiv:1611.03530, figure 3, for 28 x 28 pixels. Batch normalisation has no gamma
 parameters the 1,649,402 of their Table 1. Padding is not printed: TensorFlow's SAME, as in its
 authors' framework.
 
-`inception_small.pooled`: not of a paper; what recipe cifar10 takes. It halves the map right after the
-first convolution and has wider modules, those of GoogLeNet with the 5x5 as two 3x3: in the same time
-it learns more (docs/log.md).
+`inception_small.pooled`: not of a paper; what recipe cifar10 takes, and photos for small pictures. It
+halves the map right after the first convolution and has fewer, wider modules, BN-Inception's with
+maxima: in the same time it learns more (docs/log.md, 2026-11-28).
 """
 
 from functools import partial
 
+from inceptive.arch.nets import bn_inception
 from inceptive.arch.nets.bn_inception import Row
-from inceptive.arch.spec import AvgPool, BatchNorm, Chain, Concat, Conv, Linear, MaxPool, Net
+from inceptive.arch.spec import (
+    AvgPool,
+    BatchNorm,
+    Chain,
+    Concat,
+    Conv,
+    Linear,
+    MaxPool,
+    Net,
+    Node,
+)
 
 # fmt: off
 FIGURE_3 = {
@@ -45,8 +56,8 @@ DEPARTURES = {
         "Batch normalisation without gamma, which the printed 1,649,402 parameters (10 classes) need.",
     ),
     "inception_small.pooled": (
-        "Not of a paper; what recipe `cifar10` takes. It halves the map right after its first "
-        "convolution, and its modules are GoogLeNet's with two 3×3 for the 5×5.",
+        "Not of a paper; what recipe `cifar10` takes, and `photos` for small pictures. It halves the "
+        "map right after its first convolution, and its modules are those of BN-Inception.",
     ),
 }
 
@@ -55,15 +66,15 @@ def inception_small(
     variant: str = "inception_small", num_classes: int = 1000, channels: int = 3
 ) -> Net:
     """Make the net for images of `channels` channels and `num_classes` classes."""
-    body, source, size = (
-        (_pooled, "inceptive", 32) if variant == "inception_small.pooled"
-        else (_figure_3, "arXiv:1611.03530, figure 3", 28)
-    )  # fmt: skip
-    end = Chain(pool=AvgPool(grid=1), fc=Linear(num_classes))
-    return Net(variant, Chain(**body(), **dict(end)), num_classes, source, (), channels, size)
+    if variant == "inception_small":
+        parts, source, size = _figure_3(), "arXiv:1611.03530, figure 3", 28
+    else:
+        parts, source, size = _pooled(), "our own, see docs/log.md of 2026-11-28", 32
+    body = Chain(**parts, pool=AvgPool(grid=1), fc=Linear(num_classes))
+    return Net(variant, body, num_classes, source, (), channels, size)
 
 
-def _figure_3() -> dict[str, Conv | Concat]:
+def _figure_3() -> dict[str, Node]:
     conv = partial(Conv, norm=BatchNorm(scale=False))
 
     def module(c1x1: int, c3x3: int) -> Concat:
@@ -76,24 +87,19 @@ def _figure_3() -> dict[str, Conv | Concat]:
     return {"conv1": conv(96, 3), **modules}
 
 
-def _pooled() -> dict[str, Conv | Concat | MaxPool]:
+def _pooled() -> dict[str, Node]:
     conv, halve = partial(Conv, norm=BatchNorm()), MaxPool(3, stride=2, pad="ceil")
 
-    def module(row: Row) -> Concat:
-        return Concat(
-            b1x1=conv(row.c1x1, 1),
-            b3x3=Chain(reduce=conv(row.c3x3_reduce, 1), conv=conv(row.c3x3, 3)),
-            b3x3dbl=Chain(
-                reduce=conv(row.double_reduce, 1),
-                conv1=conv(row.double, 3),
-                conv2=conv(row.double, 3),
-            ),
-            pool=Chain(pool=MaxPool(3), proj=conv(row.proj, 1)),
-        )
+    def stage(number: str) -> dict[str, Concat]:
+        rows = ((name, row) for name, row in POOLED.items() if name.startswith(number))
+        return {
+            f"inception_{name}": bn_inception.module(row, conv, MaxPool(3), "same")
+            for name, row in rows
+        }
 
-    body: dict[str, Conv | Concat | MaxPool] = {"conv1": conv(64, 3)}
-    for name, row in POOLED.items():
-        if name.endswith("a"):
-            body[f"pool{int(name[0]) - 2}"] = halve
-        body[f"inception_{name}"] = module(row)
-    return body
+    return {
+        "conv1": conv(64, 3),                                 #  64 x 32 x 32
+        "pool1": halve, **stage("3"),                         # 320 x 16 x 16
+        "pool2": halve, **stage("4"),                         # 512 x  8 x  8
+        "pool3": halve, **stage("5"),                         # 832 x  4 x  4
+    }  # fmt: skip
