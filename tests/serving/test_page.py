@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import command, rewrite_config, serving
+from conftest import command, logo, rewrite_config, serving
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -183,6 +183,15 @@ def test_a_broken_file_is_told_to_a_person_and_the_next_is_answered(opened, addr
         assert said in tab.locator("article:first-of-type .error").first.inner_text()
     drop(tab, "china.jpg", "image/jpeg", photographs["china"])
     assert answers(tab)[0][0] == "china"
+
+
+def test_what_is_odd_about_an_image_stands_over_its_answer(opened, address):
+    tab = opened(address)
+    logo(content := io.BytesIO())
+    drop(tab, "logo.png", "image/png", content.getvalue())
+    answers(tab)
+    assert "note: the picture comes out in one flat colour" in tab.inner_text("article")
+    assert tab.wrong == []
 
 
 def test_several_are_chosen_at_once_and_stand_in_their_order(
