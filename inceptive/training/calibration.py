@@ -4,7 +4,6 @@ Instructions promise more than they keep: a processor that lists bf16 may multip
 few steps are measured in each way, once for a net and its size; the cache keeps what they took.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from itertools import product
@@ -22,7 +21,7 @@ from inceptive.training.recipe import Recipe, SpeedTable
 
 MEASURED = "steps"
 """Seconds of a step, by net, size and way."""
-MACS, MOST = 6e9, 16
+MACS, MOST = 3e9, 16
 """Multiply-adds of a forward pass that is measured, at least two images; and images at most."""
 WORTH, A_MINUTE = 3e12, 1e12
 """Multiply-adds of a whole training: for less nothing is measured; and those of a minute, at least."""
@@ -30,12 +29,12 @@ BACKWARD = 3
 """A step of learning in forward passes: the way back takes about twice as long as the way there."""
 ROUNDS = 3
 """In turns, after one that only prepares; the shortest time of each way counts."""
-PATIENCE = 4.0
+PATIENCE = 2.0
 """Seconds after which no further turn begins; each way has one that counts."""
 CLEARLY = 1.03
 """Times as long as the fastest: closer than that the usual way, the first, is taken."""
-TOO_SLOW = 1.5
-"""Times the fastest until then: such a way is not measured again."""
+TOO_SLOW = 1.2
+"""Times the fastest until then: such a way is not measured again, nor the last that is left."""
 
 
 def calibrated(
@@ -89,6 +88,7 @@ class Steps:
         macs = account(net.with_classes(2), side).macs  # tells nets of the same name apart
         count = int(min(MOST, recipe.batch_size, MACS // macs))
         self.images = torch.zeros(max(2, count), net.channels, side, side)
+        self.prepared: set[str] = set()
         self.name = (
             f"{'training' if learns else 'maps'} {net.name} {macs} macs {side} pixels "
             f"torch {torch.__version__} {torch.get_num_threads()} threads"
@@ -122,17 +122,18 @@ class Steps:
 
     def _measure(self, ways: Sequence[SpeedTable]) -> list[float]:
         """The shortest time of a step in each way."""
-        seconds, began = [math.inf] * len(ways), time.perf_counter()
-        for turn in range(ROUNDS + 1):
-            if turn > 1 and time.perf_counter() - began > PATIENCE:
+        began = time.perf_counter()
+        for way in ways:
+            if described(way) not in self.prepared:
+                self._step(way)
+                self.prepared.add(described(way))
+        seconds = [self._step(way) for way in ways]
+        for _ in range(ROUNDS - 1):
+            close = [k for k, least in enumerate(seconds) if least <= TOO_SLOW * min(seconds)]
+            if len(close) == 1 or time.perf_counter() - began > PATIENCE:
                 break
-            taken = {
-                k: self._step(way)
-                for k, way in enumerate(ways)
-                if turn < 2 or seconds[k] <= TOO_SLOW * min(seconds)
-            }
-            if turn:
-                seconds = [min(least, taken.get(k, least)) for k, least in enumerate(seconds)]
+            for k in close:
+                seconds[k] = min(seconds[k], self._step(ways[k]))
         return seconds
 
     def _step(self, way: SpeedTable) -> float:

@@ -117,7 +117,7 @@ def test_measuring_ends_where_steps_are_slow(machine, monkeypatch):
     monkeypatch.setattr(Steps, "_step", step)
     monkeypatch.setattr(calibration.time, "perf_counter", lambda: clock["now"])
     assert chosen()[0].precision == "f32"
-    assert len(machine.steps) == 2 * 4 + 2 * 2
+    assert len(machine.steps) == 2 * 4 + 1 + 2
 
 
 def test_without_instructions_for_bf16_only_f32_is_tried(machine):
