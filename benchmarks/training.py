@@ -90,10 +90,8 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
         if name == net and not heads:
             speeds |= {
                 described(fixed): fixed
-                for precision, last, merge in product(
-                    ("bf16", "f32") if bf16 else ("f32",), (True, False), (True, False)
-                )
-                for fixed in [SpeedTable(precision=precision, channels_last=last, merge=merge)]  # type: ignore[arg-type]
+                for precision, last in product(("bf16", "f32") if bf16 else ("f32",), (True, False))
+                for fixed in [SpeedTable(precision=precision, channels_last=last)]  # type: ignore[arg-type]
             }
         macs = step_macs(name, size, batch, classes, heads)
         for words, speed in speeds.items():

@@ -89,37 +89,22 @@ class Norm(nn.BatchNorm2d):
     def _check_input_dim(self, input: Tensor) -> None:
         """Both (N, C, H, W) and (N, C) are normalised alike: there is nothing to refuse."""
 
-    @property
-    def moves_statistics(self) -> bool:
-        """Whether training updates the running statistics by `momentum`, the default."""
-        return self.track_running_stats and self.momentum is not None
-
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.moves_statistics:
+        if not self.training or not self.track_running_stats or self.momentum is None:
             return super().forward(x)
-        self.count_batch()
-        return self.normalise(x, self.running_mean, self.running_var, self.weight, self.bias)
-
-    def count_batch(self) -> None:
-        """One batch more has moved the statistics, unless it is computed again."""
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(0 if computing_again() else 1)
+        return self.normalise(x)
 
     @property
     def pace(self) -> float:
         """The momentum of this moment: computed again for the backward pass, statistics stay."""
         return 0.0 if computing_again() else self.momentum or 0.0
 
-    def normalise(
-        self,
-        x: Tensor,
-        mean: Tensor | None,
-        var: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-    ) -> Tensor:
-        """Normalise `x` with the given parameters and statistics, which training updates."""
-        return F.batch_norm(x, mean, var, weight, bias, self.training, self.pace, self.eps)
+    def normalise(self, x: Tensor) -> Tensor:
+        """Normalise `x` by the batch's own statistics, which move the running ones."""
+        mean, var = self.running_mean, self.running_var
+        return F.batch_norm(x, mean, var, self.weight, self.bias, True, self.pace, self.eps)
 
 
 class LinearUnit(nn.Linear):

@@ -1,4 +1,4 @@
-"""How a net is computed fastest on this machine: in which precision and layout, what as one.
+"""How a net is computed fastest on this machine: in which precision and layout.
 
 Instructions promise more than they keep: a processor that lists bf16 may multiply faster in f32. So a
 few steps are measured in each way, once for a net and its size; the cache keeps what they took.
@@ -16,7 +16,6 @@ from inceptive.io import measured
 from inceptive.io.cores import machine
 from inceptive.io.progress import Progress
 from inceptive.nn import Model
-from inceptive.nn.branches import Branches
 from inceptive.training.recipe import Recipe, SpeedTable
 
 MEASURED = "steps"
@@ -57,7 +56,6 @@ def calibrated(
         update={
             "precision": "bf16" if bf16 else "f32",
             "channels_last": speed.channels_last is not False,
-            "merge": speed.merge is not False,
         }
     )
     work: float = images * account(model.net, recipe.image_size).macs * (BACKWARD if learns else 1)
@@ -66,15 +64,12 @@ def calibrated(
     if device.type == "cpu" and work >= WORTH:
         precisions = ("bf16", "f32") if bf16 and speed.precision == "auto" else (first.precision,)
         layouts = (True, False) if speed.channels_last == "auto" else (first.channels_last,)
-        steps = Steps(recipe, model, learns, progress)
-        first = steps.fastest(
+        first = Steps(recipe, model, learns, progress).fastest(
             [
                 first.model_copy(update={"precision": precision, "channels_last": layout})
                 for precision, layout in product(precisions, layouts)
             ]
         )
-        if learns and speed.merge == "auto":
-            first = steps.fastest([first, first.model_copy(update={"merge": False})])
     compute_in(model, first)
     return recipe.model_copy(update={"speed": first})
 
@@ -88,7 +83,6 @@ class Steps:
         macs = account(net.with_classes(2), side).macs  # tells nets of the same name apart
         count = int(min(MOST, recipe.batch_size, MACS // macs))
         self.images = torch.zeros(max(2, count), net.channels, side, side)
-        self.prepared: set[str] = set()
         self.name = (
             f"{'training' if learns else 'maps'} {net.name} {macs} macs {side} pixels "
             f"torch {torch.__version__} {torch.get_num_threads()} threads"
@@ -124,9 +118,7 @@ class Steps:
         """The shortest time of a step in each way."""
         began = time.perf_counter()
         for way in ways:
-            if described(way) not in self.prepared:
-                self._step(way)
-                self.prepared.add(described(way))
+            self._step(way)
         seconds = [self._step(way) for way in ways]
         for _ in range(ROUNDS - 1):
             close = [k for k, least in enumerate(seconds) if least <= TOO_SLOW * min(seconds)]
@@ -155,13 +147,9 @@ class Steps:
 
 
 def compute_in(model: Model, way: SpeedTable) -> None:
-    """Make `model` compute in the layout of `way`, its leading 1x1 convolutions as one or not, and
-    keeping all activations or not."""
+    """Make `model` compute in the layout of `way`, keeping all activations or not."""
     model.checkpointing = way.checkpointing
     model.to(memory_format=_layout(way))  # type: ignore[call-overload]
-    for module in model.modules():
-        if isinstance(module, Branches):
-            module.merge = way.merge is not False
 
 
 def laid_out(images: Tensor, way: SpeedTable) -> Tensor:
@@ -175,9 +163,9 @@ def _layout(way: SpeedTable) -> torch.memory_format:
 
 
 def described(way: SpeedTable) -> str:
-    """In words, such as f32 channels-last merged."""
+    """In words, such as f32 channels-last."""
     layout = "contiguous" if way.channels_last is False else "channels-last"
-    return f"{way.precision} {layout}" + ("" if way.merge is False else " merged")
+    return f"{way.precision} {layout}"
 
 
 def wants_bf16(precision: str, device: torch.device) -> bool:

@@ -97,7 +97,7 @@ class FrozenMaps:
         self.cache, self.progress = cache, progress
         self.device = next(model.parameters()).device
         precision = "bf16" if wants_bf16(speed.precision, self.device) else "f32"
-        self.speed = speed.model_copy(update={"precision": precision, "merge": False})
+        self.speed = speed.model_copy(update={"precision": precision})
         parts = [name for name, _ in model.net.body]
         self.parts = parts[: parts.index(after) + 1]
         digest = sha256()

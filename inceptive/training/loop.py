@@ -387,9 +387,7 @@ class Run:
             counts, others = before.get("counts"), now.get("counts")
             difference = "other images" if counts == others else f"{counts}, now {others}"
             raise InceptiveError(f"{self.out}: its checkpoint is of other data ({difference})")
-        refuse_unresumable(
-            Recipe.from_dict(state["recipe"], f"{self.out}: its recipe"), self.recipe
-        )
+        refuse_unresumable(Recipe.of_checkpoint(state["recipe"], self.out), self.recipe)
         trained = net_from_dict(state["net"])
         if net is not None and (difference := first_difference(net, trained)):
             raise InceptiveError(

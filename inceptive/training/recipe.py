@@ -232,10 +232,6 @@ class SpeedTable(Table):
     channels_last: bool | Literal["auto"] = Field(
         "auto", description="channels-last memory layout; auto: the fastest here"
     )
-    merge: bool | Literal["auto"] = Field(
-        "auto",
-        description="run the 1x1 convolutions that begin branches as one; auto: if faster here",
-    )
     checkpointing: bool = Field(
         False,
         description="keep fewer activations for the backward pass and compute the others again: less "
@@ -314,6 +310,13 @@ class Recipe(Table):
             return cls.model_validate(values)
         except ValidationError as error:
             raise InceptiveError(f"{name}: {_first(error)}") from None
+
+    @classmethod
+    def of_checkpoint(cls, values: dict[str, Any], out: Path) -> "Recipe":
+        """Build the Recipe kept in a checkpoint of the folder `out`, of earlier releases too."""
+        speed = dict(values.get("speed", {}))
+        speed.pop("merge", None)  # of 0.1: convolutions run as one, which gained nothing
+        return cls.from_dict(values | {"speed": speed}, f"{out}: its recipe")
 
     def changed(
         self,
@@ -445,7 +448,7 @@ RESUMABLE = (
     "epochs", "optimizer.lr", "optimizer.momentum", "optimizer.nesterov", "optimizer.weight_decay",
     "optimizer.clip", "schedule", "loss", "augment", "ema.decay", "stop", "finetune.lr_scale",
     "data.balance", "data.workers", "data.cache", "speed.precision", "speed.channels_last",
-    "speed.merge", "speed.checkpointing", "speed.sync_batch_norm",
+    "speed.checkpointing", "speed.sync_batch_norm",
 )  # fmt: skip
 """What may change on the way, a key or a table."""
 WHY_FIXED = {

@@ -1,6 +1,6 @@
 """Layers that mix or draw over a batch, when several processes hold parts of it."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -48,22 +48,11 @@ class SharedDropout(nn.Dropout):
 class SharedNorm(Norm):
     """Batch normalisation with the mean and variance of all processes' parts of a batch."""
 
-    def normalise(
-        self,
-        x: Tensor,
-        mean: Tensor | None,
-        var: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-    ) -> Tensor:
-        if not self.training:
-            return super().normalise(x, mean, var, weight, bias)
-        return cast(
-            Tensor,
-            _Normalised.apply(  # type: ignore[no-untyped-call]
-                x, mean, var, weight, bias, self.pace, self.eps
-            ),
+    def normalise(self, x: Tensor) -> Tensor:
+        normalised: Tensor = _Normalised.apply(  # type: ignore[no-untyped-call]
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.pace, self.eps
         )
+        return normalised
 
 
 class _Normalised(torch.autograd.Function):

@@ -51,7 +51,7 @@ FITTING = {
 OF_EPOCHS = (
     "batch_size", "optimizer", "schedule", "loss", "aux", "augment", "ema", "stop.patience",
     "finetune.views", "finetune.lr_scale", "finetune.batch_norm", "data.random_interpolation",
-    "data.workers", "speed.accumulate", "speed.merge", "speed.checkpointing", "speed.sync_batch_norm",
+    "data.workers", "speed.accumulate", "speed.checkpointing", "speed.sync_batch_norm",
 )  # fmt: skip
 """What only epochs need, a key or a table: a probe alone does not."""
 
@@ -123,8 +123,7 @@ def train(
         else:
             if not again:
                 world.broadcast(lambda: refuse_to_overwrite(out))
-            chosen = choose_recipe(data, recipe, pairs, progress)
-            refuse_unfit(chosen, value)
+            chosen = choose_recipe(data, recipe, pairs, progress, value)
             unused = ", ".join(key for key in pairs if key.startswith(OF_EPOCHS))
             if unused and not (chosen.epochs or learns_on(chosen, pairs)):
                 progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
@@ -189,8 +188,9 @@ def choose_recipe(
     recipe: str | Path | Recipe | None,
     changes: dict[str, Any],
     progress: Progress,
+    net: Net | None = None,
 ) -> Recipe:
-    """The requested recipe, or one that fits the data, with the changes made.
+    """The requested recipe, or one that fits the data, with the changes made, for `net` if given.
 
     For photographs that is `finetune`, from published weights, unless weights are "none" or
     unavailable: then `photos`, from scratch.
@@ -198,7 +198,9 @@ def choose_recipe(
     if changes.get("weights") == "none":
         changes = changes | {"weights": ""}
     if recipe is not None:
-        return as_weights_expect(Recipe.read(recipe, changes), progress)
+        chosen = as_weights_expect(Recipe.read(recipe, changes), progress)
+        refuse_unfit(chosen, net)
+        return chosen
     weights = changes.get("weights")
     if not weights and is_builtin(data):
         name = FITTING[str(getattr(data, "name", data)).partition(":")[0]]
@@ -215,6 +217,7 @@ def choose_recipe(
         name = "photos"
         progress.say(f"no published weights to start from: {error}")
         chosen = Recipe.read(name, changes)
+    refuse_unfit(chosen, net)
     start = f", from {chosen.weights}" if chosen.weights else ", from scratch"
     if is_there(data) or is_builtin(data):  # else opening it says what is wrong, and only that
         progress.say(
@@ -272,7 +275,7 @@ def _resumed(
     out: Path,
 ) -> Recipe:
     """The recipe of a checkpoint with what is asked for now, if that can change on the way."""
-    before = Recipe.from_dict(values, f"{out}: its recipe")
+    before = Recipe.of_checkpoint(values, out)
     now = before.changed(changes, recipe)
     if now.weights == "published":  # which ones was decided when the training began
         now = now.model_copy(update={"weights": before.weights})

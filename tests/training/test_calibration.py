@@ -8,7 +8,6 @@ import torch
 
 import inceptive
 from inceptive.io.progress import Silent
-from inceptive.nn.branches import Branches
 from inceptive.training import calibration
 from inceptive.training.calibration import Steps, calibrated, described
 from inceptive.training.recipe import Recipe
@@ -20,7 +19,7 @@ CPU = torch.device("cpu")
 def machine(monkeypatch, tmp_path):
     """A machine whose name, flags and times can be set; it counts the steps that are measured."""
     monkeypatch.setenv("INCEPTIVE_CACHE", str(tmp_path / "cache"))
-    made = mock.Mock(fastest="f32 channels-last merged", bf16=True, steps=[])
+    made = mock.Mock(fastest="f32 channels-last", bf16=True, steps=[])
     made.name = "a machine"
 
     def step(self, way):
@@ -44,8 +43,8 @@ def chosen(changes=None, learns=True, progress=None, images=10**6):
 
 
 WAYS = [
-    "f32 channels-last merged",
-    "bf16 contiguous merged",
+    "f32 channels-last",
+    "bf16 contiguous",
     "f32 contiguous",
     "bf16 channels-last",
 ]
@@ -54,18 +53,9 @@ WAYS = [
 @pytest.mark.parametrize("fastest", WAYS)
 def test_the_fastest_way_is_taken(machine, fastest):
     machine.fastest = fastest
-    if not fastest.endswith("merged"):  # whether to merge is asked of the best way so far
-        with mock.patch.object(
-            Steps, "_step", lambda _, way: 1.0 + (fastest not in described(way))
-            + 0.1 * (way.merge is not False)
-        ):  # fmt: skip
-            speed, model = chosen()
-    else:
-        speed, model = chosen()
+    speed, model = chosen()
     assert described(speed) == fastest
-    assert speed.precision != "auto" and speed.channels_last != "auto" and speed.merge != "auto"
-    merged = {module.merge for module in model.modules() if isinstance(module, Branches)}
-    assert merged == {fastest.endswith("merged")}
+    assert speed.precision != "auto" and speed.channels_last != "auto"
     weight = model.conv1.weight
     assert weight.is_contiguous(memory_format=torch.channels_last) == ("channels-last" in fastest)
 
@@ -75,24 +65,24 @@ def test_it_is_measured_once_on_each_machine_and_told_once(machine):
     first, _ = chosen(progress=progress)
     told = " | ".join(call.args[0] for call in progress.say.call_args_list)
     assert "measuring how googlenet.bn is fastest on this machine, once" in told
-    assert "taken: f32 channels-last merged; times as long: bf16 channels-last merged 1.20" in told
+    assert "taken: f32 channels-last; times as long: bf16 channels-last 1.20" in told
     count = len(machine.steps)
-    assert count >= 5 and chosen()[0] == first and len(machine.steps) == count
+    assert count >= 4 and chosen()[0] == first and len(machine.steps) == count
     chosen({"image_size": 96})
     assert len(machine.steps) > count
-    machine.name, machine.fastest, count = "another", "bf16 contiguous merged", len(machine.steps)
-    assert described(chosen()[0]) == "bf16 contiguous merged" and len(machine.steps) > count
+    machine.name, machine.fastest, count = "another", "bf16 contiguous", len(machine.steps)
+    assert described(chosen()[0]) == "bf16 contiguous" and len(machine.steps) > count
     assert set(json.loads(machine.file.read_text())) == {"a machine", "another"}
 
 
 def test_what_is_about_as_fast_changes_nothing(machine, monkeypatch):
     """The clock is not as exact: of ways that are alike, the usual one."""
-    monkeypatch.setattr(Steps, "_step", lambda _, way: 1.0 - 0.02 * (way.merge is False))
-    assert described(chosen()[0]) == "bf16 channels-last merged"
+    monkeypatch.setattr(Steps, "_step", lambda _, way: 1.0 - 0.02 * (way.channels_last is False))
+    assert described(chosen()[0]) == "bf16 channels-last"
 
 
 def test_what_is_given_is_not_measured(machine):
-    asked = {"speed.precision": "bf16", "speed.channels_last": False, "speed.merge": False}
+    asked = {"speed.precision": "bf16", "speed.channels_last": False}
     speed, _ = chosen(asked)
     assert described(speed) == "bf16 contiguous" and not machine.steps
     chosen({"speed.precision": "f32"})
@@ -102,7 +92,25 @@ def test_what_is_given_is_not_measured(machine):
 @pytest.mark.parametrize("few", [{"images": 100}, {"changes": {"stop.minutes": 1.0}}])
 def test_a_training_of_seconds_is_not_worth_it(machine, few):
     speed, _ = chosen(**few)
-    assert described(speed) == "bf16 channels-last merged" and not machine.steps
+    assert described(speed) == "bf16 channels-last" and not machine.steps
+
+
+def test_only_what_is_nearly_as_fast_is_measured_again(machine, monkeypatch):
+    """A step that prepares and one that counts; then those within a fifth, unless one is alone."""
+    seconds = {"f32 channels-last": 1.15, "bf16 channels-last": 1.0}
+
+    def step(_, way):
+        machine.steps.append(described(way))
+        return seconds.get(described(way), 1.3)
+
+    monkeypatch.setattr(Steps, "_step", step)
+    chosen()
+    counts = [machine.steps.count(way) for way in WAYS]
+    assert counts == [4, 2, 2, 4]
+    machine.name, seconds["f32 channels-last"] = "another", 1.25
+    machine.steps.clear()
+    chosen()
+    assert [machine.steps.count(way) for way in WAYS] == [2, 2, 2, 2]
 
 
 def test_measuring_ends_where_steps_are_slow(machine, monkeypatch):
@@ -117,18 +125,13 @@ def test_measuring_ends_where_steps_are_slow(machine, monkeypatch):
     monkeypatch.setattr(Steps, "_step", step)
     monkeypatch.setattr(calibration.time, "perf_counter", lambda: clock["now"])
     assert chosen()[0].precision == "f32"
-    assert len(machine.steps) == 2 * 4 + 1 + 2
+    assert len(machine.steps) == 2 * 4
 
 
 def test_without_instructions_for_bf16_only_f32_is_tried(machine):
-    machine.bf16, machine.fastest = False, "bf16 channels-last merged"
+    machine.bf16, machine.fastest = False, "bf16 channels-last"
     assert chosen()[0].precision == "f32"
     assert not any("bf16" in step for step in machine.steps)
-
-
-def test_a_forward_pass_has_nothing_to_merge(machine):
-    speed, _ = chosen(learns=False)
-    assert all("merged" in step for step in machine.steps) and speed.merge is True
 
 
 @pytest.mark.parametrize(

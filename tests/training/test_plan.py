@@ -20,6 +20,7 @@ from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import Silent
+from inceptive.training.calibration import wants_bf16
 from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
 from inceptive.training.plan import (
@@ -78,6 +79,13 @@ def test_a_mistake_in_an_option_is_not_taken_for_weights_that_cannot_be_had(empt
 def test_from_scratch_where_that_is_asked_for(empty, stripes, changes):
     recipe, said = chosen(stripes, changes)
     assert not recipe.weights and not recipe.finetune.probe and "photos, from scratch" in said
+
+
+def test_a_recipe_is_not_announced_for_a_net_that_does_not_exist(empty, stripes):
+    progress = mock.Mock(spec=Silent)
+    with pytest.raises(InceptiveError, match="googlenett"):
+        choose_recipe(stripes, None, {"net": "googlenett"}, progress)
+    progress.say.assert_not_called()
 
 
 def test_a_built_in_set_keeps_its_recipe(empty):
@@ -208,7 +216,8 @@ def pace(
 def test_the_less_time_from_scratch_the_smaller_the_images_then_the_fewer_the_epochs(stripes, tiny):
     plenty, [said] = pace(stripes, tiny, 60, step=Learner.step)
     assert (plenty.image_size, plenty.epochs) == (80, 8)
-    assert said.startswith("plan: 80 pixels, 8 epochs in f32: about ")
+    precision = "bf16" if wants_bf16("auto", torch.device("cpu")) else "f32"
+    assert said.startswith(f"plan: 80 pixels, 8 epochs in {precision}: about ")
     assert said.endswith(" on this machine, of 60 minutes")
     plans = [pace(stripes, tiny, minutes)[0] for minutes in (0.055, 0.033, 0.005)]
     sizes, epochs = [plan.image_size for plan in plans], [plan.epochs for plan in plans]

@@ -56,6 +56,16 @@ def test_a_net_that_is_asked_for_is_taken_whatever_the_pictures():
     assert changed("net=googlenet", "small_net=inception_small", name="photos").small_net
 
 
+def test_a_checkpoint_of_an_earlier_release_has_a_recipe(tmp_path):
+    recipe = Recipe.read("digits")
+    values = recipe.model_dump(mode="json")
+    values["speed"]["merge"] = True
+    assert Recipe.of_checkpoint(values, tmp_path) == recipe
+    values["speed"]["pace"] = 1
+    with pytest.raises(InceptiveError, match=r"its recipe: unknown key speed\.pace"):
+        Recipe.of_checkpoint(values, tmp_path)
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_says_what_its_file_says(name):
     values = tomllib.loads(shipped()[name].read_text(encoding="utf-8"))

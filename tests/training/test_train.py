@@ -314,7 +314,7 @@ def test_weights_are_a_value_and_never_read_as_toml(tiny, trained, tmp_path, nam
 def test_the_command_hands_weights_on_as_they_were_typed(stripes, tmp_path, monkeypatch, name):
     taken = []
 
-    def choose(data, recipe, changes, progress):
+    def choose(data, recipe, changes, progress, net):
         taken.append(changes["weights"])
         raise InceptiveError("far enough")
 

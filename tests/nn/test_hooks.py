@@ -1,4 +1,4 @@
-"""1x1 convolutions that read one input run as one while training: the same numbers, to rounding."""
+"""While training, every layer is called: hooks fire, what was put in its place runs."""
 
 import copy
 
@@ -7,68 +7,7 @@ import torch
 
 import inceptive
 from inceptive.arch.spec import BatchNorm, Chain, Concat, Conv
-from inceptive.nn.branches import Branches
 from inceptive.nn.net import _module
-
-MERGED = {  # modules in which at least two branches begin with a 1x1 on the same input
-    "googlenet": 9, "googlenet.bn": 9, "googlenet.slim": 9, "bn_inception": 10, "inception_v3": 10,
-    "xception": 0,
-}  # fmt: skip
-
-
-def plainly(self, x):
-    return torch.cat([branch(x) for branch in self.values()], dim=1)
-
-
-def step(model, images, monkeypatch, as_one):
-    calls = []
-    if not as_one:
-        monkeypatch.setattr(Branches, "forward", plainly)
-    else:
-        merge = Branches._merged
-        monkeypatch.setattr(
-            Branches, "_merged", lambda self, x: calls.append(out := merge(self, x)) or out
-        )
-    torch.manual_seed(1)
-    logits = model(images)
-    logits.square().sum().backward()
-    monkeypatch.undo()
-    merged = sum(bool(out) for out in calls)
-    return logits.detach(), {k: p.grad for k, p in model.named_parameters()}, merged
-
-
-def side(name):
-    return {"inception_v3": 107, "xception": 71}.get(name, 64)
-
-
-MARKS = {  # in xception nothing is merged
-    "inception_v3": pytest.mark.nets,
-    "xception": pytest.mark.slow,
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=MARKS[name]) if name in MARKS else name for name in MERGED],
-)
-def test_logits_gradients_and_statistics_are_those_of_each_layer_alone(name, monkeypatch):
-    net = inceptive.NETS[name](num_classes=3).without_aux()
-    torch.manual_seed(0)
-    model = inceptive.build(net).double().train()
-    other = copy.deepcopy(model)
-    images = torch.rand(3, 3, side(name), side(name), dtype=torch.float64)
-    ours, grads, merged = step(model, images, monkeypatch, True)
-    theirs, plain, _ = step(other, images, monkeypatch, False)
-    assert merged == MERGED[name]
-    scale = theirs.abs().max()
-    assert (ours - theirs).abs().max() <= 1e-9 * scale
-    for key, grad in plain.items():
-        if grad is None:
-            assert grads[key] is None, key
-            continue
-        assert (grads[key] - grad).abs().max() <= 1e-7 * max(grad.abs().max(), 1e-6), key
-    for (key, a), b in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
-        assert torch.allclose(a.double(), b.double(), rtol=1e-9, atol=1e-12), key
 
 
 def test_frozen_statistics_stay_and_frozen_weights_get_no_gradient():
@@ -90,24 +29,12 @@ def test_frozen_statistics_stay_and_frozen_weights_get_no_gradient():
     assert model.inception_3a.b3x3.reduce.weight.grad is not None
 
 
-def test_where_one_of_them_is_frozen_alone_each_runs_by_itself(monkeypatch):
-    model = inceptive.build(inceptive.NETS["googlenet.bn"](3).without_aux()).train()
-    model.inception_3a.b1x1.bn.eval()
-    assert model.inception_3a._merged(torch.rand(2, 192, 8, 8)) == {}
-    assert len(model.inception_3b._merged(torch.rand(2, 256, 8, 8))) == 3
-
-
-def test_a_layer_that_is_watched_runs_by_itself():
+def test_a_hook_sees_a_layer_of_a_net_in_training():
     model = inceptive.build(inceptive.NETS["googlenet.bn"](3).without_aux()).train()
     shapes = []
     model.inception_4a.b3x3.reduce.register_forward_hook(lambda *args: shapes.append(args[2].shape))
     model(torch.rand(2, 3, 64, 64))
     assert shapes == [(2, 96, 4, 4)]
-
-
-def test_in_evaluation_nothing_is_merged(monkeypatch):
-    monkeypatch.setattr(Branches, "_merged", lambda *_: pytest.fail("merged"))
-    inceptive.build(inceptive.NETS["googlenet.bn"](3)).eval()(torch.rand(1, 3, 64, 64))
 
 
 def bottleneck(pad=0):
@@ -138,12 +65,10 @@ MODULES = ("a", "a.reduce", "a.reduce.bn", "b", "b.bn")
 def test_every_hook_fires_in_training(name, kind):
     branches, calls = bottleneck(), []
     x = torch.rand(2, 8, 16, 16, requires_grad=True)
-    assert len(branches._merged(x)) == 2
     handle = watch(kind, branches.get_submodule(name), calls)
     branches(x).sum().backward()
     assert len(calls) == 1
     handle.remove()
-    assert len(branches._merged(x)) == 2
 
 
 @pytest.mark.parametrize(
@@ -176,18 +101,6 @@ class LowRank(torch.nn.Module):
         return self.layer(x) + self.change(x)
 
 
-def halved(weight):
-    class Half(torch.nn.Module):
-        calls = 0
-
-        def forward(self, x):
-            Half.calls += 1
-            return x / 2
-
-    torch.nn.utils.parametrize.register_parametrization(weight, "weight", Half())
-    return Half
-
-
 def test_a_module_that_was_replaced_is_called():
     branches = bottleneck()
     branches.a[0] = LowRank(branches.a[0])
@@ -196,15 +109,6 @@ def test_a_module_that_was_replaced_is_called():
     expected = torch.cat([branches.a(x), branches.b(x)], 1)
     torch.testing.assert_close(branches(x), expected)
     assert branches.a[0].calls == 2
-
-
-@pytest.mark.parametrize("name", ["b", "b.bn"])
-def test_a_parametrized_layer_runs_by_itself(name):
-    branches = bottleneck()
-    half = halved(branches.get_submodule(name))
-    assert branches._merged(torch.rand(2, 8, 16, 16)) == {}
-    branches(torch.rand(2, 8, 16, 16))
-    assert half.calls
 
 
 def test_a_forward_that_is_put_in_place_of_a_layer_s_is_called():
