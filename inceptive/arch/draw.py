@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Self, TypeAlias, assert_never
 from xml.sax.saxutils import escape
 
-from inceptive.arch.account import Account, Line, Shape, account, modules
+from inceptive.arch.account import Account, Line, Shape, account, modules, shapes
 from inceptive.arch.spec import (
     LRN,
     Activation,
@@ -214,13 +214,8 @@ def _sentence(node: Node) -> str:
 
 def _inputs(counted: Account) -> dict[str, Shape]:
     """The shape that each part of the body, and each head, reads."""
-    after = {line.name.split(".")[0]: line.view.shape for line in counted.body}
-    shape, shapes = (counted.net.channels, counted.image_size, counted.image_size), {}
-    for name, _, heads in counted.net.walk():
-        shapes[name] = shape
-        shape = after.get(name, shape)
-        shapes |= dict.fromkeys(heads, shape)
-    return shapes
+    known = shapes(counted.net, counted.image_size)
+    return {name: known[reads] for name, _, reads in counted.net.nodes()}
 
 
 def _draw(node: Node, name: str, part: str, lines_by_name: dict[str, Line]) -> Piece:

@@ -124,7 +124,3 @@ def _drop_output() -> None:
     """What is still to be written to standard output goes nowhere."""
     with contextlib.suppress(OSError, AttributeError):  # a notebook's has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    main()

@@ -56,14 +56,12 @@ def run(
     """
     if len(models_and_data) < (2 if engine == "all" else 3):
         raise BadParameter("name at least two models, and the data to evaluate them on")
-    from contextlib import closing
-
     from inceptive.cli import tables
     from inceptive.cli.progress import Display
     from inceptive.comparison.compare import compare
 
     *models, data = models_and_data
-    with closing(Display()) as display:
+    with Display() as display:
         comparison = compare(
             models,
             data,

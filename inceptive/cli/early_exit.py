@@ -30,13 +30,11 @@ def run(
     that lose at most --max-drop points on validation images. `predict` and `evaluate` use them with
     --early-exit; later exports include the heads.
     """
-    from contextlib import closing
-
     from inceptive.cli import tables
     from inceptive.cli.progress import Display
     from inceptive.evaluation.early_exit import choose_early_exit
 
-    with closing(Display()) as display:
+    with Display() as display:
         chosen = choose_early_exit(model, data or None, max_drop, display)
     tables.answer(tables.as_json(chosen.to_dict()) if json else as_text(chosen))
 

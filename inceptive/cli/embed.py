@@ -47,7 +47,6 @@ def run(
     there is one PATH (images, tar shards or Parquet files, as for `inceptive score`), and after an
     interruption at any moment the same command resumes.
     """
-    from contextlib import closing
     from functools import partial
 
     from inceptive.cli.images import find_images
@@ -60,7 +59,19 @@ def run(
 
     ending = Path(out).suffix.lower()
     if is_uri(out) or out.endswith("/") or not ending or Path(out).is_dir():
-        _to_folder(model, paths, out, layer, pool, engine, batch_size)
+        from inceptive.cli.score import scoring
+        from inceptive.scale import score
+
+        if len(paths) > 1:
+            raise InvalidArgument(
+                "with a folder as --out there is one PATH; a glob in quotes is one"
+            )
+        with scoring() as lines:
+            summary = score(
+                model, paths[0], out, engine=engine, layer=layer, pool=pool, batch_size=batch_size,
+                progress=lines,
+            )  # fmt: skip
+            lines.say(str(summary))
         return
     if ending not in SUFFIXES:
         raise InvalidArgument(
@@ -68,7 +79,7 @@ def run(
         )
     embedder = Embedder(open_engine(model, engine, say), layer, pool)
     images = list(find_images(paths))
-    with closing(Display()) as display:
+    with Display() as display:
         rows = embedder.each(loads(embedder.engine.preprocessing, images), batch_size)
         embeddings = gathered(embedder, rows, len(images), partial(display.advance, "images"))
     embeddings.save(out)
@@ -77,25 +88,3 @@ def run(
         say(f"inceptive embed: {error}")
     if bad := sum(map(bool, embeddings.errors)):
         raise InceptiveError(f"{bad} of {len(images)} images cannot be read")
-
-
-def _to_folder(
-    model: str,
-    paths: list[str],
-    out: str,
-    layer: str,
-    pool: Literal["mean", "max", "none"],
-    engine: str,
-    batch_size: int,
-) -> None:
-    from inceptive.cli.score import scoring
-    from inceptive.scale import score
-
-    if len(paths) > 1:
-        raise InvalidArgument("with a folder as --out there is one PATH; a glob in quotes is one")
-    with scoring() as lines:
-        summary = score(
-            model, paths[0], out, engine=engine, layer=layer, pool=pool, batch_size=batch_size,
-            progress=lines,
-        )  # fmt: skip
-        lines.say(str(summary))

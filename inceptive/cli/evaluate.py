@@ -58,14 +58,12 @@ def run(
     """
     if len(models_and_data) < 2:
         raise BadParameter("give a model folder and then the data to evaluate it on")
-    from contextlib import closing
-
     from inceptive.cli import tables
     from inceptive.cli.progress import Display
     from inceptive.evaluation.evaluate import evaluate
 
     *models, data = models_and_data
-    with closing(Display()) as display:
+    with Display() as display:
         evaluation = evaluate(
             models,
             data,

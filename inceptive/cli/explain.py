@@ -50,13 +50,11 @@ def run(
     branches: what 1x1, 3x3, 5x5 and pool contribute. deepdream: the image with what activates a layer
     amplified. visualise: an image, grown from noise, that activates a channel or a class.
     """
-    from contextlib import closing
-
     from inceptive.cli.progress import Display
     from inceptive.cli.tables import answer, as_json
     from inceptive.explaining.explain import explain
 
-    with closing(Display()) as display:
+    with Display() as display:
         explanation = explain(
             model, image, method, layer=layer, channel=channel, label=label, data=data, count=count,
             steps=steps, seed=seed, progress=display,

@@ -48,14 +48,12 @@ def run(
     classes, preprocessing, temperature and licence, so it can be deployed alone. A file that fails its
     check is kept but never chosen automatically; the exit status is 1 (with --to all: if none passed).
     """
-    from contextlib import closing
-
     from inceptive.cli.progress import Display
     from inceptive.cli.tables import answer, as_json
     from inceptive.errors import InceptiveError
     from inceptive.exporting.export import export, export_all
 
-    with closing(Display()) as display:
+    with Display() as display:
         if to == "all":
             exports = export_all(
                 model, precision, calibrate=calibrate, max_drop=max_drop, out=out, progress=display

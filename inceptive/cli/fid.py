@@ -66,13 +66,11 @@ def run(
     The values are those of pytorch-fid, torch-fidelity and clean-fid with the same weights and resizing.
     All depend on how many pictures there are: compare only what was measured alike.
     """
-    from contextlib import closing
-
     from inceptive.cli import tables
     from inceptive.cli.progress import Display
     from inceptive.fidelity.fid import fid
 
-    with closing(Display()) as display:
+    with Display() as display:
         fidelity = fid(
             real, generated, tuple(name.strip() for name in metrics.split(",")),  # type: ignore[misc]
             weights=weights, resize=resize, dims=dims, stats=stats, runner=runner,

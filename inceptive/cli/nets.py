@@ -38,17 +38,9 @@ def run(json: Annotated[bool, Option("--json", help="print JSON")] = False) -> N
         tables.answer(tables.as_json({"nets": nets, "weights": published}))
         return
     rows = [_net_row(counted, fitting[counted.net.name]) for counted in accounts]
-    table = tables.columns(NETS_HEADER[:-1], rows)
-    named = [counted.net.source for counted in accounts]
-    tables.answer(tables.with_last(table, [NETS_HEADER[-1], *named]) + "\n")
-    table = tables.columns(
-        WEIGHTS_HEADER[:-1], [_weights_row(published) for published in weights], left=3
-    )
-    addresses = [
-        published.url or (f"hub {published.hub}" if published.hub else published.note)
-        for published in weights
-    ]
-    tables.answer(tables.with_last(table, [WEIGHTS_HEADER[-1], *addresses]))
+    tables.answer(tables.columns(NETS_HEADER, rows, last=True) + "\n")
+    rows = [_weights_row(published) for published in weights]
+    tables.answer(tables.columns(WEIGHTS_HEADER, rows, left=3, last=True))
 
 
 def _net_row(counted: "Account", weights: list[str]) -> tuple[str, ...]:
@@ -58,15 +50,17 @@ def _net_row(counted: "Account", weights: list[str]) -> tuple[str, ...]:
     sizes = (counted.depth, counted.image_size, minimum_size(counted.net))
     return (
         counted.net.name, *(f"{cost:,}" for cost in costs), *map(str, sizes), str(len(weights) or ""),
+        counted.net.source,
     )  # fmt: skip
 
 
 def _weights_row(published: "Published") -> tuple[str, ...]:
     accuracies = (f"{share:.1f}%" if share else "" for share in (published.top1, published.top5))
     megabytes = f"{published.megabytes:.0f}" if published.megabytes else ""
+    address = published.url or (f"hub {published.hub}" if published.hub else published.note)
     return (
         published.name, published.net, published.licence, f"{published.classes:,}", *accuracies,
-        megabytes,
+        megabytes, address,
     )  # fmt: skip
 
 

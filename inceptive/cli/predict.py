@@ -129,7 +129,7 @@ def _write(answers: Iterable["Prediction"], top: int, format: str, out: Path | N
         assert out
         write_parquet(list(answers), top, out)
     else:
-        text = FORMATS[format](list(answers), top)
+        text = (_json if format == "json" else _table)(list(answers), top)
         if out:
             write_text(out, text + "\n")
         else:
@@ -201,6 +201,3 @@ def write_parquet(answers: list["Prediction"], top: int, out: Path) -> None:
     from inceptive.scale.answers import as_parquet
 
     write_bytes(out, as_parquet(answers, top))
-
-
-FORMATS = {"table": _table, "json": _json}

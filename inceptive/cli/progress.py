@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from inceptive.errors import printable_lines
 from inceptive.io.progress import ON_STANDARD_ERROR
-from inceptive.io.progress import duration as duration
 
 if TYPE_CHECKING:  # rich takes longer to import than `inceptive --help` may take in all
     from rich.progress import Progress, TaskID
@@ -14,7 +13,7 @@ say = ON_STANDARD_ERROR.say
 """One line on standard error."""
 
 
-class Display:
+class Display(contextlib.AbstractContextManager["Display"]):
     """A live bar on a terminal; messages only elsewhere, so that logs stay readable.
 
     silent: print nothing, for processes other than the one that reports.
@@ -35,18 +34,15 @@ class Display:
         elif not self.console.quiet:
             say(text)
 
-    def advance(self, what: str, done: int, total: int, detail: str = "") -> None:
-        self._show(what, done, total, detail)
-
-    def load(self, done: int, total: int) -> None:
-        self._show("reading images", done, total)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         if self.progress:
             self.progress.stop()
             self.progress = None
 
-    def _show(self, text: str, done: int, total: int, detail: str = "") -> None:
+    def advance(self, what: str, done: int, total: int, detail: str = "") -> None:
         if not self.live:
             return
         if self.progress is None or self.task is None:
@@ -57,9 +53,9 @@ class Display:
                 TimeRemainingColumn(), console=self.console, transient=True,
             )  # fmt: skip
             self.progress.start()
-            self.task = self.progress.add_task(text, total=total, detail="")
+            self.task = self.progress.add_task(what, total=total, detail="")
         self.progress.update(
-            self.task, description=text, completed=done, total=total, detail=detail
+            self.task, description=what, completed=done, total=total, detail=detail
         )
         if done == total:
             self.close()

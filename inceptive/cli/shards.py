@@ -30,8 +30,6 @@ def run(
     For datasets of many small files, and for streaming: `train`, `evaluate` and all other commands
     accept the folder as DATA. Rerun an interrupted command to resume it.
     """
-    from contextlib import closing
-
     from inceptive.cli.progress import Display
     from inceptive.cli.tables import answer
     from inceptive.data.open import open_data_for
@@ -40,7 +38,7 @@ def run(
     from inceptive.errors import InceptiveError
 
     refuse_to_overwrite(out)
-    with closing(Display()) as display:
+    with Display() as display:
         labelled = open_data_for(data, {}, strict, display)
         if split != "all":
             labelled.split(split)  # says which there are, if not this one

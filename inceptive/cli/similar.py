@@ -43,8 +43,6 @@ def run(
     The similarity is the cosine of features standardised over the folder: 1 for the same image, about 0
     for any two. Without IMAGE: the groups of near-copies in FOLDER, by features and by pixels.
     """
-    from contextlib import closing
-
     from inceptive.cli import tables
     from inceptive.cli.progress import Display
     from inceptive.comparison.similar import near_copies, similar
@@ -53,7 +51,7 @@ def run(
         raise InvalidArgument("similar takes an image and a folder, or a folder")
     if len(paths) == 1 and out:
         raise InvalidArgument("--out is for the images that are most like IMAGE; name one")
-    with closing(Display()) as display:
+    with Display() as display:
         if len(paths) == 1:
             groups = near_copies(paths[0], model, layer=layer, engine=engine, progress=display)
             tables.answer(tables.as_json(groups.to_dict()) if json else _groups(groups))

@@ -125,8 +125,7 @@ def _columns(format: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) 
     from inceptive.cli import tables
 
     table = tables.columns if format == "text" else tables.markdown
-    numbers = table(header[:-1], [row[:-1] for row in rows], left=2)
-    return tables.with_last(numbers, [header[-1], *(row[-1] for row in rows)])
+    return table(header, rows, left=2, last=True)
 
 
 def _row(line: "Line") -> tuple[str, ...]:

@@ -13,42 +13,35 @@ from inceptive.io.atomic import as_csv as as_csv
 from inceptive.io.atomic import as_json as as_json
 
 
-def columns(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+def columns(
+    header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, last: bool = False
+) -> str:
     """Format rows under a header, the first `left` columns left-aligned, the others right-aligned.
 
-    Unprintable characters in a cell are escaped.
+    last: the last column is left-aligned, too. Unprintable characters in a cell are escaped.
     """
     header, *rows = ([printable(cell) for cell in row] for row in [header, *rows])
     widths = [max(cell_len(row[k]) for row in [header, *rows]) for k in range(len(header))]
+    lefts = [k < left or (last and k == len(header) - 1) for k in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
         cells = []
-        for k, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        for cell, width, to_left in zip(row, widths, lefts, strict=True):
             blank = " " * (width - cell_len(cell))
-            cells.append(cell + blank if k < left else blank + cell)
+            cells.append(cell + blank if to_left else blank + cell)
         return "  ".join(cells).rstrip()
 
     return "\n".join([line(header), *(line(row) for row in rows)])
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+def markdown(
+    header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, last: bool = False
+) -> str:
     """Format the same as a Markdown table."""
     rule = ["---" if k < left else "--:" for k in range(len(header))]
+    rule[-1] = "---" if last else rule[-1]
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, rule, *rows]]
     return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
-
-
-def with_last(table: str, column: Sequence[str]) -> str:
-    """Append a left-aligned column to a table made by `columns` or `markdown`."""
-    lines = table.split("\n")
-    if table.startswith("| "):
-        cells = [column[0], "---", *(cell.replace("|", "\\|") for cell in column[1:])]
-        return "\n".join(f"{line} {cell} |" for line, cell in zip(lines, cells, strict=True))
-    width = max(map(cell_len, lines))
-    return "\n".join(
-        f"{line}{' ' * (width - cell_len(line))}  {cell}".rstrip()
-        for line, cell in zip(lines, column, strict=True)
-    )
 
 
 def answer(text: str) -> None:

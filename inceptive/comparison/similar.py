@@ -127,7 +127,8 @@ def similar(
     options = {"engine": engine, "batch_size": batch_size, "progress": progress}
     name = str(image) if isinstance(image, str | Path) else "image"
     embeddings = _on_disk(images)
-    index = None if embeddings is None else _index_of(image, embeddings.images)
+    known = () if embeddings is None else embeddings.images
+    index = next((k for k, each in enumerate(known) if _same(image, each)), None)
     if embeddings is None:
         others = [each for each in _listed(images) if not _same(image, each)]
         embeddings = _embed(model, [*others, image], layer, pool, options)
@@ -217,11 +218,6 @@ def _same(image: Any, other: Any) -> bool:
     if not (isinstance(image, str | Path) and isinstance(other, str | Path)):
         return False
     return os.path.realpath(expand(image)) == os.path.realpath(other)
-
-
-def _index_of(image: Any, names: Sequence[str]) -> int | None:
-    """Where `image` is among images that were embedded by these names."""
-    return next((k for k, name in enumerate(names) if _same(image, name)), None)
 
 
 def _embed(

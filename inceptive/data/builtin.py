@@ -154,18 +154,14 @@ def solar(option: str, shares: SplitFractions, advance: Advance | None) -> Data:
     splits, _, notes = build_splits(scanned, labels, shares, "solar", classes, advance=advance)
     title = f"solar:{option}" if option else "solar"
     if not option:
-        # The experts' doubt: 0, 1/3, 2/3 or 1 is the probability that a cell is defective.
+        # The experts' doubt: 0, 1/3, 2/3 or 1 is the probability of "defective", the first class.
         doubt = {str(folder / path): float(probability) for path, probability, _ in rows}
-        splits = {name: _with_doubt(samples, doubt) for name, samples in splits.items()}
+        for part, samples in splits.items():
+            paths = [samples.name(index) for index in range(len(samples))]
+            defective = np.array([doubt[path] for path in paths], dtype=np.float32)
+            splits[part] = replace(samples, soft=np.stack([defective, 1 - defective], axis=1))
     licence = "CC BY-NC-SA 4.0 (non-commercial)"
     return Data(title, classes, splits, 1, licence, tuple(notes), divided=True)
-
-
-def _with_doubt(samples: Samples, doubt: dict[str, float]) -> Samples:
-    """Samples of two classes, "defective" first, with the probability of it as soft labels."""
-    paths = [samples.name(index) for index in range(len(samples))]
-    defective = np.array([doubt[path] for path in paths], dtype=np.float32)
-    return replace(samples, soft=np.stack([defective, 1 - defective], axis=1))
 
 
 BUILTIN: dict[str, Callable[[str, SplitFractions, Advance | None], Data]] = {

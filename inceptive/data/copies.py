@@ -6,9 +6,6 @@ before one camera, is a difference of few pixels and not of the average. The fig
 stand in docs/log.md.
 """
 
-from dataclasses import dataclass
-from typing import Self
-
 import numpy as np
 
 from inceptive.io.progress import Advance
@@ -50,31 +47,20 @@ def copies(
     _, different, same = np.unique(digests, return_index=True, return_inverse=True)
     if not near or len(different) < 2:
         return different[same], len(different)
-    first, compared = _stars(Thumbnails.of(thumbnails[different]), advance)
+    first, compared = _stars(Thumbnails(thumbnails[different]), advance)
     return different[first][same], compared
 
 
-@dataclass(frozen=True)
 class Thumbnails:
-    """N thumbnails: pixels (N, SIDE**2) of uint8; their mean and their contrast, which is the standard
-    deviation, in levels of 255, (N,) of float32."""
+    """N thumbnails (N, SIDE, SIDE) of uint8: pixels (N, SIDE**2), and their mean and contrast, which is
+    the standard deviation, in levels of 255, (N,) of float32."""
 
-    pixels: np.ndarray
-    mean: np.ndarray
-    contrast: np.ndarray
-
-    @classmethod
-    def of(cls, thumbnails: np.ndarray) -> Self:
-        """Of (N, SIDE, SIDE) of uint8."""
-        pixels = thumbnails.reshape(len(thumbnails), SIDE**2)
-        blocks = [
-            pixels[k : k + COLUMNS].astype(np.float32) for k in range(0, len(pixels), COLUMNS)
-        ]
-        mean, contrast = (
-            np.concatenate([getattr(block, name)(1) for block in blocks])
-            for name in ("mean", "std")
-        )
-        return cls(pixels, mean, contrast)
+    def __init__(self, thumbnails: np.ndarray):
+        n = len(thumbnails)
+        self.pixels: np.ndarray = thumbnails.reshape(n, SIDE**2)
+        blocks = [self.pixels[k : k + COLUMNS].astype(np.float32) for k in range(0, n, COLUMNS)]
+        self.mean: np.ndarray = np.concatenate([block.mean(1) for block in blocks])
+        self.contrast: np.ndarray = np.concatenate([block.std(1) for block in blocks])
 
     @property
     def clear(self) -> np.ndarray:
@@ -138,7 +124,9 @@ def _stars(thumbnails: Thumbnails, advance: Advance | None) -> tuple[np.ndarray,
         rows = np.arange(start, min(start + ROWS, n))
         rows = rows[(leader[rows] < 0) & clear[rows]]
         # Of those before, single ones have had their turn.
-        columns = np.flatnonzero(clear & ((np.arange(n) >= start) | _in_company(leader)))
+        counts = np.bincount(leader[leader >= 0], minlength=n)
+        company = (leader >= 0) & (counts[leader] > 1)
+        columns = np.flatnonzero(clear & ((np.arange(n) >= start) | company))
         close = candidates.among(rows, columns)
         for row, i in zip(close, rows.tolist(), strict=True):
             if leader[i] >= 0:
@@ -193,11 +181,3 @@ class Candidates:
                 self.work += alike.size * SIDE**2
             close[:, start : start + COLUMNS] = alike
         return close
-
-
-def _in_company(leader: np.ndarray) -> np.ndarray:
-    """Which of N are in a group of several: (N,) of bool."""
-    grouped = leader >= 0
-    counts = np.bincount(leader[grouped], minlength=len(leader))
-    grouped[grouped] = counts[leader[grouped]] > 1
-    return grouped

@@ -72,13 +72,9 @@ def scan(path: str) -> ScannedImage:
     return scan_content(path, content)
 
 
+@AT_ONCE.decoding()
 def scan_content(path: str, content: bytes) -> ScannedImage:
     """The same for the bytes of a file called `path`."""
-    with AT_ONCE.decoding():
-        return _scanned(path, content)
-
-
-def _scanned(path: str, content: bytes) -> ScannedImage:
     samples, floats, shorter = None, False, 2 * SIDE
     notes: set[Note] = set()
     try:

@@ -11,10 +11,10 @@ of steps. The price: batches differ with the number of processes, and two images
 lie within a buffer of each other, or in shards that are read close together.
 """
 
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
-from typing import IO
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from inceptive.data.loading import RandomCrop, Rank, batch_of
 from inceptive.data.prefetch import prefetch
-from inceptive.data.shards.member import Member, Tar, TarImages, read_at
+from inceptive.data.shards.member import Member, TarImages, read_at
 from inceptive.data.source import Samples
 
 BUFFER = 256 * 2**20
@@ -111,29 +111,21 @@ class StreamBatches:
     ) -> Generator[list[tuple[int, Member]], None, None]:
         """The image files of each batch from `start` on, each read once, in the order of `line`."""
         rest = order[start * self.part :]
+        positions = np.sort(rest)
         buffer: dict[int, Member] = {}
-        with _Opened() as files:
-            coming = iter(np.sort(rest).tolist())
+        with closing(self._members(map(int, line[positions]))) as members:
+            coming = zip(positions.tolist(), members, strict=True)
             for at in range(0, len(rest), self.part):
                 batch = []
                 for position in rest[at : at + self.part].tolist():
                     while position not in buffer:
-                        new = next(coming)
-                        member = self.images.source(int(line[new]))
-                        content = read_at(files.of(member.tar), member)
-                        buffer[new] = replace(member, content=content)
+                        buffer |= [next(coming)]
                     batch.append((int(line[position]), buffer.pop(position)))
                 yield batch
 
-
-class _Opened(ExitStack):
-    """The tar that is being read; one at a time is open."""
-
-    tar: Tar | None = None
-    file: IO[bytes]
-
-    def of(self, tar: Tar) -> IO[bytes]:
-        if tar != self.tar:
-            self.pop_all().close()
-            self.tar, self.file = tar, self.enter_context(tar.open(AHEAD))
-        return self.file
+    def _members(self, indices: Iterable[int]) -> Generator[Member, None, None]:
+        """The image files at `indices`, with their content; one tar at a time is open."""
+        for tar, members in groupby(map(self.images.source, indices), lambda member: member.tar):
+            with tar.open(AHEAD) as file:
+                for member in members:
+                    yield replace(member, content=read_at(file, member))

@@ -204,9 +204,6 @@ class EarlyExitEngine(Engine):
     def net(self) -> Net | None:
         return self.engine.net
 
-    def account(self) -> Account | None:
-        return self.engine.account()
-
     def computing(self, layer: str) -> Compute:
         return self.engine.computing(layer)
 

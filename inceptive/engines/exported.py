@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from inceptive.arch.account import Account, account
+from inceptive.arch.account import account
 from inceptive.arch.spec import Net
 from inceptive.engines import records
 from inceptive.engines.graph import tensor_of
@@ -73,12 +73,8 @@ class ExportedEngine(Engine):
         """The value of the net in the file, with its heads; the file may lack their weights."""
         return self.metadata.net
 
-    def account(self) -> Account:
-        """Shapes, parameters and multiply-adds of the net in the file."""
-        return account(self.metadata.net.without_aux(), self.preprocessing.size)
-
     def size(self) -> Size:
-        net = self.account()
+        net = account(self.net.without_aux(), self.preprocessing.size)
         return Size(
             net.params, net.macs, sum(path.stat().st_size for path in records.files(self.path))
         )

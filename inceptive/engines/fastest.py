@@ -23,7 +23,7 @@ BATCH, SECONDS = 16, 0.25
 def fastest_first(
     folder: Path,
     records: Sequence[Record],
-    open_file: Callable[[Record], ExportedEngine],
+    open_file: Callable[[Path], ExportedEngine],
     note: Callable[[str], None],
 ) -> list[Record]:
     """`records` of `folder`, fastest on this machine first; those that cannot be opened here come last.
@@ -41,7 +41,7 @@ def fastest_first(
         note(f"measuring {len(new)} exports on this machine, once")
         for record in new:
             with contextlib.suppress(InceptiveError):  # whoever opens it says why it cannot be
-                known[keys[record.file]] = _images_per_second(open_file(record))
+                known[keys[record.file]] = _images_per_second(open_file(folder / record.file))
         measured.keep(MEASURED, here, known)
     return sorted(records, key=lambda record: -known.get(keys[record.file], 0.0))
 

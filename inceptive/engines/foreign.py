@@ -50,7 +50,9 @@ class ForeignEngine(Engine):
         return Size(params, self._macs(), self.path.stat().st_size)
 
     def _macs(self) -> int:
-        graph = _graph(self.path, self._shape(1))
+        channels, side = self.preprocessing.channels, self.preprocessing.size
+        shape = (1, side, side, channels) if self.channels_last else (1, channels, side, side)
+        graph = _graph(self.path, shape)
         shapes = {
             value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
             for value in (*graph.value_info, *graph.output, *graph.input)
@@ -86,12 +88,6 @@ class ForeignEngine(Engine):
                 part = np.concatenate([part, np.repeat(part[-1:], spare, axis=0)])
             outputs.append(self.session.run(None, {name: part})[0][: step - spare])
         return np.concatenate(outputs).reshape(len(x), -1).astype(np.float32, copy=False)
-
-    def _shape(self, count: int) -> tuple[int, ...]:
-        channels, size = self.preprocessing.channels, self.preprocessing.size
-        return (
-            (count, size, size, channels) if self.channels_last else (count, channels, size, size)
-        )
 
 
 def open_foreign(path: Path, session: Any, classes: tuple[str, ...] = ()) -> ForeignEngine:

@@ -8,7 +8,6 @@ weights as in the state dict; batch normalisation is folded into the preceding c
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any, assert_never
 
 import numpy as np
@@ -88,25 +87,25 @@ def onnx_graph(
     account(net, preprocessing.size)  # too small a square is refused here, in words
     graph = _Graph(package(), tensors)
     x = graph.normalised(preprocessing)
-    outputs: list[tuple[str, int]] = []
+    outputs: list[tuple[str, tuple[int, ...]]] = []
     maps: list[tuple[str, tuple[int, ...]]] = []
     cut = set(cuts)
     for name, node, readers in net.walk():
         features, x = x, graph.write(node, name, x)
         if name == net.last:
-            outputs.insert(0, (graph.end(x, OUTPUT), x.shape[0]))
+            outputs.insert(0, (graph.end(x, OUTPUT), x.shape[:1]))
             if novelty:
                 maps.append((graph.score(novelty, features), ()))
         for head, chain in readers.items():
             if head in ends:
                 ended = graph.write(chain, head, x)
-                outputs.append((graph.end(ended, head), ended.shape[0]))
+                outputs.append((graph.end(ended, head), ended.shape[:1]))
                 if head in cut:
                     maps.append((graph.node("Identity", maps_of(head), [x.name]), x.shape))
         if upto in readers:
             break
     size = preprocessing.size
-    return graph.model(net, (net.channels, size, size), outputs, maps)
+    return graph.model(net, (net.channels, size, size), outputs + maps)
 
 
 def maps_of(head: str) -> str:
@@ -278,8 +277,12 @@ class _Graph:
                 output = self.node("Concat", name, inputs, axis=1)
                 return _Value(output, out_shape(node, x.shape), branches[0].flat)
             case Multiply():
-                factors = [self.write(child, f"{name}.{part}", x) for part, child in node]
-                return self.product(name, factors)
+                first, *others = (self.write(child, f"{name}.{part}", x) for part, child in node)
+                product = first.name
+                for number, other in enumerate(others, 1):
+                    called = name if number == len(others) else f"{name}/product{number}"
+                    product = self.node("Mul", called, [product, other.name])
+                return _Value(product, first.shape, first.flat)
             case Add(branch, shortcut, scale, relu):
                 side = x if shortcut is None else self.write(shortcut, f"{name}.shortcut", x)
                 added = self.write(branch, f"{name}.branch", x)
@@ -296,17 +299,6 @@ class _Graph:
         if not relu:
             return x
         return _Value(self.node("Relu", f"{name}.relu", [x.name]), x.shape, x.flat)
-
-    def product(self, name: str, factors: list[_Value]) -> _Value:
-        """Maps multiplied element by element; the last product has the name itself."""
-        names = [f"{name}/product{k}" for k in range(1, len(factors) - 1)] + [name]
-        numbered = iter(names)
-        return reduce(
-            lambda a, b: _Value(
-                self.node("Mul", next(numbered), [a.name, b.name]), a.shape, a.flat
-            ),
-            factors,
-        )
 
     def scale_and_shift(self, norm: BatchNorm, name: str) -> tuple[np.ndarray, np.ndarray]:
         """scale, shift (C,) of batch normalisation at inference: x * scale + shift."""
@@ -391,13 +383,7 @@ class _Graph:
         across = self.node("MatMul", f"{name}.high", [rows, x.name])
         return _Value(self.node("MatMul", name, [across, columns]), shape)
 
-    def model(
-        self,
-        net: Net,
-        shape: Shape,
-        outputs: list[tuple[str, int]],
-        maps: list[tuple[str, tuple[int, ...]]],
-    ) -> Any:
+    def model(self, net: Net, shape: Shape, outputs: list[tuple[str, tuple[int, ...]]]) -> Any:
         import inceptive
 
         helper, kinds = self.onnx.helper, self.onnx.TensorProto
@@ -407,7 +393,7 @@ class _Graph:
             [helper.make_tensor_value_info(INPUT, kinds.UINT8, ["N", *shape])],
             [
                 helper.make_tensor_value_info(name, kinds.FLOAT, ["N", *rest])
-                for name, rest in [*((name, [out]) for name, out in outputs), *maps]
+                for name, rest in outputs
             ],
             self.weights,
         )

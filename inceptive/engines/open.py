@@ -203,10 +203,7 @@ def _fastest(folder: Path, note: Note, early_exit: bool, threads: int) -> Export
 
 
 def _ranked(folder: Path, usable: list[Record], threads: int, note: Note) -> list[Record]:
-    def opened(record: Record) -> ExportedEngine:
-        return open_exported(folder / record.file, threads)
-
-    return fastest_first(folder, usable, opened, note)
+    return fastest_first(folder, usable, lambda path: open_exported(path, threads), note)
 
 
 def file_name(kind: str, precision: str) -> str:
@@ -215,10 +212,7 @@ def file_name(kind: str, precision: str) -> str:
 
 
 def _torch(
-    model: str | Path,
-    threads: int,
-    file: str | Path | None = None,
-    classes: tuple[str, ...] = (),
+    model: str | Path, threads: int, file: str | Path | None, classes: tuple[str, ...]
 ) -> Engine:
     import torch
 

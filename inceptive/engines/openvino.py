@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -100,16 +100,8 @@ class OpenVinoEngine(ExportedEngine):
         for after, head in zip(["", *heads], [*heads, ""], strict=True):
             ends = [maps_of(head), head] if head else [OUTPUT, OUTPUT]
             start = maps_of(after) if after else ""
-            stages.append(_stage(_compiled(self.path, model.clone(), hint, start, ends)))
+            stages.append(cast(Stage, _compiled(self.path, model.clone(), hint, start, ends)))
         return stages
-
-
-def _stage(compute: Callable[[np.ndarray], list[np.ndarray]]) -> Stage:
-    def run(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        onwards, logits = compute(maps)
-        return onwards, logits
-
-    return run
 
 
 def _read(path: Path) -> Any:

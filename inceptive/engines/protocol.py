@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inceptive.arch.account import Account
+from inceptive.arch.account import Account, account
 from inceptive.arch.spec import Net
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
@@ -73,7 +73,7 @@ class Engine:
 
     def account(self) -> Account | None:
         """Shapes, parameters and multiply-adds of the net without heads; None if not one of ours."""
-        return None
+        return account(self.net.without_aux(), self.preprocessing.size) if self.net else None
 
     def size(self) -> Size:
         """Its size and cost."""

@@ -66,15 +66,8 @@ def read(folder: Path) -> list[Record]:
 
 def _sound(record: Record) -> bool:
     """Whether the values are of the kinds that are read again."""
-    kinds = {
-        "file": str,
-        "engine": str,
-        "precision": str,
-        "weights": str,
-        "passed": bool,
-        "machine": str,
-    }
-    plain = all(isinstance(getattr(record, key), kind) for key, kind in kinds.items())
+    texts = (record.file, record.engine, record.precision, record.weights, record.machine)
+    plain = isinstance(record.passed, bool) and all(isinstance(text, str) for text in texts)
     speeds = record.speed.get("images_per_second") if isinstance(record.speed, dict) else None
     # A file of another folder is none of ours.
     return plain and isinstance(speeds, int | float) and Path(record.file).name == record.file

@@ -135,7 +135,7 @@ def explain(
     defaults = signature(explain).parameters
     used = [option for option, value in options.items() if value != defaults[option].default]
     _refuse_unfit(method, used + ["image"] * (image is not None))
-    name = _name(image)
+    name = printable(image) if isinstance(image, str | Path) else "the image"
     source = None if image is None else as_source(image)
     progress = progress or Silent()
     engine = _open(model, method, progress)
@@ -201,10 +201,6 @@ def _view(engine: Engine, image: Source, name: str, label: int | None) -> _View:
     probs = engine.probs(square[None])[0]
     label = int(probs.argmax()) if label is None else label
     return _View(name, square, probs, label, engine.labels)
-
-
-def _name(image: OneImage | None) -> str:
-    return printable(image) if isinstance(image, str | Path) else "the image"
 
 
 def _gradcam(classifier: Classifier, view: _View, layer: str) -> Result:

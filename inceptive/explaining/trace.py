@@ -88,8 +88,7 @@ def trace(
     >>> traced.trace.shape
     (128, 8, 8)
     """
-    subject = _open(model, size, seed, classes, published)
-    net, preprocessing, labels = subject.net, subject.preprocessing, subject.labels
+    net, weights, preprocessing, labels, source = _open(model, size, seed, classes, published)
     name = reference.named(net, layer)
     number = None if label is None else class_number(str(label), labels, net.num_classes)
     pixels = preprocessing.load(as_source(image))
@@ -98,18 +97,13 @@ def trace(
     (progress or Silent()).say(
         f"{net.name} forward to the loss and back to {name}, in NumPy, at {side} x {side}"
     )
-    traced = reference.trace(net, subject.weights, x.astype(float), layer, channel, at, number)
+    traced = reference.trace(net, weights, x.astype(float), layer, channel, at, number)
     file = printable(image) if isinstance(image, str | Path) else "the image"
-    return ModelTrace(net.name, subject.source, file, side, labels, traced)
+    return ModelTrace(net.name, source, file, side, labels, traced)
 
 
-@dataclass(frozen=True)
-class _Subject:
-    net: Net
-    weights: dict[str, Array]
-    preprocessing: Preprocessing
-    labels: tuple[str, ...]
-    source: str
+_Subject = tuple[Net, dict[str, Array], Preprocessing, tuple[str, ...], str]
+"""A net, its weights in float64, how it sees an image, the labels, and whose the weights are."""
 
 
 def _open(
@@ -134,7 +128,7 @@ def _open(
         refuse_all_but((), f"{model.model.net.name} has its own weights and size")
         return _trained(model, model.model.net.name)
     name, exists = str(model), expand(model).exists()
-    if _is_net(name) and not (exists or published):
+    if (name in NETS or ".py:" in name) and not (exists or published):
         return _fresh(open_net(name, 1000 if classes is None else classes), size, seed)
     refuse_all_but(("published",), f"{name} has its own weights and size")
     weights = {key for entry in catalogue().values() for key in (entry.name, entry.hub) if key}
@@ -147,23 +141,17 @@ def _open(
     return _trained(Classifier.load(model), name)
 
 
-def _is_net(name: str) -> bool:
-    return name in NETS or ".py:" in name
-
-
 def _fresh(net: Net, size: int | None, seed: int | None) -> _Subject:
     side = account(net, size).image_size  # too small an image is refused here
     torch.manual_seed(seed or 0)
     grey = (0.5,) * net.channels
     preprocessing = Preprocessing(side, net.channels, mean=grey, std=grey)
-    return _Subject(net, _arrays(build(net)), preprocessing, (), f"fresh, seed {seed or 0}")
+    return net, _arrays(build(net)), preprocessing, (), f"fresh, seed {seed or 0}"
 
 
 def _trained(classifier: Classifier, source: str) -> _Subject:
     model = classifier.model
-    return _Subject(
-        model.net, _arrays(model), classifier.preprocessing, classifier.labels, source
-    )  # fmt: skip
+    return model.net, _arrays(model), classifier.preprocessing, classifier.labels, source
 
 
 def _arrays(model: torch.nn.Module) -> dict[str, Array]:

@@ -195,22 +195,15 @@ def _export(
 ) -> Export:
     path = classifier.path
     weights = records.fingerprint(path) if path and path.is_file() else ""
+    options = precision, data, max_drop, weights, progress.say
     if to == WEB:
-        record = write_site(classifier, folder, precision, data, max_drop, weights, progress.say)
-        site = Export.from_record(folder, record)
-        progress.say(
-            f"written: {folder} ({site.bytes / 1e6:.1f} MB); to look at it: "
-            f"python -m http.server -d {folder}"
-        )
-        return site
-    record = write_export(
-        classifier, folder, to, precision, data, max_drop, weights, progress.say
-    )  # fmt: skip
-    written = Export.from_record(folder, record)
-    files = " and ".join(map(str, written.files))
-    progress.say(
-        f"written: {files} ({written.bytes / 1e6:.1f} MB); its check: {folder / records.EXPORTS}"
-    )
+        written = Export.from_record(folder, write_site(classifier, folder, *options))
+        files, more = str(folder), f"to look at it: python -m http.server -d {folder}"
+    else:
+        written = Export.from_record(folder, write_export(classifier, folder, to, *options))
+        files = " and ".join(map(str, written.files))
+        more = f"its check: {folder / records.EXPORTS}"
+    progress.say(f"written: {files} ({written.bytes / 1e6:.1f} MB); {more}")
     return written
 
 

@@ -58,44 +58,36 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Raises InceptiveError for a value that no preprocessing can have."""
+        if problem := self._problem():
+            raise InceptiveError(f"preprocessing: {problem}")
+
+    def _problem(self) -> str:
         if type(self.size) is not int or not 1 <= self.size <= MAX_SIDE:
-            raise InceptiveError(
-                f"preprocessing: size is a number of pixels, 1 to {MAX_SIDE}, not {self.size!r}"
-            )
+            return f"size is a number of pixels, 1 to {MAX_SIDE}, not {self.size!r}"
         if self.channels not in (1, 3):
-            raise InceptiveError(f"preprocessing: channels are 1 or 3, not {self.channels!r}")
+            return f"channels are 1 or 3, not {self.channels!r}"
         if self.interpolation not in FILTERS:
-            raise InceptiveError(
-                f"preprocessing: interpolation is one of {', '.join(FILTERS)}, "
-                f"not {self.interpolation!r}"
-            )
+            return f"interpolation is one of {', '.join(FILTERS)}, not {self.interpolation!r}"
         if not (_all_numbers((self.crop,)) and 0.01 <= self.crop <= 1):
-            raise InceptiveError(
-                f"preprocessing: crop is a share of the shorter side, 0.01 to 1, not {self.crop!r}"
-            )
+            return f"crop is a share of the shorter side, 0.01 to 1, not {self.crop!r}"
         if self.resize**2 > MAX_PIXELS:
-            raise InceptiveError(
-                f"preprocessing: size {self.size} at crop {self.crop} needs pictures of {self.resize} x "
+            return (
+                f"size {self.size} at crop {self.crop} needs pictures of {self.resize} x "
                 f"{self.resize} pixels; at most {MAX_PIXELS / 1e6:.0f} million"
             )
         for name, values in (("mean", self.mean), ("std", self.std)):
             if not _all_numbers(values) or len(values) != self.channels:
-                raise InceptiveError(
-                    f"preprocessing: {name} is one number for each of {self.channels} channels, "
-                    f"not {values!r}"
-                )
+                return f"{name} is one number for each of {self.channels} channels, not {values!r}"
         if self.sample_range is not None and not is_range(self.sample_range):
-            raise InceptiveError(
-                "preprocessing: sample_range is two numbers, the lower one first, not "
-                f"{self.sample_range!r}"
-            )
+            return f"sample_range is two numbers, the lower one first, not {self.sample_range!r}"
         if type(self.squash) is not bool:
-            raise InceptiveError(f"preprocessing: squash is true or false, not {self.squash!r}")
+            return f"squash is true or false, not {self.squash!r}"
         if not 1e-6 <= min(self.std) <= max(self.std) <= 1e6 or max(map(abs, self.mean)) > 1e6:
-            raise InceptiveError(
-                f"preprocessing: std is above 0, 1e-6 to 1e6, and mean at most 1e6, "
+            return (
+                "std is above 0, 1e-6 to 1e6, and mean at most 1e6, "
                 f"not {self.std!r} and {self.mean!r}"
             )
+        return ""
 
     @property
     def resize(self) -> int:

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from torch.nn.modules.module import _has_any_global_hook
 
 from inceptive.arch.account import padding, sides, windows_fit
-from inceptive.arch.spec import AvgPool, BatchNorm, Conv, Kernel, Linear, MaxPool, Pad, Separable
+from inceptive.arch.spec import AvgPool, BatchNorm, Conv, Kernel, Linear, MaxPool, Pad
 from inceptive.nn.checkpointing import computing_again
 
 
@@ -34,9 +34,11 @@ def watched(module: nn.Module) -> bool:
 class ConvUnit(nn.Conv2d):
     """Convolution, then batch normalisation `bn` if specified, then ReLU."""
 
-    def __init__(self, channels: int, conv: Conv):
+    def __init__(self, channels: int, conv: Conv, groups: int = 1):
         pads = _padding(conv.pad, conv.kernel)
-        super().__init__(channels, conv.out, conv.kernel, conv.stride, pads, bias=conv.has_bias)
+        super().__init__(
+            channels, conv.out, conv.kernel, conv.stride, pads, groups=groups, bias=conv.has_bias
+        )
         self.tf_kernel = conv.kernel if conv.pad == "tf" else None
         self.relu = conv.relu
         self.bn = Norm(conv.out, conv.norm) if conv.norm else None
@@ -50,26 +52,6 @@ class ConvUnit(nn.Conv2d):
             x = self.bn(x)
             inplace = not watched(self.bn)  # a backward hook's view must not be written to
         return F.relu(x, inplace=inplace) if self.relu else x
-
-
-class SeparableUnit(nn.Module):
-    """Depthwise, then pointwise 1x1, then `bn` and ReLU if specified."""
-
-    def __init__(self, channels: int, node: Separable):
-        super().__init__()
-        width = channels * node.multiplier
-        pads = _padding(node.pad, node.kernel)
-        self.depthwise = nn.Conv2d(
-            channels, width, node.kernel, node.stride, pads, groups=channels, bias=False
-        )
-        self.pointwise = ConvUnit(width, node.pointwise)
-        self.tf_kernel = node.kernel if node.pad == "tf" else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.tf_kernel is not None:
-            x = _pad_tf(x, self.tf_kernel, self.depthwise.stride[0])
-        y: Tensor = self.pointwise(self.depthwise(x))
-        return y
 
 
 class Norm(nn.BatchNorm2d):

@@ -32,14 +32,7 @@ from inceptive.arch.spec import (
 from inceptive.errors import InceptiveError
 from inceptive.nn.branches import Branches, Product, Residual
 from inceptive.nn.checkpointing import checkpointed
-from inceptive.nn.layers import (
-    Average,
-    ConvUnit,
-    LinearUnit,
-    Maximum,
-    Norm,
-    SeparableUnit,
-)
+from inceptive.nn.layers import Average, ConvUnit, LinearUnit, Maximum, Norm
 
 
 @overload
@@ -204,8 +197,13 @@ def _module(node: Node, shape: Shape) -> nn.Module:
     match node:
         case Conv():
             return ConvUnit(shape[0], node)
-        case Separable():
-            return SeparableUnit(shape[0], node)
+        case Separable(_, kernel, stride, pad):
+            maps = shape[0] * node.multiplier
+            each = Conv(maps, kernel, stride, pad, relu=False, bias=False)
+            separable = nn.Sequential()
+            separable.add_module("depthwise", ConvUnit(shape[0], each, groups=shape[0]))
+            separable.add_module("pointwise", ConvUnit(maps, node.pointwise))
+            return separable
         case MaxPool(None):
             return nn.AdaptiveMaxPool2d(1)
         case MaxPool():

@@ -94,19 +94,15 @@ def columns(file: Any, path: str) -> tuple[str | None, str | None]:
     types = storage.arrow().types
     schema = file.schema_arrow
     kinds = {name: schema.field(name).type for name in schema.names}
-    binary = (types.is_binary, types.is_large_binary)
-    text = (types.is_string, types.is_large_string)
+    binary = {n for n, k in kinds.items() if types.is_binary(k) or types.is_large_binary(k)}
+    text = {n for n, k in kinds.items() if types.is_string(k) or types.is_large_string(k)}
     for name in BYTES:
         kind = kinds.get(name)
         if kind is not None and types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
             inner = f"{name}.path" if kind.get_field_index("path") >= 0 else None
             return f"{name}.bytes", inner
-    holds = next(
-        (name for name in BYTES if name in kinds and any(t(kinds[name]) for t in binary)), None
-    )
-    names = next(
-        (name for name in PATHS if name in kinds and any(t(kinds[name]) for t in text)), None
-    )
+    holds = next((name for name in BYTES if name in binary), None)
+    names = next((name for name in PATHS if name in text), None)
     if holds is None and names is None:
         raise InceptiveError(
             f"{printable(path)}: has no column `path` or `image` of paths, nor `image` or `bytes` "

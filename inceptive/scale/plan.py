@@ -17,8 +17,8 @@ from inceptive.scale.inputs import Input, WorkItem, split_work
 
 FILE = "_plan.parquet"
 KEY = b"inceptive"
-ADDED = ("layer", "pool")
-"""What a plan lacks that was written before there were features."""
+EARLIER: dict[str, Any] = {"layer": "", "pool": "mean"}
+"""What a plan meant that was written before there were features."""
 WORDS = {
     "input": "of another input, or a file of it has changed",
     "model": "of another model, or its files have changed",
@@ -54,11 +54,8 @@ class Plan:
             return None
         try:
             with storage.parquet(storage.join(folder, FILE)) as file:
-                values = json.loads(file.metadata.metadata[KEY])
-            names = [field.name for field in fields(cls)]
-            return cls(
-                **{name: values[name] for name in names if name not in ADDED or name in values}
-            )
+                values = EARLIER | json.loads(file.metadata.metadata[KEY])
+            return cls(**{field.name: values[field.name] for field in fields(cls)})
         except (InceptiveError, TypeError, KeyError, ValueError):
             path = printable(storage.join(folder, FILE))
             raise InceptiveError(f"{path}: is damaged; remove the folder") from None
@@ -66,21 +63,14 @@ class Plan:
     def write(self, folder: str, input: Input) -> "Plan":
         """Write the plan with the parts of `input` into `folder`, whole or not at all; with `parts`."""
         pyarrow = storage.arrow()
-        columns = [
-            ("path", pyarrow.binary()),
-            ("first", pyarrow.int64()),
-            ("count", pyarrow.int64()),
-        ]
-        schema = pyarrow.schema(columns)
+        whole = pyarrow.int64()
+        schema = pyarrow.schema({"path": pyarrow.binary(), "first": whole, "count": whole})
         content, parts = pyarrow.BufferOutputStream(), 0
         with pyarrow.parquet.ParquetWriter(content, schema) as writer:
             for parts, items in enumerate(split_work(input, self.part), 1):  # noqa: B007
-                rows = {
-                    "path": [os.fsencode(item.path) for item in items],
-                    "first": [item.first for item in items],
-                    "count": [item.count for item in items],
-                }
-                writer.write_table(pyarrow.table(rows, schema=schema), row_group_size=len(items))
+                rows = [vars(item) | {"path": os.fsencode(item.path)} for item in items]
+                table = pyarrow.Table.from_pylist(rows, schema=schema)
+                writer.write_table(table, row_group_size=len(items))
             plan = Plan(**asdict(self) | {"parts": parts})
             writer.add_key_value_metadata({KEY.decode(): json.dumps(asdict(plan))})
         storage.write(storage.join(folder, FILE), memoryview(content.getvalue()))

@@ -91,12 +91,23 @@ def score(
         if not missing and (summary := parts.read_summary(folder)):
             progress.say(f"{printable(folder)}: all is scored already")
             return summary
-        run = None
+        run: dict[str, Any] = {}
         if missing:
             file = model if isinstance(model, str | Path) else _saved(model, address, stack)
             job = Job(str(file), folder, os.getcwd(), plan, threads or min(THREADS, cores()))
             run = _run(job, missing, workers, address, progress)
-        summary = _summary(plan, folder, _name(model), str(images), run)
+        scored = parts.read(folder, range(plan.parts))
+        summary = Summary(
+            images=sum(part.images for part in scored),
+            errors=sum(part.errors for part in scored),
+            parts=plan.parts,
+            last_run=run,
+            model=_name(model),
+            engine=plan.engine,
+            input=str(images),
+            fingerprints={"model": plan.model, "input": plan.input},
+            versions={"inceptive": inceptive.__version__, "python": platform.python_version()},
+        )
         parts.write_summary(folder, summary)
     return summary
 
@@ -166,21 +177,3 @@ def _start(
         return count, cluster.scored(job, missing, count)
     count = min(workers or max(1, cores() // job.threads), len(missing))
     return count, stack.enter_context(Local(job, count)).scored(missing)
-
-
-def _summary(
-    plan: Plan, folder: str, model: str, images: str, run: dict[str, Any] | None
-) -> Summary:
-    """What `_summary.json` holds, counted from the parts that are there."""
-    written = parts.read(folder, range(plan.parts))
-    return Summary(
-        images=sum(part.images for part in written),
-        errors=sum(part.errors for part in written),
-        parts=plan.parts,
-        last_run=run or {},
-        model=model,
-        engine=plan.engine,
-        input=images,
-        fingerprints={"model": plan.model, "input": plan.input},
-        versions={"inceptive": inceptive.__version__, "python": platform.python_version()},
-    )

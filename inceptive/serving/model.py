@@ -79,17 +79,11 @@ class ServedModel:
     def prediction(self, image: Decoded, answer: Answer | None, top: int) -> dict[str, Any]:
         """Format the answer for an image, None for one that cannot be read, as one of the `predictions`
         of `/v1/predict`."""
-        notes = list(image.notes)
-        if answer is None:
-            return {
-                "image": image.name, "top": [], "sure": False, "novel": None, "error": image.square,
-                "notes": notes,
-            }  # fmt: skip
-        probs, novel = answer
-        best = np.argsort(-probs, kind="stable")[:top]
-        ranked = [{"label": self.engine.labels[k], "prob": float(probs[k])} for k in best]
-        sure = bool(probs[best[0]] >= self.sure_from) and not novel
-        return {
-            "image": image.name, "top": ranked, "sure": sure, "novel": novel, "error": "",
-            "notes": notes,
-        }  # fmt: skip
+        values: dict[str, Any] = {"top": [], "sure": False, "novel": None, "error": image.square}
+        if answer is not None:
+            probs, novel = answer
+            best = np.argsort(-probs, kind="stable")[:top]
+            ranked = [{"label": self.engine.labels[k], "prob": float(probs[k])} for k in best]
+            sure = bool(probs[best[0]] >= self.sure_from) and not novel
+            values = {"top": ranked, "sure": sure, "novel": novel, "error": ""}
+        return {"image": image.name, **values, "notes": list(image.notes)}

@@ -13,14 +13,7 @@ from inceptive.io.atomic import write_bytes
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 3
 """To be raised when what a checkpoint holds changes its meaning."""
-HOLDS = {
-    "run": dict,
-    "recipe": dict,
-    "net": dict,
-    "data": dict,
-    "model": dict,
-    "optimizer": dict,
-}
+HOLDS = ("run", "recipe", "net", "data", "model", "optimizer")
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
@@ -34,15 +27,9 @@ def load(folder: Path) -> dict[str, Any]:
     """Read the state that `save` wrote. Raises InceptiveError if there is none or it is damaged."""
     path = folder / CHECKPOINT
     if not path.exists():
-        ended = (folder / WEIGHTS).exists()
-        raise InceptiveError(
-            f"{folder}: holds no checkpoint to resume from"
-            + (
-                f"; that training has ended: train on from its weights: --weights {folder}"
-                if ended
-                else ""
-            )
-        )
+        ended = f"; that training has ended: train on from its weights: --weights {folder}"
+        ended = ended if (folder / WEIGHTS).exists() else ""
+        raise InceptiveError(f"{folder}: holds no checkpoint to resume from{ended}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
@@ -54,6 +41,6 @@ def load(folder: Path) -> dict[str, Any]:
         raise InceptiveError(
             f"{path}: is of another version of inceptive; end that training with it, or begin anew"
         )
-    if invalid := [name for name, kind in HOLDS.items() if not isinstance(state.get(name), kind)]:
+    if invalid := [name for name in HOLDS if not isinstance(state.get(name), dict)]:
         raise InceptiveError(f"{path}: is damaged (missing or invalid: {', '.join(invalid)})")
     return state

@@ -100,18 +100,14 @@ class FrozenMaps:
         self.speed = speed.model_copy(update={"precision": precision})
         parts = [name for name, _ in model.net.body]
         self.parts = parts[: parts.index(after) + 1]
-        digest = sha256()
-        for name, tensor in self.state().items():
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        digest, frozen = sha256(), tuple(f"{part}." for part in self.parts)
+        for name, tensor in model.state_dict().items():
+            if name.startswith(frozen):
+                digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         self._memory: dict[str, tuple[Images, Tensor]] = {}
         self._name = (
             f"maps {digest.hexdigest()} {after} {read} {preprocessing} torch {torch.__version__}"
         )
-
-    def state(self) -> dict[str, Tensor]:
-        """The weights that determine the maps, by name."""
-        frozen = tuple(f"{part}." for part in self.parts)
-        return {k: v for k, v in self.model.state_dict().items() if k.startswith(frozen)}
 
     def of(
         self, samples: Samples, picture: Picture, name: str, what: str, exact: bool = False
@@ -149,11 +145,8 @@ class FrozenMaps:
         done = 0
 
         def put(indices: list[int], values: Tensor) -> Tensor:
-            out = (
-                torch.empty((len(samples), *values.shape[1:]), dtype=dtype)
-                if maps is None
-                else maps
-            )
+            shape = (len(samples), *values.shape[1:])
+            out = torch.empty(shape, dtype=dtype) if maps is None else maps
             out[indices] = values
             return out
 
@@ -163,7 +156,8 @@ class FrozenMaps:
             missing.remove(index)
         left = sorted(missing)
         steps = [left[at : at + BATCH] for at in range(0, len(left), BATCH)]
-        for some, batch in zip(steps, self._batches(picture, steps), strict=True):
+        squares = prefetch(lambda some: np.stack([picture(k) for k in some]), steps, cores())
+        for some, batch in zip(steps, squares, strict=True):
             maps = put(some, self._maps(batch, speed).to(dtype))
             chunk += some
             done += len(some)
@@ -192,9 +186,6 @@ class FrozenMaps:
         with CachedImages(samples, spec, self.cache) as squares:
             what = f"computing frozen layers of {split} images"
             return self.of(samples, squares.__getitem__, spec.name, what, exact)
-
-    def _batches(self, picture: Picture, steps: list[list[int]]) -> Iterator[np.ndarray]:
-        return prefetch(lambda some: np.stack([picture(k) for k in some]), steps, cores())
 
     @torch.inference_mode()
     def _maps(self, batch: np.ndarray, speed: SpeedTable) -> Tensor:

@@ -133,12 +133,9 @@ def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ER
         name = first_choice()
         fetch(catalogue()[name], progress)
     elif name == "published":
-        fitting = [
-            published.name for published in catalogue().values() if published.net == recipe.net
-        ]
-        if not fitting:
+        name = next((each.name for each in catalogue().values() if each.net == recipe.net), "")
+        if not name:
             raise InceptiveError(f"no weights are published for {recipe.net}; see `inceptive nets`")
-        name = fitting[0]
     folder = folder_of(expand(name))
     if not folder.is_dir() and (weights := named_weights(name)):
         net, preprocessing = weights[0].net, weights[0].preprocessing
@@ -146,16 +143,8 @@ def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ER
         value, preprocessing = described(folder)
         net = value.name
     table, explicit = recipe.data, recipe.data.model_fields_set
-    left_open = {
-        "channels": preprocessing.channels,
-        "mean": preprocessing.mean,
-        "std": preprocessing.std,
-    }
-    if table.channels:
-        left_open.pop("channels")
-    data = {
-        key: value for key, value in left_open.items() if key == "channels" or key not in explicit
-    }
+    data = {key: getattr(preprocessing, key) for key in ("mean", "std") if key not in explicit}
+    data["channels"] = table.channels or preprocessing.channels
     return recipe.model_copy(
         update={
             "weights": name,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inceptive.arch.account import Shape, account, out_shape
+from inceptive.arch.account import account, shapes
 from inceptive.arch.spec import Add, Group, Net, gives_vector
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
@@ -269,15 +269,8 @@ def modules_of(net: Net) -> list[str]:
 
 def _columns(read: Tensor, model: Model, modules: Sequence[str]) -> dict[str, Tensor]:
     """What was read of each of `modules`: (N, 2 C) in float32, out of (N, F, 1, 1) of all of them."""
-    net = model.net
-    shape: Shape = (net.channels, net.image_size, net.image_size)
-    widths = {}
-    for part, node in net.body:
-        shape = out_shape(node, shape)
-        widths[part] = 2 * shape[0]
-        if part == modules[-1]:
-            break
-    columns = torch.split(read.flatten(1).float(), [widths[module] for module in modules], 1)
+    known = shapes(model.net, model.net.image_size)
+    columns = torch.split(read.flatten(1).float(), [2 * known[m][0] for m in modules], 1)
     return dict(zip(modules, columns, strict=True))
 
 

@@ -326,9 +326,9 @@ def test_each_process_reads_its_own_shards_and_those_at_the_border(tmp_path, mon
     opened = [set() for _ in range(3)]
     for rank in range(3):
         monkeypatch.setattr(
-            streaming._Opened, "of",
-            lambda self, tar, of=streaming._Opened.of, seen=opened[rank]: (
-                seen.add(tar.path), of(self, tar))[1],
+            streaming, "read_at",
+            lambda file, member, was=streaming.read_at, seen=opened[rank]: (
+                seen.add(member.tar.path), was(file, member))[1],
         )  # fmt: skip
         list(batches(samples, 6, Rank(rank, 3)).epoch(0))
         monkeypatch.undo()

@@ -30,15 +30,15 @@ from inceptive.arch.spec import (
 
 
 class Row(NamedTuple):
-    """Output channels of one module's convolutions; 0 where it has none. `through`: /2, no 1x1."""
+    """Output channels of one module's convolutions; 0 where it has none."""
 
     c1x1: int
     c3x3_reduce: int
     c3x3: int
     double_reduce: int
     double: int
-    pool: Literal["avg", "max", "through"]
-    proj: int
+    pool: Literal["avg", "max", "through", "none"] = "none"  # through: /2, no 1x1
+    proj: int = 0
 
 
 # fmt: off
@@ -108,7 +108,9 @@ VARIANTS = {
 }  # fmt: skip
 
 
-def module(row: Row, conv: Callable[..., Conv], pool: AvgPool | MaxPool, pad: ConvPad) -> Concat:
+def module(
+    row: Row, conv: Callable[..., Conv], pool: AvgPool | MaxPool | None, pad: ConvPad
+) -> Concat:
     """Two 3x3 stand for the 5x5; a module without a 1x1 branch halves the map, its strided convolutions
     padded by `pad`."""
     last = partial(conv, kernel=3) if row.c1x1 else partial(conv, kernel=3, stride=2, pad=pad)
@@ -118,7 +120,7 @@ def module(row: Row, conv: Callable[..., Conv], pool: AvgPool | MaxPool, pad: Co
         b3x3dbl=Chain(
             reduce=conv(row.double_reduce, 1), conv1=conv(row.double, 3), conv2=last(row.double)
         ),
-        pool=Chain(pool=pool, proj=conv(row.proj, 1) if row.proj else None),
+        pool=Chain(pool=pool, proj=conv(row.proj, 1) if row.proj else None) if pool else None,
     )
 
 

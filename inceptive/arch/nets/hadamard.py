@@ -9,14 +9,14 @@ Shapes in comments are channels x height x width for a 224 x 224 image.
 """
 
 from functools import partial
-from typing import NamedTuple
 
+from inceptive.arch.nets import bn_inception
+from inceptive.arch.nets.bn_inception import Row
 from inceptive.arch.spec import (
     Activation,
     AvgPool,
     BatchNorm,
     Chain,
-    Concat,
     Conv,
     Dropout,
     Linear,
@@ -24,17 +24,6 @@ from inceptive.arch.spec import (
     Multiply,
     Net,
 )
-
-
-class Row(NamedTuple):
-    """Output channels of the convolutions of one simplified module."""
-
-    c1x1: int
-    c3x3_reduce: int
-    c3x3: int
-    double_reduce: int
-    double: int
-
 
 # fmt: off
 TABLE = {
@@ -60,32 +49,17 @@ def hadamard_inception(num_classes: int = 1000, channels: int = 3) -> Net:
     conv = partial(Conv, norm=BatchNorm())
     halve = MaxPool(3, stride=2, pad="ceil")
 
-    def module(row: Row) -> Concat:
-        return Concat(
-            b1x1=conv(row.c1x1, 1),
-            b3x3=Chain(reduce=conv(row.c3x3_reduce, 1), conv=conv(row.c3x3, 3)),
-            b3x3dbl=Chain(
-                reduce=conv(row.double_reduce, 1),
-                conv1=conv(row.double, 3),
-                conv2=conv(row.double, 3),
-            ),
-        )
-
-    def attention(width: int) -> Multiply:
-        """x times a map in 0-1 of its own shape, made of x by two 1x1 convolutions."""
-        hidden, back = conv(width // SQUEEZE, 1), Conv(width, 1, relu=False)
-        return Multiply(
-            features=Chain(), attention=Chain(squeeze=hidden, map=back, gate=Activation("sigmoid"))
-        )
+    def block(row: Row) -> Chain:
+        """A module, then x times a map in 0-1 of its own shape, made of x by two 1x1 convolutions."""
+        width = row.c1x1 + row.c3x3 + row.double
+        squeeze, back = conv(width // SQUEEZE, 1), Conv(width, 1, relu=False)
+        gate = Chain(squeeze=squeeze, map=back, gate=Activation("sigmoid"))
+        attend = Multiply(features=Chain(), attention=gate)
+        return Chain(mix=bn_inception.module(row, conv, None, "same"), attend=attend)
 
     def stage(number: str) -> dict[str, Chain]:
         rows = ((name, row) for name, row in TABLE.items() if name.startswith(number))
-        return {
-            f"inception_{name}": Chain(
-                mix=module(row), attend=attention(row.c1x1 + row.c3x3 + row.double)
-            )
-            for name, row in rows
-        }
+        return {f"inception_{name}": block(row) for name, row in rows}
 
     body = Chain(
         conv1=conv(64, 7, stride=2), pool1=halve,             #   64 x 56 x 56

@@ -6,7 +6,7 @@ nets/inception_resnet_v2.py) differs from the one in the paper: both are here.
 Shapes in comments are channels x height x width for a 299 x 299 image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -72,18 +72,13 @@ def stem_released(conv: partial[Conv]) -> dict[str, Node]:
     return {**inception_v3.stem(conv), "mixed_5b": first}
 
 
-def stem_v4(conv: partial[Conv]) -> dict[str, Node]:
-    """Figure 3, to 384 x 35 x 35: what the paper gives v2."""
-    return {**inception_v4.stem(conv)}
-
-
 @dataclass(frozen=True)
 class Variant:
     """One source's net. The scales are the released code's: the paper says 0.1 to 0.3."""
 
     source: str
     widths: Widths
-    stem: Callable[[partial[Conv]], dict[str, Node]]
+    stem: Callable[[partial[Conv]], Mapping[str, Node]]
     channels: int  # that the stem ends in
     repeats: tuple[int, int, int] = (5, 10, 5)
     scales: tuple[float, float, float] = (0.17, 0.10, 0.20)
@@ -123,7 +118,7 @@ VARIANTS = {
         departures=(),
     ),
     "inception_resnet_v2.paper": Variant(
-        PAPER, V2, stem_v4, 384,
+        PAPER, V2, inception_v4.stem, 384,
         departures=(
             "The paper prints 1154 channels after reduction A and 2048 after reduction B; its own "
             "figures and table 1 sum to 1152 and 2144, which stand here.",

@@ -52,7 +52,7 @@ VARIANTS = {
 
 
 def stem(conv: partial[Conv]) -> dict[str, Conv | Concat]:
-    """Figure 3: 3 x 299 x 299 to 384 x 35 x 35. Shared with the paper's Inception-ResNet v2."""
+    """Figure 3, to 384 x 35 x 35: also what the paper gives Inception-ResNet v2."""
     valid = partial(conv, pad="valid")
     # fmt: off
     return {

@@ -195,20 +195,15 @@ class PrintedComparison:
     sums: tuple[ComparedCell, ...]
 
 
-def printed_table(net: str, name: str) -> Printed:
-    """The printed table `name` of the net called `net`. Raises InceptiveError if there is none."""
-    if name not in PRINTED.get(net, {}):
-        available = "; ".join(f"{net} ({', '.join(tables)})" for net, tables in PRINTED.items())
-        raise InceptiveError(f"{net} has no printed table {name!r}; there are: {available}")
-    return PRINTED[net][name]
-
-
 def compare_printed(net: Net, name: str) -> PrintedComparison:
     """Compare the printed table `name` ("paper", "tutorial") of `net` with the counts of `account`.
 
     Raises InceptiveError if there is no such table.
     """
-    printed, counted = printed_table(net.name, name), account(net)
+    if name not in PRINTED.get(net.name, {}):
+        available = "; ".join(f"{each} ({', '.join(held)})" for each, held in PRINTED.items())
+        raise InceptiveError(f"{net.name} has no printed table {name!r}; there are: {available}")
+    printed, counted = PRINTED[net.name][name], account(net)
     readings = [(reading.words, account(reading.make())) for reading in printed.readings]
     cells: list[ComparedCell] = []
     for row in printed.rows:

@@ -57,25 +57,25 @@ def read_shards(
 
 
 def _indexed(root: Path, index: Index, advance: Advance | None) -> Data:
-    listed = [(split, shard) for split in SPLITS for shard in index.splits.get(split, [])]
-    tars = [_local_tar(root, shard) for _, shard in listed]
+    shards = [shard for split in SPLITS for shard in index.splits.get(split, [])]
+    tars = [_local_tar(root, shard) for shard in shards]
     contents = _read_all(tars, False, advance)
-    for (_, shard), tar, content in zip(listed, tars, contents, strict=True):
+    for shard, tar, content in zip(shards, tars, contents, strict=True):
         if difference := _difference(shard, content):
             raise InceptiveError(f"{printable(tar.path)}: {difference}; {_MEND}")
-    places, labels = concat([c.places for c in contents], [c.labels for c in contents])
-    split = np.repeat([split for split, _ in listed], [len(c.labels) for c in contents])
-    splits = by_split(tars, places, labels, split)
-    notes = tuple(missing_classes(tuple(index.classes), splits))
-    return Data(
-        str(root),
-        tuple(index.classes),
-        splits,
-        index.channels,
-        index.licence,
-        notes,
-        depth=index.depth,
-    )
+    return from_index(str(root), index, tars, [(c.places, c.labels) for c in contents])
+
+
+def from_index(
+    name: str, index: Index, tars: Sequence[Tar], tables: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> Data:
+    """The set that `index` tells of: its `tars`, split by split, and the places and labels in each."""
+    places, labels = [table[0] for table in tables], [table[1] for table in tables]
+    names = [split for split in SPLITS for _ in index.splits.get(split, [])]
+    split = np.repeat(names, [len(array) for array in labels])
+    splits, classes = by_split(tars, *concat(places, labels), split), tuple(index.classes)
+    notes = tuple(missing_classes(classes, splits))
+    return Data(name, classes, splits, index.channels, index.licence, notes, depth=index.depth)
 
 
 _MEND = f"fetch it again, or write the shards anew (without {INDEX} they are taken as they are)"

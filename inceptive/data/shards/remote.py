@@ -11,11 +11,10 @@ from typing import IO, cast
 import numpy as np
 
 from inceptive.data.cache import log_once
-from inceptive.data.folder import missing_classes
 from inceptive.data.prefetch import prefetch
 from inceptive.data.shards.index import INDEX, Shard, as_index, most_bytes, read_table, table_name
 from inceptive.data.shards.member import Tar
-from inceptive.data.shards.reading import by_split, concat
+from inceptive.data.shards.reading import from_index
 from inceptive.data.source import SPLITS, Data
 from inceptive.errors import InceptiveError
 from inceptive.images import printable
@@ -48,36 +47,23 @@ def read_remote(uri: str, advance: Advance | None = None) -> Data:
     path = storage.join(uri, INDEX)
     title = printable(storage.redact(path))
     index = as_index(storage.read(path, LARGEST_INDEX), title)
-    listed = [(split, shard) for split in SPLITS for shard in index.splits.get(split, [])]
-    if any(not shard.members for _, shard in listed):
+    shards = [shard for split in SPLITS for shard in index.splits.get(split, [])]
+    if any(not shard.members for shard in shards):
         raise InceptiveError(
             f"{title}: has no tables of what lies where in its tars; write the shards anew, or fetch "
             "them to a disk"
         )
-    tars, places, labels = [], [], []
-    with contextlib.closing(prefetch(lambda each: _opened(uri, each[1]), listed, ASKED)) as shards:
-        for tar, table, label in shards:
+    tars, tables = [], []
+    with contextlib.closing(prefetch(lambda shard: _opened(uri, shard), shards, ASKED)) as opened:
+        for tar, table in opened:
             tars.append(tar)
-            places.append(table)
-            labels.append(label)
+            tables.append(table)
             if advance:
-                advance(len(tars), len(listed))
-    split = np.repeat([split for split, _ in listed], [len(array) for array in labels])
-    classes = tuple(index.classes)
-    splits = by_split(tars, *concat(places, labels), split)
-    notes = tuple(missing_classes(classes, splits))
-    return Data(
-        storage.redact(uri),
-        classes,
-        splits,
-        index.channels,
-        index.licence,
-        notes,
-        depth=index.depth,
-    )
+                advance(len(tars), len(shards))
+    return from_index(storage.redact(uri), index, tars, tables)
 
 
-def _opened(uri: str, shard: Shard) -> tuple[RemoteTar, np.ndarray, np.ndarray]:
+def _opened(uri: str, shard: Shard) -> tuple[RemoteTar, tuple[np.ndarray, np.ndarray]]:
     """The shard's tar, with the places and labels of its images."""
     path = storage.join(uri, shard.file)
     title = storage.redact(path)
@@ -87,7 +73,7 @@ def _opened(uri: str, shard: Shard) -> tuple[RemoteTar, np.ndarray, np.ndarray]:
         raise InceptiveError(
             f"{printable(title)}: {difference}; the index says {shard.bytes} bytes"
         )
-    return RemoteTar(title, size, 0, path), *_table(uri, shard)
+    return RemoteTar(title, size, 0, path), _table(uri, shard)
 
 
 def _table(uri: str, shard: Shard) -> tuple[np.ndarray, np.ndarray]:

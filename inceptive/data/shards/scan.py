@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class TarContents:
     def scanned(self, tar: Tar) -> list[ScannedImage]:
         """The decoded images, as scans like those of a folder."""
         return [
-            from_row(f"{tar.path}/{_text(name)}", row)
+            from_row(f"{tar.path}/{name.decode(errors='surrogateescape')}", row)
             for name, row in zip(self.places["name"], self.scans, strict=True)
         ]
 
@@ -100,15 +100,15 @@ def read_through(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> T
     errors: list[str] = []
     rows, labels, scans = [], [], []
     with tar.open() as file, _as_one_error(hashed := _Hashed(file, progress), tar):
-        for image in _images(hashed, tar, errors):
+        for name, offset, length, content, label in _images(hashed, tar, errors):
             if decoding:
-                scanned = scan_content(f"{tar.path}/{image.name}", image.content)
+                scanned = scan_content(f"{tar.path}/{name}", content)
                 if scanned.error:
                     errors.append(scanned.error)
                     continue
                 scans.append(scanned)
-            rows.append((0, image.offset, image.length, _bytes(image.name)))
-            labels.append(image.label)
+            rows.append((0, offset, length, name.encode(errors="surrogateescape")))
+            labels.append(label)
         sha256 = hashed.rest()
     longest = max((len(name) for *_, name in rows), default=1)
     return TarContents(
@@ -120,16 +120,10 @@ def read_through(tar: Tar, decoding: bool, progress: Read = lambda _: None) -> T
     )
 
 
-class _Image(NamedTuple):
-    name: str
-    offset: int
-    length: int
-    content: bytes
-    label: int
-
-
-def _images(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[_Image]:
-    """Each image that has a label, in order; why others are left out goes to `errors`."""
+def _images(
+    file: "_Hashed", tar: Tar, errors: list[str]
+) -> Iterator[tuple[str, int, int, bytes, int]]:
+    """Name, place, bytes and label of each labelled image; why others are left out goes to `errors`."""
     finished: set[str] = set()
     for key, members in groupby(_members(file, tar, errors), lambda member: parts(member[1])[0]):
         image, label = None, None
@@ -150,12 +144,12 @@ def _images(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[_Image]:
                 errors.append(f"{title}: is too large for an image ({member.size} bytes)")
             else:
                 content = file.read_member(member, LARGEST)
-                image = _Image(name, member.offset_data, member.size, content, -1)
+                image = name, member.offset_data, member.size, content
         finished.add(key)
         if image and label is None:
-            errors.append(f"{printable(f'{tar.path}/{image.name}')}: has no .cls beside it")
+            errors.append(f"{printable(f'{tar.path}/{image[0]}')}: has no .cls beside it")
         elif image and label is not None and label >= 0:
-            yield image._replace(label=label)
+            yield *image, label
 
 
 def _members(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[tuple[tarfile.TarInfo, str]]:
@@ -239,11 +233,3 @@ class _Hashed(io.RawIOBase):
         while self.read(CHUNK):
             pass
         return self.hash.hexdigest()
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode(errors="surrogateescape")
-
-
-def _text(name: bytes) -> str:
-    return name.decode(errors="surrogateescape")

@@ -30,28 +30,18 @@ def renumbered(names: Iterable[str]) -> dict[str, str]:
 
     In a fresh process Keras counts conv2d, conv2d_1, ...; in a second model it continues counting.
     """
-    names = list(names)
+    paths = {name: f"/{name.removesuffix(':0')}".split("/")[-2:] for name in names}
     numbers: dict[str, set[int]] = {}
-    for name in names:
-        if match := NUMBERED.fullmatch(_layer(name)):
-            numbers.setdefault(match[1], set()).add(int(match[2] or 0))
-    places = {
-        (kind, number): place
-        for kind, some in numbers.items()
-        for place, number in enumerate(sorted(some), start=1)
-    }
-    canonical = {}
-    for name in names:
-        layer, _, weight = name.removesuffix(":0").rpartition("/")
-        layer = layer.rpartition("/")[2]
+    for layer, _ in paths.values():
         if match := NUMBERED.fullmatch(layer):
-            layer = f"{match[1]}_{places[match[1], int(match[2] or 0)]}"
+            numbers.setdefault(match[1], set()).add(int(match[2] or 0))
+    places = {kind: {n: k for k, n in enumerate(sorted(some), 1)} for kind, some in numbers.items()}
+    canonical = {}
+    for name, (layer, weight) in paths.items():
+        if match := NUMBERED.fullmatch(layer):
+            layer = f"{match[1]}_{places[match[1]][int(match[2] or 0)]}"
         canonical[name] = f"{layer}/{weight}"
     return canonical
-
-
-def _layer(name: str) -> str:
-    return name.rpartition("/")[0].rpartition("/")[2]
 
 
 def numbered(net: str, named: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/framework/{tensor,
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -55,16 +54,6 @@ def _files(path: Path) -> Mapping[str, memoryview]:
     return untar(path) if data[:2] == GZIP else {path.name: data}
 
 
-class Entry(NamedTuple):
-    """What a table says about one tensor."""
-
-    code: int
-    shape: list[int]
-    shard: int
-    offset: int
-    size: int
-
-
 def _bundle(files: Mapping[str, memoryview], prefix: str) -> Iterator[tuple[str, np.ndarray]]:
     shards, remaining = 1, sum(map(len, files.values()))
     for key, value in entries(files[f"{prefix}.index"]):
@@ -73,17 +62,17 @@ def _bundle(files: Mapping[str, memoryview], prefix: str) -> Iterator[tuple[str,
             continue
         if key[0] == 0:  # a slice's key is coded, and starts so; TensorFlow sorts it to the front
             raise ValueError("a tensor is stored in slices")
-        name, entry = str(key, "utf-8"), _entry(value)
-        if entry.code == STRING:
+        name, (code, shape, number, offset, size) = str(key, "utf-8"), _entry(value)
+        if code == STRING:
             continue
-        shard = f"{prefix}.data-{entry.shard:05}-of-{shards:05}"
+        shard = f"{prefix}.data-{number:05}-of-{shards:05}"
         if shard not in files:
             raise ValueError(f"{shard} is not beside its index")
-        remaining -= entry.size
-        if min(entry.offset, entry.size, remaining) < 0:
+        remaining -= size
+        if min(offset, size, remaining) < 0:
             raise ValueError("its tensors claim more bytes than there are")
-        data = files[shard][entry.offset : entry.offset + entry.size]
-        yield name, _named(name, data, _type(name, entry.code)[0], entry.shape)
+        data = files[shard][offset : offset + size]
+        yield name, _named(name, data, _type(name, code)[0], shape)
 
 
 def _header(message: memoryview) -> int:
@@ -94,8 +83,8 @@ def _header(message: memoryview) -> int:
     return as_int(header.get(1, 0))
 
 
-def _entry(message: memoryview) -> Entry:
-    """A BundleEntryProto."""
+def _entry(message: memoryview) -> tuple[int, list[int], int, int, int]:
+    """Type, shape, number of the data file, offset and size, of a BundleEntryProto."""
     numbers, shape = {1: 0, 3: 0, 4: 0, 5: 0}, list[int]()
     for number, value in fields(message):
         if number == 7:
@@ -104,7 +93,7 @@ def _entry(message: memoryview) -> Entry:
             shape = _shape(as_bytes(value))
         elif number in numbers:
             numbers[number] = as_int(value)
-    return Entry(numbers[1], shape, numbers[3], numbers[4], numbers[5])
+    return numbers[1], shape, numbers[3], numbers[4], numbers[5]
 
 
 def _slices(table: memoryview) -> Iterator[tuple[str, np.ndarray]]:
