@@ -214,8 +214,8 @@ def _sentence(node: Node) -> str:
 
 def _inputs(counted: Account) -> dict[str, Shape]:
     """The shape that each part of the body, and each head, reads."""
-    known = shapes(counted.net, counted.image_size)
-    return {name: known[reads] for name, _, reads in counted.net.nodes()}
+    after = shapes(counted.net, counted.image_size)
+    return {name: after[reads] for name, _, reads in counted.net.nodes()}
 
 
 def _draw(node: Node, name: str, part: str, lines_by_name: dict[str, Line]) -> Piece:

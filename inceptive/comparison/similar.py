@@ -127,8 +127,8 @@ def similar(
     options = {"engine": engine, "batch_size": batch_size, "progress": progress}
     name = str(image) if isinstance(image, str | Path) else "image"
     embeddings = _on_disk(images)
-    known = () if embeddings is None else embeddings.images
-    index = next((k for k, each in enumerate(known) if _same(image, each)), None)
+    embedded = () if embeddings is None else embeddings.images
+    index = next((k for k, other in enumerate(embedded) if _same(image, other)), None)
     if embeddings is None:
         others = [each for each in _listed(images) if not _same(image, each)]
         embeddings = _embed(model, [*others, image], layer, pool, options)

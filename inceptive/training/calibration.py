@@ -33,7 +33,8 @@ PATIENCE = 2.0
 CLEARLY = 1.03
 """Times as long as the fastest: closer than that the usual way, the first, is taken."""
 TOO_SLOW = 1.2
-"""Times the fastest until then: such a way is not measured again, nor the last that is left."""
+"""Times the fastest until then: such a way is not measured again, unless it is the usual one; nor is
+that, if it alone is left."""
 
 
 def calibrated(
@@ -121,10 +122,12 @@ class Steps:
             self._step(way)
         seconds = [self._step(way) for way in ways]
         for _ in range(ROUNDS - 1):
-            close = [k for k, least in enumerate(seconds) if least <= TOO_SLOW * min(seconds)]
-            if len(close) == 1 or time.perf_counter() - began > PATIENCE:
+            close = {k for k, least in enumerate(seconds) if least <= TOO_SLOW * min(seconds)}
+            if close == {0} or time.perf_counter() - began > PATIENCE:
                 break
-            for k in close:
+            for k in sorted(
+                close | {0}
+            ):  # one disturbed step does not decide against the usual way
                 seconds[k] = min(seconds[k], self._step(ways[k]))
         return seconds
 

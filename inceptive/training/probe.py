@@ -269,8 +269,9 @@ def modules_of(net: Net) -> list[str]:
 
 def _columns(read: Tensor, model: Model, modules: Sequence[str]) -> dict[str, Tensor]:
     """What was read of each of `modules`: (N, 2 C) in float32, out of (N, F, 1, 1) of all of them."""
-    known = shapes(model.net, model.net.image_size)
-    columns = torch.split(read.flatten(1).float(), [2 * known[m][0] for m in modules], 1)
+    after = shapes(model.net, model.net.image_size)
+    widths = [2 * after[module][0] for module in modules]
+    columns = torch.split(read.flatten(1).float(), widths, 1)
     return dict(zip(modules, columns, strict=True))
 
 

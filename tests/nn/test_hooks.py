@@ -111,6 +111,23 @@ def test_a_module_that_was_replaced_is_called():
     assert branches.a[0].calls == 2
 
 
+@pytest.mark.parametrize("name", ["b", "b.bn"])
+def test_a_parametrized_layer_is_called(name):
+    branches, calls = bottleneck(), []
+
+    class Half(torch.nn.Module):
+        def forward(self, x):
+            calls.append(x)
+            return x / 2
+
+    torch.nn.utils.parametrize.register_parametrization(
+        branches.get_submodule(name), "weight", Half()
+    )
+    calls.clear()  # registering tries it
+    branches(torch.rand(2, 8, 16, 16))
+    assert calls
+
+
 def test_a_forward_that_is_put_in_place_of_a_layer_s_is_called():
     branches, shapes = bottleneck(), []
     forward = branches.b.forward

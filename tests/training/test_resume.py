@@ -20,7 +20,7 @@ from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
-from inceptive.training import loop
+from inceptive.training import checkpoint, loop
 from inceptive.training.loop import Paused, Run
 from inceptive.training.prepare import shares
 from inceptive.training.recipe import Recipe
@@ -280,6 +280,16 @@ def test_the_weights_it_began_with_are_not_needed_again(tiny, stripes, trained, 
 def test_from_scratch_may_be_said_again(tiny, stripes, tmp_path):
     paused(stripes, tmp_path / "m", tiny, ["epochs=1"])
     train(stripes, tmp_path / "m", weights="none", resume=True, progress=None)
+
+
+def test_a_checkpoint_goes_on_that_says_how_convolutions_ran(tiny, stripes, tmp_path):
+    """Until 0.1 there was speed.merge."""
+    out = tmp_path / "m"
+    paused(stripes, out, tiny, ["epochs=1"])
+    state = checkpoint.load(out)
+    state["recipe"]["speed"]["merge"] = "auto"
+    checkpoint.save(out, state)
+    assert train(stripes, out, resume=True, progress=None).info["training"]["epoch"] == 1
 
 
 def test_a_net_of_one_s_own_goes_on_without_its_name_or_file(tiny, stripes, tmp_path):
