@@ -28,8 +28,9 @@ BACKWARD = 3
 """A step of learning in forward passes: the way back takes about twice as long as the way there."""
 ROUNDS = 3
 """In turns, after one that only prepares; the shortest time of each way counts."""
-PATIENCE = 2.0
-"""Seconds after which no further turn begins; each way has one that counts."""
+PATIENCE, DOUBT = 2.0, 10.0
+"""Seconds after which no further turn begins, and where the usual way is not about the fastest: on a
+busy machine that may be chance. Each way has one that counts."""
 CLEARLY = 1.03
 """Times as long as the fastest: closer than that the usual way, the first, is taken."""
 TOO_SLOW = 1.2
@@ -123,7 +124,8 @@ class Steps:
         seconds = [self._step(way) for way in ways]
         for _ in range(ROUNDS - 1):
             close = {k for k, least in enumerate(seconds) if least <= TOO_SLOW * min(seconds)}
-            if close == {0} or time.perf_counter() - began > PATIENCE:
+            patience = PATIENCE if seconds[0] <= CLEARLY * min(seconds) else DOUBT
+            if close == {0} or time.perf_counter() - began > patience:
                 break
             for k in sorted(
                 close | {0}

@@ -114,8 +114,14 @@ def test_only_what_is_nearly_as_fast_is_measured_again(machine, monkeypatch):
     assert [machine.steps.count(way) for way in WAYS] == [2, 2, 2, 2]
 
 
-def test_one_disturbed_step_of_the_usual_way_does_not_decide_against_it(machine, monkeypatch):
+@pytest.mark.parametrize("slow", [0.0, 0.5])
+def test_one_disturbed_step_of_the_usual_way_does_not_decide_against_it(machine, monkeypatch, slow):
+    """Nor where other work makes every step so slow that patience has ended by then."""
+    clock = {"now": 0.0}
+    monkeypatch.setattr(calibration.time, "perf_counter", lambda: clock["now"])
+
     def step(_, way):
+        clock["now"] += slow
         machine.steps.append(described(way))
         disturbed = machine.steps.count("bf16 channels-last") == 2  # the first that counts
         return (1.0 + disturbed) if described(way) == "bf16 channels-last" else 1.3
