@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from typing import Any, get_args
 
 from inceptive.arch.spec import MAX_DEPTH, Group, Net, Node, Word
+from inceptive.arguments import brief
 from inceptive.errors import InceptiveError, printable
 
 WORDS: dict[str, type[Word]] = {word.__name__: word for word in (*get_args(Node), Net)}
@@ -29,7 +30,7 @@ def net_from_dict(data: object) -> Net:
     """
     net = _read(data, "net", 0)
     if not isinstance(net, Net):
-        raise InceptiveError(f"net is missing or invalid: {_excerpt(net)}")
+        raise InceptiveError(f"net is missing or invalid: {brief(net)}")
     return net
 
 
@@ -87,11 +88,11 @@ def _read_word(data: dict[str, Any], path: str, depth: int) -> Word:
     name = data.get("type")
     word = WORDS.get(name) if isinstance(name, str) else None
     if word is None:
-        state = "missing" if name is None else f"invalid: {_excerpt(name)}"
+        state = "missing" if name is None else f"invalid: {brief(name)}"
         raise InceptiveError(f"{path}.type is {state}; it is one of {', '.join(WORDS)}")
     fields_by_name = {field.name: field for field in fields(word)}
     if unknown := sorted(str(key) for key in data if key not in fields_by_name and key != "type"):
-        raise InceptiveError(f"{path}: {name} has no field {_excerpt(unknown[0])}")
+        raise InceptiveError(f"{path}: {name} has no field {brief(unknown[0])}")
     values: dict[str, Any] = {}
     for key, field in fields_by_name.items():
         if key in data:
@@ -103,8 +104,3 @@ def _read_word(data: dict[str, Any], path: str, depth: int) -> Word:
         return word.of(**values) if issubclass(word, Group) else word(**values)
     except InceptiveError as error:
         raise InceptiveError(f"{path}: {error}") from None
-
-
-def _excerpt(data: object) -> str:
-    text = printable(repr(data))
-    return text if len(text) <= 60 else f"{text[:60]}…"

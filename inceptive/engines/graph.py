@@ -60,21 +60,19 @@ def onnx_graph(
     tensors: Tensors,
     preprocessing: Preprocessing,
     heads: Iterable[str] = (),
-    upto: str = "",
     cuts: Iterable[str] = (),
     novelty: Novelty | None = None,
 ) -> Any:
     """Build the onnx.ModelProto of `net` with the state-dict `tensors`, for squares of `preprocessing`.
 
     Outputs are `logits` (N, K) and then each of `heads` by its name (N, K); with `novelty` also its
-    scores, under that name (N,): above 0 for an image like none of the classes. With `upto`, the
-    name of a head, the graph ends there: its outputs are that head and those of `heads` before it.
+    scores, under that name (N,): above 0 for an image like none of the classes.
     For each head among `cuts`, the maps that it reads are also an output, called HEAD.maps.
 
     Raises InceptiveError without the package onnx, for a head that the net lacks or whose weights
     are not among `tensors`, and if the net does not accept squares of that size.
     """
-    ends = [*heads, *([upto] if upto else [])]
+    ends = list(heads)
     for head in ends:
         if head not in net.heads():
             heads_there = ", ".join(net.heads()) or "none"
@@ -102,8 +100,6 @@ def onnx_graph(
                 outputs.append((graph.end(ended, head), ended.shape[:1]))
                 if head in cut:
                     maps.append((graph.node("Identity", maps_of(head), [x.name]), x.shape))
-        if upto in readers:
-            break
     size = preprocessing.size
     return graph.model(net, (net.channels, size, size), outputs + maps)
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -30,8 +29,10 @@ PILOT = 128
 """Images of each side that the plan is made from, at least two of each class."""
 LONGEST = 600.0
 """Seconds that it may take where nobody says how long."""
-MOST, OF_USE = 60, 8
-"""Epochs behind a probe at most, where only minutes are given, and how many are worth to begin with:
+MOST = 60
+"""Epochs behind a probe at most, where only minutes are given."""
+SEEN, OF_USE = 25_000, (4, 8)
+"""Images that have to be seen again and again for such epochs to be worth beginning, and so many epochs:
 few undo more of what the weights know than they teach."""
 STEP = 16
 """Pixels between the sizes that images may have."""
@@ -51,17 +52,6 @@ SOME = 16
 """Pictures whose size is looked up."""
 PATIENCE = 10.0
 """Seconds after which no further step is measured."""
-FITTING = 5e-7
-"""Seconds that the probes take for each number that is read of an image: as long as that was on two
-slow cores, for about eleven probes of some images and one of all."""
-
-
-@dataclass(frozen=True)
-class Pilot:
-    """The `seconds` an image takes to pass through the whole net, and when it all `started`."""
-
-    seconds: float
-    started: float
 
 
 def spread(indices: np.ndarray, count: int) -> np.ndarray:
@@ -81,29 +71,32 @@ def planned(
     recipe: Recipe,
     data: Data,
     net: Net,
-    pilot: Pilot,
+    through: float,
+    started: float,
     window: Sequence[str],
-    numbers: int,
-    stem: str,
+    fitting: float,
     progress: Progress,
 ) -> Recipe:
     """Return `recipe` with the image size, views and epochs that the time allows.
 
-    A probe reads `numbers` values per image. With `finetune.views`, the net learns from after
-    window[0], whose maps of each view are computed once, up to window[-1]. Without, everything after
-    the `stem` learns later, and is planned once the probe exists: see `paced`.
+    An image takes `through` seconds to pass through the whole net, and it all `started` at that time.
+    A probe takes `fitting` seconds per image. With `finetune.views`, the net learns from after
+    window[0], whose maps of each view are computed once, up to window[-1]. Without, all that the probe
+    reads learns later, and is planned once the probe exists: see `paced`.
     """
     minutes = recipe.stop.minutes
-    spent = time.monotonic() - pilot.started
+    spent = time.monotonic() - started
     budget = 60 * minutes if minutes else LONGEST
     images, judged = len(data.split("train")), len(data.split("val"))
-    fitting = FITTING * numbers * (2.5 * min(images, CHOOSING) + 3 * images)
+    fitting *= (
+        3.5 * min(images, CHOOSING) + 3.5 * images
+    )  # those that choose, the last and its feedback
     whole = account(net, recipe.image_size).macs
     for share in SIZES:
         size = _size(recipe, recipe.image_size * share)
         try:
             frozen, end = (
-                account(net.ending_at(part), size).macs * pilot.seconds / whole
+                account(net.ending_at(part), size).macs * through / whole
                 for part in (window[0], window[-1])
             )
         except InceptiveError:  # so small an image is none to this net
@@ -115,20 +108,23 @@ def planned(
             break
     left = budget - needed - judged * end  # which are judged once more in the end
     views, epochs, freeze = recipe.finetune.views, recipe.epochs, window[0]
+    later = bool(minutes and not views)  # `paced` finds how much of it there is time for
     if views:
         views = max(1, min(views, int(left / 2 / view)))
         epochs = max(0, min(epochs, int((left - views * view) / epoch)))
         views = max(1, min(views, epochs))
         needed += views * view + epochs * epoch + judged * end if epochs else 0
     else:
-        freeze = recipe.finetune.freeze or stem
-        needed += epochs * (images * BACKWARD + judged) * end
+        parts = [name for name, _ in net.body]
+        freeze = recipe.finetune.freeze or parts[max(parts.index(window[0]) - 1, 0)]
+        needed += 0 if later else epochs * (images * BACKWARD + judged) * end
     progress.say(
         f"plan: {chosen} pixels, a probe of {window[0]} to {window[-1]}"
-        + (f", then {epochs} epochs behind {freeze}" if epochs else "")
+        + (f", then {epochs} epochs behind {freeze}" if epochs and not later else "")
         + (f" with {views} views" if epochs and views else "")
         + f": about {duration(needed)} on this machine"
         + (f", of {minutes:g} minutes" if minutes else "")
+        + (f"; then at most {epochs} epochs behind {freeze}" if epochs and later else "")
     )
     table = recipe.finetune.model_copy(update={"freeze": freeze, "views": views})
     return recipe.model_copy(update={"epochs": epochs, "finetune": table, "image_size": chosen})
@@ -148,6 +144,11 @@ def _size(recipe: Recipe, pixels: float) -> int:
     return min(recipe.image_size, max(recipe.stop.smallest, round(pixels / STEP) * STEP))
 
 
+def epochs_of_use(images: int) -> int:
+    """How many epochs behind a probe are worth beginning with so many images to learn from."""
+    return min(max(ceil(SEEN / images), OF_USE[0]), OF_USE[1])
+
+
 def seconds_to_learn(minutes: float, judging: float = 0.0) -> float:
     """The seconds that `minutes` leave for learning, without final evaluation and writing."""
     return max(1e-3, 60 * minutes - min(WRITING, AT_MOST * 60 * minutes) - judging)
@@ -160,11 +161,13 @@ def paced(
     world: World,
     began: float,
     progress: Progress,
-    fewest: int = 1,
+    enough: int = FEWEST,
+    else_none: bool = False,
 ) -> Recipe:
     """Return `recipe` with the image size and epochs that stop.minutes allow, at most its own.
 
-    If not even the `fewest` useful epochs fit, there are none.
+    Images become smaller until `enough` epochs fit; if they never do, there are fewer, or with
+    `else_none` none.
 
     The minutes count from when training `began`. Steps of a net like the one that will learn are
     measured. The loop keeps to the time even if this machine becomes slower meanwhile: see `Run`. If
@@ -214,12 +217,12 @@ def paced(
         # measured, fewer would end long before the time does. What does not fit, the clock sees to.
         fit = ceil(left / seconds) if recipe.stop.smallest else recipe.epochs
         epochs = max(1, min(recipe.epochs, fit))
-        if left / seconds >= min(recipe.epochs, FEWEST):
+        if left / seconds >= min(recipe.epochs, enough):
             break
-    if fewest > max(left / seconds, 1):
+    if else_none and left / seconds < enough:
         progress.say(
-            f"the {duration(max(left, 0))} that are left are too few to learn more: {fewest} epochs of "
-            f"{chosen} pixels take {duration(fewest * seconds)}"
+            f"the {duration(max(left, 0))} that are left are too few to learn more: {enough} epochs of "
+            f"{chosen} pixels take {duration(enough * seconds)}"
         )
         return recipe.model_copy(update={"epochs": 0})
     recipe = of_size(chosen)

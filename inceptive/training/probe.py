@@ -36,7 +36,6 @@ from inceptive.training.objective import class_weights
 from inceptive.training.plan import (
     CHOOSING,
     PILOT,
-    Pilot,
     planned,
     some_of_each,
     spread,
@@ -51,6 +50,8 @@ STEPS, CHOOSING_STEPS = 100, 30
 """Of L-BFGS for the probe that is kept, and for those that choose modules and penalty."""
 FEEDBACK = 200_000
 """Images to learn from times classes, at most, for which feedback takes seconds and not minutes."""
+TIMED, TIMED_STEPS = 512, 10
+"""Images and steps that tell how long a probe takes."""
 SPAN = 5
 """Modules in a row that are read together."""
 
@@ -250,11 +251,20 @@ def _planned(
         f"learn from, {scores[best][1]:.0%} of {len(labels[1])} validation images right"
     )
     window = modules[best : best + SPAN]
-    pilot = Pilot(seconds / max(count - BATCH, 1), started)
-    numbers = sum(features[0][module].shape[1] for module in window)
-    parts = [name for name, _ in model.net.body]
-    stem = parts[max(parts.index(modules[0]) - 1, 0)]
-    return planned(recipe, data, model.net, pilot, window, numbers, stem, progress), window
+    through = seconds / max(count - BATCH, 1)
+    fitting = _seconds_to_fit(sum(features[0][module].shape[1] for module in window), classes)
+    return planned(recipe, data, model.net, through, started, window, fitting, progress), window
+
+
+def _seconds_to_fit(numbers: int, classes: int) -> float:
+    """Seconds that `fit` takes on this machine for each image of so many numbers."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(TIMED, numbers, generator=generator)
+    labels = torch.arange(TIMED) % classes
+    fit(features, labels, classes, FIRST, steps=1)  # the first is slower than all others
+    before = time.monotonic()
+    fit(features, labels, classes, FIRST, steps=TIMED_STEPS)
+    return (time.monotonic() - before) / TIMED * STEPS / TIMED_STEPS
 
 
 def modules_of(net: Net) -> list[str]:

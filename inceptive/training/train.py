@@ -30,7 +30,7 @@ from inceptive.training.history import as_csv
 from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
-from inceptive.training.plan import MOST, OF_USE, paced
+from inceptive.training.plan import MOST, epochs_of_use, paced
 from inceptive.training.prepare import (
     as_weights_expect,
     frozen_parts,
@@ -155,8 +155,9 @@ def train(
                     most = chosen.model_copy(
                         update={"epochs": chosen.epochs or MOST, "speed": speed}
                     )
-                    fewest, probed = 1 if chosen.epochs else OF_USE, start.classifier.model.net
-                    chosen = paced(most, data, probed, world, began, progress, fewest)
+                    probed, images = start.classifier.model.net, len(data.split("train"))
+                    enough = epochs_of_use(images), not chosen.epochs
+                    chosen = paced(most, data, probed, world, began, progress, *enough)
             if start and not chosen.epochs:
                 classifier, logits = Classifier.load(out), start.logits
             else:

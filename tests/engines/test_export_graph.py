@@ -59,9 +59,9 @@ def classifier_of(net, size):
     return Classifier(model, shown, labels)
 
 
-def graph_of(clf, heads=(), upto="", net=None):
+def graph_of(clf, heads=(), net=None):
     tensors = {key: value.numpy() for key, value in clf.model.state_dict().items()}
-    return onnx_graph(net or clf.model.net, tensors, clf.preprocessing, heads, upto)
+    return onnx_graph(net or clf.model.net, tensors, clf.preprocessing, heads)
 
 
 def in_onnx_runtime(graph, images):
@@ -212,22 +212,6 @@ def test_nodes_and_weights_are_named_as_in_the_value(googlenet):
     assert batch.dim_param == "N" and [one.dim_value for one in shape] == [1, 33, 33]
 
 
-def test_a_graph_that_ends_at_a_head_holds_nothing_behind_it(googlenet):
-    images = pictures(googlenet.model.net, 33)
-    graph = graph_of(googlenet, upto="aux_4a")
-    with torch.inference_mode():
-        x = googlenet.normalise(torch.from_numpy(images))
-        wanted = googlenet.model.endpoints(x, ["aux_4a", "aux_4d"])
-    agree(in_onnx_runtime(graph, images), {"aux_4a": wanted["aux_4a"].numpy()})
-    names = {node.name.split(".")[0] for node in graph.graph.node}
-    assert "inception_4a" in names and not {"inception_4b", "fc", "aux_4d"} & names
-    both = graph_of(googlenet, heads=["aux_4a"], upto="aux_4d")
-    agree(
-        in_onnx_runtime(both, images),
-        {name: wanted[name].numpy() for name in ("aux_4a", "aux_4d")},
-    )
-
-
 def test_properties_are_part_of_the_file(googlenet):
     import onnx
 
@@ -239,7 +223,6 @@ def test_properties_are_part_of_the_file(googlenet):
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"heads": ["aux_9"]}, "has no head 'aux_9'; there are: aux_4a, aux_4d"),
-    ({"upto": "fc"}, "has no head 'fc'"),
     ({"net": nets.NETS["googlenet.bn"](4, channels=3)}, "takes images of 3 channels, not 1"),
     ({"net": nets.NETS["inception_v3"](4, channels=1)}, "the least size is 75"),
     ({"net": nets.NETS["googlenet"](4, channels=1)}, "the weights lack conv1.bias"),

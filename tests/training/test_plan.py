@@ -24,7 +24,7 @@ from inceptive.training.calibration import wants_bf16
 from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
 from inceptive.training.plan import (
-    Pilot,
+    epochs_of_use,
     paced,
     planned,
     some_of_each,
@@ -150,15 +150,15 @@ def plan(stripes, minutes, seconds, **changes):
     data = open_data(str(stripes), progress=None)
     recipe = Recipe.read("finetune", {"stop.minutes": minutes, "weights": "x", **changes})
     net, progress = NETS["inception_v3.nsfwjs"](num_classes=5), mock.Mock(spec=Silent)
-    pilot = Pilot(seconds, time.monotonic())
-    recipe = planned(recipe, data, net, pilot, ["mixed_6b", "mixed_6e"], 3072, "pool_5a", progress)
+    window, now = ["mixed_6b", "mixed_6e"], time.monotonic()
+    recipe = planned(recipe, data, net, seconds, now, window, 1.5e-3, progress)
     [call] = progress.say.call_args_list
     return recipe, call.args[0]
 
 
 def test_the_less_time_there_is_the_smaller_the_images(stripes):
     plenty, said = plan(stripes, 10, 0.1)
-    assert plenty.image_size == 224 and plenty.finetune.freeze == "pool_5a"
+    assert plenty.image_size == 224 and plenty.finetune.freeze == "mixed_6a"
     assert said.startswith("plan: 224 pixels, a probe of mixed_6b to mixed_6e: about ")
     assert said.endswith("on this machine, of 10 minutes")
     assert plan(stripes, 1, 2.0, **{"stop.smallest": 0})[0].image_size == 224
@@ -175,7 +175,9 @@ def test_what_time_is_left_goes_to_learning_until_it_is_used(stripes):
     none, said = plan(stripes, 0.2, 0.2, **changes)
     assert none.epochs == 0 and none.finetune.views == 1 and "epochs" not in said
     all_learn, said = plan(stripes, 60, 0.2, epochs=3)
-    assert all_learn.epochs == 3 and "then 3 epochs behind pool_5a: about" in said
+    assert all_learn.epochs == 3 and said.endswith("; then at most 3 epochs behind mixed_6a")
+    _, said = plan(stripes, 0, 0.2, epochs=3)
+    assert "then 3 epochs behind mixed_6a: about" in said
 
 
 def test_a_first_look_is_at_as_many_of_each_class():
@@ -188,7 +190,7 @@ def test_a_first_look_is_at_as_many_of_each_class():
 
 
 def pace(
-    stripes, tiny, minutes, changes=None, step=None, cost=lambda pixels: 0.0, net=None, fewest=1
+    stripes, tiny, minutes, changes=None, step=None, cost=lambda pixels: 0.0, net=None, **enough
 ):
     """As planned where each look at the clock is a tenth of a second after the last one, and a step
     of images with so many pixels takes so many seconds more."""
@@ -209,7 +211,7 @@ def pace(
         mock.patch("inceptive.training.plan.time.monotonic", look),
         mock.patch.object(Learner, "step", step or timed),
     ):
-        recipe = paced(recipe, data, net, World(), look(), progress, fewest)
+        recipe = paced(recipe, data, net, World(), look(), progress, **enough)
     return recipe, [call.args[0] for call in progress.say.call_args_list]
 
 
@@ -243,10 +245,19 @@ def test_images_that_grow_leave_time_for_more_epochs(stripes, tiny):
 
 
 def test_epochs_too_few_to_be_of_use_are_not_begun(stripes, tiny):
-    costs = {"cost": lambda pixels: 4.0 * (pixels / 40) ** 2, "fewest": 4}
+    costs = {"cost": lambda pixels: 4.0 * (pixels / 40) ** 2, "enough": 4, "else_none": True}
     assert 4 <= pace(stripes, tiny, 60, **costs)[0].epochs <= 8
     none, [said] = pace(stripes, tiny, 0.5, **costs)
     assert none.epochs == 0 and "that are left are too few to learn more: 4 epochs of 32" in said
+    assert pace(stripes, tiny, 0.5, **costs | {"else_none": False})[0].epochs < 4
+
+
+def test_the_fewer_epochs_are_enough_the_larger_the_images(stripes, tiny):
+    costs = {"cost": lambda pixels: 0.1 * (pixels / 40) ** 2}
+    sizes = [pace(stripes, tiny, 0.1, enough=enough, **costs)[0].image_size for enough in (8, 2)]
+    assert 32 <= sizes[0] < sizes[1] <= 80
+    # Flowers and Imagenette of the log: what was of use there.
+    assert [epochs_of_use(images) for images in (60, 2493, 5000, 8049, 50_000)] == [8, 8, 5, 4, 4]
 
 
 def test_images_grow_from_what_the_net_can_take(stripes, tiny):

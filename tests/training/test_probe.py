@@ -125,11 +125,11 @@ def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
 
 
 @pytest.mark.training
-def test_where_minutes_are_left_all_but_the_stem_learns_on_from_the_probe(
+def test_where_minutes_are_left_all_that_the_probe_reads_learns_on(
     trained, stripes, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr("inceptive.training.train.MOST", 2)
-    monkeypatch.setattr("inceptive.training.train.OF_USE", 1)
+    monkeypatch.setattr("inceptive.training.train.epochs_of_use", lambda images: 1)
     # Else rounding decides: the probe has all images right, and so have the epochs.
     monkeypatch.setattr("inceptive.training.history.RunState.better", lambda *_: True)
     changes, rows = {"image_size": 32, "optimizer.lr": 1e-5}, []
@@ -142,10 +142,11 @@ def test_where_minutes_are_left_all_but_the_stem_learns_on_from_the_probe(
     history = (tmp_path / "on" / "history.csv").read_text().splitlines()
     assert len(history) == 3 and [row["epoch"] for row in rows] == [1, 2]
     assert min(row["val_top1"] for row in rows) >= 0.9  # it goes on from where the probe is
-    assert clf.info["training"]["probe"]["modules"] and "curve" in clf.info["training"]["feedback"]
+    assert "curve" in clf.info["training"]["feedback"]
     recipe = clf.info["recipe"]
     parts = [part for part, _ in NETS["googlenet.bn"](2).body]
-    assert recipe["finetune"]["freeze"] == parts[parts.index("inception_3a") - 1]
+    first = clf.info["training"]["probe"]["modules"][0]
+    assert recipe["finetune"]["freeze"] == parts[parts.index(first) - 1]
     assert recipe["epochs"] == 2
     none = inceptive.train(stripes, tmp_path / "none", weights=trained[0], minutes=5, epochs=0,
                            changes=changes)  # fmt: skip
