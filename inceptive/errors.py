@@ -50,6 +50,16 @@ def reason(error: BaseException, most: int = 200) -> str:
 
 
 @contextlib.contextmanager
+def readable(path: str | os.PathLike[str], *errors: type[Exception]) -> Iterator[None]:
+    """Wrap what reads the file at `path`: OSError and `errors` become InceptiveError, naming it."""
+    awaited: tuple[type[Exception], ...] = (OSError, *errors)
+    try:
+        yield
+    except awaited as error:
+        raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
+
+
+@contextlib.contextmanager
 def requires(need: str, extra: str) -> Iterator[None]:
     """Wrap the import of an optional package: if missing, raise an InceptiveError with the `need`
     ("scoring needs Ray") and how to install the `extra`."""

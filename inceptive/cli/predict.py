@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from inceptive.cli import tables
 from inceptive.cli.progress import say
-from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
+from inceptive.errors import InceptiveError, InvalidArgument, printable, readable
 from inceptive.io.atomic import atomic_write, csv_path, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -103,10 +103,8 @@ def run(
 
 def _lines(path: Path) -> tuple[str, ...]:
     """The lines of a text file that are not blank. Raises InceptiveError if it cannot be read."""
-    try:
+    with readable(path, ValueError, RuntimeError):
         lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
     return tuple(name for line in lines if (name := line.strip()))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import InceptiveError, readable
 from inceptive.images import printable
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
@@ -82,7 +82,7 @@ def _index(root: Path, images: Sequence[str]) -> dict[str, str]:
 
 
 def _rows(path: Path) -> list[Row]:
-    try:
+    with readable(path, ValueError, csv.Error, RecursionError):
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
         text = path.read_text(encoding="utf-8-sig")
@@ -94,8 +94,6 @@ def _rows(path: Path) -> list[Row]:
         return [
             {str(key).strip(): str(value).strip() for key, value in row.items()} for row in reader
         ]
-    except (OSError, ValueError, csv.Error, RecursionError) as error:
-        raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
 
 
 def _json_rows(content: Any, path: Path) -> list[Row]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from inceptive.data.labels import read_lists
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import InceptiveError, readable, reason
 from inceptive.images import SUFFIXES, printable
 from inceptive.io.paths import as_text
 
@@ -69,10 +69,8 @@ def labelled_images(root: Path) -> tuple[list[LabelledImage], list[str]]:
 
 
 def _folders(root: Path) -> list[Path]:
-    try:
+    with readable(root):
         inside = sorted(root.iterdir())
-    except OSError as error:
-        raise InceptiveError(f"{printable(root)}: cannot be read ({reason(error)})") from None
     return [path for path in inside if path.is_dir() and not _never_data(path)]
 
 

@@ -10,7 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import readable
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 METADATA, KEY = "__metadata__", "inceptive"
@@ -67,9 +67,6 @@ def digest(file: BufferedReader, start: bytes) -> str:
 
 def fingerprint(path: Path) -> str:
     """SHA-256, in hexadecimal, of the weights in the file at `path`: `digest` of it."""
-    try:
-        with open(path, "rb") as file:
-            _, start = read(file)
-            return digest(file, start)
-    except OSError as error:
-        raise InceptiveError(f"{path}: cannot be read ({reason(error)})") from None
+    with readable(path), open(path, "rb") as file:
+        _, start = read(file)
+        return digest(file, start)

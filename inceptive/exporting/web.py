@@ -22,7 +22,7 @@ import inceptive
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import file_name
 from inceptive.engines.records import Record
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import InceptiveError, readable, reason
 from inceptive.exporting.calibration import ExportData
 from inceptive.exporting.write import WEB, Say, write_export
 from inceptive.io.atomic import write_bytes
@@ -145,10 +145,8 @@ def runtime() -> dict[str, bytes]:
     path = _package()
     if not path.exists():
         _fetch(path)
-    try:
+    with readable(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise InceptiveError(f"{path}: cannot be read ({reason(error)})") from None
     if base64.b64encode(hashlib.sha512(content).digest()).decode() != INTEGRITY:
         raise InceptiveError(
             f"{path}: is not {PACKAGE} {VERSION} as published; remove it, and it is fetched again"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inceptive.errors import InceptiveError, printable, reason, valid_values
+from inceptive.errors import InceptiveError, printable, readable, valid_values
 from inceptive.fidelity.features import Features
 from inceptive.fidelity.frechet import Statistics
 from inceptive.io.atomic import atomic_write
@@ -46,11 +46,12 @@ def read_stats(path: Path) -> MeasuredSet:
     Raises InceptiveError if it cannot be read, or holds no mean and covariance.
     """
     title = printable(path)
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InceptiveError(f"{title}: cannot be read ({reason(error)})") from None
+    with (
+        readable(path, ValueError, EOFError, zipfile.BadZipFile),
+        path.open("rb") as opened,
+        np.load(opened, allow_pickle=False) as file,
+    ):
+        arrays = {name: file[name] for name in file.files}
     with valid_values(title):
         mean = arrays[MEAN].astype(np.float64)
         covariance = arrays[COVARIANCE].astype(np.float64)

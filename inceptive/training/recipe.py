@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from inceptive.arguments import checked
-from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
+from inceptive.errors import InceptiveError, InvalidArgument, printable, readable
 from inceptive.images import Interpolation, is_range
 
 Fraction = float
@@ -365,9 +365,8 @@ def _read(name: str | Path | Recipe) -> dict[str, Any]:
             f"no recipe is called {str(name)!r}; there are: {', '.join(recipes)}; or give a .toml file"
         )
     try:
-        return tomllib.loads(_text(path))
-    except OSError as error:
-        raise InceptiveError(f"{path}: cannot be read ({reason(error)})") from None
+        with readable(path):
+            return tomllib.loads(_text(path))
     except (ValueError, RecursionError) as error:  # bad syntax or UTF-8, absurd numbers, nesting
         raise InceptiveError(f"{path}: is not valid TOML ({printable(str(error))})") from None
 

@@ -158,6 +158,11 @@ def train(
                     probed, images = start.classifier.model.net, len(data.split("train"))
                     enough = epochs_of_use(images), not chosen.epochs
                     chosen = paced(most, data, probed, world, began, progress, *enough)
+                elif not (chosen.epochs or chosen.stop.minutes or "epochs" in pairs):
+                    progress.say(
+                        "note: with --minutes 20, say, what the probe reads learns on; where that was "
+                        "measured, 2 to 3 % more were right"
+                    )
             if start and not chosen.epochs:
                 classifier, logits = Classifier.load(out), start.logits
             else:

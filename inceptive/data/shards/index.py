@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from inceptive.data.shards.member import place_type
 from inceptive.data.shards.scan import LARGEST
 from inceptive.data.source import SPLITS, SampleDepth
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import InceptiveError, readable
 from inceptive.images import printable
 
 INDEX = "index.json"
@@ -67,10 +67,8 @@ class Index(BaseModel):
 
 def read_index(path: Path) -> Index:
     """Read the index at `path`. Raises InceptiveError, naming the first error in it."""
-    try:
+    with readable(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
     return as_index(content, printable(path))
 
 

@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from inceptive.data.source import Images
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import InceptiveError, readable
 from inceptive.images import Stored, printable
 
 PLACE = [("tar", np.int32), ("offset", np.int64), ("length", np.int64)]
@@ -34,10 +34,8 @@ class Tar:
         Raises InceptiveError if it is gone, or has changed.
         """
         title = printable(self.path)
-        try:
+        with readable(self.path):
             file = open(self.path, "rb", buffering=ahead or -1)  # noqa: SIM115
-        except OSError as error:
-            raise InceptiveError(f"{title}: cannot be read ({reason(error)})") from None
         if (now := at_path(self.path, file.fileno())) != self:
             file.close()
             raise InceptiveError(
@@ -78,13 +76,9 @@ class Member(Stored):
 
 def read_at(file: IO[bytes], member: Member) -> bytes:
     """Read the bytes of `member` from its open tar."""
-    try:
+    with readable(member.name):
         file.seek(member.offset)
         content = file.read(member.length)
-    except OSError as error:
-        raise InceptiveError(
-            f"{printable(member.name)}: cannot be read ({reason(error)})"
-        ) from None
     if len(content) < member.length:
         raise InceptiveError(f"{printable(member.name)}: its tar ends before it does")
     return content

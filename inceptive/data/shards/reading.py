@@ -24,7 +24,7 @@ from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
 from inceptive.data.shards.scan import TarContents, read_tar, recall
 from inceptive.data.source import SPLITS, Data, Samples, SplitFractions
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import InceptiveError, readable, reason
 from inceptive.images import printable
 from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
@@ -148,10 +148,8 @@ def _classes(root: Path, labels: np.ndarray) -> tuple[str, ...]:
     """The names in classes.txt, one a line, else the numbers from 0 to the largest label."""
     count, path = int(labels.max()) + 1, root / CLASSES
     if path.exists():
-        try:
+        with readable(path, ValueError):
             names = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
         if len(names) < count or len(set(names)) < len(names):
             raise InceptiveError(
                 f"{printable(path)}: must name {count} classes or more, one a line, each once"

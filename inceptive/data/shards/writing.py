@@ -26,7 +26,7 @@ from inceptive.data.shards.index import INDEX, Index, Shard, as_table, table_nam
 from inceptive.data.shards.member import at_path
 from inceptive.data.shards.scan import parts, read_through
 from inceptive.data.source import SPLITS, ArrayImages, Data, Samples
-from inceptive.errors import InceptiveError, reason, requires
+from inceptive.errors import InceptiveError, readable, reason, requires
 from inceptive.images import Stored, printable
 from inceptive.io.atomic import as_json, atomic_write, write_bytes, write_json
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
@@ -219,12 +219,8 @@ def _content(samples: Samples, index: int) -> bytes:
         png = io.BytesIO()
         Image.fromarray(source).save(png, "PNG")
         return png.getvalue()
-    try:
+    with readable(samples.name(index)):
         return Path(str(source)).read_bytes()
-    except OSError as error:
-        raise InceptiveError(
-            f"{printable(samples.name(index))}: cannot be read ({reason(error)})"
-        ) from None
 
 
 class _Hashed:
