@@ -15,6 +15,7 @@ from inceptive.arch.nets import NETS
 from inceptive.arch.spec import Add, Group
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
+from inceptive.training import probe
 from inceptive.training.callbacks import Callback
 from inceptive.training.probe import fit, modules_of
 from inceptive.training.recipe import Recipe
@@ -192,3 +193,16 @@ def test_what_cannot_be_probed_is_one_line(trained, stripes, tmp_path):
     with pytest.raises(InceptiveError, match="the least size is"):
         inceptive.train(stripes, tmp_path / "c", small, weights=trained[0], progress=None)
     assert not [path for path in tmp_path.iterdir() if (path / "model.safetensors").exists()]
+
+
+def test_other_work_does_not_make_fits_look_slow(monkeypatch):
+    """Of several tries the shortest counts: beside a suite of tests one took ten times as long."""
+    clock, taken = {"now": 0.0}, iter([9.0, 5.0, 0.5, 4.0])
+
+    def tried(*_, steps, **__):
+        clock["now"] += next(taken)
+
+    monkeypatch.setattr(probe, "fit", tried)
+    monkeypatch.setattr(probe.time, "monotonic", lambda: clock["now"])
+    seconds = probe._seconds_to_fit(64, 10)
+    assert seconds * probe.TIMED * probe.TIMED_STEPS / probe.STEPS == pytest.approx(0.5)
