@@ -161,7 +161,7 @@ def train(
                 elif not (chosen.epochs or chosen.stop.minutes or "epochs" in pairs):
                     progress.say(
                         "note: with --minutes 20, say, what the probe reads learns on; where that was "
-                        "measured, 2 to 3 % more were right"
+                        "measured, 2 to 4 % more were right"
                     )
             if start and not chosen.epochs:
                 classifier, logits = Classifier.load(out), start.logits
