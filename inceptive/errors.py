@@ -52,10 +52,10 @@ def reason(error: BaseException, most: int = 200) -> str:
 @contextlib.contextmanager
 def readable(path: str | os.PathLike[str], *errors: type[Exception]) -> Iterator[None]:
     """Wrap what reads the file at `path`: OSError and `errors` become InceptiveError, naming it."""
-    awaited: tuple[type[Exception], ...] = (OSError, *errors)
+    caught: tuple[type[Exception], ...] = (OSError, *errors)
     try:
         yield
-    except awaited as error:
+    except caught as error:
         raise InceptiveError(f"{printable(path)}: cannot be read ({reason(error)})") from None
 
 

@@ -72,8 +72,8 @@ def onnx_graph(
     Raises InceptiveError without the package onnx, for a head that the net lacks or whose weights
     are not among `tensors`, and if the net does not accept squares of that size.
     """
-    ends = list(heads)
-    for head in ends:
+    heads = list(heads)
+    for head in heads:
         if head not in net.heads():
             heads_there = ", ".join(net.heads()) or "none"
             raise InceptiveError(f"{net.name} has no head {head!r}; there are: {heads_there}")
@@ -95,7 +95,7 @@ def onnx_graph(
             if novelty:
                 maps.append((graph.score(novelty, features), ()))
         for head, chain in readers.items():
-            if head in ends:
+            if head in heads:
                 ended = graph.write(chain, head, x)
                 outputs.append((graph.end(ended, head), ended.shape[:1]))
                 if head in cut:

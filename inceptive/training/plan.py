@@ -29,11 +29,14 @@ PILOT = 128
 """Images of each side that the plan is made from, at least two of each class."""
 LONGEST = 600.0
 """Seconds that it may take where nobody says how long."""
+PROBES = 3.5
+"""Whole probes that those which choose are as much work as, of some images; and of all images, the one
+that is kept and those of the feedback."""
 MOST = 60
 """Epochs behind a probe at most, where only minutes are given."""
 SEEN, OF_USE = 25_000, (4, 8)
-"""Images that have to be seen again and again for such epochs to be worth beginning, and so many epochs:
-few undo more of what the weights know than they teach."""
+"""Images that such epochs should see in all to be worth beginning, and the fewest and most epochs that
+this may ask for: few undo more of what the weights know than they teach."""
 STEP = 16
 """Pixels between the sizes that images may have."""
 SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
@@ -88,9 +91,7 @@ def planned(
     spent = time.monotonic() - started
     budget = 60 * minutes if minutes else LONGEST
     images, judged = len(data.split("train")), len(data.split("val"))
-    fitting *= (
-        3.5 * min(images, CHOOSING) + 3.5 * images
-    )  # those that choose, the last and its feedback
+    fitting *= PROBES * (min(images, CHOOSING) + images)
     whole = account(net, recipe.image_size).macs
     for share in SIZES:
         size = _size(recipe, recipe.image_size * share)

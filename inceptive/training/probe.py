@@ -33,13 +33,7 @@ from inceptive.training.distributed import device
 from inceptive.training.frozen import BATCH, FrozenMaps, pooled
 from inceptive.training.history import RunState, environment, record, validation_row
 from inceptive.training.objective import class_weights
-from inceptive.training.plan import (
-    CHOOSING,
-    PILOT,
-    planned,
-    some_of_each,
-    spread,
-)
+from inceptive.training.plan import CHOOSING, PILOT, planned, some_of_each, spread
 from inceptive.training.prepare import preprocessing_for
 from inceptive.training.recipe import Recipe
 

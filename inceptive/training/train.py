@@ -41,6 +41,8 @@ from inceptive.training.prepare import (
 from inceptive.training.probe import probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
 
+MORE = 20
+"""Minutes that are proposed to who gave none."""
 FITTING = {
     "fashion-mnist": "fashion_mnist",
     "cifar10": "cifar10",
@@ -125,7 +127,7 @@ def train(
                 world.broadcast(lambda: refuse_to_overwrite(out))
             chosen = choose_recipe(data, recipe, pairs, progress, value)
             unused = ", ".join(key for key in pairs if key.startswith(OF_EPOCHS))
-            if unused and not (chosen.epochs or learns_on(chosen, pairs)):
+            if unused and not (chosen.epochs or learns_on(chosen, pairs, chosen.stop.minutes)):
                 progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
@@ -150,7 +152,7 @@ def train(
                 chosen = start.recipe
                 start.classifier.save(out)
                 write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
-                if learns_on(chosen, pairs):
+                if learns_on(chosen, pairs, chosen.stop.minutes):
                     # How steps are fastest is found anew: the probe only went forward.
                     most = chosen.model_copy(
                         update={"epochs": chosen.epochs or MOST, "speed": speed}
@@ -158,10 +160,10 @@ def train(
                     probed, images = start.classifier.model.net, len(data.split("train"))
                     enough = epochs_of_use(images), not chosen.epochs
                     chosen = paced(most, data, probed, world, began, progress, *enough)
-                elif not (chosen.epochs or chosen.stop.minutes or "epochs" in pairs):
+                elif learns_on(chosen, pairs, MORE) and not chosen.epochs:
                     progress.say(
-                        "note: with --minutes 20, say, what the probe reads learns on; where that was "
-                        "measured, 2 to 4 % more were right"
+                        f"note: with more time (--minutes {MORE}, for example) all that the probe reads "
+                        "learns too, and the better model is kept"
                     )
             if start and not chosen.epochs:
                 classifier, logits = Classifier.load(out), start.logits
@@ -232,10 +234,10 @@ def choose_recipe(
     return chosen
 
 
-def learns_on(recipe: Recipe, asked: dict[str, Any]) -> bool:
-    """Whether minutes left after a probe go to epochs: as many as fit, unless `asked` for none."""
+def learns_on(recipe: Recipe, asked: dict[str, Any], minutes: float) -> bool:
+    """Whether what a probe leaves of `minutes` goes to epochs, as many as fit, unless `asked` for none."""
     wanted = recipe.epochs or "epochs" not in asked
-    return bool(wanted and recipe.stop.minutes and not recipe.finetune.views)
+    return bool(wanted and minutes and not recipe.finetune.views)
 
 
 def is_there(data: str | Path | Data) -> bool:

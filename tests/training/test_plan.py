@@ -23,13 +23,7 @@ from inceptive.io.progress import Silent
 from inceptive.training.calibration import wants_bf16
 from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
-from inceptive.training.plan import (
-    epochs_of_use,
-    paced,
-    planned,
-    some_of_each,
-    spread,
-)
+from inceptive.training.plan import epochs_of_use, paced, planned, some_of_each, spread
 from inceptive.training.recipe import Recipe
 from inceptive.training.train import choose_recipe
 from inceptive.weights.catalogue import find

@@ -153,7 +153,11 @@ def test_where_minutes_are_left_all_that_the_probe_reads_learns_on(
                            changes=changes)  # fmt: skip
     assert none.info["training"]["epoch"] == 0
     assert (tmp_path / "none" / "history.csv").read_text().count("\n") == 2
-    assert "trains a probe alone, which ignores optimizer.lr" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "trains a probe alone, which ignores optimizer.lr" in said
+    assert "note: with more time" not in said
+    inceptive.train(stripes, tmp_path / "plain", weights=trained[0], changes={"image_size": 32})
+    assert capsys.readouterr().err.count("note: with more time (--minutes 20, for example)") == 1
 
 
 @pytest.mark.training
