@@ -235,7 +235,7 @@ def choose_recipe(
 
 
 def learns_on(recipe: Recipe, asked: dict[str, Any], minutes: float) -> bool:
-    """Whether what a probe leaves of `minutes` goes to epochs, as many as fit, unless `asked` for none."""
+    """Whether epochs, as many as fit, follow a probe in the `minutes` left: unless `asked` for none."""
     wanted = recipe.epochs or "epochs" not in asked
     return bool(wanted and minutes and not recipe.finetune.views)
 
