@@ -53,9 +53,12 @@ class ProgressCallback(Callback):
         if self.recipe.stop.minutes:
             rest = max(0.0, 60 * self.recipe.stop.minutes - row["seconds"])
             seconds_left = rest if self.recipe.stop.most_epochs else min(seconds_left, rest)
+        growing = row["pixels"] < self.recipe.image_size  # then the validation images are larger
         self.progress.say(
-            f"epoch {row['epoch']}/{self.epochs}  loss {_losses(losses)}"
-            f"  top1 {row['top1']:.1%}  val top1 {row['val_top1']:.2%} loss {row['val_loss']:.3f}"
+            f"epoch {row['epoch']}/{self.epochs}"
+            + (f" ({row['pixels']} pixels)" if growing else "")
+            + f"  loss {_losses(losses)}  top1 {row['top1']:.1%}"
+            f"  val top1 {row['val_top1']:.2%} loss {row['val_loss']:.3f}"
             f"  {row['images_per_second']:.0f} images/s  {duration(row['seconds'])} gone, "
             f"{duration(seconds_left)} left" + ("  * best" if better else "")
         )

@@ -116,8 +116,8 @@ def environment() -> dict[str, Any]:
 
 def as_csv(history: list[dict[str, Any]]) -> str:
     """Format the history as CSV, one row per epoch."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    text, names = io.StringIO(), dict.fromkeys(name for row in history for name in row)
+    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()

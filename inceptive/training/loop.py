@@ -222,7 +222,7 @@ class Run:
                     self._save_checkpoint(stop)
         names = ["loss", *(f"loss_{head}" for head in learner.heads[1:])]
         means, top1 = self._means(at)
-        row: dict[str, Any] = {"epoch": number + 1, "lr": round(at.lr, 8)}
+        row: dict[str, Any] = {"epoch": number + 1, "pixels": learner.size, "lr": round(at.lr, 8)}
         row |= {name: round(mean, 5) for name, mean in zip(names, means, strict=True)}
         row["top1"] = round(top1, 5)
         row["images_per_second"] = round(at.images / at.seconds, 1)

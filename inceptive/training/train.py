@@ -25,31 +25,19 @@ from inceptive.metrics import softmax
 from inceptive.report.write import REPORT, write_report
 from inceptive.training import checkpoint
 from inceptive.training.callbacks import Callback
+from inceptive.training.choose import choose_recipe
 from inceptive.training.distributed import World, lost
 from inceptive.training.history import as_csv
 from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
 from inceptive.training.plan import MOST, epochs_of_use, paced
-from inceptive.training.prepare import (
-    as_weights_expect,
-    frozen_parts,
-    net_for,
-    preprocessing_for,
-    shares,
-)
-from inceptive.training.probe import probe
+from inceptive.training.prepare import preprocessing_for, shares
+from inceptive.training.probe import Start, probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
 
 MORE = 20
 """Minutes that are proposed to who gave none."""
-FITTING = {
-    "fashion-mnist": "fashion_mnist",
-    "cifar10": "cifar10",
-    "solar": "solar",
-    "digits": "digits",
-}
-"""The recipe for each built-in set; photographs take `finetune`, without weights `photos`."""
 OF_EPOCHS = (
     "batch_size", "optimizer", "schedule", "loss", "aux", "augment", "ema", "stop.patience",
     "finetune.views", "finetune.lr_scale", "finetune.batch_norm", "data.random_interpolation",
@@ -143,28 +131,7 @@ def train(
             world.broadcast(lambda: world.begin(str(out)))
             start = logits = None
             if chosen.finetune.probe and not resume:
-                if not world.is_single:
-                    raise InceptiveError(
-                        "a probe is trained by one process: start it without torchrun, or leave it "
-                        "out (finetune.probe=false)"
-                    )
-                speed, start = chosen.speed, probe(chosen, data, progress)
-                chosen = start.recipe
-                start.classifier.save(out)
-                write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
-                if learns_on(chosen, pairs, chosen.stop.minutes):
-                    # How steps are fastest is found anew: the probe only went forward.
-                    most = chosen.model_copy(
-                        update={"epochs": chosen.epochs or MOST, "speed": speed}
-                    )
-                    probed, images = start.classifier.model.net, len(data.split("train"))
-                    enough = epochs_of_use(images), not chosen.epochs
-                    chosen = paced(most, data, probed, world, began, progress, *enough)
-                elif learns_on(chosen, pairs, MORE) and not chosen.epochs:
-                    progress.say(
-                        f"note: with more time (--minutes {MORE}, for example) all that the probe reads "
-                        "learns too, and the better model is kept"
-                    )
+                chosen, start = _probed(chosen, data, out, pairs, world, began, progress)
             if start and not chosen.epochs:
                 classifier, logits = Classifier.load(out), start.logits
             else:
@@ -191,81 +158,43 @@ def train(
         world.leave()
 
 
-def choose_recipe(
-    data: str | Path | Data,
-    recipe: str | Path | Recipe | None,
-    changes: dict[str, Any],
-    progress: Progress,
-    net: Net | None = None,
-) -> Recipe:
-    """The requested recipe, or one that fits the data, with the changes made, for `net` if given.
-
-    For photographs that is `finetune`, from published weights, unless weights are "none" or
-    unavailable: then `photos`, from scratch.
-    """
-    if changes.get("weights") == "none":
-        changes = changes | {"weights": ""}
-    if recipe is not None:
-        chosen = as_weights_expect(Recipe.read(recipe, changes), progress)
-        refuse_unfit(chosen, net)
-        return chosen
-    weights = changes.get("weights")
-    if not weights and is_builtin(data):
-        name = FITTING[str(getattr(data, "name", data)).partition(":")[0]]
-    else:
-        name = "finetune" if weights or not {"weights", "net"} & changes.keys() else "photos"
-    if name == "finetune" and not weights and not is_there(data):  # nothing is fetched for it
-        name = "photos"
-    chosen = Recipe.read(name, changes)
-    try:
-        chosen = as_weights_expect(chosen, progress)
-    except InceptiveError as error:
-        if name != "finetune" or weights:
-            raise
-        name = "photos"
-        progress.say(f"no published weights to start from: {error}")
-        chosen = Recipe.read(name, changes)
-    refuse_unfit(chosen, net)
-    start = f", from {chosen.weights}" if chosen.weights else ", from scratch"
-    if is_there(data) or is_builtin(data):  # else opening it says what is wrong, and only that
-        progress.say(
-            f"recipe: {name}{start} (another: --recipe or recipe=; one value: --set or changes=)"
-        )
-    return chosen
-
-
 def learns_on(recipe: Recipe, asked: dict[str, Any], minutes: float) -> bool:
     """Whether epochs, as many as fit, follow a probe in the `minutes` left: unless `asked` for none."""
     wanted = recipe.epochs or "epochs" not in asked
     return bool(wanted and minutes and not recipe.finetune.views)
 
 
-def is_there(data: str | Path | Data) -> bool:
-    """Whether `data` may be a dataset: opened, at a URI, or a folder."""
-    return isinstance(data, Data) or store.is_uri(str(data)) or expand(data).is_dir()
-
-
-def is_builtin(data: str | Path | Data) -> bool:
-    """Whether `data` is a built-in dataset, which has its own recipe."""
-    if not isinstance(data, Data) and Path(data).is_dir():
-        return False
-    return str(getattr(data, "name", data)).partition(":")[0] in FITTING
-
-
-def refuse_unfit(recipe: Recipe, net: Net | None) -> None:
-    """Raise InceptiveError, before any data is read, for what no data could be trained with: a net that
-    does not exist, lacks the named parts or is too large for the pictures; a probe without weights.
-    """
-    if recipe.finetune.probe and not recipe.weights:
+def _probed(
+    recipe: Recipe,
+    data: Data,
+    out: Path,
+    asked: dict[str, Any],
+    world: World,
+    began: float,
+    progress: Progress,
+) -> tuple[Recipe, Start]:
+    """A probe, which is saved in `out`, and the recipe of the epochs that follow it, if any."""
+    if not world.is_single:
         raise InceptiveError(
-            "a probe learns from the maps of trained weights: name a model folder or published weights "
-            "(weights=...; `inceptive nets` lists those)"
+            "a probe is trained by one process: start it without torchrun, or leave it out "
+            "(finetune.probe=false)"
         )
-    if net is None and ".py" in recipe.net:  # its file is run when the classes are known
-        return
-    channels = net.channels if net else recipe.data.channels or 3
-    any_data = Data("", ("",) * (net.num_classes if net else 2), {}, channels)
-    frozen_parts(net_for(recipe, any_data, channels, net), recipe.finetune.freeze)
+    start = probe(recipe, data, progress)
+    chosen = start.recipe
+    start.classifier.save(out)
+    write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
+    if learns_on(chosen, asked, chosen.stop.minutes):
+        # How steps are fastest is found anew: the probe only went forward.
+        most = chosen.model_copy(update={"epochs": chosen.epochs or MOST, "speed": recipe.speed})
+        probed, images = start.classifier.model.net, len(data.split("train"))
+        enough = epochs_of_use(images), not chosen.epochs
+        chosen = paced(most, data, probed, world, began, progress, *enough)
+    elif learns_on(chosen, asked, MORE) and not chosen.epochs:
+        progress.say(
+            f"note: with more time (--minutes {MORE}, for example) all that the probe reads learns too, "
+            "and the better model is kept"
+        )
+    return chosen, start
 
 
 def _begun(out: Path) -> tuple[dict[str, Any], int]:

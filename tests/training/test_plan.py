@@ -21,11 +21,11 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import Silent
 from inceptive.training.calibration import wants_bf16
+from inceptive.training.choose import choose_recipe
 from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
 from inceptive.training.plan import epochs_of_use, paced, planned, some_of_each, spread
 from inceptive.training.recipe import Recipe
-from inceptive.training.train import choose_recipe
 from inceptive.weights.catalogue import find
 
 
@@ -88,7 +88,7 @@ def test_a_built_in_set_keeps_its_recipe(empty):
 
 FETCH = """
 import sys
-from inceptive.training.train import choose_recipe
+from inceptive.training.choose import choose_recipe
 from inceptive.io.progress import ON_STANDARD_ERROR
 from inceptive.weights.catalogue import catalogue
 from inceptive.weights.load import fetch

@@ -20,6 +20,8 @@ from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import evaluate
 from inceptive.io.progress import Silent
 from inceptive.training.callbacks import Callback
+from inceptive.training.choose import choose_recipe
+from inceptive.training.history import as_csv
 from inceptive.training.loop import Run
 from inceptive.training.objective import Objective
 from inceptive.training.prepare import (
@@ -30,7 +32,6 @@ from inceptive.training.prepare import (
     parameter_groups,
 )
 from inceptive.training.recipe import Recipe
-from inceptive.training.train import choose_recipe
 
 
 def run(data, tiny, out, *changes, recipe=None):
@@ -175,8 +176,15 @@ def test_images_grow_until_they_have_their_size(stripes, tiny, tmp_path):
 
     changes = "epochs=3", "image_size=64", "schedule.smallest=0.5", "schedule.grown=0.5"
     with mock.patch.object(torch.nn.Module, "__call__", spy):
-        clf, _, _ = run(stripes, tiny, tmp_path / "m", *changes)
+        clf, _, watch = run(stripes, tiny, tmp_path / "m", *changes)
     assert seen[:: len(seen) // 3] == [32, 52, 64] and clf.preprocessing.size == 64
+    assert [row["pixels"] for row in watch.rows] == [32, 52, 64]
+    told = [line.partition("  ")[0] for line in watch.said if line.startswith("epoch ")]
+    assert told == ["epoch 1/3 (32 pixels)", "epoch 2/3 (52 pixels)", "epoch 3/3"]
+
+
+def test_rows_of_an_earlier_release_stand_beside_those_with_more_columns():
+    assert as_csv([{"epoch": 1}, {"epoch": 2, "pixels": 64}]) == "epoch,pixels\n1,\n2,64\n"
 
 
 def test_fine_tuning_starts_from_the_weights_with_new_last_layers(stripes, tiny, tmp_path, trained):
