@@ -59,7 +59,10 @@ def labelled_images(root: Path) -> tuple[list[LabelledImage], list[str]]:
     if len({name for _, name, _ in listed}) < 2 and (labelled := _label_lists(root, parts)):
         listed, notes = labelled[0], junk + labelled[1]
     elif listed:
-        listed = _inner_splits(parts, listed)
+        divided = _inner_splits(parts, listed)
+        if divided is listed:
+            _note_deeper(listed, notes)
+        listed = divided
     else:
         raise InceptiveError(
             f"{printable(root)}: holds no images in class folders; "
@@ -269,6 +272,25 @@ def _class_folders(root: Path, notes: list[str], top: Path) -> Iterator[tuple[st
         if not images:
             notes.append(f"class folder {printable(folder)} is empty and is left out")
         yield unicodedata.normalize("NFC", as_text(folder.name)), images
+
+
+def _note_deeper(listed: Iterable[LabelledImage], notes: list[str]) -> None:
+    """Note class folders that hold folders alone, since those may be what was meant as classes."""
+    holding: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for split, name, path in listed:
+        holding[split, name].add(os.path.dirname(path))
+    deeper = {}
+    for (_, name), folders in holding.items():
+        if len(folders) > 1 and (around := os.path.commonpath(folders)) not in folders:
+            deeper[name] = os.path.join(around, sorted(folders)[0])
+    if deeper:
+        name = min(deeper)
+        count, all_of_them = len(deeper), len({name for _, name in holding})
+        notes.append(
+            f"{count} of {all_of_them} class folders hold their images in further folders, such as "
+            f"{printable(deeper[name])}, and all in {printable(name)} are one class; if the further "
+            "folders are the classes, move them up, or list files and labels in labels.csv"
+        )
 
 
 def list_images(

@@ -787,6 +787,26 @@ def test_unlabelled_folders_beside_train_are_named(tmp_path):
     assert data.classes == ("a", "b") and any("seg_pred" in note for note in data.notes)
 
 
+def test_folders_in_class_folders_are_named_since_they_may_be_the_classes(tmp_path):
+    classes = "a/airfield", "a/alley", "b/bar", "b/cave", "cats"  # Places365's, and one of its own
+    put(tmp_path, *(f"train/{name}/{k}.png" for name in classes for k in range(3)))
+    put(tmp_path, *(f"val/{name}/{k}.png" for name in classes for k in range(3, 5)))
+    data = read(tmp_path)
+    assert data.classes == ("a", "b", "cats")
+    told = note(data, "2 of 3 class folders hold their images in further folders", "move them up")
+    assert "a/airfield" in told and "all in a are one class" in told
+
+
+@pytest.mark.parametrize("names", [
+    ("cat/1", "cat/blurred/2", "dog/1", "dog/blurred/2"),
+    ("cat/images/1", "cat/images/2", "dog/images/1", "dog/2"),
+    ("cat/train/1", "cat/test/1", "dog/train/1", "dog/test/1"),
+])  # fmt: skip
+def test_other_folders_in_class_folders_are_not_worth_a_word(tmp_path, names):
+    put(tmp_path, *(f"{name}.png" for name in names))
+    assert not [text for text in read(tmp_path).notes if "further folders" in text]
+
+
 def test_files_named_by_their_class_are_refused_with_what_to_do(tmp_path):
     put(tmp_path, "train/cat.0.png", "train/dog.0.png", "test1/1.png")
     refused = refusal(read, tmp_path)
