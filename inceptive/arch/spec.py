@@ -516,7 +516,10 @@ class Net(Word):
         before its classifier.
         """
         if head is None and not self.aux:
-            raise InceptiveError(f"{self.name} has no auxiliary head that could stand elsewhere")
+            raise InceptiveError(
+                f"{self.name} has no auxiliary head that could stand elsewhere; googlenet.bn has, for "
+                "one (net googlenet.bn, weights none)"
+            )
         chain = head or self.aux[0][1]
         wanted, before = set(at), [name for name, _ in self.body.parts[:-1]]
         if unknown := wanted.difference(before):

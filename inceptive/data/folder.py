@@ -105,9 +105,9 @@ def build_splits(
     advance: Advance | None = None,
 ) -> tuple[dict[str, Samples], SampleDepth | None, list[str]]:
     """The samples of each split, `Data.depth`, and notes on copies; `splits` as for `assign_splits`."""
-    split, notes = assign_splits(images, labels, shares, classes, splits, advance)
+    split, groups, notes = assign_splits(images, labels, shares, classes, splits, advance)
     paths = PathImages.of([image.path for image in images], origin, as_rows(images)["file"])
-    samples = Samples(paths, labels)
+    samples = Samples(paths, labels, groups=groups)
     parts = {name: samples.take(split == name) for name in SPLITS}
     return parts, depth_of(compress(images, split == "train")), notes
 
@@ -119,8 +119,8 @@ def assign_splits(
     classes: Sequence[str],
     splits: Sequence[str] | None = None,
     advance: Advance | None = None,
-) -> tuple[np.ndarray, list[str]]:
-    """The split of each image, (N,), and notes on oddities and copies.
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The split of each image, (N,), the group of its copies, (N,), and notes on oddities and copies.
 
     It is as in `splits`, where they are not ""; missing splits are taken from the rest.
     """
@@ -143,7 +143,8 @@ def assign_splits(
             f"{different:,} only; of the others, those of equal pixels are kept on one side"
         )
     split[index] = divide(labels[index], digests[index], groups[index], lacking)
-    return split, picture_notes(images) + _duplicates(groups, labels, split, images) + notes
+    notes = picture_notes(images) + _duplicates(groups, labels, split, images) + notes
+    return split, groups, notes
 
 
 MUCH, MOST, MANY = 0.25, 0.5, 20

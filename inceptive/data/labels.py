@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,13 +31,15 @@ def read_lists(
         if path.suffix.lower() not in (".csv", ".tsv", ".json") or path.name.startswith("."):
             continue
         rows = _rows(path)
+        if rows and any(_way(name) in index for name in rows[0]):  # without a header
+            rows = [{name: name for name in rows[0]}, *rows]
         column = _file_column(rows, index)
         if column is None:
             continue
         lists.append(path)
         columns = _label_columns(rows, column, path)
         for number, row in enumerate(rows, 1):
-            image = index.get(row.get(column, ""))
+            image = index.get(_way(row.get(column, "")))
             if image is None:
                 missing.append(row.get(column, ""))
                 continue
@@ -75,17 +78,27 @@ def _index(root: Path, images: Sequence[str]) -> dict[str, str]:
     ways: dict[str, set[str]] = defaultdict(set)
     for image in images:
         path = Path(os.path.relpath(image, root))
-        for way in (path.as_posix(), str(path.with_suffix("")), path.name, path.stem):
+        whole = Path(os.path.abspath(image)).as_posix()
+        for way in (path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem, whole):
             ways[way] |= {image}
-            ways["./" + way] |= {image}
     return {way: next(iter(paths)) for way, paths in ways.items() if len(paths) == 1}
+
+
+def _way(name: str) -> str:
+    """A file's name as it is in the index: written on Windows, or from the folder's view, too."""
+    return name.replace("\\", "/").removeprefix("./")
 
 
 def _rows(path: Path) -> list[Row]:
     with readable(path, ValueError, csv.Error, RecursionError):
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        kind = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+        try:
+            text = content.decode(kind)
+        except UnicodeDecodeError:
+            raise ValueError("its text is not UTF-8; save it as UTF-8") from None
         if path.suffix.lower() == ".json":
             return _json_rows(json.loads(text), path)
         first = text.partition("\n")[0]
@@ -130,7 +143,7 @@ def _json_rows(content: Any, path: Path) -> list[Row]:
 def _file_column(rows: Sequence[Row], index: Mapping[str, str]) -> str | None:
     """The column that names the most images of the folder; None if there is none."""
     counts = {
-        column: sum(row.get(column, "") in index for row in rows)
+        column: sum(_way(row.get(column, "")) in index for row in rows)
         for column in (rows[0] if rows else ())
     }
     best = max(counts, key=lambda column: counts[column], default=None)

@@ -62,6 +62,7 @@ def labelled_images(root: Path) -> tuple[list[LabelledImage], list[str]]:
         divided = _inner_splits(parts, listed)
         if divided is listed:
             _note_deeper(listed, notes)
+        _note_unused(_walk_down(root), divided, notes)
         listed = divided
     else:
         raise InceptiveError(
@@ -291,6 +292,30 @@ def _note_deeper(listed: Iterable[LabelledImage], notes: list[str]) -> None:
             f"{printable(deeper[name])}, and all in {printable(name)} are one class; if the further "
             "folders are the classes, move them up, or list files and labels in labels.csv"
         )
+
+
+def _note_unused(root: Path, listed: Sequence[LabelledImage], notes: list[str]) -> None:
+    """Note a list of labels in `root` that contradicts the folders, which count."""
+    lists = [
+        path.name for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv", ".json")
+    ]
+    if not lists:
+        return
+    classes = {path: name for _, name, path in listed}
+    try:
+        read = read_lists(root, list(classes), SPLIT_FOLDERS)
+    except InceptiveError:  # of something else, then
+        return
+    others = [(path, label) for _, label, path in (read or ([],))[0] if label != classes[path]]
+    if others:
+        path, label = others[0]
+        notes.append(
+            f"{len(others)} images have another label in a list in {printable(root)} than the name of "
+            f"their folder, which counts: {printable(path)} is {printable(label)} there; if the list is "
+            "right, put all images into one folder beside it"
+        )
+    elif not read and len(set(classes.values())) < 2:
+        notes.append(f"{printable(min(lists))} in {printable(root)} names none of its images")
 
 
 def list_images(

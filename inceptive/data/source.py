@@ -126,12 +126,14 @@ class ArrayImages(Images):
 class Samples:
     """N labelled images: the pictures, and labels (N,) of int64.
 
-    soft (N, K), if present, holds the class probabilities assigned by experts.
+    soft (N, K), if present, holds the class probabilities assigned by experts; groups (N,), if known,
+    have one number for all copies of a picture.
     """
 
     images: Images
     labels: np.ndarray
     soft: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -150,7 +152,22 @@ class Samples:
     def take(self, chosen: np.ndarray) -> "Samples":
         """The samples at `chosen`, an array of indices or a mask."""
         soft = None if self.soft is None else self.soft[chosen]
-        return Samples(self.images.take(chosen), self.labels[chosen], soft)
+        groups = None if self.groups is None else self.groups[chosen]
+        return Samples(self.images.take(chosen), self.labels[chosen], soft, groups)
+
+    def join(self, others: Sequence["Samples"], name: str) -> "Samples":
+        """These and `others`, as the samples of the dataset `name`."""
+        every = [self, *others]
+        images = self.images.join([samples.images for samples in others], name)
+        labels = np.concatenate([samples.labels for samples in every])
+        soft = [samples.soft for samples in every if samples.soft is not None]
+        groups = [samples.groups for samples in every if samples.groups is not None]
+        return Samples(
+            images,
+            labels,
+            np.concatenate(soft) if len(soft) == len(every) else None,
+            np.concatenate(groups) if len(groups) == len(every) else None,
+        )
 
     @property
     def targets(self) -> np.ndarray:
@@ -214,8 +231,7 @@ class Data:
         """The samples of one split, or of "all". Raises InceptiveError if there is no such split."""
         if name == "all":
             first, *rest = self.splits.values()
-            images = first.images.join([samples.images for samples in rest], self.name)
-            return Samples(images, np.concatenate([s.labels for s in self.splits.values()]))
+            return first.join(rest, self.name)
         if name not in self.splits or not len(self.splits[name]):
             filled = [split for split, samples in self.splits.items() if len(samples)]
             why = ""

@@ -9,7 +9,10 @@ from collections import defaultdict
 
 import numpy as np
 
-from inceptive.data.source import DIVISIBLE, SplitFractions
+from inceptive.data.source import DIVISIBLE, Samples, SplitFractions
+
+FOLDS = 5
+"""Of a cross-validation."""
 
 
 def digest(content: bytes) -> bytes:
@@ -55,3 +58,12 @@ def divide(
                 split[indices] = name
                 quota -= len(indices)
     return split
+
+
+def folds_of(samples: Samples) -> np.ndarray:
+    """The fold of each image in a cross-validation (N,): each class is in all, copies are in one."""
+    groups = np.arange(len(samples)) if samples.groups is None else samples.groups
+    numbers, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    fold = np.empty(len(numbers), np.int64)
+    fold[np.lexsort((numbers, samples.labels[first]))] = np.arange(len(numbers)) % FOLDS
+    return fold[group]

@@ -57,6 +57,12 @@ if TYPE_CHECKING:
 
 OneImage = Annotated[Image | Tensor, Allowed(KIND, lambda _: True)]
 """One image, as `Classifier.predict` takes it."""
+JUDGED = {
+    "val": ("validation", "the epoch was chosen on these images"),
+    "train": ("training", "it has learned from these very images"),
+    "folds": ("cross-validated", "the modules that it reads were chosen by these images"),
+}
+"""The images that a training's own accuracy is of, and why another one is needed."""
 HUB = "hf:"  # before an id of the Hugging Face hub, so that a mistyped folder asks no network
 
 
@@ -503,9 +509,7 @@ def model_card(classifier: Classifier) -> str:
         lines.append(f"- Trained on {data.get('train')} images of {name}{licence}")
     if "top1" in metrics:
         low, high = metrics["top1_interval"]
-        kind, because = "validation", "the epoch was chosen on these images"
-        if metrics.get("split") == "train":
-            kind, because = "training", "it has learned from these very images"
+        kind, because = JUDGED.get(metrics.get("split"), JUDGED["val"])
         lines.append(
             f"- Accuracy on {metrics['count']} {kind} images: {metrics['top1']:.2%} "
             f"(95 % interval {low:.2%} to {high:.2%}); {because}, so judge it on a test split"

@@ -11,6 +11,7 @@ from inceptive.engines.embedding import Embeddings
 from inceptive.errors import InceptiveError, InvalidArgument, printable, reason
 from inceptive.io import store as storage
 from inceptive.io.atomic import atomic_write, write_bytes
+from inceptive.io.paths import as_unicode
 
 KEY = "inceptive.features"
 """In the metadata of Parquet and safetensors: layer, pool, shape, dtype, engine; as JSON. In .npy, which
@@ -32,7 +33,8 @@ def as_parquet(embeddings: Embeddings, metadata: dict[str, str] | None = None) -
     schema = pyarrow.schema(kinds.items(), metadata=(metadata or {}) | about)
     flat = np.ascontiguousarray(embeddings.features).ravel()
     features = pyarrow.FixedSizeListArray.from_arrays(flat, width)
-    columns = [list(embeddings.images), features, [error or None for error in embeddings.errors]]
+    errors = [as_unicode(error) or None for error in embeddings.errors]
+    columns = [[as_unicode(image) for image in embeddings.images], features, errors]
     content = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(pyarrow.table(columns, schema=schema), content)
     return memoryview(content.getvalue())

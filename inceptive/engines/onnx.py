@@ -1,5 +1,6 @@
 """ONNX Runtime: running an ONNX file, and int8 quantisation of one."""
 
+import copy
 import logging
 import os
 import tempfile
@@ -123,7 +124,7 @@ def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> byte
         with tempfile.TemporaryDirectory(prefix="inceptive-") as folder:
             file = Path(folder) / "int8.onnx"
             quantization.quantize_static(
-                graph,
+                copy.deepcopy(graph),  # it moves the weights of what it is given into a file
                 file,
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,

@@ -30,6 +30,11 @@ def as_text(name: str) -> str:
     return name
 
 
+def as_unicode(text: str) -> str:
+    """`text` with bytes of a file's name that are not UTF-8 written as \\xff, for Unicode alone."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def cache_folder() -> Path:
     """The folder for downloads and decoded images: INCEPTIVE_CACHE, else inceptive in the user's cache.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from inceptive.engines.prediction import Prediction, header, row
 from inceptive.io import store as storage
+from inceptive.io.paths import as_unicode
 
 
 def as_parquet(
@@ -16,9 +17,11 @@ def as_parquet(
     """
     pyarrow = storage.arrow()
     schema = pyarrow.schema([(name, _kind(name)) for name in header(top)], metadata=metadata)
-    columns: list[Any] = list(
-        zip(*(row(prediction, top) for prediction in predictions), strict=True)
+    rows = (
+        [as_unicode(cell) if isinstance(cell, str) else cell for cell in row(prediction, top)]
+        for prediction in predictions
     )
+    columns: list[Any] = list(zip(*rows, strict=True))
     table = pyarrow.table([list(column) for column in columns or [()] * len(schema)], schema=schema)
     content = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(table, content)

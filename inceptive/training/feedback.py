@@ -9,31 +9,38 @@ import torch
 from torch import Tensor
 
 from inceptive.data.source import Samples
+from inceptive.data.split import FOLDS, folds_of
 from inceptive.io.progress import Progress
 from inceptive.training.plan import spread
 
 Fit = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
 """A probe of features (N, F) and labels (N,): what gives logits (M, K) of features (M, F)."""
 SHARES = (0.25, 0.5)
-FOLDS = 5
 SURE, MOST = 0.95, 24
 """How sure a probe has to be that an image is of another class; images that are named, at most."""
 
 
 def learning_curve(
-    fit: Fit,
-    features: Tensor,
-    labels: np.ndarray,
-    score: Callable[[Callable[[Tensor], Tensor]], float],
+    fit: Fit, sides: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]
 ) -> list[tuple[int, float]]:
-    """(number of training images, `score` of their probe) for the SHARES of each class."""
-    curve = []
+    """(number of training images, accuracy of their probe) for the SHARES of each class.
+
+    sides: features (N, F) and labels (N,) to learn from, and features (M, F) and labels (M,) to judge
+    by; several of a cross-validation are taken together.
+    """
+    curve: list[tuple[int, float]] = []
     for share in SHARES:
-        classes = (np.flatnonzero(labels == label) for label in np.unique(labels))
-        parts = [spread(of, max(1, round(len(of) * share))) for of in classes]
-        chosen = torch.from_numpy(np.sort(np.concatenate(parts)))
-        linear = fit(features[chosen], torch.from_numpy(labels)[chosen])
-        curve.append((len(chosen), score(linear)))
+        counts, hits = [], []
+        for features, labels, held, truth in sides:
+            classes = (np.flatnonzero(labels == label) for label in np.unique(labels))
+            parts = [spread(of, max(1, round(len(of) * share))) for of in classes]
+            chosen = torch.from_numpy(np.sort(np.concatenate(parts)))
+            linear = fit(features[chosen], labels[chosen])
+            counts.append(len(chosen))
+            hits.append(linear(held).argmax(1) == truth)
+        count = round(float(np.mean(counts)))
+        if not curve or count > curve[-1][0]:  # of a few images, shares may be alike
+            curve.append((count, float(torch.cat(hits).float().mean())))
     return curve
 
 
@@ -45,7 +52,7 @@ def suspects(
     Each as {"file", "label", "answer", "prob"}. Each fold's probe learns from the other FOLDS - 1.
     """
     labels = torch.from_numpy(samples.labels)
-    folds = torch.from_numpy(np.random.default_rng(0).permutation(len(labels)) % FOLDS)
+    folds = torch.from_numpy(folds_of(samples))
     probs = torch.zeros(len(labels), len(classes))
     for fold in range(FOLDS):
         rest = folds != fold

@@ -22,6 +22,7 @@ from inceptive.arch.spec import Add, Group, Net, gives_vector
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data
+from inceptive.data.split import folds_of
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.novelty import Novelty
 from inceptive.errors import InceptiveError
@@ -81,6 +82,9 @@ class Start:
 def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ERROR) -> Start:
     """Fit a linear probe to modules of the recipe's `weights`; the net ends at the best.
 
+    Where `data` is validated on the very images that it is trained on, the probes that are judged are
+    each of four fifths of them, and answer for the rest (cross-validation); what is kept is one of all.
+
     Raises InceptiveError if no weights are named or they are unavailable, if they belong to another net
     than the recipe's, and if the recipe's images are too small for it.
     """
@@ -96,7 +100,11 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     reader = FrozenMaps(source.model, modules[-1], *options, read=modules)
     samples, val = data.split("train"), data.split("val")
     train_features = _columns(reader.centres(samples, "training"), source.model, modules)
-    val_features = _columns(reader.centres(val, "validation", exact=True), source.model, modules)
+    folds = _folds(data)
+    val_features = train_features
+    if folds is None:
+        maps = reader.centres(val, "validation", exact=True)
+        val_features = _columns(maps, source.model, modules)
     targets = torch.from_numpy(samples.targets if recipe.data.soft else samples.labels)
     weights = class_weights(torch.from_numpy(data.counts("train")), recipe.data.balance)
 
@@ -105,28 +113,36 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     def probed(
         last: int, penalty: float, some: Tensor | slice = slice(None), steps: int = STEPS
     ) -> tuple[dict[str, float], Linear, Tensor, np.ndarray]:
+        def learned(features: Tensor, targets: Tensor) -> Linear:
+            return fit(features, targets, len(data.classes), penalty, weights, steps)
+
         read = torch.cat([train_features[module][some] for module in modules[:last]], 1)
-        linear = fit(read, targets[some], len(data.classes), penalty, weights, steps)
+        linear = learned(read, targets[some])
         features = torch.cat([val_features[module] for module in modules[:last]], 1)
-        logits = linear(features).numpy()
+        answers = linear(features)
+        if folds is not None:
+            answers = _answers(learned, read, targets, features, folds)
+        logits = answers.numpy()
         return validation_row(logits, val.labels), linear, features, logits
 
     def rank(last: int, penalty: float) -> tuple[float, float]:
         row, *_ = probed(last, penalty, some, CHOOSING_STEPS)
         return row["val_top1"], -row["val_loss"]
 
-    scores = {last: rank(last, FIRST) for last in range(1, len(modules) + 1)}
+    # Few images: a choice by them is worse than none (docs/log.md).
+    ends = range(1, len(modules) + 1) if folds is None else [len(modules)]
+    scores = {last: rank(last, FIRST) for last in ends}
     best = max(scores, key=lambda last: scores[last][1])  # the loss depends less on chance
     for last, (top1, loss) in scores.items():
         mark = "  best" if last == best else ""
         progress.say(
-            f"probe of {first} to {modules[last - 1]}: {top1:.1%} of validation right, "
+            f"probe of {first} to {modules[last - 1]}: {top1:.1%} of {kind_of(data)} right, "
             f"loss {-loss:.3f}{mark}"
         )
-    penalty = max(PENALTIES, key=partial(rank, best))
+    penalty = FIRST if folds is not None else max(PENALTIES, key=partial(rank, best))
     row, linear, features, logits = probed(best, penalty)
     end = modules[best - 1]
-    advice = _feedback(train_features[end], val_features[end], penalty, data, progress)
+    advice = _feedback(train_features[end], val_features[end], penalty, data, folds, progress)
     model = _model(source, modules[:best], linear).eval()
     seconds = time.monotonic() - started
     run = RunState(seconds=seconds, history=[{"epoch": 0, **row, "seconds": round(seconds, 2)}])
@@ -136,20 +152,64 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         "feedback": advice,
     }
     info["training"] |= environment() | told
-    if info["metrics"]["split"] == "val" and (novelty := Novelty.fit(features.numpy(), logits)):
+    if folds is not None:
+        info["metrics"]["split"] = "folds"
+    if novelty := Novelty.fit(features.numpy(), logits):
         info["novelty"] = novelty.to_dict()
     classifier = Classifier(model, preprocessing, data.classes, temperature, info)
     progress.say(
         f"the net ends after {end}: {account(model.net).macs / account(net).macs:.0%} of "
-        f"{net.name}'s multiply-adds; {row['val_top1']:.1%} of validation images right after "
+        f"{net.name}'s multiply-adds; {row['val_top1']:.1%} of {kind_of(data)} images right after "
         f"{duration(seconds)}"
     )
     frozen = FrozenMaps(source.model, first, *options)
     return Start(recipe, classifier, row, logits, told, frozen)
 
 
+def kind_of(data: Data) -> str:
+    """What a person should read of the images that a probe is judged by."""
+    return "validation" if _folds(data) is None else "cross-validated"
+
+
+def _folds(data: Data) -> Tensor | None:
+    """The folds of the training images, if they are those to validate on, too."""
+    samples = data.split("train")
+    return torch.from_numpy(folds_of(samples)) if data.split("val") is samples else None
+
+
+def _sides(folds: Tensor | None) -> list[tuple[Tensor | slice, Tensor | slice]]:
+    """What to learn from and what to judge by, in turn."""
+    numbers = [] if folds is None else np.unique(folds).tolist()
+    if len(numbers) < 2:  # one is of a single picture and its copies
+        return [(slice(None), slice(None))]
+    return [(folds != number, folds == number) for number in numbers]
+
+
+def _answers(
+    fit: Callable[[Tensor, Tensor], Linear],
+    features: Tensor,
+    targets: Tensor,
+    judged: Tensor,
+    folds: Tensor | None,
+) -> Tensor:
+    """Logits (M, K) of `judged` (M, F) by a probe of features (N, F); with folds, which are of both,
+    each by a probe of the other folds."""
+    parts = [
+        (held, fit(features[rest], targets[rest])(judged[held])) for rest, held in _sides(folds)
+    ]
+    logits = torch.empty(len(judged), parts[0][1].shape[1])
+    for held, part in parts:
+        logits[held] = part
+    return logits
+
+
 def _feedback(
-    features: Tensor, val_features: Tensor, penalty: float, data: Data, progress: Progress
+    features: Tensor,
+    val_features: Tensor,
+    penalty: float,
+    data: Data,
+    folds: Tensor | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     """What probes of one module say of the images, told to a person and for the report."""
     samples, val, classes = data.split("train"), data.split("val"), data.classes
@@ -159,17 +219,15 @@ def _feedback(
     def fitted(some: Tensor, labels: Tensor) -> Linear:
         return fit(some, labels, len(classes), penalty)
 
-    def answers(linear: Callable[[Tensor], Tensor]) -> np.ndarray:
-        return linear(val_features).argmax(1).numpy()
-
+    labels, truth = torch.from_numpy(samples.labels), torch.from_numpy(val.labels)
+    sides = _sides(folds)
     curve = feedback.learning_curve(
         fitted,
-        features,
-        samples.labels,
-        lambda linear: float((answers(linear) == val.labels).mean()),
+        [(features[rest], labels[rest], val_features[held], truth[held]) for rest, held in sides],
     )
-    every = answers(fitted(features, torch.from_numpy(samples.labels)))
-    curve.append((len(samples), float((every == val.labels).mean())))
+    every = _answers(fitted, features, labels, val_features, folds).argmax(1).numpy()
+    count = len(samples) - (len(samples) // len(sides) if len(sides) > 1 else 0)
+    curve.append((count, float((every == val.labels).mean())))
     hits = np.bincount(val.labels[every == val.labels], minlength=len(classes))
     recalls = hits / np.maximum(data.counts("val"), 1)
     mislabelled = feedback.suspects(fitted, features, samples, classes)
@@ -208,9 +266,11 @@ def _planned(
     """
     preprocessing, classes = preprocessing_for(recipe, data), len(data.classes)
     features, labels, seconds, count = [], [], 0.0, 0
-    for split in ("train", "val"):
+    folded = _folds(data) is not None
+    for split in ("train",) if folded else ("train", "val"):
         samples = data.split(split)
         samples = samples.take(some_of_each(samples.labels, classes))
+        folds = torch.from_numpy(folds_of(samples)) if folded else None
         labels.append(torch.from_numpy(samples.labels))
         rows = []
         for squares in in_order(samples, preprocessing, BATCH):
@@ -225,13 +285,12 @@ def _planned(
             progress.advance("a first look", count, 2 * PILOT)
         features.append({m: torch.cat([row[m] for row in rows]) for m in modules})
     scores = {}
+    learned, judged = partial(fit, classes=classes, penalty=FIRST), labels[-1]
     for at in range(len(modules)):
-        train, val = (
-            torch.cat([split[m] for m in modules[at : at + SPAN]], 1) for split in features
-        )
-        logits = fit(train, labels[0], classes, FIRST)(val)
-        loss = float(F.cross_entropy(logits, labels[1]))
-        scores[at] = loss, float((logits.argmax(1) == labels[1]).float().mean())
+        read = [torch.cat([split[m] for m in modules[at : at + SPAN]], 1) for split in features]
+        logits = _answers(learned, read[0], labels[0], read[-1], folds)
+        loss = float(F.cross_entropy(logits, judged))
+        scores[at] = loss, float((logits.argmax(1) == judged).float().mean())
     best = min(range(max(1, len(modules) - SPAN + 1)), key=lambda at: scores[at][0])
     if wanted := recipe.finetune.freeze:
         if wanted not in modules:
@@ -242,7 +301,7 @@ def _planned(
         best = modules.index(wanted)
     progress.say(
         f"first look, after {duration(time.monotonic() - started)}: with {len(labels[0])} images to "
-        f"learn from, {scores[best][1]:.0%} of {len(labels[1])} validation images right"
+        f"learn from, {scores[best][1]:.0%} of {len(judged)} {kind_of(data)} images right"
     )
     window = modules[best : best + SPAN]
     through = seconds / max(count - BATCH, 1)

@@ -152,6 +152,12 @@ class AuxTable(Table):
 
     _tuple = field_validator("at", mode="before")(_as_tuple)
 
+    @model_validator(mode="after")
+    def _has_weight(self) -> Self:
+        if self.at and not self.weight:
+            raise ValueError("aux.at: weight = 0 leaves all heads out; set aux.weight, such as 0.3")
+        return self
+
 
 class AugmentTable(Table):
     flip: bool = Field(False, description="mirror horizontally, half of the time")
@@ -218,6 +224,12 @@ class FinetuneTable(Table):
         ge=0,
         le=64,
         description="fixed views per image, so frozen layers run once; 0: new views",
+    )
+    few: int = Field(
+        50,
+        ge=0,
+        description="with fewer validation images than this split off, a probe alone learns from them "
+        "too and is judged by cross-validation; 0: never",
     )
     lr_scale: float = Field(1.0, ge=0, le=1, description="lr factor for all but new last layers")
     batch_norm: Literal["train", "frozen"] = Field(

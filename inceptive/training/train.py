@@ -14,7 +14,7 @@ from inceptive.arguments import checked
 from inceptive.data.depth import training_notes
 from inceptive.data.open import open_data, say_notes
 from inceptive.data.source import Data
-from inceptive.engines.classifier import Classifier
+from inceptive.engines.classifier import JUDGED, Classifier
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import Evaluation, evaluate, report_data
 from inceptive.io import store
@@ -119,8 +119,8 @@ def train(
                 progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
+        describe(data, progress)  # which may say why there is a single class
         data.check_classes()
-        describe(data, progress)
         for note in training_notes(data.depth, preprocessing_for(chosen, data).sample_range):
             progress.say(f"note: {note}")
         data = judged_by_itself(data, chosen, progress)
@@ -183,6 +183,8 @@ def _probed(
     chosen = start.recipe
     start.classifier.save(out)
     write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
+    if data.split("val") is data.split("train") and not chosen.epochs:
+        return chosen, start
     if learns_on(chosen, asked, chosen.stop.minutes):
         # How steps are fastest is found anew: the probe only went forward.
         most = chosen.model_copy(update={"epochs": chosen.epochs or MOST, "speed": recipe.speed})
@@ -276,16 +278,27 @@ def describe(data: Data, progress: Progress) -> None:
 
 
 def judged_by_itself(data: Data, recipe: Recipe, progress: Progress) -> Data:
-    """Return `data`; if too small to hold any image out, validated on its training images."""
-    if not recipe.data.val or len(data.splits.get("val", ())):
+    """Return `data`; if too small to hold images out, validated on its training images: a probe that no
+    epochs follow by cross-validation, and then also if fewer than finetune.few were split off."""
+    if not recipe.data.val:
         return data
-    train = data.split("train")
+    train, val, table = data.split("train"), data.splits.get("val", ()), recipe.finetune
+    alone = table.probe and not recipe.epochs
+    if len(val) and not (alone and data.divided and len(val) < table.few):
+        return data
+    if len(val):
+        train = train.join([data.split("val")], data.name)
     progress.say(
         f"note: {len(train)} images of {len(data.classes)} classes are too few to hold any out: the "
-        "model is validated on the images it learns from, so its accuracy says little; 10 of each "
-        "class or more are better"
+        "model "
+        + (
+            "learns from all of them, and its accuracy is from cross-validation; no epochs follow"
+            if alone
+            else "is validated on the images it learns from, so its accuracy says little; 10 of each "
+            "class or more are better"
+        )
     )
-    return replace(data, splits={**data.splits, "val": train})
+    return replace(data, splits={**data.splits, "train": train, "val": train})
 
 
 def _report(
@@ -305,10 +318,14 @@ def _report(
             evaluation = evaluate({str(out): classifier}, data, "val", progress=progress)
         else:
             probs = softmax(logits), softmax(logits, classifier.temperature)
+            judged = classifier.info["metrics"]["split"]
+            split = {"val": "val", "train": "train", "folds": "cross-validated"}[judged]
             evaluation = Evaluation.from_probs(
                 *probs, data.classes, data.split("val"), model=str(out), engine=classifier.name,
-                data=data.name, split="val", crops=1,
+                data=data.name, split=split, crops=1,
             )  # fmt: skip
+            if judged == "folds":  # which no evaluation repeats
+                command = command or f"inceptive.train({data.name!r}, {str(out)!r})"
         write_report(out, report_data(evaluation, [classifier], data, command))
         progress.say(f"written: {out / REPORT}")
     except InceptiveError as error:
@@ -324,7 +341,6 @@ def summary(classifier: Classifier) -> str:
         warning = f"; always answering the largest class is right for {metrics['baseline']:.2%}"
     return (
         f"best epoch {training['epoch']}: {metrics['top1']:.2%} of {metrics['count']} "
-        f"{'validation' if metrics['split'] == 'val' else 'training'} "
-        f"images right (95 % interval {low:.1%} to {high:.1%}), after {duration(training['seconds'])}"
-        f"{warning}"
+        f"{JUDGED[metrics['split']][0]} images right "
+        f"(95 % interval {low:.1%} to {high:.1%}), after {duration(training['seconds'])}{warning}"
     )

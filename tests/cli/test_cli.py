@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -330,6 +331,22 @@ def test_predict_answers_the_same_in_every_format(trained, tmp_path):
         assert first["prob"] + second["prob"] == pytest.approx(1)
         assert "; ".join(one["notes"]) == row["notes"] == (columns["notes"] or "")
         assert bool(one["notes"]) == one["image"].endswith("logo.png")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
+@pytest.mark.parametrize("asked", [["predict", "--format", "parquet"], ["embed"]])
+def test_a_name_that_is_not_utf_8_is_written_to_parquet(trained, tmp_path, asked):
+    import pyarrow.parquet
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    picture("down", 901).save(folder / "a.png")
+    os.rename(folder / "a.png", os.path.join(os.fsencode(folder), b"a\xff.png"))
+    out = tmp_path / "out.parquet"
+    done = command(asked[0], trained[0], folder, *asked[1:], "--out", out)
+    assert done.returncode == 0, done.stderr
+    [image] = pyarrow.parquet.read_table(out)["image"].to_pylist()
+    assert image.endswith(r"a\xff.png")
 
 
 @pytest.mark.nets

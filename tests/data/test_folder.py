@@ -807,6 +807,55 @@ def test_other_folders_in_class_folders_are_not_worth_a_word(tmp_path, names):
     assert not [text for text in read(tmp_path).notes if "further folders" in text]
 
 
+def listed(root, text, *names, encoding="utf-8"):
+    put(root, *names)
+    (root / "labels.csv").write_text(text, encoding=encoding)
+
+
+def test_a_list_that_contradicts_the_folders_is_named(tmp_path):
+    listed(tmp_path, "file,label\na/1.png,rose\na/2.png,oak\nb/1.png,rose\nb/2.png,b\n",
+           "a/1.png", "a/2.png", "b/1.png", "b/2.png")  # fmt: skip
+    data = read(tmp_path)
+    assert data.classes == ("a", "b")
+    assert "a/1.png is rose there" in note(data, "3 images have another label in a list")
+
+
+def test_a_list_that_says_what_the_folders_say_is_not_worth_a_word(tmp_path):
+    listed(tmp_path, "file,label\na/1.png,a\nb/1.png,b\n", "a/1.png", "b/1.png")
+    assert not [text for text in read(tmp_path).notes if "list" in text]
+
+
+@pytest.mark.parametrize("way", ["x\\{}", "{root}/x/{}", "./x/{}", "{}"])
+def test_files_are_named_in_a_list_as_systems_write_them(tmp_path, way):
+    names = [f"{k}.png" for k in range(4)]
+    rows = "".join(
+        f"{way.format(name, root=tmp_path)},{'ab'[k % 2]}\n" for k, name in enumerate(names)
+    )
+    listed(tmp_path, "file,label\n" + rows, *(f"x/{name}" for name in names))
+    data = read(tmp_path)
+    assert data.classes == ("a", "b") and len(placed(data)) == 4
+
+
+def test_a_list_without_header_keeps_its_first_row(tmp_path):
+    listed(tmp_path, "0.png,oak\n1.png,rose\n2.png,oak\n", *(f"x/{k}.png" for k in range(3)))
+    data = read(tmp_path)
+    assert labelled(data) == {"x/0.png": "oak", "x/1.png": "rose", "x/2.png": "oak"}
+    assert not [text for text in data.notes if "left out" in text]
+
+
+def test_a_list_of_excel_is_read_and_another_encoding_is_refused_in_words(tmp_path):
+    text = "file\tlabel\n0.png\tKöln\n1.png\tUlm\n"
+    listed(tmp_path, text, "x/0.png", "x/1.png", encoding="utf-16")
+    assert read(tmp_path).classes == ("Köln", "Ulm")
+    (tmp_path / "labels.csv").write_text(text, encoding="cp1252")
+    assert "its text is not UTF-8; save it as UTF-8" in refusal(read, tmp_path)
+
+
+def test_a_list_that_names_no_image_is_named(tmp_path):
+    listed(tmp_path, "file,label\nC:\\a\\0.png,oak\nC:\\a\\1.png,rose\n", "x/0.png", "x/1.png")
+    assert note(read(tmp_path), "labels.csv", "names none of its images")
+
+
 def test_files_named_by_their_class_are_refused_with_what_to_do(tmp_path):
     put(tmp_path, "train/cat.0.png", "train/dog.0.png", "test1/1.png")
     refused = refusal(read, tmp_path)

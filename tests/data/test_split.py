@@ -13,8 +13,8 @@ from inceptive.data import copies as copies_module
 from inceptive.data.copies import Thumbnails, copies
 from inceptive.data.folder import assign_splits
 from inceptive.data.scan import ScannedImage, scan
-from inceptive.data.source import SplitFractions, pixels_digest
-from inceptive.data.split import digest, divide
+from inceptive.data.source import ArrayImages, Samples, SplitFractions, pixels_digest
+from inceptive.data.split import FOLDS, digest, divide, folds_of
 from inceptive.errors import InceptiveError
 
 fast = settings(max_examples=50, deadline=None)
@@ -223,7 +223,7 @@ def test_what_is_too_much_work_is_not_looked_for_and_said(monkeypatch):
         ScannedImage(str(k), pixels=int(d), thumbnail=t)
         for k, (d, t) in enumerate(zip(digests, thumbnails, strict=True))
     ]
-    _, notes = assign_splits(images, of_classes(250, 250), SplitFractions(), ("a", "b"))
+    _, _, notes = assign_splits(images, of_classes(250, 250), SplitFractions(), ("a", "b"))
     assert any(
         "near-copies were looked for among" in note and "of 499 only" in note for note in notes
     )
@@ -240,7 +240,7 @@ def scanned_frames(noise, *sizes):
 
 def test_copies_that_are_most_of_a_class_are_divided_all_the_same_and_it_is_said():
     images, labels = scanned_frames(0.5, 40, 40), of_classes(40, 40)
-    split, notes = assign_splits(images, labels, SplitFractions(), ("good", "bad"))
+    split, _, notes = assign_splits(images, labels, SplitFractions(), ("good", "bad"))
     for label in (0, 1):
         assert count(split, labels, label) == {"train": 28, "val": 6, "test": 6}
     assert any(
@@ -252,11 +252,13 @@ def test_copies_that_are_much_of_a_class_stay_together_and_it_is_said():
     labels = of_classes(40, 40)
     images = scanned_frames(0.5, 15, 0) + scanned_frames(90, 25, 40)
     images = [replace(image, pixels=k + 1) for k, image in enumerate(images)]
-    split, notes = assign_splits(images, labels, SplitFractions(), ("good", "bad"))
+    split, _, notes = assign_splits(images, labels, SplitFractions(), ("good", "bad"))
     assert len(set(split[:15].tolist())) == 1
     [note] = [n for n in notes if "15 of 40 images of good" in n]
     assert 'set data.copies = "ignore"' in note
-    ignored, notes = assign_splits(images, labels, SplitFractions(copies="ignore"), ("good", "bad"))
+    ignored, _, notes = assign_splits(
+        images, labels, SplitFractions(copies="ignore"), ("good", "bad")
+    )
     assert len(set(ignored[:15].tolist())) > 1
     assert not any("copies of one another" in n for n in notes)
 
@@ -264,7 +266,7 @@ def test_copies_that_are_much_of_a_class_stay_together_and_it_is_said():
 def test_a_small_class_of_copies_alone_reaches_every_side():
     images, labels = scanned_frames(0.5, 5) + scanned_frames(90, 30), of_classes(5, 30)
     images = [replace(image, pixels=k + 1) for k, image in enumerate(images)]
-    split, notes = assign_splits(images, labels, SplitFractions(), ("few", "many"))
+    split, _, notes = assign_splits(images, labels, SplitFractions(), ("few", "many"))
     assert set(split[:5].tolist()) == {"train", "val", "test"}
     assert any("5 of 5 images of few" in note for note in notes)
 
@@ -427,3 +429,17 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(val, test):
 @pytest.mark.parametrize(("val", "test"), [(0, 0), (0.15, 0.15), (0.0, 0.99), (0.5, 0.49)])
 def test_shares_that_leave_something_are_taken(val, test):
     assert (SplitFractions(val, test).val, SplitFractions(val, test).test) == (val, test)
+
+
+def test_copies_are_in_one_fold_and_each_class_in_all():
+    labels, groups = np.arange(40) % 2, np.arange(40)
+    groups[[4, 6, 8]] = 4
+    samples = Samples(ArrayImages(np.zeros((40, 8, 8), np.uint8)), labels, groups=groups)
+    fold = folds_of(samples)
+    assert len(set(fold[[4, 6, 8]].tolist())) == 1
+    counts = [np.bincount(labels[fold == k], minlength=2).tolist() for k in range(FOLDS)]
+    assert len(counts) == 5 and min(map(min, counts)) >= 3
+    np.testing.assert_array_equal(folds_of(samples.take(np.arange(40))), fold)
+    joined = samples.take(np.arange(10)).join([samples.take(np.arange(10, 40))], "both")
+    np.testing.assert_array_equal(folds_of(joined), fold)
+    assert len(set(folds_of(replace(samples, groups=None)).tolist())) == FOLDS

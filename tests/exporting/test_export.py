@@ -16,11 +16,12 @@ import pytest
 from conftest import command, picture, rewrite_config
 
 from inceptive.engines import fastest, records
+from inceptive.engines import onnx as onnx_runtime
 from inceptive.engines import open as engines
 from inceptive.engines import openvino as open_vino
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.exported import ExportedEngine
-from inceptive.engines.graph import NORMALISE
+from inceptive.engines.graph import NORMALISE, onnx_graph
 from inceptive.engines.metadata import KEY, Metadata
 from inceptive.engines.open import open_engine, open_exported
 from inceptive.errors import InceptiveError
@@ -412,6 +413,19 @@ def test_csv_comes_row_by_row_and_its_file_whole_or_not(exported, tmp_path, monk
 
 def stub(logits, labels=("a", "b")):
     return SimpleNamespace(logits=lambda images: logits[: len(images)], labels=labels)
+
+
+def test_a_graph_is_quantised_as_often_as_wanted(trained):
+    """The second time with some layers in float32, as where int8 everywhere costs too much."""
+    classifier = Classifier.load(trained[0])
+    net = classifier.model.net.without_aux()
+    tensors = {key: value.numpy() for key, value in classifier.model.state_dict().items()}
+    graph = onnx_graph(net, tensors, classifier.preprocessing)
+    size = classifier.preprocessing.size
+    images = np.random.default_rng(0).integers(0, 256, (8, 1, size, size), dtype=np.uint8)
+    layers = [node.name for node in graph.graph.node if node.op_type == "Conv"]
+    every, some = (onnx_runtime.quantised(graph, images, plain) for plain in ([], layers[:3]))
+    assert len(every) < len(some) < len(graph.SerializeToString())
 
 
 def check_of(ours, theirs, labels=None, precision="int8", max_drop=0.5):

@@ -45,11 +45,21 @@ def test_the_curve_counts_shares_of_each_class():
     features, labels = clouds(80)
     sizes = []
     curve = learning_curve(
-        lambda x, y: sizes.append(np.bincount(y).tolist()) or probe(x, y), features, labels,
-        lambda linear: float((linear(features).argmax(1).numpy() == labels).mean()),
-    )  # fmt: skip
+        lambda x, y: sizes.append(np.bincount(y).tolist()) or probe(x, y),
+        [(features, torch.from_numpy(labels), features, torch.from_numpy(labels))],
+    )
     assert sizes == [[10, 10], [20, 20]] and [count for count, _ in curve] == [20, 40]
     assert curve[-1][1] > 0.95
+
+
+def test_the_curve_of_a_cross_validation_is_of_all_that_its_folds_judge():
+    features, labels = clouds(40)
+    labels, folds = torch.from_numpy(labels), torch.arange(40) % 4
+    sides = [(features[folds != k], labels[folds != k], features[folds == k], labels[folds == k])
+             for k in range(4)]  # fmt: skip
+    curve = learning_curve(probe, sides)
+    assert [count for count, _ in curve] == [7, 15]  # of the 30 that three folds have
+    assert all(top1 in {hits / 40 for hits in range(41)} for _, top1 in curve)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +85,8 @@ def test_the_report_shows_it(trained, stripes, tmp_path):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
     done = command("train", folder, "--weights", trained[0], "--out", tmp_path / "m",
-                   "--set", "image_size=32", "--set", "data.val=0.3")  # fmt: skip
+                   "--set", "image_size=32", "--set", "data.val=0.3",
+                   "--set", "finetune.few=0")  # fmt: skip
     assert done.returncode == 0 and "images to learn from: " in done.stderr, done.stderr
     feedback = Classifier.load(tmp_path / "m").info["training"]["feedback"]
     assert [count for count, _ in feedback["curve"]][-1] == Classifier.load(tmp_path / "m").info[

@@ -288,7 +288,7 @@ def test_small_pictures_have_a_net_of_their_own_and_their_own_size(stripes, tiny
 
 
 @pytest.mark.training
-def test_one_or_two_images_a_class_train_and_their_accuracy_is_not_believed(
+def test_one_or_two_images_a_class_train_and_are_judged_by_cross_validation(
     stripes, trained, tmp_path
 ):
     few = tmp_path / "few"
@@ -300,9 +300,13 @@ def test_one_or_two_images_a_class_train_and_their_accuracy_is_not_believed(
                    "image_size=32")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "note: 3 images of 2 classes are too few to hold any out" in done.stderr
-    assert "of 3 training images right" in done.stderr
-    assert "it has learned from these very images" in (tmp_path / "m" / "README.md").read_text()
-    assert Classifier.load(tmp_path / "m").info["metrics"]["split"] == "train"
+    assert "of 3 cross-validated images right" in done.stderr
+    assert "on 3 cross-validated images" in (tmp_path / "m" / "README.md").read_text()
+    info = Classifier.load(tmp_path / "m").info
+    assert info["metrics"]["split"] == "folds"
+    assert (
+        info["metrics"]["top1"] < 1
+    )  # the only one of its class cannot be known to probes without it
     refused = command("train", few, "--weights", trained[0], "--out", tmp_path / "n", "--set",
                       "image_size=32", "--set", "data.val=0")  # fmt: skip
     assert refused.returncode == 1 and "has no val split" in refused.stderr

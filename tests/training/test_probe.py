@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 import inceptive
 from inceptive.arch.nets import NETS
 from inceptive.arch.spec import Add, Group
+from inceptive.data.open import open_data
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.training import probe
@@ -106,7 +107,7 @@ def test_only_modules_that_give_maps_are_probed():
 def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
     out = tmp_path / "probe"
     done = command("train", stripes, "--weights", trained[0], "--out", out, "--epochs", "0",
-                   "--set", "image_size=32")  # fmt: skip
+                   "--set", "image_size=32", "--set", "finetune.few=8")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(r"% of validation right, loss 0\.\d{3}  best\n", done.stderr)
     assert "plan: 32 pixels" in done.stderr
@@ -114,6 +115,7 @@ def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
     modules = clf.info["training"]["probe"]["modules"]
     assert clf.model.net.name == "googlenet.bn@" + "+".join(modules)
     assert clf.info["metrics"]["top1"] >= 0.9
+    assert clf.info["metrics"]["split"] == "val" and clf.info["metrics"]["count"] == 8
     assert (out / "report.html").exists() and (out / "history.csv").read_text().count("\n") == 2
     before, after = Classifier.load(trained[0]).model.state_dict(), clf.model.state_dict()
     kept = {key: re.sub(r"^read\.(on\.(read\.)?)*", "", key) for key in after if key[:3] != "fc."}
@@ -133,7 +135,7 @@ def test_where_minutes_are_left_all_that_the_probe_reads_learns_on(
     monkeypatch.setattr("inceptive.training.train.epochs_of_use", lambda images: 1)
     # Else rounding decides: the probe has all images right, and so have the epochs.
     monkeypatch.setattr("inceptive.training.history.RunState.better", lambda *_: True)
-    changes, rows = {"image_size": 32, "optimizer.lr": 1e-5}, []
+    changes, rows = {"image_size": 32, "optimizer.lr": 1e-5, "finetune.few": 0}, []
     clf = inceptive.train(
         stripes, tmp_path / "on", weights=trained[0], minutes=5, changes=changes,
         callbacks=[mock.Mock(spec=Callback, on_epoch_end=lambda row, better: rows.append(row))],
@@ -156,8 +158,38 @@ def test_where_minutes_are_left_all_that_the_probe_reads_learns_on(
     said = capsys.readouterr().err
     assert "trains a probe alone, which ignores optimizer.lr" in said
     assert "note: with more time" not in said
-    inceptive.train(stripes, tmp_path / "plain", weights=trained[0], changes={"image_size": 32})
+    plain = {"image_size": 32, "finetune.few": 0}
+    inceptive.train(stripes, tmp_path / "plain", weights=trained[0], changes=plain)
     assert capsys.readouterr().err.count("note: with more time (--minutes 20, for example)") == 1
+
+
+@pytest.mark.training
+def test_of_few_images_all_are_learned_from_and_judged_by_cross_validation(
+    trained, stripes, tmp_path, capsys
+):
+    changes = {"image_size": 32}
+    clf = inceptive.train(stripes, tmp_path / "m", weights=trained[0], changes=changes, minutes=1)
+    said = capsys.readouterr().err
+    assert "note: 52 images of 2 classes are too few to hold any out" in said
+    assert "of 52 cross-validated images right" in said and "note: with more time" not in said
+    assert (clf.info["metrics"]["split"], clf.info["metrics"]["count"]) == ("folds", 52)
+    assert (clf.info["data"]["train"], clf.info["data"]["test"]) == (52, 8)
+    assert [count for count, _ in clf.info["training"]["feedback"]["curve"]] == [10, 20, 42]
+    assert clf.info["novelty"]["count"] == 52
+    assert "cross-validated" in (tmp_path / "m" / "report.html").read_text()
+    assert inceptive.evaluate(clf, stripes, "test", progress=None).count == 8
+    with pytest.raises(InceptiveError, match="trained on"):  # the 8 that were split off
+        inceptive.evaluate(clf, stripes, "val", progress=None)
+
+
+@pytest.mark.training
+def test_labels_by_chance_are_not_learned_in_a_cross_validation(trained, stripes, tmp_path):
+    paths = sorted(stripes.rglob("*.png"))
+    labels = np.random.default_rng(3).integers(0, 2, len(paths))
+    data = open_data((paths, labels, ("a", "b")))
+    clf = inceptive.train(data, tmp_path / "m", weights=trained[0], changes={"image_size": 32},
+                          progress=None)  # fmt: skip
+    assert clf.info["metrics"]["split"] == "folds" and clf.info["metrics"]["top1"] < 0.75
 
 
 @pytest.mark.training

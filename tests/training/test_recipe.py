@@ -187,6 +187,7 @@ def test_a_wrong_type_is_refused_with_its_key(tmp_path, text):
         "schedule.final = 1.0",
         "loss.label_smoothing = 1.0",
         "aux.weight = -0.3",
+        "aux = {at = ['inception_3a'], weight = 0}",
         "augment.shift = 0.6",
         "augment.rotate = 181",
         "augment.hue = 0.6",

@@ -128,9 +128,9 @@ def _scanned(root: Path, shares: SplitFractions, strict: bool, advance: Advance 
     classes = _classes(root, labels)
     images = [image for k, tar in enumerate(tars) for image in contents[k].scanned(tar)]
     named = np.repeat([split_of(path.name) for path in paths], [len(c.labels) for c in contents])
-    split, notes = assign_splits(images, labels, shares, classes, named.tolist(), advance)
+    split, groups, notes = assign_splits(images, labels, shares, classes, named.tolist(), advance)
     pixels = np.array([image.pixels for image in images], np.uint64)
-    splits = by_split(tars, places, labels, split, pixels)
+    splits = by_split(tars, places, labels, split, pixels, groups)
     channels = 1 if all(image.grey for image in images) else 3
     notes = _unmixed(contents) + notes + missing_classes(classes, splits)
     divided = not (named != "").any()
@@ -219,9 +219,11 @@ def by_split(
     labels: np.ndarray,
     split: np.ndarray,
     pixels: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> dict[str, Samples]:
-    """The samples of each split; split (N,) names each image's split, pixels (N,) are digests."""
+    """The samples of each split; split (N,) names each image's split, pixels (N,) are digests, and
+    groups as in `Samples`."""
     if pixels is None:
         pixels = np.zeros(len(labels), np.uint64)
-    samples = Samples(TarImages(places, tuple(tars), pixels), labels)
+    samples = Samples(TarImages(places, tuple(tars), pixels), labels, groups=groups)
     return {name: samples.take(split == name) for name in SPLITS if (split == name).any()}
