@@ -145,8 +145,8 @@ def export_all(
 ) -> list[Export]:
     """Export for every installed engine, in one precision or in all that run here: see `export`.
 
-    What cannot run here is reported to `progress`, with the reason. Raises InceptiveError if nothing
-    can.
+    What cannot run here, or fails, is reported to `progress`, with the reason. Raises InceptiveError if
+    nothing can be exported.
 
     >>> [each.name for each in inceptive.export_all("runs/mine", "f32")]
     ['onnx:f32', 'openvino:f32']
@@ -168,9 +168,16 @@ def export_all(
         runnable = [(to, each) for to, each in runnable if each != "int8"]
     if not runnable:
         raise InceptiveError("no engine can be exported to here: pip install 'inceptive[export]'")
-    return [
-        _export(classifier, folder, to, each, data, max_drop, progress) for to, each in runnable
-    ]
+    written, failed = [], None
+    for to, each in runnable:
+        try:
+            written.append(_export(classifier, folder, to, each, data, max_drop, progress))
+        except InceptiveError as error:  # one engine's trouble is not the others'
+            progress.say(f"{to}:{each} failed: {error}")
+            failed = error
+    if failed and not written:
+        raise failed
+    return written
 
 
 def _open(model: str | Path | Classifier, out: str | Path | None) -> tuple[Classifier, Path]:

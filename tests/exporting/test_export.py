@@ -26,6 +26,7 @@ from inceptive.engines.metadata import KEY, Metadata
 from inceptive.engines.open import open_engine, open_exported
 from inceptive.errors import InceptiveError
 from inceptive.exporting import check
+from inceptive.exporting import export as exporting
 from inceptive.exporting.calibration import ExportData, synthetic
 from inceptive.exporting.check import compare_outputs
 from inceptive.images import Preprocessing
@@ -413,6 +414,26 @@ def test_csv_comes_row_by_row_and_its_file_whole_or_not(exported, tmp_path, monk
 
 def stub(logits, labels=("a", "b")):
     return SimpleNamespace(logits=lambda images: logits[: len(images)], labels=labels)
+
+
+def test_one_engine_that_fails_does_not_keep_the_others_from_being_written(
+    trained, tmp_path, monkeypatch, capsys
+):
+    real = exporting.write_export
+
+    def write(classifier, folder, to, *rest):
+        if to in failing:
+            raise InceptiveError("the disk said no")
+        return real(classifier, folder, to, *rest)
+
+    monkeypatch.setattr(exporting, "write_export", write)
+    failing = ["onnx"]
+    written = exporting.export_all(trained[0], "f32", out=tmp_path)
+    assert [each.name for each in written] == ["openvino:f32"]
+    assert "onnx:f32 failed: the disk said no" in capsys.readouterr().err
+    failing = ["onnx", "openvino"]
+    with pytest.raises(InceptiveError, match="the disk said no"):
+        exporting.export_all(trained[0], "f32", out=tmp_path, progress=None)
 
 
 def test_a_graph_is_quantised_as_often_as_wanted(trained):
