@@ -450,6 +450,20 @@ class Net(Word):
                 yield from nodes(chain, head, name)
             reads = name
 
+    def layer(self, name: str) -> str:
+        """Return the full name of the part, group or layer `name`, or of the only one that ends in it,
+        as read.on.mixed_6a does in mixed_6a.
+
+        Raises InceptiveError, naming the parts, if there is none or more than one.
+        """
+        every = [full for full, _, _ in self.nodes()]
+        found = [name] if name in every else [full for full in every if full.endswith(f".{name}")]
+        if len(found) == 1:
+            return found[0]
+        several = f"has {len(found)} layers called {name}, such as {found[0]}" if found else ""
+        parts = [*(part for part, _ in self.body), *self.heads()]
+        raise InceptiveError(f"{self.name} {several or f'has no part {name}'}; {_there_are(parts)}")
+
     def heads(self) -> dict[str, tuple[str, Chain]]:
         """Name of each auxiliary head -> (the part it reads, the head)."""
         return {_head_name(at): (at, head) for at, head in self.aux}

@@ -37,6 +37,8 @@ JUNK = frozenset((
     "recycler", "lost+found", "system volume information",
 ))  # fmt: skip
 """What file systems, NAS and cameras put beside people's files, in lower case."""
+MOST_READ = 32 << 20
+"""Bytes of lists beside class folders, at most, that are read to see whether they contradict them."""
 OUTPUT = ".inceptive"
 """A file that marks a folder of pictures as written by this package."""
 
@@ -297,9 +299,11 @@ def _note_deeper(listed: Iterable[LabelledImage], notes: list[str]) -> None:
 def _note_unused(root: Path, listed: Sequence[LabelledImage], notes: list[str]) -> None:
     """Note a list of labels in `root` that contradicts the folders, which count."""
     lists = [
-        path.name for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv", ".json")
+        path
+        for path in root.iterdir()
+        if path.suffix.lower() in (".csv", ".tsv", ".json") and path.is_file()
     ]
-    if not lists:
+    if not lists or sum(path.stat().st_size for path in lists) > MOST_READ:
         return
     classes = {path: name for _, name, path in listed}
     try:
@@ -315,7 +319,7 @@ def _note_unused(root: Path, listed: Sequence[LabelledImage], notes: list[str]) 
             "right, put all images into one folder beside it"
         )
     elif not read and len(set(classes.values())) < 2:
-        notes.append(f"{printable(min(lists))} in {printable(root)} names none of its images")
+        notes.append(f"{printable(min(lists))} names none of its images")
 
 
 def list_images(

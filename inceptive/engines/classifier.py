@@ -254,18 +254,11 @@ class Classifier(Engine):
     @torch.inference_mode()
     def _output(self, layer: str, images: np.ndarray) -> np.ndarray:
         """The output of `layer`, any part, group or layer; nothing after its part is computed."""
-        model, kept = self.model.eval(), []
-        parts = [*(name for name, _ in model.net.body), *model.net.heads()]
-        part = next(name for name in parts if f"{layer}.".startswith(f"{name}."))
-        hook = model.get_submodule(layer).register_forward_hook(
-            lambda _module, _inputs, output: kept.append(output)
+        model = self.model.eval()
+        x = torch.from_numpy(images).to(next(model.parameters()).device)
+        output: np.ndarray = (
+            model.endpoints(self.normalise(x), [layer])[layer].float().cpu().numpy()
         )
-        try:
-            x = torch.from_numpy(images).to(next(model.parameters()).device)
-            model.endpoints(self.normalise(x), [part])
-        finally:
-            hook.remove()
-        output: np.ndarray = kept[-1].float().cpu().numpy()
         return output
 
     def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

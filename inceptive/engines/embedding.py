@@ -104,15 +104,13 @@ class Embedder:
         net = engine.net
         if net is None:
             raise InceptiveError(f"{engine.name}: features are taken from inceptive's own nets")
-        self.engine, self.layer, self.pool = engine, layer or last_features(net), pool
-        layer_shapes = shapes(net, engine.preprocessing.size)
-        if self.layer not in layer_shapes or self.layer == "images":
-            parts = [name for name, _ in net.body]
-            raise InvalidArgument(
-                f"layer {layer!r}: is none of {net.name}'s parts, {', '.join(parts)}, nor inside one"
-            )
+        self.engine, self.pool = engine, pool
+        try:
+            self.layer = net.layer(layer) if layer else last_features(net)
+        except InceptiveError as error:
+            raise InvalidArgument(f"layer {layer!r}: {error}") from None
         self._compute = engine.computing(self.layer)
-        maps = layer_shapes[self.layer]
+        maps = shapes(net, engine.preprocessing.size)[self.layer]
         self.shape = maps if pool == "none" and maps[1:] != (1, 1) else maps[:1]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

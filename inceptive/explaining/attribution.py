@@ -20,7 +20,7 @@ def package() -> Any:
 
 
 def last_maps(classifier: Classifier) -> str:
-    """The part whose maps the classifier averages: the default layer of Grad-CAM."""
+    """The last part whose maps the classifier reads: the default layer of Grad-CAM."""
     net, size = classifier.model.net, classifier.preprocessing.size
     parts = parts_with_maps(net, size)
     if not parts:
@@ -37,10 +37,7 @@ def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) 
     """
     attr = package()
     model = classifier.model.eval()
-    parts = [name for name, _ in model.net.body]
-    if layer not in parts:
-        raise InceptiveError(f"{model.net.name} has no part {layer}; there are: {', '.join(parts)}")
-    cam = attr.LayerGradCam(model, model.get_submodule(layer))
+    cam = attr.LayerGradCam(model, model.get_submodule(model.net.layer(layer)))
     device = next(model.parameters()).device
     x = classifier.normalise(torch.from_numpy(square[None]).to(device)).requires_grad_()
     heat = cam.attribute(x, target=label, relu_attributions=True).detach()

@@ -1,6 +1,7 @@
 """A complete net as a module: its parts in order, its heads, and its initial weights."""
 
 from collections.abc import Collection, Iterable, Iterator
+from functools import partial
 from math import sqrt
 from typing import assert_never, overload
 
@@ -118,26 +119,37 @@ class Model(nn.Module):
 
         `names` limits what is kept and computed: nothing after the last requested name. The logits
         are the endpoint `fc`. With `after`, a part's name, `images` are that part's maps (N, C, H, W),
-        and only later endpoints exist. Raises InceptiveError, naming the available ones, for an
-        unknown name.
+        and only later endpoints exist. A group or layer in a part may be named, too: see `Net.layer`.
+        Raises InceptiveError, naming the available ones, for an unknown name.
         """
         parts = [name for name, _ in self.net.body]
         behind = parts[parts.index(after) + 1 if after else 0 :]
         every = behind + [head for head, (at, _) in self.net.heads().items() if at in behind]
         wanted = set(every if names is None else names)
-        if unknown := wanted.difference(every):
+        inside = {name: self.net.layer(name) for name in wanted.difference(every)}
+        holding = {path.partition(".")[0] for path in inside.values()}
+        if unknown := holding.difference(every):
             raise InceptiveError(
-                f"{self.net.name} has no endpoint {', '.join(sorted(unknown))}; "
+                f"{self.net.name} has no endpoint in {', '.join(sorted(unknown))}; "
                 f"there are: {', '.join(every)}"
             )
         outputs: dict[str, Tensor] = {}
-        if not wanted:
-            return outputs
-        for name, x in self._run(images, wanted, after):
-            if name in wanted:
-                outputs[name] = x
-            if len(outputs) == len(wanted):
-                break
+        ends = wanted.difference(inside) | holding
+        left = set(ends)
+        hooks = [
+            self.get_submodule(path).register_forward_hook(partial(_keep, outputs, name))
+            for name, path in inside.items()
+        ]
+        try:
+            for name, x in self._run(images, ends, after) if ends else ():
+                if name in wanted:
+                    outputs[name] = x
+                left.discard(name)
+                if not left:
+                    break
+        finally:
+            for hook in hooks:
+                hook.remove()
         return outputs
 
     def stage(self, maps: Tensor, after: str = "", head: str = "") -> tuple[Tensor, Tensor]:
@@ -172,6 +184,12 @@ class Model(nn.Module):
             for head, (at, _) in self.net.heads().items():
                 if at == block[-1] and head in wanted:
                     yield head, self.get_submodule(head)(x)
+
+
+def _keep(
+    outputs: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: Tensor
+) -> None:
+    outputs[name] = output
 
 
 def initialise(module: nn.Module) -> None:

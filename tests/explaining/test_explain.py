@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image, ImageDraw
 from torch.nn import functional as F
 
 import inceptive
-from inceptive.arch.account import account
+from inceptive.arch.account import account, parts_with_maps
 from inceptive.data.open import open_data
 from inceptive.data.source import PathImages, Samples, SplitFractions
 from inceptive.engines.classifier import Classifier
@@ -24,6 +25,7 @@ from inceptive.explaining.attribution import gradcam, last_maps, occlusion
 from inceptive.explaining.branches import branches
 from inceptive.explaining.maps import maps_of, top_activating, top_channels
 from inceptive.images import Preprocessing
+from inceptive.nn import build
 from inceptive.training.loop import Run
 from inceptive.training.recipe import Recipe
 
@@ -250,6 +252,30 @@ def test_what_has_no_gradients_is_told_the_method_that_works(tmp_path, method):
         assert f"{method} needs gradients" in str(error.value)
         assert str(error.value).endswith("occlusion works with every model")
         assert "\n" not in str(error.value)
+
+
+def test_of_a_net_that_reads_several_modules_each_is_looked_at_by_its_name(clf):
+    net = clf.model.net.without_aux().reading(["inception_3a", "inception_3b", "inception_4a"])
+    model = build(net).eval()
+    several = replace(clf, model=model)
+    square = unseen_scene(clf, "disc", "left", 0)[0]
+    assert parts_with_maps(net, clf.preprocessing.size)[-2:] == ["pool3", "inception_4a"]
+    assert last_maps(several) == "inception_4a"
+    path = "read.on.read.on.inception_4a"
+    assert net.layer("inception_4a") == path
+    heat = gradcam(several, square, last_maps(several), 0)
+    np.testing.assert_array_equal(heat, gradcam(several, square, path, 0))
+    x = several.normalise(torch.from_numpy(square[None]))
+    with torch.inference_mode():
+        found = model.endpoints(x, ["inception_4a", "conv1", "inception_3b.b1x1"])
+        read = model.endpoints(x, ["read"])["read"]
+    means, peaks = found["inception_4a"].mean((2, 3)), found["inception_4a"].amax((2, 3))
+    torch.testing.assert_close(
+        read.flatten(1)[:, -2 * means.shape[1] :], torch.cat([means, peaks], 1)
+    )
+    assert found.keys() == {"inception_4a", "conv1", "inception_3b.b1x1"}
+    with pytest.raises(InceptiveError, match="layers called b1x1, such as "):
+        model.endpoints(x, ["b1x1"])
 
 
 def test_the_layer_looked_at_by_itself_is_the_last_with_maps(clf):
