@@ -307,7 +307,7 @@ def test_endpoints_can_be_named_and_unknown_ones_are_refused():
     endpoints = model.endpoints(images(net, 64), ["inception_3a", "aux_4a"])
     assert list(endpoints) == ["inception_3a", "aux_4a"]
     assert endpoints["inception_3a"].shape == (2, 256, 8, 8)
-    with pytest.raises(InceptiveError, match=r"no endpoint inception_9z; there are: conv1, "):
+    with pytest.raises(InceptiveError, match=r"no part inception_9z; there are: conv1, "):
         model.endpoints(images(net, 64), ["inception_9z"])
 
 
