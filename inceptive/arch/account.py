@@ -203,16 +203,10 @@ def parts_with_maps(net: Net, image_size: int) -> list[str]:
     """Names of the parts of the body whose output has more than one position, first to last; of a net
     that reads several modules (see `Net.reading`), those on the way to the last as well."""
     names, shape = [], (net.channels, image_size, image_size)
-    parts = [*net.body]
-    while parts:
-        name, part = parts.pop(0)
-        after = out_shape(part, shape)
-        if after[1] > 1:
-            names.append(name)
-        elif name == "read" and isinstance(part, Concat):
-            on = dict(part).get("on")
-            parts, after = ([*on], shape) if isinstance(on, Chain) else (parts, after)
-        shape = after
+    for name, part in net.trunk():
+        shape = out_shape(part, shape)
+        if shape[1] > 1:
+            names.append(name.rpartition(".")[2])
     return names
 
 

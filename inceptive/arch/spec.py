@@ -450,14 +450,29 @@ class Net(Word):
                 yield from nodes(chain, head, name)
             reads = name
 
+    def trunk(self) -> Iterator[tuple[str, "Node"]]:
+        """Yield the full name and the node of each part of the body; where `reading` put the way to the
+        next module into a part, the parts of that way instead."""
+        parts, inside = [*self.body], ""
+        while parts:
+            name, part = parts.pop(0)
+            on = dict(part).get("on") if name == "read" and isinstance(part, Concat) else None
+            if isinstance(on, Chain):
+                parts, inside = [*on], f"{inside}{name}.on."
+            else:
+                yield f"{inside}{name}", part
+
     def layer(self, name: str) -> str:
-        """Return the full name of the part, group or layer `name`, or of the only one that ends in it,
-        as read.on.mixed_6a does in mixed_6a.
+        """Return the full name of the part, group or layer `name`: itself, else that of the part of the
+        trunk, else of the only layer that ends in it, as read.on.mixed_6a does in mixed_6a.
 
         Raises InceptiveError, naming the parts, if there is none or more than one.
         """
         every = [full for full, _, _ in self.nodes()]
-        found = [name] if name in every else [full for full in every if full.endswith(f".{name}")]
+        trunk = [full for full, _ in self.trunk()]
+        found = [name] if name in every else []
+        for names in (trunk, every):
+            found = found or [full for full in names if full.endswith(f".{name}")]
         if len(found) == 1:
             return found[0]
         several = f"has {len(found)} layers called {name}, such as {found[0]}" if found else ""

@@ -64,7 +64,8 @@ def labelled_images(root: Path) -> tuple[list[LabelledImage], list[str]]:
         divided = _inner_splits(parts, listed)
         if divided is listed:
             _note_deeper(listed, notes)
-        _note_unused(_walk_down(root), divided, notes)
+        for folder in dict.fromkeys([root, _walk_down(root), *(inside for _, inside in parts)]):
+            _note_unused(folder, divided, notes)
         listed = divided
     else:
         raise InceptiveError(

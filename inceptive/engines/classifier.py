@@ -502,7 +502,7 @@ def model_card(classifier: Classifier) -> str:
         lines.append(f"- Trained on {data.get('train')} images of {name}{licence}")
     if "top1" in metrics:
         low, high = metrics["top1_interval"]
-        kind, because = JUDGED.get(metrics.get("split"), JUDGED["val"])
+        kind, because = JUDGED.get(str(metrics.get("split")), JUDGED["val"])
         lines.append(
             f"- Accuracy on {metrics['count']} {kind} images: {metrics['top1']:.2%} "
             f"(95 % interval {low:.2%} to {high:.2%}); {because}, so judge it on a test split"

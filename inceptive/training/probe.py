@@ -23,7 +23,7 @@ from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data
 from inceptive.data.split import folds_of
-from inceptive.engines.classifier import Classifier
+from inceptive.engines.classifier import JUDGED, Classifier
 from inceptive.engines.novelty import Novelty
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
@@ -100,7 +100,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     reader = FrozenMaps(source.model, modules[-1], *options, read=modules)
     samples, val = data.split("train"), data.split("val")
     train_features = _columns(reader.centres(samples, "training"), source.model, modules)
-    folds = _folds(data)
+    folds, kind = _folds(data), kind_of(data)
     val_features = train_features
     if folds is None:
         maps = reader.centres(val, "validation", exact=True)
@@ -136,7 +136,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     for last, (top1, loss) in scores.items():
         mark = "  best" if last == best else ""
         progress.say(
-            f"probe of {first} to {modules[last - 1]}: {top1:.1%} of {kind_of(data)} right, "
+            f"probe of {first} to {modules[last - 1]}: {top1:.1%} of {kind} right, "
             f"loss {-loss:.3f}{mark}"
         )
     penalty = FIRST if folds is not None else max(PENALTIES, key=partial(rank, best))
@@ -159,22 +159,26 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     classifier = Classifier(model, preprocessing, data.classes, temperature, info)
     progress.say(
         f"the net ends after {end}: {account(model.net).macs / account(net).macs:.0%} of "
-        f"{net.name}'s multiply-adds; {row['val_top1']:.1%} of {kind_of(data)} images right after "
+        f"{net.name}'s multiply-adds; {row['val_top1']:.1%} of {kind} images right after "
         f"{duration(seconds)}"
     )
     frozen = FrozenMaps(source.model, first, *options)
     return Start(recipe, classifier, row, logits, told, frozen)
 
 
+def is_cross_validated(data: Data) -> bool:
+    """Whether a probe is judged by the very images that it learns from, and so by cross-validation."""
+    return data.split("val") is data.split("train")
+
+
 def kind_of(data: Data) -> str:
     """What a person should read of the images that a probe is judged by."""
-    return "validation" if _folds(data) is None else "cross-validated"
+    return JUDGED["folds" if is_cross_validated(data) else "val"][0]
 
 
 def _folds(data: Data) -> Tensor | None:
-    """The folds of the training images, if they are those to validate on, too."""
-    samples = data.split("train")
-    return torch.from_numpy(folds_of(samples)) if data.split("val") is samples else None
+    """The folds of the training images, if a probe is judged by them."""
+    return torch.from_numpy(folds_of(data.split("train"))) if is_cross_validated(data) else None
 
 
 def _sides(folds: Tensor | None) -> list[tuple[Tensor | slice, Tensor | slice]]:
@@ -266,7 +270,7 @@ def _planned(
     """
     preprocessing, classes = preprocessing_for(recipe, data), len(data.classes)
     features, labels, seconds, count = [], [], 0.0, 0
-    folded = _folds(data) is not None
+    folded = is_cross_validated(data)
     for split in ("train",) if folded else ("train", "val"):
         samples = data.split(split)
         samples = samples.take(some_of_each(samples.labels, classes))
@@ -379,12 +383,10 @@ def _model(source: Classifier, modules: Sequence[str], linear: Linear) -> Model:
     """The net that reads `modules`, with the weights of `source` and `linear` at its end."""
     whole = source.model
     model = build(whole.net.without_aux().reading(modules).with_classes(len(linear.bias)))
-    parts, inner = [name for name, _ in whole.net.body], ""
+    parts = [name for name, _ in whole.net.body]
     for part in parts[: parts.index(modules[-1]) + 1]:
-        module = model.get_submodule(f"{inner}{part}")
+        module = model.get_submodule(model.net.layer(part))
         module.load_state_dict(whole.get_submodule(part).state_dict())
-        if part in modules:
-            inner += "read.on."
     end = model.get_submodule(model.net.last)
     end.load_state_dict({"weight": linear.weight, "bias": linear.bias})
     return model.to(device())

@@ -33,7 +33,7 @@ from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
 from inceptive.training.plan import MOST, epochs_of_use, paced
 from inceptive.training.prepare import preprocessing_for, shares
-from inceptive.training.probe import Start, probe
+from inceptive.training.probe import Start, is_cross_validated, probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
 
 MORE = 20
@@ -183,7 +183,7 @@ def _probed(
     chosen = start.recipe
     start.classifier.save(out)
     write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
-    if data.split("val") is data.split("train") and not chosen.epochs:
+    if is_cross_validated(data) and not chosen.epochs:
         return chosen, start
     if learns_on(chosen, asked, chosen.stop.minutes):
         # How steps are fastest is found anew: the probe only went forward.

@@ -171,3 +171,20 @@ def test_values_print_in_few_characters():
     assert eval(repr(layer)) == layer
     assert value == NETS["googlenet"](10) and hash(value) == hash(NETS["googlenet"](10))
     assert value != replace(value, channels=1)
+
+
+def test_a_part_that_stands_behind_another_is_found_before_a_layer_of_its_name():
+    branches = Concat(pool=MaxPool(3, stride=1, pad=1), b=Conv(8, 1))
+    body = {"one": branches, "pool": MaxPool(2, 2), "two": branches, "mean": AvgPool(grid=1)}
+    two = net(**body, fc=FC).reading(["one", "two"])
+    assert [name for name, _ in two.trunk()] == [
+        "one",
+        "read.on.pool",
+        "read.on.two",
+        "read.on.read",
+    ]
+    assert two.layer("pool") == "read.on.pool" and two.layer("two.b") == "read.on.two.b"
+    with pytest.raises(
+        InceptiveError, match=r"layers called b, such as one\.b; there are: one, read"
+    ):
+        two.layer("b")

@@ -820,6 +820,12 @@ def test_a_list_that_contradicts_the_folders_is_named(tmp_path):
     assert "a/1.png is rose there" in note(data, "3 images have another label in a list")
 
 
+def test_a_list_in_a_train_folder_that_contradicts_its_folders_is_named(tmp_path):
+    listed(tmp_path / "train", "file,label\na/1.png,rose\nb/1.png,b\n", "a/1.png", "b/1.png")
+    put(tmp_path, "test/a/2.png", "test/b/2.png")
+    assert "a/1.png is rose there" in note(read(tmp_path), "1 images have another label in a list")
+
+
 def test_a_list_that_says_what_the_folders_say_is_not_worth_a_word(tmp_path):
     listed(tmp_path, "file,label\na/1.png,a\nb/1.png,b\n", "a/1.png", "b/1.png")
     assert not [text for text in read(tmp_path).notes if "list" in text]
