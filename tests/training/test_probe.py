@@ -176,7 +176,8 @@ def test_of_few_images_all_are_learned_from_and_judged_by_cross_validation(
     assert (clf.info["data"]["train"], clf.info["data"]["test"]) == (52, 8)
     assert [count for count, _ in clf.info["training"]["feedback"]["curve"]] == [10, 20, 42]
     assert clf.info["novelty"]["count"] == 52
-    assert "cross-validated" in (tmp_path / "m" / "report.html").read_text()
+    page = (tmp_path / "m" / "report.html").read_text()
+    assert "on 52 cross-validated images" in page and "four fifths of them, without it" in page
     assert inceptive.evaluate(clf, stripes, "test", progress=None).count == 8
     inceptive.evaluate(clf, stripes, "val")
     assert "8 of 8 val images" in (said := capsys.readouterr().err) and "were learned from" in said
