@@ -4,9 +4,11 @@ All geometric changes (shift, turn, mirror) are one map from the output square t
 and one resampling. Internally, values are 0-1; the output is 0-255 again, to be normalised as usual.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -51,13 +53,19 @@ class Augment:
             changes.append(self._erase(draw))
         changed = torch.empty((*images.shape[:2], self.size, self.size), device=images.device)
         step = CHUNK if images.device.type == "cpu" else len(images)
-        with _half_the_threads():
+
+        def change_all() -> None:
             for at in range(0, len(images), step):
                 some = slice(at, at + step)
                 x = torch.div(turned(images[some], some) if turned else images[some], 255)
                 for change in changes:
                     x = change(x, some)
                 torch.mul(x, 255, out=changed[some])
+
+        if images.device.type == "cpu":
+            _worker(os.getpid(), torch.get_num_threads()).submit(change_all).result()
+        else:
+            change_all()
         return changed
 
     @property
@@ -159,16 +167,15 @@ class Augment:
         return lambda x, some: torch.where(inside[some, None], 0.5, x)
 
 
-@contextlib.contextmanager
-def _half_the_threads() -> Iterator[None]:
-    """In this block torch uses half of its threads: others decode meanwhile, and operations this small
-    would wait for the slowest of all."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // 2))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+@cache
+def _worker(process: int, threads: int) -> ThreadPoolExecutor:
+    """A thread whose operations take half of torch's `threads`: others decode meanwhile, and operations
+    this small would wait for the slowest of all. In a thread of its own, since each change of their
+    number makes torch forget the convolutions that it has prepared."""
+    worker = ThreadPoolExecutor(1, "augment", torch.set_num_threads, (max(1, threads // 2),))
+    worker.submit(int).result()
+    torch.set_num_threads(threads)  # that of threads begun later
+    return worker
 
 
 def _turned(turns: list[int], mirrors: list[float]) -> Change:

@@ -1,5 +1,7 @@
 """Random changes to pictures, against NumPy's symmetries, torch's resizing and plain geometry."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -340,3 +342,19 @@ def test_how_many_are_changed_at_a_time_changes_nothing(chunk, monkeypatch):
     expected = changed(images, **asked)
     monkeypatch.setattr("inceptive.training.augment.CHUNK", chunk)
     torch.testing.assert_close(changed(images, **asked), expected, rtol=0, atol=1e-3)
+
+
+def test_torch_s_threads_are_left_as_they_are(monkeypatch):
+    """Each change of their number costs the next training step its prepared convolutions."""
+    before, changes = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        changed(noise(6), flip=True, contrast=0.2)  # begins the thread that changes pictures
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "set_num_threads", changes.append)
+            changed(noise(6), flip=True, contrast=0.2)
+        assert not changes and torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
