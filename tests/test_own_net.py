@@ -102,6 +102,20 @@ def test_it_is_drawn_counted_and_traced_from_its_file(place, net, photo):
     assert traced["net"] == "mynet" and traced["weights"] == "fresh, seed 0"
 
 
+def test_a_model_folder_is_drawn_and_counted_too(place, net):
+    size = json.loads((place / "model/config.json").read_text())["preprocessing"]["size"]
+    table = answers(command("table", "model", "--json", cwd=place))
+    counted = inceptive.account(net, size)
+    assert (table["net"], table["num_classes"], table["image_size"]) == ("mynet", 2, size)
+    assert (table["params"], table["macs"]) == (counted.params, counted.macs)
+    drawn = command("draw", "model", cwd=place)
+    assert drawn.returncode == 0 and drawn.stdout.strip() == inceptive.draw(net, None, size).strip()
+    refused = command("table", "model", "--classes", 5, cwd=place)
+    assert refused.returncode == 1 and "leave out --classes and --channels" in refused.stderr
+    refused = command("draw", ".", cwd=place)
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1
+
+
 def test_it_is_evaluated_predicted_explained_traced_and_scored(place, stripes, photo):
     judged = answers(command("evaluate", "model", stripes, "--json", cwd=place))
     assert judged["count"] == 12 and 0 <= judged["top1"] <= 1

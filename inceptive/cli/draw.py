@@ -5,18 +5,22 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from inceptive.cli.value import HELP, net_of
+
 NAME = "draw"
 
 
 def run(
-    net: Annotated[
-        str, Argument(metavar="NET", help="a net (see `inceptive nets`), or FILE.py:FUNCTION")
-    ],
+    net: Annotated[str, Argument(metavar="NET", help=HELP)],
     part: Annotated[str | None, Option(help="one part, such as inception_3a or aux_4a")] = None,
     out: Annotated[Path | None, Option(help="the SVG file [default: standard output]")] = None,
     size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
-    classes: Annotated[int, Option(min=1, help="number of classes")] = 1000,
-    channels: Annotated[int, Option(min=1, help="image channels; 1: greyscale")] = 3,
+    classes: Annotated[
+        int | None, Option(min=1, help="number of classes [default: 1000, or the folder's]")
+    ] = None,
+    channels: Annotated[
+        int | None, Option(min=1, help="image channels; 1: greyscale [default: 3, or the folder's]")
+    ] = None,
 ) -> None:
     """Draw NET, or one of its parts layer by layer, as SVG.
 
@@ -24,14 +28,14 @@ def run(
     the viewer's light or dark setting.
     """
     from inceptive.arch.draw import draw
-    from inceptive.arch.nets import open_net
     from inceptive.cli.tables import answer
     from inceptive.errors import InceptiveError
     from inceptive.io.atomic import write_text
 
     if out and out.suffix.lower() not in ("", ".svg"):
         raise InceptiveError(f"{out}: a drawing is an SVG file; give it a name that ends in .svg")
-    drawing = draw(open_net(net, classes, channels), part, size)
+    value, side = net_of(net, classes, channels, size)
+    drawing = draw(value, part, side)
     if out is None:
         answer(drawing.rstrip("\n"))
     else:

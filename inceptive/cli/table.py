@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
+from inceptive.cli.value import HELP, net_of
+
 if TYPE_CHECKING:
     from inceptive.arch.account import Account, Line
     from inceptive.arch.nets.printed import ComparedCell, PrintedComparison
@@ -20,9 +22,7 @@ UNITS = {1: "", 1024: "K", 10**6: "M"}
 
 
 def run(
-    net: Annotated[
-        str, Argument(metavar="NET", help="a net (see `inceptive nets`), or FILE.py:FUNCTION")
-    ],
+    net: Annotated[str, Argument(metavar="NET", help=HELP)],
     format: Annotated[
         Literal["text", "json", "csv", "md"], Option("--format", help="the output format")
     ] = "text",
@@ -30,8 +30,12 @@ def run(
     aux: Annotated[bool, Option("--aux", help="include the auxiliary heads")] = False,
     modules: Annotated[bool, Option("--modules", help="one line per module")] = False,
     size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
-    classes: Annotated[int, Option(min=1, help="number of classes")] = 1000,
-    channels: Annotated[int, Option(min=1, help="image channels; 1: greyscale")] = 3,
+    classes: Annotated[
+        int | None, Option(min=1, help="number of classes [default: 1000, or the folder's]")
+    ] = None,
+    channels: Annotated[
+        int | None, Option(min=1, help="image channels; 1: greyscale [default: 3, or the folder's]")
+    ] = None,
     memory: Annotated[
         bool, Option("--memory", help="memory for the maps in training and at inference")
     ] = False,
@@ -48,20 +52,20 @@ def run(
     difference, and the reason if known.
     """
     from inceptive.arch.account import account
-    from inceptive.arch.nets import open_net
     from inceptive.cli.tables import answer
     from inceptive.errors import InceptiveError
 
     kind = "json" if json else format
     if against is None:
-        counted = account(open_net(net, classes, channels), size)
+        counted = account(*net_of(net, classes, channels, size))
         answer(_as_text(counted, _lines(counted, aux, modules), aux, kind, memory))
         return
-    if aux or modules or memory or size is not None or (classes, channels) != (1000, 3):
+    if aux or modules or memory or any(x is not None for x in (size, classes, channels)):
         raise InceptiveError(
             f"--against {against}: a printed table has its own rows and sizes; leave out "
             "--aux, --modules, --memory, --size, --classes and --channels"
         )
+    from inceptive.arch.nets import open_net
     from inceptive.arch.nets.printed import compare_printed
 
     answer(_printed_as_text(compare_printed(open_net(net), against), kind))

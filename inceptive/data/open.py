@@ -22,10 +22,14 @@ from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Advance, Progress, Silent
 
 Arrays = Annotated[
-    tuple[np.ndarray | Sequence[str | os.PathLike[str]], np.ndarray | Sequence[int], Sequence[str]],
+    tuple[
+        np.ndarray | Sequence[str | os.PathLike[str]],
+        np.ndarray | Sequence[int] | Sequence[str],
+        Sequence[str],
+    ],
     Allowed("(images, labels, classes)", lambda _: True),
 ]
-"""Images, the number of each one's class, and the classes' names."""
+"""Images, the number or name of each one's class, and the classes' names."""
 
 
 @checked
@@ -40,7 +44,7 @@ def open_data(
     - the path of a folder of class folders or tar shards; a shard URI; or the name of a built-in
       dataset, with its option ("solar:grades"). A folder of that name takes precedence.
     - (images, labels, classes): uint8 arrays (N, H, W) or (N, H, W, 3), or N image file paths;
-      N class indices from 0; and the class names.
+      N indices of classes from 0, or names of them; and the class names.
     - a Data, which is returned as is.
 
     A dataset without splits is split: `shares` of it go to validation and test, by the content of each
@@ -86,9 +90,16 @@ def _from_arrays(data: Arrays, shares: SplitFractions, advance: Advance) -> Data
     images, labels, classes = data[0], np.asarray(data[1]), tuple(map(str, data[2]))
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise InceptiveError("classes are two names or more, each once")
+    if labels.dtype.kind in "UO" and all(isinstance(label, str) for label in labels.flat):
+        if unknown := sorted(set(labels.flat).difference(classes)):
+            raise InceptiveError(
+                f"labels are names of classes ({', '.join(classes[:5])}"
+                f"{', ...' if len(classes) > 5 else ''}); {str(unknown[0])!r} is none"
+            )
+        labels = np.vectorize(classes.index, otypes=[np.int64])(labels)
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or not len(labels):
         raise InceptiveError(
-            f"labels are one whole number for each of {len(images)} images, "
+            f"labels are one whole number, or name of a class, for each of {len(images)} images, "
             f"not {labels.dtype} {labels.shape}"
         )
     if labels.min() < 0 or labels.max() >= len(classes):

@@ -33,7 +33,7 @@ from inceptive.engines.novelty import Novelty
 from inceptive.engines.prediction import KIND, Image, SingleImage, predict, predictions
 from inceptive.engines.prediction import Prediction as Prediction
 from inceptive.engines.protocol import Compute, Engine, Size, Stage
-from inceptive.errors import InceptiveError, printable, valid_values
+from inceptive.errors import InceptiveError, printable, reason, valid_values
 from inceptive.images import Preprocessing
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
@@ -212,12 +212,32 @@ class Classifier(Engine):
         } | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")}
 
     def to(self, device: str | torch.device) -> "Classifier":
-        """Move the model to `device` and return this classifier."""
-        self.model.to(device)
+        """Move the model to `device` ("cpu", "cuda", "cuda:1") and return this classifier.
+
+        Raises InceptiveError if there is no such device. Weights stay float32: what else computes fast
+        is an export's (`export`).
+        """
+        try:
+            if not isinstance(device, str | torch.device) or torch.device(device).type == "meta":
+                raise TypeError("it is no device with memory")
+            self.model.to(torch.device(device))
+        except (AssertionError, RuntimeError, TypeError) as error:
+            raise InceptiveError(
+                f"cannot move the model to {device!r}: {reason(error, 80)}; give cpu, or cuda where "
+                "torch has it"
+            ) from None
         return self
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Normalise images (N, C, S, S), uint8 or 0-255, for the net: float32, same shape."""
+        """Normalise images (N, C, S, S), uint8 or 0-255, for the net: float32, same shape.
+
+        Raises InceptiveError for images of other dimensions.
+        """
+        if images.ndim != 4 or images.shape[1] != self.preprocessing.channels:
+            raise InceptiveError(
+                f"{self.net.name} takes images (N, {self.preprocessing.channels}, H, W), "
+                f"not {tuple(images.shape)}"
+            )
         return self.preprocessing.normalise(images).contiguous(memory_format=torch.channels_last)
 
     @overload

@@ -238,7 +238,7 @@ def as_source(image: Any) -> Source:
     if is_array(image):
         if not _is_single_array(image):
             raise NoImage(f"{_shape(image)} holds more than one image")
-        array = np.asarray(image.detach().cpu() if _is_tensor(image) else image)
+        array = _to_array(image) if _is_tensor(image) else np.asarray(image)
         if _is_tensor(image) and array.ndim == 3:
             array = array.transpose(1, 2, 0)
         if array.ndim == 3 and array.shape[2] == 1:
@@ -257,6 +257,19 @@ def as_source(image: Any) -> Source:
     if isinstance(image, Readable):
         return _content(image)
     raise NoImage(f"{type(image).__name__} is no image; {KINDS}")
+
+
+def _to_array(tensor: Any) -> np.ndarray:
+    """A tensor as an array; NumPy has neither bfloat16 nor float8."""
+    try:
+        array: np.ndarray = (
+            (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu().numpy()
+        )
+    except (TypeError, RuntimeError) as error:
+        raise NoImage(
+            f"a tensor of {tensor.dtype} is no image ({reason(error)}); {KINDS}"
+        ) from None
+    return array
 
 
 def is_url(image: Any) -> TypeGuard[str]:

@@ -1,15 +1,22 @@
 """The share of an answer that comes from 1x1, 3x3, 5x5 and pool: the paper's idea made visible."""
 
+import re
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inceptive.arch.spec import Net
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.nn.branches import Branches
+
+READ = "read"
+WAY = r"^(read\.on\.)*"
+"""Before the names of parts that lead from one module that is read to the next: see `Net.reading`."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +37,31 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
     """Every module of parallel branches, at any depth, for the logit of class `label`.
 
     Value times gradient of the logit: exact where only averaging and a linear layer follow, as after
-    the last module, else first-order. square: (C, S, S) of uint8. Raises InceptiveError if
-    the net has no such modules.
+    the last module, else first-order. Where the last layer reads several modules (`Net.reading`), they
+    are the branches of the module `read`. square: (C, S, S) of uint8. Raises InceptiveError if the net
+    has no such modules.
     """
     model = classifier.model.eval()
-    heads = model.net.heads()
+    heads, read = model.net.heads(), _read(model.net)
+    within = {*read.values(), *(path.removesuffix(".here") for path in read.values())}
     concats = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, Branches) and name.partition(".")[0] not in heads
+        if isinstance(module, Branches)
+        and name.partition(".")[0] not in heads
+        and name not in within - {READ}
     }
     if not concats:
         raise InceptiveError(f"{model.net.name} has no modules of branches side by side")
+    parts_of = {name: {part: f"{name}.{part}" for part in concats[name]} for name in concats}
+    if read:
+        parts_of[READ] = read
     outputs: dict[str, Tensor] = {}
-    hooks = []
-    for name, concat in concats.items():
-        for path, module in (
-            (name, concat),
-            *((f"{name}.{part}", concat[part]) for part in concat),
-        ):
-            hook = partial(_keep_output, outputs, path)
-            hooks.append(module.register_forward_hook(hook))
+    hooks = [
+        model.get_submodule(path).register_forward_hook(partial(_keep_output, outputs, path))
+        for name, paths in parts_of.items()
+        for path in (name, *paths.values())
+    ]
     x = classifier.normalise(torch.from_numpy(square[None]).to(next(model.parameters()).device))
     try:
         with torch.enable_grad():
@@ -61,16 +72,29 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
         for handle in hooks:
             handle.remove()
     modules = []
-    for (name, concat), values, gradient in zip(concats.items(), maps, gradients, strict=True):
+    for (name, paths), values, gradient in zip(parts_of.items(), maps, gradients, strict=True):
         products = (values.detach() * gradient)[0].double().reshape(values.shape[1], -1)
-        channels = {part: outputs[f"{name}.{part}"].shape[1] for part in concat}
+        channels = {part: outputs[path].shape[1] for part, path in paths.items()}
         parts = dict(zip(channels, torch.split(products, [*channels.values()]), strict=True))
         carried = {part: float(product.sum()) for part, product in parts.items()}
         weight = {part: float(product.sum(1).abs().sum()) for part, product in parts.items()}
         total = sum(weight.values()) or 1.0
         share = {part: part_weight / total for part, part_weight in weight.items()}
-        modules.append(Module(name, channels, carried, share))
+        modules.append(Module(re.sub(WAY, "", name), channels, carried, share))
     return modules
+
+
+def _read(net: Net) -> dict[str, str]:
+    """Where a net's last layer reads several modules: the name of each -> that of what is read of it."""
+    read = {}
+    for (before, _), (name, _) in pairwise(net.trunk()):
+        way, next_way = (re.match(WAY, full)[0] for full in (before, name))  # type: ignore[index]
+        if next_way != way:
+            read[before.removeprefix(way)] = f"{way}{READ}.here"
+        elif name == f"{way}{READ}":
+            read[before.removeprefix(way)] = name
+            break
+    return read if len(read) > 1 else {}
 
 
 def _keep_output(

@@ -82,18 +82,24 @@ def top_images(rows: Sequence[tuple[int, Sequence[tuple[np.ndarray, float]]]], t
     return _png(figure)
 
 
+IN_A_ROW = 6
+"""Branches in a row of the legend."""
+
+
 def shares(modules: Sequence[Module], title: str) -> bytes:
     """Draw a bar per module, divided by branch contribution; the share of channels beneath."""
     names = sorted({name for module in modules for name in module.share})
-    figure = _figure(7.5, 0.55 * len(modules) + 1.4, title)
+    rows_of_legend = -(-len(names) // IN_A_ROW)
+    figure = _figure(7.5, 0.55 * len(modules) + 1.2 + 0.22 * rows_of_legend, title)
     axes, in_legend = figure.subplots(), set[str]()
+    colours = _matplotlib("matplotlib").colormaps["tab10" if len(names) <= 10 else "tab20"].colors
     for row, module in enumerate(modules):
         left = below = 0.0
         total = sum(module.channels.values())
         for k, name in enumerate(names):
             if name not in module.share:
                 continue
-            colour = f"C{k}"
+            colour = colours[k % len(colours)]
             label = "" if name in in_legend else name
             in_legend.add(name)
             axes.barh(row, module.share[name], 0.5, left, color=colour, label=label)
@@ -106,7 +112,10 @@ def shares(modules: Sequence[Module], title: str) -> bytes:
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_xlabel("share of what speaks for and against; thin: share of the channels")
-    axes.legend(ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    axes.legend(
+        ncols=min(IN_A_ROW, len(names)), loc="lower center", bbox_to_anchor=(0.5, 1.0),
+        frameon=False, fontsize=8,
+    )  # fmt: skip
     return _png(figure)
 
 

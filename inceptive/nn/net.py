@@ -158,12 +158,9 @@ class Model(nn.Module):
         maps (N, C, H, W) are that part's. Returns the maps that the head reads and its logits
         (N, K); at the net's own end, the logits twice. Consecutive stages form the whole net.
         """
-        parts = [name for name, _ in self.net.body]
         stop = self.net.heads()[head][0] if head else self.net.last
-        x = maps
-        for name in parts[parts.index(after) + 1 if after else 0 : parts.index(stop) + 1]:
-            x = self.get_submodule(name)(x)
-        return x, self.get_submodule(head)(x) if head else x
+        outputs = self.endpoints(maps, {stop, head or stop}, after)
+        return outputs[stop], outputs[head or stop]
 
     def _run(
         self, images: Tensor, wanted: Collection[str], after: str = ""

@@ -381,6 +381,25 @@ def test_training_names_broken_images_first_and_goes_on_without_them(stripes, ti
     assert not (tmp_path / "two").exists()
 
 
+AT_THE_BEGINNING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+from inceptive.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_command_is_imported_prints_nothing():
+    done = subprocess.run([sys.executable, "-c", AT_THE_BEGINNING, "--version"],
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 STOPPED = """
 import os, signal, sys, threading, time
 from inceptive.cli import main

@@ -26,6 +26,17 @@ def test_arrays_are_a_set_divided_by_content():
     assert inceptive.open_data((np.stack([PIXELS] * 3, 3), LABELS.tolist(), CLASSES)).channels == 3
 
 
+def test_labels_may_be_names_of_classes():
+    names = np.array(CLASSES)[LABELS]
+    data = inceptive.open_data((PIXELS, LABELS, CLASSES))
+    for labels in (names, names.tolist(), names.astype(object)):
+        named = inceptive.open_data((PIXELS, labels, CLASSES))
+        for split in ("train", "val", "test"):
+            assert (named.split(split).labels == data.split(split).labels).all()
+    with pytest.raises(InceptiveError, match=r"labels are names of classes .*; 'neither' is none"):
+        inceptive.open_data((PIXELS, [*names[:-1], "neither"], CLASSES))
+
+
 def test_paths_with_labels_are_a_set(tmp_path):
     paths = [tmp_path / f"{k}.png" for k in range(20)]
     for path, pixels in zip(paths, PIXELS, strict=False):
@@ -59,7 +70,10 @@ def test_a_path_and_a_set_are_taken_as_they_are(tmp_path):
     ("arrays", "reason"),
     [
         ((PIXELS, LABELS), r"data = \(array.*: expected .*\(images, labels, classes\)"),
-        ((PIXELS, LABELS[:-1], CLASSES), "labels are one whole number for each of 40 images"),
+        (
+            (PIXELS, LABELS[:-1], CLASSES),
+            "labels are one whole number, or name of a class, for each of 40 images",
+        ),
         ((PIXELS, LABELS / 2, CLASSES), "labels are one whole number"),
         ((PIXELS, LABELS + 1, CLASSES), "labels are 0 to 1"),
         ((PIXELS, LABELS, ("one",)), "classes are two names or more"),

@@ -76,6 +76,21 @@ def test_an_unreadable_image_has_an_error_and_no_answer(clf, tmp_path):
     assert "none.png: cannot be read" in found[1].error
 
 
+@pytest.mark.parametrize("shape", [(1, 32, 32), (4, 3, 32, 32), (32, 32)])
+def test_images_of_other_dimensions_have_no_logits(clf, shape):
+    for images in (torch.zeros(shape, dtype=torch.uint8), np.zeros(shape, np.uint8)):
+        with pytest.raises(InceptiveError, match=r"takes images \(N, 1, H, W\), not \("):
+            clf.logits(images)
+
+
+@pytest.mark.parametrize("device", [torch.float16, "float16", "meta", "cuda:99", "nope", None, 0.5])
+def test_what_is_no_device_here_is_refused_and_the_model_stays(clf, device):
+    with pytest.raises(InceptiveError, match=r"cannot move the model to .*; give cpu, or cuda"):
+        clf.to(device)
+    assert {weights.dtype for weights in clf.model.parameters()} == {torch.float32}
+    assert clf.to("cpu") is clf and clf.to(torch.device("cpu")) is clf
+
+
 def test_labels_must_fit_the_net(clf):
     with pytest.raises(InceptiveError, match="2 labels for a net of 3 classes"):
         Classifier(clf.model, clf.preprocessing, ("a", "b"))

@@ -334,3 +334,15 @@ def test_numbers_that_mean_nothing_are_refused(options):
     for ask in (predict, predictions):
         with pytest.raises(InceptiveError, match=f"{name} = .*: expected a whole number from 1"):
             ask(Colour(), [RGB], **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e4m3fn])
+def test_a_tensor_of_a_type_that_numpy_lacks_is_one_of_float32(dtype):
+    for tensor in (torch.ones(3, 8, 8), torch.ones(3, 8, 8).to(dtype)):
+        with pytest.raises(InceptiveError, match=r"must be uint8 .*, not float32 \(8, 8, 3\)"):
+            predict(Mean(), tensor)
+
+
+def test_a_tensor_that_is_no_array_is_refused_by_name():
+    with pytest.raises(InceptiveError, match=r"a tensor of torch\.float32 is no image"):
+        predict(Mean(), torch.ones(8, 8).to_sparse())

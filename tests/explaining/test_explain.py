@@ -344,6 +344,29 @@ def out_channels(net):
             name = name.rpartition(".")[0]
 
 
+def test_modules_that_the_last_layer_reads_are_branches():
+    """Their shares of the logit are exact: they are averaged or maxima, then multiplied by weights."""
+    read = ("mixed_6b", "mixed_6d", "mixed_7a")
+    net = inceptive.NETS["inception_v3"](2).without_aux().reading(read)
+    torch.manual_seed(0)
+    model = inceptive.build(net).eval()
+    square = np.random.default_rng(0).integers(256, size=(3, 96, 96), dtype=np.uint8)
+    classifier = Classifier(model, Preprocessing(96), ("a", "b"))
+    modules = {module.name: module for module in branches(classifier, square, 1)}
+    trunk = [name.rpartition(".")[2] for name, _ in net.trunk()]
+    assert {name.partition(".")[0] for name in modules} <= {*trunk}
+    assert {"mixed_6b", "mixed_6c", "mixed_7a"} <= {*modules}
+    whole = modules["read"]
+    with torch.inference_mode():
+        maps = model.endpoints(classifier.normalise(torch.from_numpy(square[None])), read)
+        weights = model.fc.weight[1].split([2 * maps[name].shape[1] for name in read])
+        for name, row in zip(read, weights, strict=True):
+            seen = torch.cat([maps[name].mean((2, 3)), maps[name].amax((2, 3))], 1)
+            assert whole.channels[name] == len(row)
+            assert whole.carried[name] == pytest.approx(float(seen[0] @ row), rel=1e-4, abs=1e-6)
+    assert [*whole.channels] == [*read]
+
+
 def test_a_net_without_branches_is_told():
     preprocessing = Preprocessing(64)
     model = inceptive.build(inceptive.NETS["alexnet"](2)).eval()
