@@ -54,8 +54,8 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
     if not concats:
         raise InceptiveError(f"{model.net.name} has no modules of branches side by side")
     parts_of = {name: {part: f"{name}.{part}" for part in concats[name]} for name in concats}
-    if read:
-        parts_of[READ] = read
+    if read:  # behind all that it reads
+        parts_of = {name: parts_of[name] for name in parts_of if name != READ} | {READ: read}
     outputs: dict[str, Tensor] = {}
     hooks = [
         model.get_submodule(path).register_forward_hook(partial(_keep_output, outputs, path))
@@ -66,7 +66,7 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
     try:
         with torch.enable_grad():
             logits = model(x.requires_grad_())
-            maps = [outputs[name] for name in concats]
+            maps = [outputs[name] for name in parts_of]
             gradients = torch.autograd.grad(logits[0, label], maps)
     finally:
         for handle in hooks:

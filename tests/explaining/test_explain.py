@@ -364,7 +364,7 @@ def test_modules_that_the_last_layer_reads_are_branches():
             seen = torch.cat([maps[name].mean((2, 3)), maps[name].amax((2, 3))], 1)
             assert whole.channels[name] == len(row)
             assert whole.carried[name] == pytest.approx(float(seen[0] @ row), rel=1e-4, abs=1e-6)
-    assert [*whole.channels] == [*read]
+    assert [*whole.channels] == [*read] and [*modules][-1] == "read"
 
 
 def test_a_net_without_branches_is_told():
