@@ -84,12 +84,13 @@ def run(
 def as_text(comparison: "Comparison") -> str:
     """The comparison as readable text."""
     from inceptive.cli import tables
+    from inceptive.data.source import images_of
 
     if not comparison.targets:
         return _answers_text(comparison)
     header = ("model", "top-1", "95 % interval", "balanced", *COST)
     lines = [
-        f"{len(comparison.images)} {comparison.split} images of {comparison.data}; "
+        f"{len(comparison.images)} {images_of(comparison.split)} of {comparison.data}; "
         + _units(comparison),
         "",
         tables.columns(header, [(r.model, *_accuracy(r), *_cost(r)) for r in comparison.models]),

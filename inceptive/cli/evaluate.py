@@ -84,11 +84,12 @@ def run(
 def as_text(evaluation: "Evaluation") -> str:
     """One model's result as readable text."""
     from inceptive.cli import tables
+    from inceptive.data.source import images_of
 
     classes = evaluation.classes
     low, high = evaluation.balanced_accuracy_interval
     lines = [
-        f"{evaluation.model} on {evaluation.count} {evaluation.split} images of {evaluation.data}, "
+        f"{evaluation.model} on {evaluation.count} {images_of(evaluation.split)} of {evaluation.data}, "
         f"{evaluation.crops} crop{'s' if evaluation.crops > 1 else ''}",
         "",
         _accuracy("top-1", evaluation.top1, evaluation.top1_interval),

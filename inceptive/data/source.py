@@ -260,6 +260,11 @@ class Data:
         return np.bincount(self.splits[split].labels, minlength=len(self.classes))
 
 
+def images_of(split: str) -> str:
+    """What to call them: "val images"; those of "all" are just images."""
+    return "images" if split == "all" else f"{split} images"
+
+
 def class_indices(classes: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     """The index of each of a dataset's `classes` among a model's `labels`: (K,) int64.
 

@@ -14,7 +14,7 @@ from inceptive.arguments import PositiveInt, checked
 from inceptive.data.cache import Cache, user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.prefetch import prefetch
-from inceptive.data.source import Data, Samples, class_indices
+from inceptive.data.source import Data, Samples, class_indices, images_of
 from inceptive.engines.early_exit import exit_summary
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, InvalidArgument
@@ -79,8 +79,8 @@ class Evaluation(Measures):
     def __repr__(self) -> str:
         low, high = self.top1_interval
         return (
-            f"Evaluation({self.model!r} by {self.engine} on {self.count} {self.split} images of "
-            f"{self.data}: top1 {self.top1:.4f}, 95 % interval {low:.4f} to {high:.4f})"
+            f"Evaluation({self.model!r} by {self.engine} on {self.count} {images_of(self.split)} "
+            f"of {self.data}: top1 {self.top1:.4f}, 95 % interval {low:.4f} to {high:.4f})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def evaluate_engine(
     """Evaluate `engine`, called `name`; labels are its own in the order of `label_order`."""
     progress = progress or Silent()
     samples = data.split(split)
-    progress.say(f"evaluating {name} on {len(samples)} {split} images of {data.name}")
+    progress.say(f"evaluating {name} on {len(samples)} {images_of(split)} of {data.name}")
     advance = partial(progress.advance, "evaluating")
     plain, probs, novel = probabilities(engine, samples, crops, advance, user_cache(), batch_size)
     exits = engine.exit_shares()

@@ -17,7 +17,7 @@ import numpy as np
 from inceptive.data.depth import evaluation_notes, range_for
 from inceptive.data.learned import Learned
 from inceptive.data.open import open_data_for
-from inceptive.data.source import Data, Samples, SplitFractions
+from inceptive.data.source import Data, Samples, SplitFractions, images_of
 from inceptive.engines.open import open_engine, tells_no_classes
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError
@@ -140,8 +140,7 @@ def judged(
         mask |= every.chose(samples)
     if not mask.any():
         return data, split
-    what = "images" if split == "all" else f"{split} images"
-    count = f"{mask.sum()} of {len(samples)} {what} of {data.name} were learned from"
+    count = f"{mask.sum()} of {len(samples)} {images_of(split)} of {data.name} were learned from"
     if mask.all() or split in ("train", "all") or not data.divided:
         progress.say(f"note: {count}: their share of right answers is no measure of others")
         return data, split

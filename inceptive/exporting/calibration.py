@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from inceptive.data.cache import user_cache
+from inceptive.data.learned import Learned
 from inceptive.data.pictures import in_order
-from inceptive.data.source import Data, Samples, class_indices
+from inceptive.data.source import Data, Samples, class_indices, images_of
 from inceptive.engines.protocol import Engine
 from inceptive.images import Preprocessing
 
@@ -40,8 +41,11 @@ def from_data(engine: Engine, data: Data, calibrate: bool) -> ExportData:
     calibration = (
         _squares(_some(others, CALIBRATION), engine.preprocessing) if calibrate else images[:0]
     )
+    known = Learned.from_record(engine.data)
+    learned = int(known.trained_on(checked).sum()) if known else 0
     return ExportData(
-        f"{len(checked)} {split} images of {data.name}",
+        f"{len(checked)} {images_of(split)} of {data.name}"
+        + (f", of which it learned {learned}" if learned else ""),
         images,
         class_numbers[checked.labels],
         calibration,

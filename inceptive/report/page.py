@@ -15,7 +15,7 @@ import inceptive
 from inceptive import metrics
 from inceptive.arch.account import Account
 from inceptive.arch.draw import draw_net
-from inceptive.data.source import Data, Samples
+from inceptive.data.source import Data, Samples, images_of
 from inceptive.errors import without_controls
 from inceptive.images import Range, Source
 from inceptive.metrics import Measures, RiskCoveragePoint
@@ -130,7 +130,9 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         loader=PackageLoader("inceptive", "report"),
     )  # fmt: skip
-    environment.filters |= {"percent": _percent, "number": lambda n: f"{n:,}"}
+    environment.filters |= {
+        "percent": _percent, "number": lambda n: f"{n:,}", "images_of": images_of,
+    }  # fmt: skip
     about = {
         "version": inceptive.__version__,
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -16,7 +16,7 @@ from inceptive.data.cache import Cache
 from inceptive.data.loading import Batches, RandomCrop, Rank, permutation
 from inceptive.data.pictures import CachedImages, ModelInputs
 from inceptive.data.prefetch import prefetch
-from inceptive.data.source import Images, PathImages, Samples
+from inceptive.data.source import Images, PathImages, Samples, images_of
 from inceptive.images import Preprocessing
 from inceptive.io.cores import cores
 from inceptive.io.progress import Progress
@@ -184,7 +184,7 @@ class FrozenMaps:
         """The maps of the centre squares of `samples`, those of a split, as in evaluation."""
         spec = ModelInputs(self.preprocessing)
         with CachedImages(samples, spec, self.cache) as squares:
-            what = f"computing frozen layers of {split} images"
+            what = f"computing frozen layers of {images_of(split)}"
             return self.of(samples, squares.__getitem__, spec.name, what, exact)
 
     @torch.inference_mode()

@@ -233,7 +233,7 @@ def test_evaluate_judges_the_test_split_and_json_is_one_object(trained, stripes,
 def test_evaluate_prints_a_table_for_people(trained, stripes):
     done = command("evaluate", trained[0], stripes, "--split", "all", "--crops", "10")
     assert done.returncode == 0, done.stderr
-    assert "60 all images" in done.stdout and "10 crops" in done.stdout
+    assert "on 60 images of" in done.stdout and "10 crops" in done.stdout
     assert "95 % interval" in done.stdout and "true \\ answered" in done.stdout
 
 

@@ -343,7 +343,15 @@ def test_an_evaluation_is_a_value_with_a_short_repr(tmp_path):
     predictions = (tmp_path / "out/predictions.csv").read_text().splitlines()
     assert len(predictions) == 41 and predictions[1].startswith("shades/0,dark,dark,0.9")
     page = (tmp_path / "out/report.html").read_text()
-    assert "inceptive.evaluate(" in page
+    assert "inceptive.evaluate(" in page and "on 40 test images of shades" in page
+
+
+def test_images_of_no_split_are_just_images(tmp_path):
+    undivided = replace(shades(), splits={"all": shades().split("test")})
+    evaluation = evaluate(Brightness("light", "dark"), undivided, "all", out=tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text()
+    for text in (repr(evaluation), as_text(evaluation), page):
+        assert "on 40 images of shades" in " ".join(text.split())
 
 
 def test_progress_is_said_and_what_cannot_be_done_is_refused():

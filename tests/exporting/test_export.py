@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from conftest import command, picture, rewrite_config
 
+from inceptive.data.open import open_data
 from inceptive.engines import fastest, records
 from inceptive.engines import onnx as onnx_runtime
 from inceptive.engines import open as engines
@@ -27,7 +29,7 @@ from inceptive.engines.open import open_engine, open_exported
 from inceptive.errors import InceptiveError
 from inceptive.exporting import check
 from inceptive.exporting import export as exporting
-from inceptive.exporting.calibration import ExportData, synthetic
+from inceptive.exporting.calibration import ExportData, from_data, synthetic
 from inceptive.exporting.check import compare_outputs
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
@@ -636,3 +638,17 @@ def test_images_of_another_shape_are_refused(exported):
     for wrong in (np.zeros((1, 3, 32, 32), np.uint8), np.zeros((1, 1, 32, 32), np.float32)):
         with pytest.raises(InceptiveError, match=r"takes images \(N, 1, 32, 32\) of uint8"):
             engine.logits(wrong)
+
+
+def test_the_images_of_a_check_are_named_and_those_learned_are_counted(trained, stripes):
+    folder, _ = trained
+    engine = Classifier.load(folder)
+    data = replace(open_data(stripes), name="stripes")
+    whole = replace(data, splits={"all": data.split("all")})
+    learned = engine.data["train"]
+    assert from_data(engine, data, False).description == "8 val images of stripes"
+    assert from_data(engine, whole, False).description == (
+        f"60 images of stripes, of which it learned {learned}"
+    )
+    del engine.info["data"]["pictures"]
+    assert from_data(engine, whole, False).description == "60 images of stripes"
