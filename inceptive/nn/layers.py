@@ -70,8 +70,10 @@ class ConvUnit(nn.Conv2d):
         )
 
     def _product(self, x: Tensor) -> Tensor:
-        y = F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
-        return y.permute(0, 3, 1, 2)
+        # Not weight.flatten(1): the gradient would lie otherwise than the weight, which torch warns of
+        # where several processes train.
+        weight = self.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(x.permute(0, 2, 3, 1), weight, self.bias).permute(0, 3, 1, 2)
 
 
 class Norm(nn.BatchNorm2d):

@@ -25,6 +25,7 @@ def both_ways(side: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> list[li
             y = unit(x)
         y.float().square().mean().backward()
         assert y.is_contiguous(memory_format=torch.channels_last)
+        assert unit.weight.grad.stride() == unit.weight.stride()
         answers.append([y, x.grad, *(weights.grad for weights in unit.parameters())])
     return answers
 
