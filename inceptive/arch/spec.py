@@ -462,6 +462,18 @@ class Net(Word):
             else:
                 yield f"{inside}{name}", part
 
+    def reads(self) -> dict[str, str]:
+        """Where the last layer reads several modules (`reading`): the name of each, and the full name of
+        what is read of it, such as mixed_6b -> read.here; {} elsewhere."""
+        reads: dict[str, str] = {}
+        for (before, _), (full, _) in pairwise(self.trunk()):
+            way, _, module = before.rpartition(".")
+            if full.count(".") > before.count("."):
+                reads[module] = f"{way}.read.here".lstrip(".")
+            elif reads and full == f"{way}.read":
+                return reads | {module: full}
+        return {}
+
     def layer(self, name: str) -> str:
         """Return the full name of the part, group or layer `name`: itself, else that of the part of the
         trunk, else of the only layer that ends in it, as read.on.mixed_6a does in mixed_6a.

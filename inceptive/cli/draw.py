@@ -3,24 +3,26 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
-from inceptive.cli.value import HELP, net_of
+from inceptive.cli.net_argument import (
+    ChannelsOption,
+    ClassesOption,
+    NetArgument,
+    SizeOption,
+    net_of,
+)
 
 NAME = "draw"
 
 
 def run(
-    net: Annotated[str, Argument(metavar="NET", help=HELP)],
+    net: NetArgument,
     part: Annotated[str | None, Option(help="one part, such as inception_3a or aux_4a")] = None,
     out: Annotated[Path | None, Option(help="the SVG file [default: standard output]")] = None,
-    size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
-    classes: Annotated[
-        int | None, Option(min=1, help="number of classes [default: 1000, or the folder's]")
-    ] = None,
-    channels: Annotated[
-        int | None, Option(min=1, help="image channels; 1: greyscale [default: 3, or the folder's]")
-    ] = None,
+    size: SizeOption = None,
+    classes: ClassesOption = None,
+    channels: ChannelsOption = None,
 ) -> None:
     """Draw NET, or one of its parts layer by layer, as SVG.
 

@@ -2,9 +2,15 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from typer import Argument, Option
+from typer import Option
 
-from inceptive.cli.value import HELP, net_of
+from inceptive.cli.net_argument import (
+    ChannelsOption,
+    ClassesOption,
+    NetArgument,
+    SizeOption,
+    net_of,
+)
 
 if TYPE_CHECKING:
     from inceptive.arch.account import Account, Line
@@ -22,20 +28,16 @@ UNITS = {1: "", 1024: "K", 10**6: "M"}
 
 
 def run(
-    net: Annotated[str, Argument(metavar="NET", help=HELP)],
+    net: NetArgument,
     format: Annotated[
         Literal["text", "json", "csv", "md"], Option("--format", help="the output format")
     ] = "text",
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     aux: Annotated[bool, Option("--aux", help="include the auxiliary heads")] = False,
     modules: Annotated[bool, Option("--modules", help="one line per module")] = False,
-    size: Annotated[int | None, Option(min=1, help="side of the image, in pixels")] = None,
-    classes: Annotated[
-        int | None, Option(min=1, help="number of classes [default: 1000, or the folder's]")
-    ] = None,
-    channels: Annotated[
-        int | None, Option(min=1, help="image channels; 1: greyscale [default: 3, or the folder's]")
-    ] = None,
+    size: SizeOption = None,
+    classes: ClassesOption = None,
+    channels: ChannelsOption = None,
     memory: Annotated[
         bool, Option("--memory", help="memory for the maps in training and at inference")
     ] = False,

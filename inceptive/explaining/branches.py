@@ -1,22 +1,15 @@
 """The share of an answer that comes from 1x1, 3x3, 5x5 and pool: the paper's idea made visible."""
 
-import re
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inceptive.arch.spec import Net
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.nn.branches import Branches
-
-READ = "read"
-WAY = r"^(read\.on\.)*"
-"""Before the names of parts that lead from one module that is read to the next: see `Net.reading`."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +35,21 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
     has no such modules.
     """
     model = classifier.model.eval()
-    heads, read = model.net.heads(), _read(model.net)
-    within = {*read.values(), *(path.removesuffix(".here") for path in read.values())}
+    heads, reads = model.net.heads(), model.net.reads()
+    inner = {*reads.values(), *(path.removesuffix(".here") for path in reads.values())} - {"read"}
     concats = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, Branches)
         and name.partition(".")[0] not in heads
-        and name not in within - {READ}
+        and name not in inner
     }
     if not concats:
         raise InceptiveError(f"{model.net.name} has no modules of branches side by side")
     parts_of = {name: {part: f"{name}.{part}" for part in concats[name]} for name in concats}
-    if read:  # behind all that it reads
-        parts_of = {name: parts_of[name] for name in parts_of if name != READ} | {READ: read}
+    if reads:
+        del parts_of["read"]
+        parts_of["read"] = reads  # behind all that it reads
     outputs: dict[str, Tensor] = {}
     hooks = [
         model.get_submodule(path).register_forward_hook(partial(_keep_output, outputs, path))
@@ -80,21 +74,8 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
         weight = {part: float(product.sum(1).abs().sum()) for part, product in parts.items()}
         total = sum(weight.values()) or 1.0
         share = {part: part_weight / total for part, part_weight in weight.items()}
-        modules.append(Module(re.sub(WAY, "", name), channels, carried, share))
+        modules.append(Module(name.rpartition("read.on.")[2], channels, carried, share))
     return modules
-
-
-def _read(net: Net) -> dict[str, str]:
-    """Where a net's last layer reads several modules: the name of each -> that of what is read of it."""
-    read = {}
-    for (before, _), (name, _) in pairwise(net.trunk()):
-        way, next_way = (re.match(WAY, full)[0] for full in (before, name))  # type: ignore[index]
-        if next_way != way:
-            read[before.removeprefix(way)] = f"{way}{READ}.here"
-        elif name == f"{way}{READ}":
-            read[before.removeprefix(way)] = name
-            break
-    return read if len(read) > 1 else {}
 
 
 def _keep_output(

@@ -58,8 +58,8 @@ class ConvUnit(nn.Conv2d):
         return F.relu(x, inplace=inplace) if self.relu else x
 
     def _is_faster_as_product(self, x: Tensor) -> bool:
-        """Whether it is 1x1 in bf16 on few maps' values: there torch's convolution spends more on laying
-        out its weights anew in each step than a product of matrices on all."""
+        """Whether it is 1x1, in bf16 on the CPU, and of so few values that a product of matrices takes
+        less time than torch's convolution, which lays its weights out anew in each step."""
         return (
             self.kernel_size == self.stride == (1, 1)
             and self.groups == 1

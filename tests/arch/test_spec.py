@@ -183,6 +183,10 @@ def test_a_part_that_stands_behind_another_is_found_before_a_layer_of_its_name()
         "read.on.two",
         "read.on.read",
     ]
+    assert two.reads() == {"one": "read.here", "two": "read.on.read"}
+    every = net(**body, fc=FC).reading(["one", "pool", "two"]).reads()
+    assert every == {"one": "read.here", "pool": "read.on.read.here", "two": "read.on.read.on.read"}
+    assert not net(**body, fc=FC).reading(["two"]).reads() and not net(**body, fc=FC).reads()
     assert two.layer("pool") == "read.on.pool" and two.layer("two.b") == "read.on.two.b"
     with pytest.raises(
         InceptiveError, match=r"layers called b, such as one\.b; there are: one, read"
