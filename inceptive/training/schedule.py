@@ -27,11 +27,12 @@ def lr_factor(table: ScheduleTable, epoch: float, epochs: int) -> float:
 
 
 def size_at(table: ScheduleTable, epoch: float, epochs: int, size: int) -> int:
-    """The image size in pixels at `epoch` of `epochs`, with `size` at the end.
+    """The image size in pixels at `epoch` of `epochs`, of images that are judged at `size`.
 
-    It grows linearly, in steps of 16 or, up to 64 pixels, of 4, from the fraction `smallest` of it until
-    the fraction `grown` of the epochs is done.
+    It grows linearly, in steps of 16 or, up to 64 pixels, of 4, from the fraction `smallest` of `size` to
+    the fraction `largest`, which it has from the fraction `grown` of the epochs on.
     """
     step = 16 if size > 64 else 4
-    share = table.smallest + (1 - table.smallest) * epoch / (table.grown * epochs)
+    done = min(1.0, epoch / (table.grown * epochs))
+    share = min(table.largest, table.smallest + (table.largest - table.smallest) * done)
     return size if share >= 1 else min(size, max(16, round(size * share / step) * step))

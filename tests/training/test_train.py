@@ -19,6 +19,7 @@ from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import evaluate
 from inceptive.io.progress import Silent
+from inceptive.nn import Norm
 from inceptive.training.callbacks import Callback
 from inceptive.training.choose import choose_recipe
 from inceptive.training.history import as_csv
@@ -31,7 +32,8 @@ from inceptive.training.prepare import (
     model_for,
     parameter_groups,
 )
-from inceptive.training.recipe import Recipe
+from inceptive.training.recipe import Recipe, ScheduleTable
+from inceptive.training.schedule import size_at
 
 
 def run(data, tiny, out, *changes, recipe=None):
@@ -43,9 +45,10 @@ def run(data, tiny, out, *changes, recipe=None):
 
 
 @pytest.mark.training
-def test_it_learns_to_tell_stripes_across_from_stripes_down(stripes, tiny, tmp_path):
+@pytest.mark.parametrize("net", ["googlenet.bn", "googlenet.slim"])
+def test_it_learns_to_tell_stripes_across_from_stripes_down(stripes, tiny, tmp_path, net):
     # Every seed of four had all right after 12 epochs, one of them not yet after 8.
-    clf, data, watch = run(stripes, tiny, tmp_path / "m", "epochs=12")
+    clf, data, watch = run(stripes, tiny, tmp_path / "m", "epochs=12", f"net={net}")
     assert watch.rows[-1]["loss"] < 0.3 < watch.rows[0]["loss"]
     assert evaluate(clf, data, "test").top1 == 1.0
 
@@ -132,6 +135,22 @@ def test_accumulated_batches_make_one_step(stripes, tiny, tmp_path):
         assert (weights[1][key] - expected).norm() <= 1e-4 * expected.norm() + 1e-6, key
 
 
+def test_statistics_of_batch_norm_keep_up_with_a_short_training(stripes, tiny, tmp_path):
+    """With the momentum of published nets, a hundred steps leave 97 % of what they begin with."""
+    data = open_data(str(stripes), SplitFractions(0.2, 0.2))
+
+    def momentum(net, epochs):
+        recipe = Recipe.read(str(tiny), [f"net={net}", f"epochs={epochs}"])
+        model = Run(recipe, data, tmp_path / "m", progress=None).learner.model
+        return next(layer for layer in model.modules() if isinstance(layer, Norm)).momentum
+
+    steps = len(data.split("train")) // 12
+    assert momentum("googlenet.slim", 1) == 0.1
+    assert momentum("googlenet.slim", 1000) == pytest.approx(30 / (1000 * steps))
+    assert momentum("googlenet.slim", 1_000_000) == 3e-4
+    assert momentum("googlenet.bn", 1_000_000) == 0.1
+
+
 def test_the_average_of_few_steps_is_not_of_the_weights_it_began_with(stripes, tiny, tmp_path):
     """After ten steps a decay of 0.999 alone would leave 99 % of them."""
     recipe = Recipe.read(str(tiny), ["ema.decay=0.999", "epochs=1"])
@@ -181,6 +200,14 @@ def test_images_grow_until_they_have_their_size(stripes, tiny, tmp_path):
     assert [row["pixels"] for row in watch.rows] == [32, 52, 64]
     told = [line.partition("  ")[0] for line in watch.said if line.startswith("epoch ")]
     assert told == ["epoch 1/3 (32 pixels)", "epoch 2/3 (52 pixels)", "epoch 3/3"]
+
+
+def test_images_may_learn_smaller_than_they_are_judged(stripes, tiny, tmp_path):
+    changes = "epochs=3", "image_size=64", "schedule.smallest=0.5", "schedule.largest=0.8125"
+    clf, _, watch = run(stripes, tiny, tmp_path / "m", *changes, "schedule.grown=0.5")
+    assert [row["pixels"] for row in watch.rows] == [32, 44, 52] and clf.preprocessing.size == 64
+    once = ScheduleTable(largest=0.8)
+    assert {size_at(once, epoch, 10, 160) for epoch in range(11)} == {128}
 
 
 def test_rows_of_an_earlier_release_stand_beside_those_with_more_columns():
