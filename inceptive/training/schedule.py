@@ -29,7 +29,7 @@ def lr_factor(table: ScheduleTable, epoch: float, epochs: int) -> float:
 def size_at(table: ScheduleTable, epoch: float, epochs: int, size: int) -> int:
     """The image size in pixels at `epoch` of `epochs`, of images that are judged at `size`.
 
-    It grows linearly, in steps of 16 or, up to 64 pixels, of 4, from the fraction `smallest` of `size` to
+    It grows linearly, in steps of 16 or, up to 64 pixels, of 4, from the fraction `smallest` of that to
     the fraction `largest`, which it has from the fraction `grown` of the epochs on.
     """
     step = 16 if size > 64 else 4
