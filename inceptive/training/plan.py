@@ -227,10 +227,10 @@ def paced(
         )
         return recipe.model_copy(update={"epochs": 0})
     recipe = of_size(chosen)
-    sizes = sorted({size_at(recipe.schedule, epoch, epochs, chosen) for epoch in (0, epochs)})
+    smallest = size_at(recipe.schedule, 0, epochs, chosen)
     progress.say(
         f"plan: {chosen} pixels"
-        + (f" (learning at {' to '.join(map(str, sizes))})" if sizes != [chosen] else "")
+        + (f" ({smallest} in the beginning)" if smallest < chosen else "")
         + f", {epochs} epochs in {recipe.speed.precision}: about "
         f"{duration(min(60 * minutes, epochs * seconds + WRITING))} on this machine, of "
         f"{minutes:g} minutes" + (", which are too few for one epoch" if left < seconds else "")

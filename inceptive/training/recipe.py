@@ -135,18 +135,8 @@ class ScheduleTable(Table):
         le=1,
         description="initial image size, as a fraction; it grows (progressive resizing)",
     )
-    largest: Fraction = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="final image size of learning, as a fraction of what images are judged at: in parts "
-        "of images things look larger (arXiv:1906.06423)",
-    )
     grown: Fraction = Field(
-        0.6,
-        gt=0,
-        le=1,
-        description="fraction of training after which images have their largest size",
+        0.6, gt=0, le=1, description="fraction of training after which images have their full size"
     )
 
 
@@ -306,10 +296,10 @@ class Recipe(Table):
             raise ValueError(
                 "epochs = 0: only a probe (finetune.probe) is trained without an epoch"
             )
-        if self.finetune.views and min(self.schedule.smallest, self.schedule.largest) < 1:
+        if self.finetune.views and self.schedule.smallest < 1:
             raise ValueError(
-                "finetune.views: images whose maps are computed once have one size; set "
-                "schedule.smallest = 1 and schedule.largest = 1"
+                "finetune.views: images whose maps are computed once cannot grow; set "
+                "schedule.smallest = 1"
             )
         return self
 

@@ -27,12 +27,11 @@ def lr_factor(table: ScheduleTable, epoch: float, epochs: int) -> float:
 
 
 def size_at(table: ScheduleTable, epoch: float, epochs: int, size: int) -> int:
-    """The image size in pixels at `epoch` of `epochs`, of images that are judged at `size`.
+    """The image size in pixels at `epoch` of `epochs`, with `size` at the end.
 
-    It grows linearly, in steps of 16 or, up to 64 pixels, of 4, from the fraction `smallest` of that to
-    the fraction `largest`, which it has from the fraction `grown` of the epochs on.
+    It grows linearly, in steps of 16 or, up to 64 pixels, of 4, from the fraction `smallest` of it until
+    the fraction `grown` of the epochs is done.
     """
     step = 16 if size > 64 else 4
-    done = min(1.0, epoch / (table.grown * epochs))
-    share = min(table.largest, table.smallest + (table.largest - table.smallest) * done)
+    share = table.smallest + (1 - table.smallest) * epoch / (table.grown * epochs)
     return size if share >= 1 else min(size, max(16, round(size * share / step) * step))

@@ -231,7 +231,7 @@ def test_images_that_grow_leave_time_for_more_epochs(stripes, tiny):
     whole, _ = pace(stripes, tiny, 0.5, {"epochs": 100}, **costs)
     grown, [said] = pace(stripes, tiny, 0.5, growing, **costs)
     assert grown.image_size >= whole.image_size and grown.epochs > whole.epochs
-    assert f"plan: {grown.image_size} pixels (" in said and "(learning at " in said
+    assert f"plan: {grown.image_size} pixels (" in said and " in the beginning)" in said
     # What a step costs whatever the images (an optimizer's share) is not saved by small ones.
     free = {"epochs": 1000, "stop.smallest": 80}
     alike = pace(stripes, tiny, 0.5, free)[0].epochs

@@ -32,8 +32,7 @@ from inceptive.training.prepare import (
     model_for,
     parameter_groups,
 )
-from inceptive.training.recipe import Recipe, ScheduleTable
-from inceptive.training.schedule import size_at
+from inceptive.training.recipe import Recipe
 
 
 def run(data, tiny, out, *changes, recipe=None):
@@ -200,14 +199,6 @@ def test_images_grow_until_they_have_their_size(stripes, tiny, tmp_path):
     assert [row["pixels"] for row in watch.rows] == [32, 52, 64]
     told = [line.partition("  ")[0] for line in watch.said if line.startswith("epoch ")]
     assert told == ["epoch 1/3 (32 pixels)", "epoch 2/3 (52 pixels)", "epoch 3/3"]
-
-
-def test_images_may_learn_smaller_than_they_are_judged(stripes, tiny, tmp_path):
-    changes = "epochs=3", "image_size=64", "schedule.smallest=0.5", "schedule.largest=0.8125"
-    clf, _, watch = run(stripes, tiny, tmp_path / "m", *changes, "schedule.grown=0.5")
-    assert [row["pixels"] for row in watch.rows] == [32, 44, 52] and clf.preprocessing.size == 64
-    once = ScheduleTable(largest=0.8)
-    assert {size_at(once, epoch, 10, 160) for epoch in range(11)} == {128}
 
 
 def test_rows_of_an_earlier_release_stand_beside_those_with_more_columns():
