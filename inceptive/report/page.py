@@ -330,7 +330,7 @@ def _curves(rows: Sequence[Mapping[str, float]]) -> list[str]:
     first, last = rows[0]["epoch"], rows[-1]["epoch"]
     x = charts.Axis("epoch", min(first, last - 1), last)
     curves = []
-    heads = [key for key in rows[0] if key.startswith("loss_aux")]
+    heads = [key for key in rows[-1] if key.startswith("loss_aux")]
     losses = {"training": "loss", "validation": "val_loss"} | {
         key.removeprefix("loss_"): key for key in heads[:2]
     }
@@ -342,7 +342,7 @@ def _curves(rows: Sequence[Mapping[str, float]]) -> list[str]:
         series = {
             name: [(row["epoch"], row[key]) for row in rows if key in row]
             for name, key in keys.items()
-            if key in rows[0]
+            if any(key in row for row in rows)
         }
         values = [value for points in series.values() for _, value in points]
         if not values:

@@ -115,8 +115,8 @@ def environment() -> dict[str, Any]:
 
 
 def as_csv(history: list[dict[str, Any]]) -> str:
-    """Format the history as CSV, one row per epoch."""
-    text, names = io.StringIO(), dict.fromkeys(name for row in history for name in row)
+    """Format the history as CSV, one row per epoch, with columns in the order of the last."""
+    text, names = io.StringIO(), dict.fromkeys(name for row in reversed(history) for name in row)
     writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)

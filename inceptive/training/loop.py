@@ -127,6 +127,9 @@ class Run:
         """Of the validation images, by the model that is kept; None if another process found it."""
         self.saved = time.monotonic()
         self.state.seconds = self.state.before = self.saved - self.started
+        if start:
+            seconds = round(self.state.seconds, 2)
+            self.state.history = [{"epoch": 0, **start.row, "seconds": seconds}]
         if state:
             self._restore(state)
         elif start:  # whose model lies in the folder: it can be gone on with from now on
