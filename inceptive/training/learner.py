@@ -55,7 +55,8 @@ class Learner:
         self.model, self.device = model, world.device
         self.bf16 = wants_bf16(recipe.speed.precision, self.device)
         compute_in(self.model, recipe.speed)
-        steps = recipe.epochs * max(1, len(data.split("train")) // recipe.batch_size)
+        counts = torch.from_numpy(data.counts("train"))
+        steps = recipe.epochs * max(1, int(counts.sum()) // recipe.batch_size)
         for module in self.model.modules():
             if isinstance(module, Norm):
                 pace = min(FASTEST, STATISTICS / max(steps, 1))
@@ -64,7 +65,6 @@ class Learner:
         self.model.to(self.device)
         if not world.is_single:
             join(self.model, world.share, recipe.speed.sync_batch_norm)
-        counts = torch.from_numpy(data.counts("train"))
         weights = class_weights(counts, recipe.data.balance)
         self.after, smoothing = after, recipe.loss.label_smoothing
         self.size = recipe.image_size
