@@ -30,9 +30,9 @@ from inceptive.training.recipe import Recipe
 from inceptive.training.schedule import lr_factor, size_at
 from inceptive.training.shared_layers import join
 
-STATISTICS, FASTEST = 30, 0.1
-"""Batch norm's running statistics are of the last thirtieth of a training's steps, or of more than the
-last ten; of fewer if the net says so. What published nets say suits the 100,000 steps that they took."""
+FASTEST, RENEWALS = 0.1, 30
+"""The momentum that batch norm's running statistics need at most, and how often a training renews them
+at least: published nets have momenta for 100,000 steps and more."""
 
 
 class Learner:
@@ -57,10 +57,7 @@ class Learner:
         compute_in(self.model, recipe.speed)
         counts = torch.from_numpy(data.counts("train"))
         steps = recipe.epochs * max(1, int(counts.sum()) // recipe.batch_size)
-        for module in self.model.modules():
-            if isinstance(module, Norm):
-                pace = min(FASTEST, STATISTICS / max(steps, 1))
-                module.momentum = max(module.momentum or 0.0, pace)
+        keep_statistics_current(self.model, steps)
         groups = parameter_groups(self.model, recipe)
         self.model.to(self.device)
         if not world.is_single:
@@ -207,6 +204,14 @@ class Learner:
         """Images of 0-255 as the net takes them; of maps the numbers, in float32."""
         x = images.float() if self.after else self.preprocessing.normalise(images)
         return laid_out(x, self.recipe.speed)
+
+
+def keep_statistics_current(model: Model, steps: int) -> None:
+    """Raise the momenta of batch norm that are too small for a training of so many steps."""
+    needed = min(FASTEST, RENEWALS / max(steps, 1))
+    for module in model.modules():
+        if isinstance(module, Norm):
+            module.momentum = max(module.momentum or 0.0, needed)
 
 
 def _average(decay: float, averages: Any, values: Any, count: Tensor) -> None:

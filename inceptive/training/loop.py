@@ -119,7 +119,7 @@ class Run:
                 start.row["val_top1"],
                 start.row["val_loss"],
             )
-            self.state.told = start.told
+            self.state.told, self.state.history = start.told, [start.row]
         self.epoch_state: EpochState | None = None
         self.judging = 0.0
         """Seconds that the last validation took."""
@@ -127,9 +127,6 @@ class Run:
         """Of the validation images, by the model that is kept; None if another process found it."""
         self.saved = time.monotonic()
         self.state.seconds = self.state.before = self.saved - self.started
-        if start:
-            seconds = round(self.state.seconds, 2)
-            self.state.history = [{"epoch": 0, **start.row, "seconds": seconds}]
         if state:
             self._restore(state)
         elif start:  # whose model lies in the folder: it can be gone on with from now on

@@ -145,7 +145,8 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     advice = _feedback(train_features[end], val_features[end], penalty, data, folds, progress)
     model = _model(source, modules[:best], linear).eval()
     seconds = time.monotonic() - started
-    run = RunState(seconds=seconds, history=[{"epoch": 0, **row, "seconds": round(seconds, 2)}])
+    row = {"epoch": 0, **row, "seconds": round(seconds, 2)}
+    run = RunState(seconds=seconds, history=[row])
     temperature, info = record(recipe, data, run, logits, val.labels)
     told = {
         "probe": {"modules": list(modules[:best]), "penalty": penalty},

@@ -182,7 +182,7 @@ def _probed(
     start = probe(recipe, data, progress)
     chosen = start.recipe
     start.classifier.save(out)
-    write_text(out / "history.csv", as_csv([{"epoch": 0, **start.row}]))
+    write_text(out / "history.csv", as_csv([start.row]))
     if is_cross_validated(data) and not chosen.epochs:
         return chosen, start
     if learns_on(chosen, asked, chosen.stop.minutes):
