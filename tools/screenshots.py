@@ -33,6 +33,7 @@ FINE = [
     *("image_size=192", "epochs=16", "batch_size=16", "optimizer.kind=adamw", "optimizer.lr=0.001"),
     *("optimizer.weight_decay=0.05", "finetune.freeze=mixed_6b", "finetune.batch_norm=frozen"),
     *("finetune.lr_scale=0.5", "ema.decay=0.95", "finetune.probe=false", "finetune.views=0"),
+    "stop.minutes=0",
 ]
 QUALITY = 82
 COMMAND = [str(Path(sys.executable).with_name("inceptive"))]

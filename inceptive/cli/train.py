@@ -31,7 +31,7 @@ def run(
     ] = "",
     minutes: Annotated[
         float | None,
-        Option(help="time limit; image size and epochs are planned to fit"),
+        Option(help="time limit; image size and epochs are planned to fit [default: the recipe's]"),
     ] = None,
     epochs: Annotated[int | None, Option(help="maximum passes over the training images")] = None,
     out: Annotated[Path | None, Option(help="the output folder [default: runs/DATA]")] = None,

@@ -114,12 +114,9 @@ class Run:
         advance = partial(self.progress.advance, "reading images")
         self.loaders = loaders_for(recipe, data, self.preprocessing, advance, share, frozen)
         self.state = RunState()
-        if start:  # only a model that validates better replaces the probe's
-            self.state.best_top1, self.state.best_loss = (
-                start.row["val_top1"],
-                start.row["val_loss"],
-            )
-            self.state.told, self.state.history = start.told, [start.row]
+        if start:
+            self.state.begin_behind(start.row, len(data.split("val")))
+            self.state.told = start.told
         self.epoch_state: EpochState | None = None
         self.judging = 0.0
         """Seconds that the last validation took."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,6 @@ CHOOSING = 5000
 """Images to learn from, at most, while modules and penalty are chosen."""
 PILOT = 128
 """Images of each side that the plan is made from, at least two of each class."""
-LONGEST = 600.0
-"""Seconds that it may take where nobody says how long."""
 PROBES = 3.5
 """Whole probes that those which choose are as much work as, of some images; and of all images, the one
 that is kept and those of the feedback."""
@@ -89,7 +87,7 @@ def planned(
     """
     minutes = recipe.stop.minutes
     spent = time.monotonic() - started
-    budget = 60 * minutes if minutes else LONGEST
+    budget = 60 * minutes or inf
     images, judged = len(data.split("train")), len(data.split("val"))
     fitting *= PROBES * (min(images, CHOOSING) + images)
     whole = account(net, recipe.image_size).macs
@@ -111,8 +109,8 @@ def planned(
     views, epochs, freeze = recipe.finetune.views, recipe.epochs, window[0]
     later = bool(minutes and not views)  # `paced` finds how much of it there is time for
     if views:
-        views = max(1, min(views, int(left / 2 / view)))
-        epochs = max(0, min(epochs, int((left - views * view) / epoch)))
+        views = int(max(1, min(views, left / 2 / view)))
+        epochs = int(max(0, min(epochs, (left - views * view) / epoch)))
         views = max(1, min(views, epochs))
         needed += views * view + epochs * epoch + judged * end if epochs else 0
     else:
@@ -221,9 +219,10 @@ def paced(
         if left / seconds >= min(recipe.epochs, enough):
             break
     if else_none and left / seconds < enough:
+        needed = minutes + (enough * seconds - left) / 60
         progress.say(
             f"the {duration(max(left, 0))} that are left are too few to learn more: {enough} epochs of "
-            f"{chosen} pixels take {duration(enough * seconds)}"
+            f"{chosen} pixels take {duration(enough * seconds)} (--minutes {ceil(needed)})"
         )
         return recipe.model_copy(update={"epochs": 0})
     recipe = of_size(chosen)

@@ -36,8 +36,6 @@ from inceptive.training.prepare import preprocessing_for, shares
 from inceptive.training.probe import Start, is_cross_validated, probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
 
-MORE = 20
-"""Minutes that are proposed to who gave none."""
 OF_EPOCHS = (
     "batch_size", "optimizer", "schedule", "loss", "aux", "augment", "ema", "stop.patience",
     "finetune.views", "finetune.lr_scale", "finetune.batch_norm", "data.random_interpolation",
@@ -115,7 +113,7 @@ def train(
                 world.broadcast(lambda: refuse_to_overwrite(out))
             chosen = choose_recipe(data, recipe, pairs, progress, value)
             unused = ", ".join(key for key in pairs if key.startswith(OF_EPOCHS))
-            if unused and not (chosen.epochs or learns_on(chosen, pairs, chosen.stop.minutes)):
+            if unused and not (chosen.epochs or learns_on(chosen, pairs)):
                 progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
         if not isinstance(data, Data):
             data = open_data(str(data), shares(chosen), strict, progress)
@@ -158,10 +156,10 @@ def train(
         world.leave()
 
 
-def learns_on(recipe: Recipe, asked: dict[str, Any], minutes: float) -> bool:
-    """Whether epochs, as many as fit, follow a probe in the `minutes` left: unless `asked` for none."""
+def learns_on(recipe: Recipe, asked: dict[str, Any]) -> bool:
+    """Whether as many epochs as fit into the minutes follow a probe: unless `asked` for none."""
     wanted = recipe.epochs or "epochs" not in asked
-    return bool(wanted and minutes and not recipe.finetune.views)
+    return bool(wanted and recipe.stop.minutes and not recipe.finetune.views)
 
 
 def _probed(
@@ -185,17 +183,12 @@ def _probed(
     write_text(out / "history.csv", as_csv([start.row]))
     if is_cross_validated(data) and not chosen.epochs:
         return chosen, start
-    if learns_on(chosen, asked, chosen.stop.minutes):
+    if learns_on(chosen, asked):
         # How steps are fastest is found anew: the probe only went forward.
         most = chosen.model_copy(update={"epochs": chosen.epochs or MOST, "speed": recipe.speed})
         probed, images = start.classifier.model.net, len(data.split("train"))
         enough = epochs_of_use(images), not chosen.epochs
         chosen = paced(most, data, probed, world, began, progress, *enough)
-    elif learns_on(chosen, asked, MORE) and not chosen.epochs:
-        progress.say(
-            f"note: with more time (--minutes {MORE}, for example) all that the probe reads learns too, "
-            "and the better model is kept"
-        )
     return chosen, start
 
 
