@@ -57,33 +57,33 @@ def run(
             tables.answer(tables.as_json(groups.to_dict()) if json else _groups(groups))
             unreadable = groups.unreadable
         else:
-            found = similar(
+            result = similar(
                 paths[0], paths[1], model, layer=layer, count=count, engine=engine, progress=display
             )
-            tables.answer(tables.as_json(found.to_dict()) if json else _matches(found))
-            unreadable = found.unreadable
+            tables.answer(tables.as_json(result.to_dict()) if json else _matches(result))
+            unreadable = result.unreadable
             if out:
-                display.say(f"written: {' and '.join(map(str, found.save(out)))}")
+                display.say(f"written: {' and '.join(map(str, result.save(out)))}")
         for error in unreadable:
             display.say(f"note: left out: {error}")
 
 
-def _matches(found: "Similar") -> str:
+def _matches(result: "Similar") -> str:
     from inceptive.cli.tables import columns
 
-    rows = [(name, f"{cosine:.2f}") for name, cosine in found.matches]
+    rows = [(name, f"{cosine:.2f}") for name, cosine in result.matches]
     return columns(("image", "similarity"), rows)
 
 
-def _groups(found: "NearCopies") -> str:
+def _groups(result: "NearCopies") -> str:
     """The number of each image's group, by features and by pixels."""
     from inceptive.cli.tables import columns
 
-    if not found.by_features and not found.by_pixels:
-        return f"no near-copies among {found.compared} images"
+    if not result.by_features and not result.by_pixels:
+        return f"no near-copies among {result.compared} images"
     by = [
         {name: str(number) for number, group in enumerate(groups, 1) for name in group}
-        for groups in (found.by_features, found.by_pixels)
+        for groups in (result.by_features, result.by_pixels)
     ]
     names = {name: None for groups in by for name in groups}
     rows = [(name, *(numbers.get(name, "") for numbers in by)) for name in names]

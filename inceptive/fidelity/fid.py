@@ -172,10 +172,10 @@ def fid(
     return _compared(measured[0], measured[1], asked, settings, net, progress)
 
 
-def _opened(given: Any) -> Pictures | MeasuredSet:
-    if isinstance(given, str | Path) and is_stats(path := expand(given)):
+def _opened(side: Any) -> Pictures | MeasuredSet:
+    if isinstance(side, str | Path) and is_stats(path := expand(side)):
         return read_stats(path)
-    return open_pictures(given)
+    return open_pictures(side)
 
 
 def _measure(

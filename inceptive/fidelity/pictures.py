@@ -55,30 +55,34 @@ class Pictures:
             return np.asarray(picture.convert("RGB"))
 
 
-def open_pictures(given: Any) -> Pictures:
-    """The pictures that `given` names or holds, see KINDS: those of a folder and of the folders in it by
-    their names, of a tar in its order.
+def open_pictures(pictures: Any) -> Pictures:
+    """What `pictures`, one of KINDS, names or holds: those of a folder and of the folders in it by their
+    names, of a tar in its order.
 
     Raises InceptiveError if there are none, or it is nothing of KINDS.
     """
-    if is_array(given):
-        return _of_array(np.asarray(_channels_last(given)), "array")
-    if isinstance(given, str | os.PathLike):
-        return _at_path(expand(given))
-    if isinstance(given, Sequence) and given:
-        sources = [as_source(image) for image in given]
+    if is_array(pictures):
+        return _of_array(np.asarray(_channels_last(pictures)), "array")
+    if isinstance(pictures, str | os.PathLike):
+        return _at_path(expand(pictures))
+    if isinstance(pictures, Sequence) and pictures:
+        sources = [as_source(image) for image in pictures]
         digest = hashlib.sha256()
         for source in sources:
             digest.update(_identity(source))
         return Pictures("list", sources, digest.hexdigest())
-    raise InceptiveError(f"{type(given).__name__}: holds no pictures; {KINDS}")
+    raise InceptiveError(f"{type(pictures).__name__}: holds no pictures; {KINDS}")
 
 
-def _channels_last(given: Any) -> Any:
+def _channels_last(pictures: Any) -> Any:
     """An array as it is, a tensor (N, 3, H, W) as (N, H, W, 3)."""
-    if isinstance(given, np.ndarray):
-        return given
-    return given.detach().cpu().permute(0, 2, 3, 1) if given.ndim == 4 else given.detach().cpu()
+    if isinstance(pictures, np.ndarray):
+        return pictures
+    return (
+        pictures.detach().cpu().permute(0, 2, 3, 1)
+        if pictures.ndim == 4
+        else pictures.detach().cpu()
+    )
 
 
 def _identity(source: Source) -> bytes:

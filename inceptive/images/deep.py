@@ -134,19 +134,19 @@ class DeepPicture:
             "data.sample_range if need be"
         )
 
-    def as_image(self, shown: Range) -> Image.Image:
-        """Convert to 8-bit grey or RGB, on white; `shown` are black and white. Non-finite is black."""
+    def as_image(self, shown_range: Range) -> Image.Image:
+        """Convert to 8-bit grey or RGB on white; `shown_range`: black and white. Non-finite is black."""
         out: np.ndarray = np.empty(self.samples.shape, np.uint8)
         rows = max(1, BLOCK // (out.size // len(out)))
         for at in range(0, len(out), rows):
             alpha = None if self.alpha is None else self.alpha[at : at + rows]
             with np.errstate(all="ignore"):  # a damaged file's floats may be anything
-                out[at : at + rows] = self._scaled(self.samples[at : at + rows], alpha, shown)
+                out[at : at + rows] = self._scaled(self.samples[at : at + rows], alpha, shown_range)
         return Image.fromarray(out[..., 0] if out.shape[2] == 1 else out)
 
-    def _scaled(self, part: np.ndarray, alpha: np.ndarray | None, shown: Range) -> np.ndarray:
+    def _scaled(self, part: np.ndarray, alpha: np.ndarray | None, shown_range: Range) -> np.ndarray:
         """Some rows, as floats of 0-255."""
-        low, high = shown
+        low, high = shown_range
         samples = part.astype(np.float64)
         finite = np.isfinite(samples)
         values = (np.where(finite, samples, low) - low) * (255 / (high - low or 1))

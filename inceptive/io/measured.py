@@ -15,19 +15,19 @@ MOST = 1000
 
 def recall(kind: str, machine: str) -> dict[str, float]:
     """The measurements of `kind` on `machine`, by key; {} if there are none, or the file is damaged."""
-    known = _read(kind).get(machine)
-    if not isinstance(known, dict):
+    measured = _read(kind).get(machine)
+    if not isinstance(measured, dict):
         return {}
     return {
         key: value
-        for key, value in known.items()
+        for key, value in measured.items()
         if isinstance(value, float) and 0 < value < math.inf
     }
 
 
-def keep(kind: str, machine: str, known: dict[str, float]) -> None:
-    """Keep `known` as the measurements of `kind` on `machine`; where that fails, they are made again."""
-    kept = _read(kind) | {machine: dict(list(known.items())[-MOST:])}
+def keep(kind: str, machine: str, measured: dict[str, float]) -> None:
+    """Keep the measurements of `kind` on `machine`; where that fails, they are made again."""
+    kept = _read(kind) | {machine: dict(list(measured.items())[-MOST:])}
     with contextlib.suppress(InceptiveError):
         write_json(cache_folder() / f"{kind}.json", kept)
 

@@ -54,10 +54,10 @@ def _policy(context: Any, operation: Any, *args: Any, **options: Any) -> Checkpo
 
 
 @contextlib.contextmanager
-def _second(kept: Any) -> Iterator[None]:
+def _second(saved: Any) -> Iterator[None]:
     before, _thread.again = computing_again(), True
     try:
-        with kept:
+        with saved:
             yield
     finally:
         _thread.again = before

@@ -35,8 +35,8 @@ class RunState:
     seconds: float = 0.0
     before: float = 0.0
     """Seconds that were over before the first step: of these the schedule knows nothing."""
-    told: dict[str, Any] = field(default_factory=dict)
-    """What a probe told beforehand, for the model folder."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What a probe found beforehand, for the model folder."""
     best_loss: float = float("inf")
     best_top1: float = -1.0
     best_epoch: int = 0

@@ -116,7 +116,7 @@ class Run:
         self.state = RunState()
         if start:
             self.state.begin_behind(start.row, len(data.split("val")))
-            self.state.told = start.told
+            self.state.details = start.details
         self.epoch_state: EpochState | None = None
         self.judging = 0.0
         """Seconds that the last validation took."""
@@ -309,7 +309,7 @@ class Run:
             self.recipe, self.data, self.state, logits, self.loaders.val.labels
         )
         info["training"] |= (
-            self.state.told
+            self.state.details
             | environment()
             | {
                 "device": str(self.learner.device),
@@ -395,7 +395,10 @@ class Run:
         """Go on where the checkpoint is."""
         try:
             self.learner.restore(state)
-            self.state = RunState(**state["run"])
+            run = state["run"]
+            if "told" in run:  # written until 0.1
+                run["details"] = run.pop("told")
+            self.state = RunState(**run)
             if within := state["epoch_state"]:
                 # The sums are of all processes: only one of them goes on from them.
                 device, is_main = self.learner.device, self.world.is_main

@@ -68,14 +68,14 @@ class Start:
 
     recipe is complete, including what was left to be planned. classifier has the probe as its last
     layer; `row`, as in the history, and the validation images' `logits` (N, K) are its results, and
-    `told` is what else the model folder keeps. frozen computes the maps where learning begins.
+    `details` is what else the model folder keeps. frozen computes the maps where learning begins.
     """
 
     recipe: Recipe
     classifier: Classifier
     row: dict[str, float]
     logits: np.ndarray
-    told: dict[str, Any]
+    details: dict[str, Any]
     frozen: FrozenMaps
 
 
@@ -148,11 +148,11 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     row = {"epoch": 0, **row, "seconds": round(seconds, 2)}
     run = RunState(seconds=seconds, history=[row])
     temperature, info = record(recipe, data, run, logits, val.labels)
-    told = {
+    details = {
         "probe": {"modules": list(modules[:best]), "penalty": penalty},
         "feedback": advice,
     }
-    info["training"] |= environment() | told
+    info["training"] |= environment() | details
     if folds is not None:
         info["metrics"]["split"] = "folds"
     if novelty := Novelty.fit(features.numpy(), logits):
@@ -164,7 +164,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         f"{duration(seconds)}"
     )
     frozen = FrozenMaps(source.model, first, *options)
-    return Start(recipe, classifier, row, logits, told, frozen)
+    return Start(recipe, classifier, row, logits, details, frozen)
 
 
 def is_cross_validated(data: Data) -> bool:

@@ -156,9 +156,9 @@ def train(
         world.leave()
 
 
-def learns_on(recipe: Recipe, asked: dict[str, Any]) -> bool:
-    """Whether as many epochs as fit into the minutes follow a probe: unless `asked` for none."""
-    wanted = recipe.epochs or "epochs" not in asked
+def learns_on(recipe: Recipe, requested: dict[str, Any]) -> bool:
+    """Whether as many epochs as fit into the minutes follow a probe: unless `requested` for none."""
+    wanted = recipe.epochs or "epochs" not in requested
     return bool(wanted and recipe.stop.minutes and not recipe.finetune.views)
 
 
@@ -166,7 +166,7 @@ def _probed(
     recipe: Recipe,
     data: Data,
     out: Path,
-    asked: dict[str, Any],
+    requested: dict[str, Any],
     world: World,
     began: float,
     progress: Progress,
@@ -183,7 +183,7 @@ def _probed(
     write_text(out / "history.csv", as_csv([start.row]))
     if is_cross_validated(data) and not chosen.epochs:
         return chosen, start
-    if learns_on(chosen, asked):
+    if learns_on(chosen, requested):
         # How steps are fastest is found anew: the probe only went forward.
         most = chosen.model_copy(update={"epochs": chosen.epochs or MOST, "speed": recipe.speed})
         probed, images = start.classifier.model.net, len(data.split("train"))
@@ -206,7 +206,7 @@ def _resumed(
     changes: dict[str, Any],
     out: Path,
 ) -> Recipe:
-    """The recipe of a checkpoint with what is asked for now, if that can change on the way."""
+    """The recipe of a checkpoint with what is requested now, if that can change on the way."""
     before = Recipe.of_checkpoint(values, out)
     now = before.changed(changes, recipe)
     if now.weights == "published":  # which ones was decided when the training began

@@ -282,14 +282,17 @@ def test_from_scratch_may_be_said_again(tiny, stripes, tmp_path):
     train(stripes, tmp_path / "m", weights="none", resume=True, progress=None)
 
 
-def test_a_checkpoint_goes_on_that_says_how_convolutions_ran(tiny, stripes, tmp_path):
-    """Until 0.1 there was speed.merge."""
+def test_a_checkpoint_goes_on_with_names_of_before(tiny, stripes, tmp_path):
+    """Until 0.1 there was speed.merge, and a probe's details were what it told."""
     out = tmp_path / "m"
     paused(stripes, out, tiny, ["epochs=1"])
     state = checkpoint.load(out)
     state["recipe"]["speed"]["merge"] = "auto"
+    del state["run"]["details"]
+    state["run"]["told"] = {"feedback": {}}
     checkpoint.save(out, state)
-    assert train(stripes, out, resume=True, progress=None).info["training"]["epoch"] == 1
+    training = train(stripes, out, resume=True, progress=None).info["training"]
+    assert training["epoch"] == 1 and training["feedback"] == {}
 
 
 def test_a_net_of_one_s_own_goes_on_without_its_name_or_file(tiny, stripes, tmp_path):
