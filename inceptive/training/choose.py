@@ -57,11 +57,11 @@ def choose_recipe(
         chosen = Recipe.read(name, changes)
     refuse_unfit(chosen, net)
     start = f", from {chosen.weights}" if chosen.weights else ", from scratch"
-    if chosen.stop.minutes:
-        start += f", in at most {chosen.stop.minutes:g} minutes (--minutes)"
+    time = f", {minutes:g} minutes at most" if (minutes := chosen.stop.minutes) else ""
     if is_there(data) or is_builtin(data):  # else opening it says what is wrong, and only that
         progress.say(
-            f"recipe: {name}{start} (another: --recipe or recipe=; one value: --set or changes=)"
+            f"recipe: {name}{start}{time} (another: --recipe or recipe=, --minutes or minutes=; one "
+            "value: --set or changes=)"
         )
     return chosen
 
