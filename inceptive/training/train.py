@@ -112,16 +112,8 @@ def train(
             if not again:
                 world.broadcast(lambda: refuse_to_overwrite(out))
             chosen = choose_recipe(data, recipe, pairs, progress, value)
-            unused = ", ".join(key for key in pairs if key.startswith(OF_EPOCHS))
-            if unused and not (chosen.epochs or learns_on(chosen, pairs)):
-                progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
-        if not isinstance(data, Data):
-            data = open_data(str(data), shares(chosen), strict, progress)
-        describe(data, progress)  # which may say why there is a single class
-        data.check_classes()
-        for note in training_notes(data.depth, preprocessing_for(chosen, data).sample_range):
-            progress.say(f"note: {note}")
-        data = judged_by_itself(data, chosen, progress)
+            say_unused(chosen, pairs, progress)
+        data = _opened(data, chosen, strict, progress)
         # Not before the data is read: the folder may lie within, and is made here.
         with training_lock(out) if world.is_main else nullcontext():
             if not (resume or again):  # who had it until now may have left a model
@@ -154,6 +146,24 @@ def train(
         raise InceptiveError(f"{world.share}: another process does not answer ({reason})") from None
     finally:
         world.leave()
+
+
+def _opened(data: str | Path | Data, recipe: Recipe, strict: bool, progress: Progress) -> Data:
+    """The data to train on, described, checked and divided as the recipe says."""
+    if not isinstance(data, Data):
+        data = open_data(str(data), shares(recipe), strict, progress)
+    describe(data, progress)  # which may say why there is a single class
+    data.check_classes()
+    for note in training_notes(data.depth, preprocessing_for(recipe, data).sample_range):
+        progress.say(f"note: {note}")
+    return judged_by_itself(data, recipe, progress)
+
+
+def say_unused(recipe: Recipe, requested: dict[str, Any], progress: Progress) -> None:
+    """Name what was requested and a probe alone ignores."""
+    unused = ", ".join(key for key in requested if key.startswith(OF_EPOCHS))
+    if unused and not (recipe.epochs or learns_on(recipe, requested)):
+        progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
 
 
 def learns_on(recipe: Recipe, requested: dict[str, Any]) -> bool:
