@@ -49,10 +49,12 @@ def provenance(info: Mapping[str, Any]) -> dict[str, str]:
     facts = {}
     recipe, training = info.get("recipe", {}), info.get("training", {})
     if recipe:
+        how = f"batches of {recipe.get('batch_size')}, best epoch {training.get('epoch')}"
+        if training.get("epoch") == 0:
+            how = "a linear probe"
         facts["trained"] = (
-            f"{recipe.get('net')} at {recipe.get('image_size')} px, batches of "
-            f"{recipe.get('batch_size')}, seed {recipe.get('seed')}, best epoch "
-            f"{training.get('epoch')}, {training.get('seconds')} s on {training.get('device')} in "
+            f"{recipe.get('net')} at {recipe.get('image_size')} px, {how}, seed {recipe.get('seed')}, "
+            f"{training.get('seconds')} s on {training.get('device', 'cpu')} in "
             f"{training.get('precision')}"
         )
     if published := info.get("published"):

@@ -117,7 +117,10 @@ def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
     assert clf.model.net.name == "googlenet.bn@" + "+".join(modules)
     assert clf.info["metrics"]["top1"] >= 0.9
     assert clf.info["metrics"]["split"] == "val" and clf.info["metrics"]["count"] == 8
-    assert (out / "report.html").exists() and (out / "history.csv").read_text().count("\n") == 2
+    page = (out / "report.html").read_text()
+    assert "at 32 px, a linear probe, seed 1" in page and "on cpu in f32" in page
+    assert done.stderr.splitlines()[-1].startswith("linear probe: ")
+    assert (out / "history.csv").read_text().count("\n") == 2
     before, after = Classifier.load(trained[0]).model.state_dict(), clf.model.state_dict()
     kept = {key: re.sub(r"^read\.(on\.(read\.)?)*", "", key) for key in after if key[:3] != "fc."}
     assert kept and all(torch.equal(before[theirs], after[key]) for key, theirs in kept.items())
