@@ -35,6 +35,8 @@ MOST = 60
 SEEN, OF_USE = 25_000, (4, 8)
 """Images that such epochs should see in all to be worth beginning, and the fewest and most epochs that
 this may ask for: few undo more of what the weights know than they teach."""
+BEHIND = 0.64
+"""Of the size of a probe's images, at least, for epochs behind it: at half of it they lose accuracy."""
 STEP = 16
 """Pixels between the sizes that images may have."""
 SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
@@ -166,7 +168,7 @@ def paced(
     """Return `recipe` with the image size and epochs that stop.minutes allow, at most its own.
 
     Images become smaller until `enough` epochs fit; if they never do, there are fewer, or with
-    `else_none` none.
+    `else_none`, and images of BEHIND of the size at least, none.
 
     The minutes count from when training `began`. Steps of a net like the one that will learn are
     measured. The loop keeps to the time even if this machine becomes slower meanwhile: see `Run`. If
@@ -210,6 +212,8 @@ def paced(
 
     left = seconds_to_learn(minutes) - (time.monotonic() - began)
     for share in SIZES:
+        if else_none and share < BEHIND:
+            break
         chosen = _size(recipe, recipe.image_size * share)
         seconds = epoch_seconds(chosen)
         # A recipe that fixes the size fixes the epochs: had this machine been busy while steps were

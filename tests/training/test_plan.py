@@ -242,7 +242,7 @@ def test_epochs_too_few_to_be_of_use_are_not_begun(stripes, tiny):
     costs = {"cost": lambda pixels: 4.0 * (pixels / 40) ** 2, "enough": 4, "else_none": True}
     assert 4 <= pace(stripes, tiny, 60, **costs)[0].epochs <= 8
     none, [said] = pace(stripes, tiny, 0.5, **costs)
-    assert none.epochs == 0 and "that are left are too few to learn more: 4 epochs of 32" in said
+    assert none.epochs == 0 and "that are left are too few to learn more: 4 epochs of 48" in said
     assert pace(stripes, tiny, 0.5, **costs | {"else_none": False})[0].epochs < 4
 
 
