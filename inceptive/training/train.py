@@ -69,8 +69,8 @@ def train(
     folder, by default "runs/" and the name of the data. recipe: a shipped recipe's name, a TOML file
     or a Recipe, by default one that fits the data. net: a net's name, "mynet.py:mynet" or a Net,
     instead of the recipe's. weights: a model folder or published name to start from, the default for
-    photographs; "none": from scratch. minutes and epochs: upper limits. changes:
-    {"optimizer.lr": 0.1}, applied after the recipe. strict: an unreadable image is an error.
+    photographs; "none": from scratch. minutes and epochs: upper limits, by default the recipe's.
+    changes: {"optimizer.lr": 0.1}, applied after the recipe. strict: an unreadable image is an error.
 
     resume: continue from the checkpoint in `out`, with its recipe and the arguments given here; what
     cannot change midway is refused. should_stop is called after each step; once it returns True, the
