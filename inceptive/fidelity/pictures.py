@@ -78,11 +78,8 @@ def _channels_last(pictures: Any) -> Any:
     """An array as it is, a tensor (N, 3, H, W) as (N, H, W, 3)."""
     if isinstance(pictures, np.ndarray):
         return pictures
-    return (
-        pictures.detach().cpu().permute(0, 2, 3, 1)
-        if pictures.ndim == 4
-        else pictures.detach().cpu()
-    )
+    pictures = pictures.detach().cpu()
+    return pictures.permute(0, 2, 3, 1) if pictures.ndim == 4 else pictures
 
 
 def _identity(source: Source) -> bytes:

@@ -54,8 +54,9 @@ def provenance(info: Mapping[str, Any]) -> dict[str, str]:
             how = "a linear probe"
         facts["trained"] = (
             f"{recipe.get('net')} at {recipe.get('image_size')} px, {how}, seed {recipe.get('seed')}, "
-            f"{training.get('seconds')} s on {training.get('device', 'cpu')} in "
-            f"{training.get('precision')}"
+            f"{training.get('seconds')} s"
+            + (f" on {training['device']}" if "device" in training else "")
+            + f" in {training.get('precision')}"
         )
     if published := info.get("published"):
         facts["weights"] = f"{published.get('name')}, licence {published.get('licence')}"

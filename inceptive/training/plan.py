@@ -223,10 +223,10 @@ def paced(
         if left / seconds >= min(recipe.epochs, enough):
             break
     if else_none and left / seconds < enough:
-        needed = minutes + (enough * seconds - left) / 60
+        needed = (time.monotonic() - began + enough * seconds + WRITING) / 60
         progress.say(
             f"the {duration(max(left, 0))} that are left are too few to learn more: {enough} epochs of "
-            f"{chosen} pixels take {duration(enough * seconds)} (--minutes {ceil(needed)})"
+            f"{chosen} pixels take {duration(enough * seconds)} (at least --minutes {ceil(needed)})"
         )
         return recipe.model_copy(update={"epochs": 0})
     recipe = of_size(chosen)

@@ -152,7 +152,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
         "probe": {"modules": list(modules[:best]), "penalty": penalty},
         "feedback": advice,
     }
-    info["training"] |= environment() | details
+    info["training"] |= environment() | {"device": str(device())} | details
     if folds is not None:
         info["metrics"]["split"] = "folds"
     if novelty := Novelty.fit(features.numpy(), logits):

@@ -243,6 +243,8 @@ def test_epochs_too_few_to_be_of_use_are_not_begun(stripes, tiny):
     assert 4 <= pace(stripes, tiny, 60, **costs)[0].epochs <= 8
     none, [said] = pace(stripes, tiny, 0.5, **costs)
     assert none.epochs == 0 and "that are left are too few to learn more: 4 epochs of 48" in said
+    more = int(said.rpartition("--minutes ")[2].rstrip(")"))  # is enough
+    assert pace(stripes, tiny, more, **costs)[0].epochs >= 4
     assert pace(stripes, tiny, 0.5, **costs | {"else_none": False})[0].epochs < 4
 
 
