@@ -30,8 +30,6 @@ PILOT = 128
 PROBES = 3.5
 """Whole probes that those which choose are as much work as, of some images; and of all images, the one
 that is kept and those of the feedback."""
-MOST = 60
-"""Epochs behind a probe at most, where only minutes are given."""
 SEEN, OF_USE = 25_000, (4, 8)
 """Images that such epochs should see in all to be worth beginning, and the fewest and most epochs that
 this may ask for: few undo more of what the weights know than they teach."""
@@ -162,13 +160,12 @@ def paced(
     world: World,
     began: float,
     progress: Progress,
-    enough: int = FEWEST,
-    else_none: bool = False,
+    behind: bool = False,
 ) -> Recipe:
     """Return `recipe` with the image size and epochs that stop.minutes allow, at most its own.
 
-    Images become smaller until `enough` epochs fit; if they never do, there are fewer, or with
-    `else_none`, and images of BEHIND of the size at least, none.
+    Images become smaller until FEWEST epochs fit; if they never do, there are fewer. `behind` a probe,
+    `epochs_of_use` must fit, with images of at least BEHIND of the size; else there are none.
 
     The minutes count from when training `began`. Steps of a net like the one that will learn are
     measured. The loop keeps to the time even if this machine becomes slower meanwhile: see `Run`. If
@@ -211,8 +208,9 @@ def paced(
         return trained * mean + judged * costs[size] / BACKWARD
 
     left = seconds_to_learn(minutes) - (time.monotonic() - began)
+    enough = min(recipe.epochs, epochs_of_use(trained) if behind else FEWEST)
     for share in SIZES:
-        if else_none and share < BEHIND:
+        if behind and share < BEHIND:
             break
         chosen = _size(recipe, recipe.image_size * share)
         seconds = epoch_seconds(chosen)
@@ -220,9 +218,9 @@ def paced(
         # measured, fewer would end long before the time does. What does not fit, the clock sees to.
         fit = ceil(left / seconds) if recipe.stop.smallest else recipe.epochs
         epochs = max(1, min(recipe.epochs, fit))
-        if left / seconds >= min(recipe.epochs, enough):
+        if left / seconds >= enough:
             break
-    if else_none and left / seconds < enough:
+    if behind and left / seconds < enough:
         needed = (time.monotonic() - began + enough * seconds + WRITING) / 60
         progress.say(
             f"the {duration(max(left, 0))} that are left are too few to learn more: {enough} epochs of "

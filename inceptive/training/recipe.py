@@ -276,7 +276,9 @@ class Recipe(Table):
     image_size: int = Field(
         224, ge=8, le=4096, description="side of the square input image, in pixels"
     )
-    epochs: int = Field(30, ge=0, description="0: a probe, then what stop.minutes allow")
+    epochs: int = Field(
+        30, ge=0, description="most passes over the training images; 0: a probe alone"
+    )
     batch_size: int = Field(64, ge=1, description="images per step")
     seed: int = Field(1, ge=0, lt=2**32, description="random seed")
     data: DataTable = DataTable()

@@ -31,7 +31,7 @@ from inceptive.training.history import as_csv
 from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
-from inceptive.training.plan import MOST, epochs_of_use, paced
+from inceptive.training.plan import paced
 from inceptive.training.prepare import preprocessing_for, shares
 from inceptive.training.probe import Start, is_cross_validated, probe
 from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
@@ -121,7 +121,7 @@ def train(
             world.broadcast(lambda: world.begin(str(out)))
             start = logits = None
             if chosen.finetune.probe and not resume:
-                chosen, start = _probed(chosen, data, out, pairs, world, began, progress)
+                chosen, start = _probed(chosen, data, out, world, began, progress)
             if start and not chosen.epochs:
                 classifier, logits = Classifier.load(out), start.logits
             else:
@@ -162,21 +162,14 @@ def _opened(data: str | Path | Data, recipe: Recipe, strict: bool, progress: Pro
 def say_unused(recipe: Recipe, requested: dict[str, Any], progress: Progress) -> None:
     """Name what was requested and a probe alone ignores."""
     unused = ", ".join(key for key in requested if key.startswith(OF_EPOCHS))
-    if unused and not (recipe.epochs or learns_on(recipe, requested)):
+    if unused and not recipe.epochs:
         progress.say(f"note: epochs = 0 trains a probe alone, which ignores {unused}")
-
-
-def learns_on(recipe: Recipe, requested: dict[str, Any]) -> bool:
-    """Whether as many epochs as fit into the minutes follow a probe: unless `requested` for none."""
-    wanted = recipe.epochs or "epochs" not in requested
-    return bool(wanted and recipe.stop.minutes and not recipe.finetune.views)
 
 
 def _probed(
     recipe: Recipe,
     data: Data,
     out: Path,
-    requested: dict[str, Any],
     world: World,
     began: float,
     progress: Progress,
@@ -187,18 +180,18 @@ def _probed(
             "a probe is trained by one process: start it without torchrun, or leave it out "
             "(finetune.probe=false)"
         )
+    if is_cross_validated(data):  # no images are left to choose an epoch by
+        recipe = recipe.model_copy(update={"epochs": 0})
     start = probe(recipe, data, progress)
     chosen = start.recipe
     start.classifier.save(out)
     write_text(out / "history.csv", as_csv([start.row]))
-    if is_cross_validated(data) and not chosen.epochs:
-        return chosen, start
-    if learns_on(chosen, requested):
+    if chosen.epochs and chosen.stop.minutes and not chosen.finetune.views:
         # How steps are fastest is found anew: the probe only went forward.
-        most = chosen.model_copy(update={"epochs": chosen.epochs or MOST, "speed": recipe.speed})
-        probed, images = start.classifier.model.net, len(data.split("train"))
-        enough = epochs_of_use(images), not chosen.epochs
-        chosen = paced(most, data, probed, world, began, progress, *enough)
+        chosen = chosen.model_copy(update={"speed": recipe.speed})
+        chosen = paced(
+            chosen, data, start.classifier.model.net, world, began, progress, behind=True
+        )
     return chosen, start
 
 
@@ -281,13 +274,12 @@ def describe(data: Data, progress: Progress) -> None:
 
 
 def judged_by_itself(data: Data, recipe: Recipe, progress: Progress) -> Data:
-    """Return `data`; if too small to hold images out, validated on its training images: a probe that no
-    epochs follow by cross-validation, and then also if fewer than finetune.few were split off."""
+    """Return `data`; if too small to hold images out, validated on its training images: a probe by
+    cross-validation, and then also if fewer than finetune.few were split off."""
     if not recipe.data.val:
         return data
     train, val, table = data.split("train"), data.splits.get("val", ()), recipe.finetune
-    alone = table.probe and not recipe.epochs
-    if len(val) and not (alone and data.divided and len(val) < table.few):
+    if len(val) and not (table.probe and data.divided and len(val) < table.few):
         return data
     if len(val):
         train = train.join([data.split("val")], data.name)
@@ -296,7 +288,7 @@ def judged_by_itself(data: Data, recipe: Recipe, progress: Progress) -> Data:
         "model "
         + (
             "learns from all of them, and its accuracy is from cross-validation; no epochs follow"
-            if alone
+            if table.probe
             else "is validated on the images it learns from, so its accuracy says little; 10 of each "
             "class or more are better"
         )

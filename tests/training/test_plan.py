@@ -154,7 +154,8 @@ def test_the_less_time_there_is_the_smaller_the_images(stripes):
     plenty, said = plan(stripes, 10, 0.1)
     assert plenty.image_size == 224 and plenty.finetune.freeze == "mixed_6a"
     assert said.startswith("plan: 224 pixels, a probe of mixed_6b to mixed_6e: about ")
-    assert said.endswith("on this machine, of 10 minutes")
+    assert said.endswith("on this machine, of 10 minutes; then at most 60 epochs behind mixed_6a")
+    assert plan(stripes, 10, 0.1, epochs=0)[1].endswith("on this machine, of 10 minutes")
     assert plan(stripes, 1, 2.0, **{"stop.smallest": 0})[0].image_size == 224
     sizes = [plan(stripes, minutes, 2.0)[0].image_size for minutes in (5, 1, 0.5, 0.1)]
     assert sizes == sorted(sizes, reverse=True) and 224 > sizes[1] > sizes[-1] >= 96
@@ -184,7 +185,7 @@ def test_a_first_look_is_at_as_many_of_each_class():
 
 
 def pace(
-    stripes, tiny, minutes, changes=None, step=None, cost=lambda pixels: 0.0, net=None, **enough
+    stripes, tiny, minutes, changes=None, step=None, cost=lambda pixels: 0.0, net=None, behind=False
 ):
     """As planned where each look at the clock is a tenth of a second after the last one, and a step
     of images with so many pixels takes so many seconds more."""
@@ -205,7 +206,7 @@ def pace(
         mock.patch("inceptive.training.plan.time.monotonic", look),
         mock.patch.object(Learner, "step", step or timed),
     ):
-        recipe = paced(recipe, data, net, World(), look(), progress, **enough)
+        recipe = paced(recipe, data, net, World(), look(), progress, behind)
     return recipe, [call.args[0] for call in progress.say.call_args_list]
 
 
@@ -238,20 +239,21 @@ def test_images_that_grow_leave_time_for_more_epochs(stripes, tiny):
     assert pace(stripes, tiny, 0.5, free | {"schedule.smallest": 0.5})[0].epochs < 1.2 * alike
 
 
-def test_epochs_too_few_to_be_of_use_are_not_begun(stripes, tiny):
-    costs = {"cost": lambda pixels: 4.0 * (pixels / 40) ** 2, "enough": 4, "else_none": True}
+def test_epochs_too_few_to_be_of_use_are_not_begun(stripes, tiny, monkeypatch):
+    costs = {"cost": lambda pixels: 4.0 * (pixels / 40) ** 2, "behind": True}
+    monkeypatch.setattr("inceptive.training.plan.epochs_of_use", lambda images: 4)
     assert 4 <= pace(stripes, tiny, 60, **costs)[0].epochs <= 8
     none, [said] = pace(stripes, tiny, 0.5, **costs)
     assert none.epochs == 0 and "that are left are too few to learn more: 4 epochs of 48" in said
     more = int(said.rpartition("--minutes ")[2].rstrip(")"))  # is enough
     assert pace(stripes, tiny, more, **costs)[0].epochs >= 4
-    assert pace(stripes, tiny, 0.5, **costs | {"else_none": False})[0].epochs < 4
+    assert pace(stripes, tiny, 0.5, **costs | {"behind": False})[0].epochs < 4
 
 
-def test_the_fewer_epochs_are_enough_the_larger_the_images(stripes, tiny):
+def test_the_fewer_epochs_are_wanted_the_larger_the_images(stripes, tiny):
     costs = {"cost": lambda pixels: 0.1 * (pixels / 40) ** 2}
-    sizes = [pace(stripes, tiny, 0.1, enough=enough, **costs)[0].image_size for enough in (8, 2)]
-    assert 32 <= sizes[0] < sizes[1] <= 80
+    plans = [pace(stripes, tiny, 0.1, {"epochs": wanted}, **costs)[0] for wanted in (8, 2)]
+    assert 32 <= plans[0].image_size < plans[1].image_size <= 80
     # Flowers and Imagenette of the log: what was of use there.
     assert [epochs_of_use(images) for images in (60, 2493, 5000, 8049, 50_000)] == [8, 8, 5, 4, 4]
 

@@ -135,17 +135,16 @@ def test_it_trains_a_model_like_any_other(trained, stripes, tmp_path):
 def test_where_minutes_are_left_all_that_the_probe_reads_learns_on(
     trained, stripes, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("inceptive.training.train.MOST", 2)
-    monkeypatch.setattr("inceptive.training.train.epochs_of_use", lambda images: 1)
     # Else rounding decides: the probe has all images right, and so have the epochs.
     monkeypatch.setattr("inceptive.training.history.RunState.better", lambda *_: True)
     changes, rows = {"image_size": 32, "optimizer.lr": 1e-5, "finetune.few": 0}, []
     clf = inceptive.train(
-        stripes, tmp_path / "on", weights=trained[0], minutes=5, changes=changes,
+        stripes, tmp_path / "on", weights=trained[0], minutes=5, epochs=2, changes=changes,
         callbacks=[mock.Mock(spec=Callback, on_epoch_end=lambda row, better: rows.append(row))],
     )  # fmt: skip
     said = capsys.readouterr().err
-    assert "plan: 32 pixels, a probe of" in said and "plan: 32 pixels (24 in the" in said
+    assert re.search("plan: 32 pixels, a probe of .*; then at most 2 epochs behind", said)
+    assert "plan: 32 pixels (24 in the" in said
     history = (tmp_path / "on" / "history.csv").read_text().splitlines()
     assert [line.partition(",")[0] for line in history] == ["epoch", "0", "1", "2"]
     assert [row["epoch"] for row in rows] == [1, 2]
@@ -162,8 +161,9 @@ def test_where_minutes_are_left_all_that_the_probe_reads_learns_on(
     assert (tmp_path / "none" / "history.csv").read_text().count("\n") == 2
     said = capsys.readouterr().err
     assert "trains a probe alone, which ignores optimizer.lr" in said
+    assert "epochs behind" not in said
     plain = {"image_size": 32, "finetune.few": 0}
-    inceptive.train(stripes, tmp_path / "plain", weights=trained[0], changes=plain)
+    inceptive.train(stripes, tmp_path / "plain", weights=trained[0], epochs=2, changes=plain)
     said = capsys.readouterr().err  # a time that nobody gave is said first
     assert said.startswith("recipe: finetune, from ")
     assert ", 10 minutes at most (another: " in said.splitlines()[0] and "epoch 2/2" in said
