@@ -41,8 +41,9 @@ SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
 """Shares of the recipe's image size that are tried, until the time is enough."""
 WRITING, AT_MOST = 15.0, 0.1
 """Seconds for what is written in the end, and their share of the time at most."""
-ENLARGED = 2.0
-"""The stem halves an image at least twice: what small pictures show survives if they are enlarged."""
+ENLARGED, ENLARGED_BEHIND = 2.0, 4.0
+"""Times, at most, that small pictures are enlarged: the stem halves an image at least twice, and what
+published weights know is larger."""
 SMALL = 48
 """Pixels of the shorter side, at most, of pictures that a recipe's small_net learns, not enlarged."""
 FEWEST = 10
@@ -136,6 +137,13 @@ def shorter_side(samples: Samples) -> float:
     return float(np.median(sides))
 
 
+def not_much_enlarged(recipe: Recipe, side: float, times: float) -> Recipe:
+    """`recipe` with images of at most so many `times` the pictures' `side`, if they are its to plan."""
+    if not recipe.stop.smallest:
+        return recipe
+    return recipe.model_copy(update={"image_size": _size(recipe, times * side)})
+
+
 def _size(recipe: Recipe, pixels: float) -> int:
     """So many pixels in steps of 16, if the recipe leaves them to a plan; else those of the recipe."""
     if not recipe.stop.smallest or pixels >= recipe.image_size:
@@ -169,7 +177,7 @@ def paced(
 
     The minutes count from when training `began`. Steps of a net like the one that will learn are
     measured. The loop keeps to the time even if this machine becomes slower meanwhile: see `Run`. If
-    the recipe leaves the size open, pictures are enlarged at most ENLARGED times.
+    the recipe leaves the size open, pictures are enlarged at most ENLARGED times, or as a probe's were.
     """
     side = shorter_side(data.split("train")) if recipe.stop.smallest or recipe.small_net else 0
     if recipe.small_net:
@@ -180,7 +188,8 @@ def paced(
     if recipe.stop.smallest:
         table = recipe.stop.model_copy(update={"smallest": max(recipe.stop.smallest, least)})
         recipe = recipe.model_copy(update={"stop": table})
-        recipe = recipe.model_copy(update={"image_size": _size(recipe, ENLARGED * side)})
+        if not behind:
+            recipe = not_much_enlarged(recipe, side, ENLARGED)
         preprocessing = preprocessing_for(recipe, data)
 
     def of_size(size: int) -> Recipe:

@@ -34,7 +34,16 @@ from inceptive.training.distributed import device
 from inceptive.training.frozen import BATCH, FrozenMaps, pooled
 from inceptive.training.history import RunState, environment, record, validation_row
 from inceptive.training.objective import class_weights
-from inceptive.training.plan import CHOOSING, PILOT, planned, some_of_each, spread
+from inceptive.training.plan import (
+    CHOOSING,
+    ENLARGED_BEHIND,
+    PILOT,
+    not_much_enlarged,
+    planned,
+    shorter_side,
+    some_of_each,
+    spread,
+)
 from inceptive.training.prepare import preprocessing_for
 from inceptive.training.recipe import Recipe
 
@@ -90,6 +99,7 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     """
     progress, started = progress or Silent(), time.monotonic()
     source = _source(recipe, progress)
+    recipe = not_much_enlarged(recipe, shorter_side(data.split("train")), ENLARGED_BEHIND)
     net, modules = source.model.net, modules_of(source.model.net)
     images = len(data.split("train")) + len(data.split("val"))
     recipe = calibrated(recipe, source.model, device(), False, images, progress)

@@ -273,6 +273,8 @@ def test_small_pictures_are_not_enlarged_more_than_twice(stripes, tiny):
     assert pace(stripes, tiny, 60, {"image_size": 112})[0].image_size == 80
     assert pace(stripes, tiny, 60, {"image_size": 112, "stop.smallest": 0})[0].image_size == 112
     assert pace(stripes, tiny, 60, {"image_size": 112, "stop.smallest": 96})[0].image_size == 96
+    # Behind a probe they are as large as its images may be.
+    assert pace(stripes, tiny, 60, {"image_size": 112}, behind=True)[0].image_size == 112
 
 
 def test_small_pictures_have_a_net_of_their_own_and_their_own_size(stripes, tiny, tmp_path):
