@@ -137,11 +137,19 @@ def shorter_side(samples: Samples) -> float:
     return float(np.median(sides))
 
 
-def not_much_enlarged(recipe: Recipe, side: float, times: float) -> Recipe:
-    """`recipe` with images of at most so many `times` the pictures' `side`, if they are its to plan."""
+def not_much_enlarged(recipe: Recipe, net: Net, side: float, times: float) -> Recipe:
+    """`recipe` with images of at most so many `times` the pictures' `side`, if it leaves them to a plan,
+    and none too small for `net`."""
     if not recipe.stop.smallest:
         return recipe
+    table = recipe.stop.model_copy(update={"smallest": max(recipe.stop.smallest, _least(net))})
+    recipe = recipe.model_copy(update={"stop": table})
     return recipe.model_copy(update={"image_size": _size(recipe, times * side)})
+
+
+def _least(net: Net) -> int:
+    """The least size of the images of `net`, in steps of 16."""
+    return STEP * ceil(minimum_size(net) / STEP)
 
 
 def _size(recipe: Recipe, pixels: float) -> int:
@@ -182,15 +190,9 @@ def paced(
     side = shorter_side(data.split("train")) if recipe.stop.smallest or recipe.small_net else 0
     if recipe.small_net:
         recipe = _for_small(recipe, side, progress)
-    preprocessing = preprocessing_for(recipe, data)
-    model = build(net_for(recipe, data, preprocessing.channels, net))
-    least = STEP * ceil(minimum_size(model.net) / STEP)
-    if recipe.stop.smallest:
-        table = recipe.stop.model_copy(update={"smallest": max(recipe.stop.smallest, least)})
-        recipe = recipe.model_copy(update={"stop": table})
-        if not behind:
-            recipe = not_much_enlarged(recipe, side, ENLARGED)
-        preprocessing = preprocessing_for(recipe, data)
+    model = build(net_for(recipe, data, preprocessing_for(recipe, data).channels, net))
+    recipe = not_much_enlarged(recipe, model.net, side, inf if behind else ENLARGED)
+    preprocessing, least = preprocessing_for(recipe, data), _least(model.net)
 
     def of_size(size: int) -> Recipe:
         """`recipe` with images that have `size` pixels in the end, and never too few for the net."""

@@ -99,8 +99,9 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     """
     progress, started = progress or Silent(), time.monotonic()
     source = _source(recipe, progress)
-    recipe = not_much_enlarged(recipe, shorter_side(data.split("train")), ENLARGED_BEHIND)
     net, modules = source.model.net, modules_of(source.model.net)
+    side = shorter_side(data.split("train"))
+    recipe = not_much_enlarged(recipe, net, side, ENLARGED_BEHIND)
     images = len(data.split("train")) + len(data.split("val"))
     recipe = calibrated(recipe, source.model, device(), False, images, progress)
     recipe, modules = _planned(recipe, data, source.model, modules, started, progress)

@@ -288,6 +288,7 @@ def judged_by_itself(data: Data, recipe: Recipe, progress: Progress) -> Data:
         "model "
         + (
             "learns from all of them, and its accuracy is from cross-validation; no epochs follow"
+            + (f" (finetune.few=0 holds {len(val)} out)" if len(val) else "")
             if table.probe
             else "is validated on the images it learns from, so its accuracy says little; 10 of each "
             "class or more are better"

@@ -24,7 +24,14 @@ from inceptive.training.calibration import wants_bf16
 from inceptive.training.choose import choose_recipe
 from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
-from inceptive.training.plan import epochs_of_use, paced, planned, some_of_each, spread
+from inceptive.training.plan import (
+    epochs_of_use,
+    not_much_enlarged,
+    paced,
+    planned,
+    some_of_each,
+    spread,
+)
 from inceptive.training.recipe import Recipe
 from inceptive.weights.catalogue import find
 
@@ -275,6 +282,10 @@ def test_small_pictures_are_not_enlarged_more_than_twice(stripes, tiny):
     assert pace(stripes, tiny, 60, {"image_size": 112, "stop.smallest": 96})[0].image_size == 96
     # Behind a probe they are as large as its images may be.
     assert pace(stripes, tiny, 60, {"image_size": 112}, behind=True)[0].image_size == 112
+    net, fixed = NETS["inception_v3"](num_classes=2), {"stop.smallest": 0}
+    for changes, size in (({}, 96), ({"stop.smallest": 16}, 80), (fixed, 224)):
+        recipe = Recipe.read("finetune", changes)
+        assert not_much_enlarged(recipe, net, 12.0, 4.0).image_size == size  # it takes no 48 pixels
 
 
 def test_small_pictures_have_a_net_of_their_own_and_their_own_size(stripes, tiny, tmp_path):

@@ -196,6 +196,7 @@ def test_of_few_images_all_are_learned_from_and_judged_by_cross_validation(
     clf = inceptive.train(stripes, tmp_path / "m", weights=trained[0], changes=changes, minutes=1)
     said = capsys.readouterr().err
     assert "note: 52 images of 2 classes are too few to hold any out" in said
+    assert "no epochs follow (finetune.few=0 holds 8 out)" in said
     assert "of 52 cross-validated images right" in said and "epoch 1" not in said
     assert (clf.info["metrics"]["split"], clf.info["metrics"]["count"]) == ("folds", 52)
     assert (clf.info["data"]["train"], clf.info["data"]["test"]) == (52, 8)
