@@ -98,7 +98,7 @@ def say(
     if mislabelled:
         first = mislabelled[0]
         progress.say(
-            f"{len(mislabelled)} images to look at: a probe of the others is sure that they are of "
+            f"images to look at: {len(mislabelled)}, which a probe of the others is sure are of "
             f"another class, first {first['file']} ({first['label']}, looks like {first['answer']}); "
             "report.html shows them"
         )
