@@ -186,7 +186,7 @@ def _probed(
     chosen = start.recipe
     start.classifier.save(out)
     write_text(out / "history.csv", as_csv([start.row]))
-    if chosen.epochs and chosen.stop.minutes and not chosen.finetune.views:
+    if chosen.epochs and not chosen.finetune.views:
         # How steps are fastest is found anew: the probe only went forward.
         chosen = chosen.model_copy(update={"speed": recipe.speed})
         chosen = paced(

@@ -11,6 +11,7 @@ from conftest import command
 from sklearn.linear_model import LogisticRegression
 
 import inceptive
+from inceptive.arch.account import minimum_size
 from inceptive.arch.nets import NETS
 from inceptive.arch.spec import Add, Group
 from inceptive.data.open import open_data
@@ -177,6 +178,18 @@ def test_a_probe_enlarges_small_pictures_four_times_at_most(trained, stripes, tm
         clf = inceptive.train(stripes, out, weights=trained[0], epochs=0, changes=changes,
                               progress=None)  # fmt: skip
         assert clf.preprocessing.size == clf.info["recipe"]["image_size"] == size
+
+
+@pytest.mark.training
+def test_without_a_limit_too_images_grow_from_what_the_net_can_take(
+    trained, stripes, tmp_path, monkeypatch
+):
+    """Pictures of 20 pixels, made 96, began with 64, of which Inception v3 leaves a module none."""
+    monkeypatch.setattr("inceptive.training.history.RunState.better", lambda *_: True)
+    changes = {"image_size": 32, "stop.minutes": 0, "finetune.few": 0, "schedule.smallest": 0.1}
+    clf = inceptive.train(stripes, tmp_path / "m", weights=trained[0], epochs=1, changes=changes,
+                          progress=None)  # fmt: skip
+    assert 32 * clf.info["recipe"]["schedule"]["smallest"] >= minimum_size(clf.model.net)
 
 
 def test_a_model_replaces_a_probe_unless_validation_clearly_prefers_that():
