@@ -1,6 +1,7 @@
 """inceptive nets: the available nets, and the published weights that fit them."""
 
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 from typer import Option
 
@@ -20,6 +21,7 @@ def run(json: Annotated[bool, Option("--json", help="print JSON")] = False) -> N
 
     Parameters and multiply-adds are for 1000 classes and an image of side `size`; `least` is the
     smallest side. Accuracies are on the ImageNet validation set, as published, not measured here.
+    Whole addresses of the weights are in the JSON.
     """
     from inceptive.arch.account import account
     from inceptive.arch.nets import NETS
@@ -57,10 +59,10 @@ def _net_row(counted: "Account", weights: list[str]) -> tuple[str, ...]:
 def _weights_row(published: "Published") -> tuple[str, ...]:
     accuracies = (f"{share:.1f}%" if share else "" for share in (published.top1, published.top5))
     megabytes = f"{published.megabytes:.0f}" if published.megabytes else ""
-    address = published.url or (f"hub {published.hub}" if published.hub else published.note)
+    hub = f"hub {published.hub}" if published.hub else ""
     return (
         published.name, published.net, published.licence, f"{published.classes:,}", *accuracies,
-        megabytes, address,
+        megabytes, urlsplit(published.url).hostname or hub or published.note,
     )  # fmt: skip
 
 

@@ -141,7 +141,8 @@ def test_nets_lists_the_published_weights_and_what_each_fits():
     assert len(text.splitlines()) == 1 + len(weights)
     for line, one in zip(text.splitlines()[1:], found["weights"], strict=True):
         assert line.split()[:2] == [one["name"], one["net"]]
-        whence = one["url"] or one["hub"] or one["note"]
+        host = one["url"] and one["url"].split("/")[2]
+        whence = host or one["hub"] or one["note"]
         assert whence and line.endswith(whence) and one["licence"] in line
 
 
