@@ -1,9 +1,9 @@
 """Pictures that show the same: copies, and copies that were resized, recompressed or brightened.
 
 Two pictures are near-copies if their thumbnails agree everywhere once the brightness and the contrast
-of one are fitted to the other's: a small thing on a white table, or a scratch on one of many parts
-before one camera, is a difference of few pixels and not of the average. The figures behind the limits
-stand in docs/log.md.
+of one are fitted to the other's, and what thereby became brighter than white was cut off: a small thing
+on a white table, or a scratch on one of many parts before one camera, is a difference of few pixels and
+not of the average. The figures behind the limits stand in docs/log.md.
 """
 
 import numpy as np
@@ -20,6 +20,13 @@ FLAT = 2.0
 """Levels: thumbnails of less contrast prove nothing."""
 SHIFT, GAIN = 40.0, 1.7
 """How much brighter (levels), and of how much more contrast, a copy may be."""
+WHITE, WHOLE = 250, 255
+"""Levels: from the first on a pixel may have been cut off at white, the second."""
+CUTS = 235, 215
+"""Levels of a picture that are white in copies a tenth and a fifth brighter."""
+CUT_OFF, PAIRS = 0.01, 5e8
+"""Share of the pixels of one, at least, that are white: fewer do not hide that both are alike; and how
+many pairs are looked at for it, at most: seconds each time."""
 AXES = 48
 """Principal axes along which many thumbnails are compared first."""
 ROWS, COLUMNS = 512, 4096
@@ -61,6 +68,11 @@ class Thumbnails:
         blocks = [self.pixels[k : k + COLUMNS].astype(np.float32) for k in range(0, n, COLUMNS)]
         self.mean: np.ndarray = np.concatenate([block.mean(1) for block in blocks])
         self.contrast: np.ndarray = np.concatenate([block.std(1) for block in blocks])
+        self.white = self.pixels.max(1) >= WHITE
+
+    def brighter(self, level: int) -> np.ndarray:
+        """Whether CUT_OFF of a thumbnail's pixels have at least `level`: (N,) of bool."""
+        return np.asarray((self.pixels >= level).mean(1) >= CUT_OFF)
 
     @property
     def clear(self) -> np.ndarray:
@@ -71,47 +83,63 @@ class Thumbnails:
     def sine(self) -> np.ndarray:
         """Of the angle between a thumbnail and a near-copy, as vectors of no mean, at most: (N,).
 
-        2 % more than `near` allows, for rounding and since a chord takes the place of the sine.
+        A fifth more than `near` allows: a chord takes the place of the sine, and CUTS that of what was
+        cut off.
         """
-        return np.asarray(1.02 * (RMS[0] + RMS[1] / np.maximum(self.contrast, FLAT)))
+        return np.asarray(1.2 * (RMS[0] + RMS[1] / np.maximum(self.contrast, FLAT)))
 
-    def units(self, which: np.ndarray) -> np.ndarray:
-        """Those at `which` as vectors of mean 0 and length 1: (len(which), SIDE**2) of float32."""
-        levels: np.ndarray = self.pixels[which].astype(np.float32)
-        levels -= self.mean[which][:, None]
-        levels /= (np.maximum(self.contrast[which], 1e-6) * SIDE)[:, None]
+    def units(self, which: np.ndarray, cut: int = WHOLE) -> np.ndarray:
+        """Those at `which`, cut off at a level, as vectors of mean 0 and length 1: (M, SIDE**2) of
+        float32."""
+        levels: np.ndarray = np.minimum(self.pixels[which], cut).astype(np.float32)
+        levels -= levels.mean(1, keepdims=True)
+        levels /= np.maximum(np.linalg.norm(levels, axis=1, keepdims=True), 1e-6)
         return levels
-
-    def points(self) -> np.ndarray:
-        """`units` of all; of many their AXES principal components: distances become no longer by it."""
-        n = len(self.pixels)
-        if n <= 2 * COLUMNS:
-            return self.units(np.arange(n))
-        sample = self.units(np.arange(0, n, -(-n // COLUMNS)))
-        centre = sample.mean(0)
-        sample -= centre
-        _, axes = np.linalg.eigh(sample.T @ sample)
-        blocks = np.array_split(np.arange(n), -(-n // COLUMNS))
-        return np.concatenate([(self.units(which) - centre) @ axes[:, -AXES:] for which in blocks])
 
     def near(self, i: int, others: np.ndarray) -> np.ndarray:
         """Those of `others` that are near-copies of thumbnail i."""
         found = [others[:0]]
-        own = self.pixels[i].astype(np.float32) - self.mean[i]
+        own = self.pixels[i].astype(np.float32)
+        centred = own - self.mean[i]
         for start in range(0, len(others), COLUMNS):
             some = others[start : start + COLUMNS]
-            rest = self.pixels[some].astype(np.float32) - self.mean[some][:, None]
-            gain = (rest @ own) / (SIDE * self.contrast[i]) ** 2
-            rest -= gain[:, None] * own
-            contrast = self.contrast[some]
-            alike = np.sqrt((rest**2).mean(1)) <= RMS[0] * contrast + RMS[1]
-            alike &= np.abs(rest).max(1) <= GREATEST[0] * contrast + GREATEST[1]
+            levels, contrast = self.pixels[some].astype(np.float32), self.contrast[some]
+            rest = levels - self.mean[some][:, None]
+            gain = (rest @ centred) / (SIDE * self.contrast[i]) ** 2
+            rest -= gain[:, None] * centred
+            alike = _small(rest, contrast)
+            cut = np.flatnonzero(~alike & (self.white[some] | self.white[i]))
+            if len(cut):
+                alike[cut] = _cut_off(own[None], levels[cut]) | _cut_off(levels[cut], own[None])
             alike &= np.abs(self.mean[some] - self.mean[i]) <= SHIFT
             alike &= np.maximum(contrast, self.contrast[i]) <= GAIN * np.minimum(
                 contrast, self.contrast[i]
             )
             found.append(some[alike])
         return np.concatenate(found)
+
+
+def _small(rest: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    """Whether differences (N, SIDE**2) are those of near-copies of such contrast (N,): (N,) of bool."""
+    average = np.sqrt((rest**2).mean(1)) <= RMS[0] * contrast + RMS[1]
+    return np.asarray(average & (np.abs(rest).max(1) <= GREATEST[0] * contrast + GREATEST[1]))
+
+
+def _cut_off(dark: np.ndarray, bright: np.ndarray) -> np.ndarray:
+    """Whether `bright` is `dark` with another brightness and contrast, cut off at white: (N,) of bool.
+
+    Both are (N, SIDE**2) or (1, SIDE**2). Fitted are the pixels that are not white.
+    """
+    seen = bright < WHITE
+    count = np.maximum(seen.sum(1, keepdims=True), 1)
+    x = np.where(seen, dark, 0)
+    y = np.where(seen, bright, 0)
+    mean_x, mean_y = x.sum(1, keepdims=True) / count, y.sum(1, keepdims=True) / count
+    variance = (x * x).sum(1, keepdims=True) / count - mean_x**2
+    gain = ((x * y).sum(1, keepdims=True) / count - mean_x * mean_y) / np.maximum(variance, 1e-6)
+    rest = np.minimum(gain * (dark - mean_x) + mean_y, WHOLE) - bright
+    fitted = (count >= SIDE) & (variance >= FLAT**2) & (gain >= 1 / GAIN) & (gain <= GAIN)
+    return np.asarray(fitted[:, 0] & _small(rest, bright.std(1)))
 
 
 def _stars(thumbnails: Thumbnails, advance: Advance | None) -> tuple[np.ndarray, int]:
@@ -154,30 +182,67 @@ def _stars(thumbnails: Thumbnails, advance: Advance | None) -> tuple[np.ndarray,
 
 
 class Candidates:
-    """Which pairs of `thumbnails` may be near-copies, a superset; work: multiply-adds until now.
+    """Which pairs of `thumbnails` may be near-copies, a superset (but for some that were cut off far
+    from CUTS, or are among more than PAIRS); work: multiply-adds until now.
 
-    |p - q| <= chord as one product: p.q - |p|^2/2 - |q|^2/2 + chord^2/2 >= 0.
+    |p - q| <= chord as one product: p.q - |p|^2/2 - |q|^2/2 + chord^2/2 >= 0, of vectors of length 1 or,
+    of many thumbnails, of their AXES principal components: distances become no longer by it.
     """
 
     def __init__(self, thumbnails: Thumbnails):
         self.thumbnails, self.work = thumbnails, 0
-        points = thumbnails.points()
-        half = (points**2).sum(1) / 2
-        ones = np.ones_like(half)
-        self.of_rows = np.column_stack([points, ones, thumbnails.sine**2 / 2 - half])
-        self.of_columns = np.column_stack([points, -half, ones])
+        n = len(thumbnails.pixels)
+        blocks = np.array_split(np.arange(n), -(-n // COLUMNS))
+        centre, axes = _axes(thumbnails) if n > 2 * COLUMNS else (0, None)
+        every = np.ones(n, np.bool_)
+        # Each: the levels at which a row and a column are cut off, and which rows and columns may be.
+        self.ways = [(WHOLE, WHOLE, every, every)]
+        white = thumbnails.brighter(WHITE)
+        for cut in CUTS:
+            dark = thumbnails.brighter(cut)
+            if 0 < int(white.sum()) * int(dark.sum()) <= PAIRS:
+                self.ways += [(cut, WHOLE, dark, white), (WHOLE, cut, white, dark)]
+        self.of_rows, self.of_columns = {}, {}
+        for cut in {way[0] for way in self.ways}:
+            units = (thumbnails.units(which, cut) for which in blocks)
+            points = np.concatenate([u if axes is None else (u - centre) @ axes for u in units])
+            half = (points**2).sum(1) / 2
+            ones = np.ones_like(half)
+            self.of_rows[cut] = np.column_stack([points, ones, thumbnails.sine**2 / 2 - half])
+            self.of_columns[cut] = np.column_stack([points, -half, ones])
 
     def among(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Whether each of `rows` and each of `columns` are one: (len(rows), len(columns)) of bool."""
         close = np.zeros((len(rows), len(columns)), np.bool_)
-        for start in range(0, len(columns), COLUMNS):
-            some = columns[start : start + COLUMNS]
-            alike = self.of_rows[rows] @ self.of_columns[some].T >= 0
-            self.work += alike.size * self.of_rows.shape[1]
-            if np.count_nonzero(alike) > DENSE * alike.size:
-                least = np.sqrt(np.maximum(1 - self.thumbnails.sine[rows] ** 2, 0))
-                units = self.thumbnails.units
-                alike &= units(rows) @ units(some).T >= least[:, None]
-                self.work += alike.size * SIDE**2
-            close[:, start : start + COLUMNS] = alike
+        for row_cut, column_cut, some_rows, some_columns in self.ways:
+            of, to = np.flatnonzero(some_rows[rows]), np.flatnonzero(some_columns[columns])
+            for start in range(0, len(to) if len(of) else 0, COLUMNS):
+                some = to[start : start + COLUMNS]
+                alike = self._alike(rows[of], columns[some], row_cut, column_cut)
+                row, column = np.nonzero(alike)
+                close[of[row], some[column]] = True
         return close
+
+    def _alike(
+        self, rows: np.ndarray, columns: np.ndarray, row_cut: int, column_cut: int
+    ) -> np.ndarray:
+        alike: np.ndarray = (
+            self.of_rows[row_cut][rows] @ self.of_columns[column_cut][columns].T >= 0
+        )
+        self.work += alike.size * self.of_rows[row_cut].shape[1]
+        if np.count_nonzero(alike) > DENSE * alike.size:
+            sine, units = self.thumbnails.sine[rows], self.thumbnails.units
+            least = np.sqrt(np.maximum(1 - sine**2, 0))[:, None]
+            alike &= units(rows, row_cut) @ units(columns, column_cut).T >= least
+            self.work += alike.size * SIDE**2
+        return alike
+
+
+def _axes(thumbnails: Thumbnails) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the thumbnails' vectors, and AXES principal axes of them (SIDE**2, AXES)."""
+    n = len(thumbnails.pixels)
+    sample = thumbnails.units(np.arange(0, n, -(-n // COLUMNS)))
+    centre = sample.mean(0)
+    sample -= centre
+    _, axes = np.linalg.eigh(sample.T @ sample)
+    return centre, axes[:, -AXES:]

@@ -72,6 +72,34 @@ def test_a_copy_and_its_original_are_one_group_and_no_other_picture_is_in_it(tmp
     assert len(set(groups)) == 5
 
 
+def on_white(seed, low=40, high=220):
+    """A thing that fills a part of a white table."""
+    coarse = np.random.default_rng(seed).integers(low, high, (5, 5, 3), dtype=np.uint8)
+    table = Image.new("RGB", (96, 96), "white")
+    thing = Image.fromarray(coarse).resize((48, 48), Image.Resampling.BICUBIC)
+    table.paste(thing, (12 + seed % 4 * 8, 24))
+    return table
+
+
+def highlights(seed):
+    """A picture with some places that a tenth more light makes white."""
+    coarse = np.random.default_rng(seed).integers(60, 250, (6, 6), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("made", [on_white, highlights])
+def test_a_brightened_copy_whose_highlights_are_cut_off_is_found(tmp_path, made):
+    """Of the stamps of Tux Paint, drawings on white, 54 % were found, of Imagenette's photographs 69."""
+    originals = [save(made(seed), tmp_path / f"{seed}.png") for seed in range(12)]
+    brighter = [
+        save(ImageEnhance.Brightness(made(seed)).enhance(1.1), tmp_path / f"copy{seed}.png")
+        for seed in range(12)
+    ]
+    groups = groups_of(originals + brighter)
+    assert groups[:12] == groups[12:]
+    assert len(set(groups)) == 12
+
+
 def test_different_pictures_are_all_in_groups_of_their_own(tmp_path):
     paths = [save(picture(seed), tmp_path / f"{seed}.png") for seed in range(40)]
     assert len(set(groups_of(paths))) == 40
