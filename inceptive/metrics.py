@@ -279,7 +279,9 @@ def negative_log_likelihood(probs: np.ndarray, labels: np.ndarray) -> float:
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities (N, K) of logits / temperature, in float64."""
+    """Probabilities (N, K) of logits / temperature, in float64. Raises InceptiveError for NaN."""
+    if np.isnan(logits).any():
+        raise InceptiveError("the model answers with NaN: its weights are damaged, or too large")
     x = logits.astype(np.float64) / temperature
     x = np.exp(x - x.max(axis=1, keepdims=True))
     return np.asarray(x / x.sum(axis=1, keepdims=True))

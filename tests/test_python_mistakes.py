@@ -43,6 +43,25 @@ CALLS = {
         lambda clf: inceptive.train("x", net=inceptive.NETS["googlenet"]),
         r"net = NETS\['googlenet'\], to be called: NETS\['googlenet'\]\(num_classes=10\): expe",
     ),
+    "recipe value": (lambda clf: inceptive.Recipe(epochs=-1), "^epochs = -1: input should be"),
+    "recipe key": (lambda clf: inceptive.Recipe(foo=1), "^unknown key foo; there are: net"),
+    "module channels": (
+        lambda clf: inceptive.account(inceptive.Conv(3, 3), 8, -1),
+        "channels is a whole number from 1, not -1",
+    ),
+    "module size": (
+        lambda clf: build(inceptive.Chain(f=inceptive.Linear(3)), 3, 0),
+        "image_size is a whole number from 1, not 0",
+    ),
+    "no part": (
+        lambda clf: clf.model.endpoints(torch.zeros(1, 1, 32, 32), ["fc"], "foo"),
+        "googlenet.bn has no part foo; there are: conv1",
+    ),
+    "no head": (
+        lambda clf: clf.model.stage(torch.zeros(1, 1, 32, 32), "", "zz"),
+        "googlenet.bn has no head zz; there are: aux",
+    ),
+    "compare nothing": (lambda clf: inceptive.compare([clf], []), "data holds no images"),
     "open none": (lambda clf: inceptive.open_data(None), "data = None: expected"),
     "open list": (
         lambda clf: inceptive.open_data(["a.png"]),

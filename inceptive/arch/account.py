@@ -27,6 +27,7 @@ from inceptive.arch.spec import (
     Node,
     Pad,
     Separable,
+    refuse_impossible,
     refuse_others,
 )
 from inceptive.errors import InceptiveError
@@ -88,7 +89,7 @@ class Costs:
     @property
     def depth(self) -> int:
         """Layers with weights on the longest path from the image to the logits."""
-        return self.body[-1].view.depth
+        return self.body[-1].view.depth if self.body else 0
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,6 +142,7 @@ def account(net: Net | Node, image_size: int | None = None, channels: int | None
     if not isinstance(net, Net):
         if image_size is None or channels is None:
             raise InceptiveError("the account of a module needs the size and channels of its maps")
+        refuse_impossible(channels=channels, image_size=image_size)
         return Costs(tuple(_read(net, "", View((channels, image_size, image_size)))[0]))
     size = net.image_size if image_size is None else image_size
     try:
@@ -163,7 +165,10 @@ def account(net: Net | Node, image_size: int | None = None, channels: int | None
 def minimum_size(net: Net, above: int = 0) -> int:
     """The smallest side over `above`, in pixels, of a square image that all of `net` accepts."""
     numbers: dict[Node, int] = {}  # equal parts have one
-    parts = [(numbers.setdefault(part, len(numbers)), part) for _, part in net.body]
+    parts = [
+        [(numbers.setdefault(node, len(numbers)), node) for node in (part, *heads.values())]
+        for _, part, heads in net.walk()
+    ]
     known: dict[tuple[int, Shape], Shape | None] = {}  # most sizes give later parts the same maps
 
     def after(number: int, part: Node, shape: Shape) -> Shape | None:
@@ -176,9 +181,11 @@ def minimum_size(net: Net, above: int = 0) -> int:
 
     for size in range(above + 1, above + 1024):
         shape: Shape | None = (net.channels, size, size)
-        for number, part in parts:
+        for (number, part), *heads in parts:
             if shape:
                 shape = after(number, part, shape)
+            if shape and not all(after(number, head, shape) for number, head in heads):
+                shape = None
         if shape:
             return size
     raise InceptiveError(

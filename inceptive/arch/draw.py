@@ -131,11 +131,12 @@ def draw_part(counted: Account, part: str) -> str:
         raise InceptiveError(
             f"{counted.net.name} has no part called {part!r}; there are: {', '.join(nodes)}"
         )
-    before = _inputs(counted)
+    after = shapes(counted.net, counted.image_size)
+    before = _inputs(counted, after)
     lines_by_name = {line.name: line for line in counted.lines}
     part_lines = [line for line in counted.lines if line.name.split(".")[0] == part]
     drawing = _draw(nodes[part], part, part, lines_by_name)
-    into, out = before[part], part_lines[-1].view.shape
+    into, out = before[part], after[part]
     marks: list[Mark] = [Label(0, LABEL / 2, _shape(into))]
     marks.append(Way(((0, LABEL), (0, LABEL + AFTER)), arrow=not drawing.forks))
     marks += drawing.at(0, LABEL + AFTER)
@@ -148,11 +149,12 @@ def draw_part(counted: Account, part: str) -> str:
 
 def draw_net(counted: Account) -> str:
     """Draw a whole net as the text of an SVG file: one box per part, equal neighbours merged."""
-    before = _inputs(counted)
+    after = shapes(counted.net, counted.image_size)
+    before = _inputs(counted, after)
     runs = _runs(counted, before)
     lines_by_part = dict(modules(counted.body))
     boxes = [_summary(run, lines_by_part, dict(counted.net.body)) for run in runs]
-    outs = [lines_by_part[run[-1]][-1].view.shape for run in runs]
+    outs = [after[run[-1]] for run in runs]
     labels = [_label(dict(counted.net.body)[run[-1]]) for run in runs]
     heads = {at: name for name, (at, _) in counted.net.heads().items()}
     pitches = [BOX + (BEFORE + LABEL + AFTER if labelled else PLAIN) for labelled in labels]
@@ -209,12 +211,13 @@ def _sentence(node: Node) -> str:
         Chain: "One after another",
     }  # fmt: skip
     parts = ", ".join(name for name, _ in children(node))
+    if node == Chain():
+        return "The identity."
     return f"{words[type(node)]}: {parts}." if type(node) in words else ""
 
 
-def _inputs(counted: Account) -> dict[str, Shape]:
-    """The shape that each part of the body, and each head, reads."""
-    after = shapes(counted.net, counted.image_size)
+def _inputs(counted: Account, after: dict[str, Shape]) -> dict[str, Shape]:
+    """The shape that each part of the body, and each head, reads: what another has `after` it."""
     return {name: after[reads] for name, _, reads in counted.net.nodes()}
 
 
@@ -343,13 +346,13 @@ def _runs(counted: Account, before: dict[str, Shape]) -> list[list[str]]:
 
 def _summary(run: list[str], lines_by_part: dict[str, list[Line]], nodes: dict[str, Node]) -> Box:
     """The box that stands for a whole part, or for a run of equal ones."""
-    lines, node = lines_by_part[run[0]], nodes[run[0]]
+    lines, node = lines_by_part.get(run[0], []), nodes[run[0]]
     params = sum(line.params for line in lines)
     name = run[0] if len(run) == 1 else f"{run[0]} … {run[-1]}"
     if len(lines) > 1:
         times = f"{len(run)} × " if len(run) > 1 else ""
         return _boxed((name, f"{times}{params:,} parameters"), "module", BOX)
-    return _boxed((name, lines[0].kind), _kind(node), BOX)
+    return _boxed((name, lines[0].kind if lines else "identity"), _kind(node), BOX)
 
 
 def _head(counted: Account, name: str, x: float, y: float) -> list[Mark]:

@@ -585,6 +585,13 @@ def refuse_others(value: object, function: str) -> None:
         )
 
 
+def refuse_impossible(**numbers: int | None) -> None:
+    """Raise InceptiveError, naming it, if one of `numbers` is no count: a whole number from 1."""
+    for name, number in numbers.items():
+        if number is not None and (type(number) is not int or number < 1):
+            raise InceptiveError(f"{name} is a whole number from 1, not {number!r}")
+
+
 def children(node: Node) -> tuple[tuple[str, Node], ...]:
     """Named parts of a group or an Add; none for a layer."""
     match node:

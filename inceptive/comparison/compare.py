@@ -171,6 +171,8 @@ def compare(
         raise InceptiveError("a model is named twice; compare different ones")
     pictures = unlabelled(data)
     if pictures is not None:
+        if not pictures:
+            raise InceptiveError("data holds no images")
         engines = {
             request.name: open_engine(request.model, request.engine, progress.say)
             for request in requests

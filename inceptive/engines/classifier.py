@@ -39,6 +39,7 @@ from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress
 from inceptive.metrics import Threshold, softmax
 from inceptive.nn import Model
+from inceptive.nn.net import evaluating
 from inceptive.weights.catalogue import (
     Published,
     catalogue,
@@ -93,12 +94,18 @@ class Classifier(Engine):
             raise InceptiveError(
                 f"{len(self.labels)} labels for a net of {self.model.net.num_classes} classes"
             )
+        self.labels = tuple(self.labels)
         if not all(isinstance(label, str) for label in self.labels):
             raise InceptiveError(f"labels are names, not {self.labels!r}")
         if not (isinstance(self.temperature, int | float) and 0 < self.temperature < inf):
             raise InceptiveError(
                 f"temperature is a finite number above 0, which divides the logits, not "
                 f"{self.temperature!r}"
+            )
+        if self.preprocessing.channels != self.model.net.channels:
+            raise InceptiveError(
+                f"preprocessing makes {self.preprocessing.channels} channels, the net takes "
+                f"{self.model.net.channels}"
             )
         refuse_imitation(self.model.net)
 
@@ -185,7 +192,8 @@ class Classifier(Engine):
             if not 0 < temperature < inf:
                 raise ValueError(f"'temperature' ({temperature} is no number above 0)")
         model = model_folder.model_of(net, tensors, folder / WEIGHTS)
-        return cls(model.eval(), preprocessing, labels, temperature, info, folder / WEIGHTS)
+        path = (folder / WEIGHTS).absolute()  # wherever the process goes meanwhile
+        return cls(model.eval(), preprocessing, labels, temperature, info, path)
 
     @checked
     def save(self, folder: str | Path) -> None:
@@ -252,20 +260,21 @@ class Classifier(Engine):
         Returns an array for an array, a tensor for a tensor.
         """
         if isinstance(images, np.ndarray):
-            return self.logits(torch.from_numpy(images)).numpy()
+            return self.logits(_tensor(images)).numpy()
         device = next(self.model.parameters()).device
-        self.model.eval()
-        logits: Tensor = self.model(self.normalise(images.to(device)))
+        with evaluating(self.model):
+            logits: Tensor = self.model(self.normalise(images.to(device)))
         return logits.float().cpu()
 
     @torch.inference_mode()
     def features_and_logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Map preprocessed images (N, C, S, S) of uint8 to the input of the last layer (N, F), and its
         logits (N, K)."""
-        model = self.model.eval()
-        x = torch.from_numpy(images).to(next(model.parameters()).device)
-        features = model.features(self.normalise(x))
-        logits = model.get_submodule(model.net.last)(features)
+        model = self.model
+        x = _tensor(images).to(next(model.parameters()).device)
+        with evaluating(model):
+            features = model.features(self.normalise(x))
+            logits = model.get_submodule(model.net.last)(features)
         return features.float().cpu().numpy(), logits.float().cpu().numpy()
 
     def computing(self, layer: str) -> Compute:
@@ -274,12 +283,10 @@ class Classifier(Engine):
     @torch.inference_mode()
     def _output(self, layer: str, images: np.ndarray) -> np.ndarray:
         """The output of `layer`, any part, group or layer; nothing after its part is computed."""
-        model = self.model.eval()
-        x = torch.from_numpy(images).to(next(model.parameters()).device)
-        output: np.ndarray = (
-            model.endpoints(self.normalise(x), [layer])[layer].float().cpu().numpy()
-        )
-        return output
+        x = _tensor(images).to(next(self.model.parameters()).device)
+        with evaluating(self.model):
+            output = self.model.endpoints(self.normalise(x), [layer])[layer]
+        return np.asarray(output.float().cpu().numpy())
 
     def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return `logits`, and how unlike all classes each image is (N,), or None if unknown."""
@@ -356,12 +363,12 @@ class Classifier(Engine):
 
     @torch.inference_mode()
     def _stage(self, after: str, head: str, maps: np.ndarray | Tensor) -> tuple[Tensor, np.ndarray]:
-        self.model.eval()
         if isinstance(maps, np.ndarray):
-            maps = torch.from_numpy(maps)
+            maps = _tensor(maps)
         x = maps.to(next(self.model.parameters()).device)
         x = x.contiguous(memory_format=torch.channels_last) if after else self.normalise(x)
-        onwards, logits = self.model.stage(x, after, head)
+        with evaluating(self.model):
+            onwards, logits = self.model.stage(x, after, head)
         return onwards, logits.float().cpu().numpy()
 
     def probs(self, images: Tensor | np.ndarray) -> np.ndarray:
@@ -466,6 +473,11 @@ class Classifier(Engine):
         return explain(
             self, image, method, layer=layer, channel=channel, label=label, progress=progress
         )
+
+
+def _tensor(images: np.ndarray) -> Tensor:
+    """As a tensor; a copy of what torch cannot share: a view that is read-only or runs backwards."""
+    return torch.from_numpy(np.require(images, requirements=["C", "W"]))
 
 
 def _net(config: dict[str, Any]) -> tuple[Net, Preprocessing, tuple[str, ...]]:

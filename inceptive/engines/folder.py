@@ -169,7 +169,7 @@ def model_of(net: Net, tensors: dict[str, Tensor], path: Path) -> Model:
     Raises InceptiveError, with what is missing and what is unknown, unless all of them fit.
     """
     with torch.device("meta"):
-        model = build(net)
+        model = build(net).float()  # whatever torch's default is
     own = model.state_dict()
     if own.keys() != tensors.keys():
         missing, unknown = own.keys() - tensors.keys(), tensors.keys() - own.keys()

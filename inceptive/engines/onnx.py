@@ -118,7 +118,7 @@ def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> byte
             return None if batch is None else {INPUT: batch}
 
     root = logging.getLogger()
-    level = root.level
+    level, handlers = root.level, root.handlers[:]
     root.setLevel(logging.ERROR)  # it advises on the root logger, at every call
     try:
         with tempfile.TemporaryDirectory(prefix="inceptive-") as folder:
@@ -141,3 +141,4 @@ def quantised(graph: Any, images: np.ndarray, plain: Iterable[str] = ()) -> byte
         raise InceptiveError(f"ONNX Runtime cannot make it int8 ({reason(error)})") from None
     finally:
         root.setLevel(level)
+        root.handlers[:] = handlers  # its first advice gives the root logger one

@@ -1,4 +1,4 @@
-"""The image regions behind an answer: Grad-CAM and occlusion, with captum."""
+"""The image regions behind an answer: Grad-CAM, and occlusion with captum."""
 
 from typing import Any
 
@@ -10,11 +10,12 @@ from inceptive.arch.account import parts_with_maps
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, requires
+from inceptive.nn.net import evaluating
 
 
 def package() -> Any:
     """Import captum.attr. Raises InceptiveError without it."""
-    with requires("gradcam and occlusion need captum", "explain"):
+    with requires("occlusion needs captum", "explain"):
         import captum.attr
     return captum.attr
 
@@ -33,16 +34,21 @@ def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) 
 
     The maps of `layer`, each weighted by its mean gradient, summed, with negative evidence removed,
     and upsampled (Selvaraju et al., arXiv:1610.02391, equations 1 and 2). square: (C, S, S) of
-    uint8. Raises InceptiveError without captum, or for a layer without maps.
+    uint8. Raises InceptiveError for a layer without maps.
     """
-    attr = package()
-    model = classifier.model.eval()
-    cam = attr.LayerGradCam(model, model.get_submodule(model.net.layer(layer)))
+    model = classifier.model
     device = next(model.parameters()).device
     x = classifier.normalise(torch.from_numpy(square[None]).to(device)).requires_grad_()
-    heat = cam.attribute(x, target=label, relu_attributions=True).detach()
-    if heat.ndim != 4:
-        raise InceptiveError(f"{layer} gives numbers, no maps; name a part before the classifier")
+    with torch.enable_grad(), evaluating(model):
+        outputs = model.endpoints(x, [layer, model.net.last])
+        maps = outputs[layer]
+        if maps.ndim != 4:
+            raise InceptiveError(
+                f"{layer} gives numbers, no maps; name a part before the classifier"
+            )
+        [gradients] = torch.autograd.grad(outputs[model.net.last][0, label], maps)
+    weights = gradients.mean((2, 3), keepdim=True)
+    heat = F.relu((weights * maps.detach()).sum(1, keepdim=True))
     large = F.interpolate(heat.float(), square.shape[1:], mode="bilinear", align_corners=False)
     return np.asarray(large[0, 0].cpu().numpy())
 

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from functools import partial
+from threading import get_ident
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.nn.branches import Branches
+from inceptive.nn.net import evaluating, keep_output
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
     are the branches of the module `read`. square: (C, S, S) of uint8. Raises InceptiveError if the net
     has no such modules.
     """
-    model = classifier.model.eval()
+    model = classifier.model
     heads, reads = model.net.heads(), model.net.reads()
     inner = {*reads.values(), *(path.removesuffix(".here") for path in reads.values())} - {"read"}
     concats = {
@@ -52,13 +54,15 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
         parts_of["read"] = reads  # behind all that it reads
     outputs: dict[str, Tensor] = {}
     hooks = [
-        model.get_submodule(path).register_forward_hook(partial(_keep_output, outputs, path))
+        model.get_submodule(path).register_forward_hook(
+            partial(keep_output, outputs, path, get_ident())
+        )
         for name, paths in parts_of.items()
         for path in (name, *paths.values())
     ]
     x = classifier.normalise(torch.from_numpy(square[None]).to(next(model.parameters()).device))
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), evaluating(model):
             logits = model(x.requires_grad_())
             maps = [outputs[name] for name in parts_of]
             gradients = torch.autograd.grad(logits[0, label], maps)
@@ -76,9 +80,3 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
         share = {part: part_weight / total for part, part_weight in weight.items()}
         modules.append(Module(name.rpartition("read.on.")[2], channels, carried, share))
     return modules
-
-
-def _keep_output(
-    outputs: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: Tensor
-) -> None:
-    outputs[name] = output

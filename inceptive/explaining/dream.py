@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import Advance
+from inceptive.nn.net import evaluating
 
 CONTRAST = 0.04
 """Of the spectrum of the noise to begin with: neither flat nor black and white."""
@@ -41,6 +42,7 @@ class Target:
         return self.layer + ("" if self.channel is None else f", channel {self.channel}")
 
 
+@torch.enable_grad()
 def visualise(
     classifier: Classifier,
     target: Target,
@@ -78,6 +80,7 @@ def visualise(
         return _bytes(_image(spectrum, frequencies, side))
 
 
+@torch.enable_grad()
 def deepdream(
     classifier: Classifier,
     target: Target,
@@ -129,7 +132,8 @@ def _score(classifier: Classifier, target: Target, images: Tensor) -> Tensor:
     """Mean of the target over images (N, C, H, W) of 0-1: of a channel, or of squares of all."""
     device = next(classifier.model.parameters()).device
     x = classifier.normalise((255 * images).to(device))
-    maps = classifier.model.eval().endpoints(x, [target.layer])[target.layer]
+    with evaluating(classifier.model):
+        maps = classifier.model.endpoints(x, [target.layer])[target.layer]
     if target.channel is None:
         return maps.square().mean()
     if not 0 <= target.channel < maps.shape[1]:

@@ -10,6 +10,7 @@ from inceptive.data.pictures import in_order
 from inceptive.data.source import Samples
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
+from inceptive.nn.net import evaluating
 
 BATCH = 32
 
@@ -30,10 +31,10 @@ def maps_of(classifier: Classifier, squares: np.ndarray, layer: str) -> np.ndarr
 
     Raises InceptiveError if there is no such endpoint, or its output is not a map.
     """
-    classifier.model.eval()
     device = next(classifier.model.parameters()).device
     x = classifier.normalise(torch.from_numpy(squares).to(device))
-    maps: torch.Tensor = classifier.model.endpoints(x, [layer])[layer]
+    with evaluating(classifier.model):
+        maps: torch.Tensor = classifier.model.endpoints(x, [layer])[layer]
     if maps.ndim != 4:
         raise InceptiveError(f"{layer} gives numbers, no maps; name a part before the classifier")
     return maps.float().cpu().numpy()

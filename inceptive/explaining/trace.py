@@ -143,10 +143,12 @@ def _open(
 
 def _fresh(net: Net, size: int | None, seed: int | None) -> _Subject:
     side = account(net, size).image_size  # too small an image is refused here
-    torch.manual_seed(seed or 0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        arrays = _arrays(build(net))
     grey = (0.5,) * net.channels
     preprocessing = Preprocessing(side, net.channels, mean=grey, std=grey)
-    return net, _arrays(build(net)), preprocessing, (), f"fresh, seed {seed or 0}"
+    return net, arrays, preprocessing, (), f"fresh, seed {seed or 0}"
 
 
 def _trained(classifier: Classifier, source: str) -> _Subject:

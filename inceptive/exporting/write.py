@@ -34,7 +34,7 @@ def check_runnable(to: str, precision: str) -> None:
     if to not in (*ENGINES, WEB) or precision not in PRECISIONS:
         raise InvalidArgument(
             f"no engine is called {to}:{precision}; there are: {', '.join((*ENGINES, WEB))}, "
-            f"each in {', '.join(PRECISIONS)}"
+            f"in {', '.join(PRECISIONS)} (bf16 for openvino alone)"
         )
     graph_package()
     {"onnx": onnx_runtime, "openvino": open_vino, WEB: onnx_runtime}[to].package()

@@ -6,11 +6,23 @@ import os
 import tempfile
 from pathlib import Path
 
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, printable
+
+LONGEST = 255
+"""Bytes of a name in a path, on every common file system."""
 
 
 def expand(path: str | os.PathLike[str]) -> Path:
-    """Expand ~ in `path` to the home folder. Raises InceptiveError if that folder is unknown."""
+    """Expand ~ in `path` to the home folder.
+
+    Raises InceptiveError if that folder is unknown, and for a name that no system takes.
+    """
+    text = os.fspath(path)
+    if "\0" in text or any(len(os.fsencode(part)) > LONGEST for part in Path(text).parts):
+        raise InceptiveError(
+            f"{printable(text[:80])}...: cannot be written or read: a name in it has over {LONGEST} "
+            "bytes, or NUL"
+        )
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -1,8 +1,10 @@
 """A complete net as a module: its parts in order, its heads, and its initial weights."""
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import sqrt
+from threading import get_ident
 from typing import assert_never, overload
 
 import torch
@@ -27,6 +29,7 @@ from inceptive.arch.spec import (
     Node,
     Separable,
     gives_vector,
+    refuse_impossible,
     refuse_others,
     words,
 )
@@ -63,6 +66,7 @@ def build(net: Net | Node, channels: int | None = None, image_size: int | None =
     refuse_others(net, "build")
     if channels is None:
         raise InceptiveError("a module by itself needs the channels it reads: channels=64")
+    refuse_impossible(channels=channels, image_size=image_size)
     gives_vector(net)
     if image_size is None and any(isinstance(word, Linear) for word, _ in words(net)):
         raise InceptiveError("a module with a Linear needs the size of its maps: image_size=28")
@@ -123,6 +127,10 @@ class Model(nn.Module):
         Raises InceptiveError, naming the available ones, for an unknown name.
         """
         parts = [name for name, _ in self.net.body]
+        if after and after not in parts:
+            raise InceptiveError(
+                f"{self.net.name} has no part {after}; there are: {', '.join(parts)}"
+            )
         behind = parts[parts.index(after) + 1 if after else 0 :]
         every = behind + [head for head, (at, _) in self.net.heads().items() if at in behind]
         wanted = set(every if names is None else names)
@@ -137,7 +145,9 @@ class Model(nn.Module):
         ends = wanted.difference(inside) | holding
         left = set(ends)
         hooks = [
-            self.get_submodule(path).register_forward_hook(partial(_keep, outputs, name))
+            self.get_submodule(path).register_forward_hook(
+                partial(keep_output, outputs, name, get_ident())
+            )
             for name, path in inside.items()
         ]
         try:
@@ -158,7 +168,12 @@ class Model(nn.Module):
         maps (N, C, H, W) are that part's. Returns the maps that the head reads and its logits
         (N, K); at the net's own end, the logits twice. Consecutive stages form the whole net.
         """
-        stop = self.net.heads()[head][0] if head else self.net.last
+        heads = self.net.heads()
+        if head and head not in heads:
+            raise InceptiveError(
+                f"{self.net.name} has no head {head}; there are: {', '.join(heads) or 'none'}"
+            )
+        stop = heads[head][0] if head else self.net.last
         outputs = self.endpoints(maps, {stop, head or stop}, after)
         return outputs[stop], outputs[head or stop]
 
@@ -183,10 +198,29 @@ class Model(nn.Module):
                     yield head, self.get_submodule(head)(x)
 
 
-def _keep(
-    outputs: dict[str, Tensor], name: str, module: nn.Module, inputs: object, output: Tensor
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """`model` in evaluation mode, and what was in training mode in that again after it."""
+    learning = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in learning:
+            module.training = True
+
+
+def keep_output(
+    outputs: dict[str, Tensor],
+    name: str,
+    thread: int,
+    module: nn.Module,
+    inputs: object,
+    output: Tensor,
 ) -> None:
-    outputs[name] = output
+    """Keep what a layer gives to the thread that asks: others may run the same model meanwhile."""
+    if get_ident() == thread:
+        outputs[name] = output
 
 
 def initialise(module: nn.Module) -> None:

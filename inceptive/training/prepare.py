@@ -183,7 +183,7 @@ def model_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None)
     From a model folder or published weights, every layer is taken but the last of each head, which are
     new for new classes. Raises InceptiveError if they belong to another net.
     """
-    model = build(net_for(recipe, data, channels, net))
+    model = build(net_for(recipe, data, channels, net)).float()
     if recipe.weights:
         start_from(model, Classifier.load(recipe.weights), recipe.weights)
     return model

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from inceptive.arguments import checked
+from inceptive.arguments import brief, checked
 from inceptive.errors import InceptiveError, InvalidArgument, printable, readable
 from inceptive.images import Interpolation, is_range
 
@@ -292,6 +292,12 @@ class Recipe(Table):
     finetune: FinetuneTable = FinetuneTable()
     speed: SpeedTable = SpeedTable()
 
+    def __init__(self, **values: Any):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InceptiveError(_first(error)) from None
+
     @model_validator(mode="after")
     def _learns(self) -> Self:
         if not self.epochs and not self.finetune.probe:
@@ -322,8 +328,10 @@ class Recipe(Table):
         """Build a Recipe from `values`. Raises InceptiveError, in one line, for the first error."""
         try:
             return cls.model_validate(values)
-        except ValidationError as error:
+        except ValidationError as error:  # no table at all
             raise InceptiveError(f"{name}: {_first(error)}") from None
+        except InceptiveError as error:
+            raise InceptiveError(f"{name}: {error}") from None
 
     @classmethod
     def of_checkpoint(cls, values: dict[str, Any], out: Path) -> "Recipe":
@@ -414,7 +422,7 @@ def _first(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not key:  # of values that do not go together
         return message
-    return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{key} = {brief(first['input'])}: {message[0].lower()}{message[1:]}"
 
 
 def apply_changes(values: dict[str, Any], changes: Changes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from inceptive.arch.spec import Net
 from inceptive.arguments import checked
@@ -45,6 +46,8 @@ OF_EPOCHS = (
 
 
 @checked
+@torch.random.fork_rng(devices=[])  # what the caller draws next does not depend on a training
+@torch.enable_grad()
 def train(
     data: str | Path | Data,
     out: str | Path | None = None,

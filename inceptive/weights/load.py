@@ -51,7 +51,7 @@ def load(published: Published, path: Path) -> Model:
     Raises InceptiveError if the file is damaged or does not fit; then nothing is loaded.
     """
     arrays = read(path)
-    model = build(_net_of(published, arrays))
+    model = build(_net_of(published, arrays)).float()
     fill(model, published, arrays, str(path))
     return model.eval()
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inceptive.arch.account import account, minimum_size
+from inceptive.arch.draw import draw
 from inceptive.arch.nets import NETS
 from inceptive.arch.spec import (
     LRN,
@@ -144,6 +146,22 @@ def test_every_net_of_the_family_is_far_from_the_bounds():
     sizes = [(max(d for _, d in words(make())), sum(1 for _ in words(make()))) for make in
              NETS.values()]  # fmt: skip
     assert max(depth for depth, _ in sizes) <= 8 and max(count for _, count in sizes) < 1500
+
+
+def test_an_identity_is_drawn_and_has_no_depth():
+    value = net(a=Conv(4, 3), same=Chain(), pool=AvgPool(grid=1), fc=FC)
+    assert "identity" in draw(value)
+    assert "The identity." in draw(value, "same")
+    assert account(Chain(), 8, 3).depth == 0
+
+
+def test_the_least_size_is_one_that_the_heads_take_too():
+    head = Chain(pool=AvgPool(5, stride=3), fc=FC)
+    value = net((("a", head),), a=Conv(4, 3, stride=2), pool=AvgPool(grid=1), fc=FC)
+    assert minimum_size(value) == 9
+    account(value, 9)
+    with pytest.raises(InceptiveError, match="the least size is 9"):
+        account(value, 8)
 
 
 def test_walk_gives_each_part_with_the_heads_that_read_it():

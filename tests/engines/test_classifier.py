@@ -1,11 +1,14 @@
 """A classifier in memory and as a folder."""
 
+import copy
 import dataclasses
 import html
 import importlib.util
 import json
 import re
 import shutil
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -51,6 +54,67 @@ def test_probabilities_are_those_of_the_model_on_normalised_pixels(clf):
     with torch.inference_mode():
         expected = torch.softmax(clf.model((x / 255 - 0.4) / 0.3).double() / 2.0, 1)
     np.testing.assert_allclose(clf.probs(x), expected, atol=1e-5)
+
+
+def test_features_of_a_layer_are_those_of_the_image_whatever_other_threads_ask(clf):
+    """A hook on the shared module once kept what another thread computed."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1)).astype(np.uint8)
+
+    def features(k):
+        return clf.embed(images[k], layer="inception_4a.b3x3").features
+
+    alone = [features(k) for k in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for k, found in enumerate(pool.map(features, list(range(4)) * 25)):
+            np.testing.assert_allclose(found, alone[k % 4], rtol=1e-4)
+
+
+def test_arrays_that_torch_cannot_share_are_answered(clf):
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 32, 32)).astype(np.uint8)
+    expected = clf.logits(images[..., ::-1].copy())
+    np.testing.assert_array_equal(clf.logits(images[..., ::-1]), expected)
+    images.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clf.logits(images)
+
+
+def test_answers_that_are_no_numbers_are_an_error(clf):
+    broken = copy.deepcopy(clf)
+    torch.nn.init.constant_(broken.model.fc.weight, float("nan"))
+    with pytest.raises(InceptiveError, match="answers with NaN"):
+        broken.predict(picture("down", 3))
+
+
+def test_a_preprocessing_of_other_channels_is_refused(clf):
+    with pytest.raises(InceptiveError, match="3 channels, the net takes 1"):
+        Classifier(clf.model, Preprocessing(size=32), clf.labels)
+
+
+def test_a_loaded_classifier_knows_its_folder_wherever_the_process_goes(
+    saved, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(saved.parent)
+    loaded = Classifier.load(saved.name)
+    monkeypatch.chdir(tmp_path)
+    assert loaded.path == saved / "model.safetensors" and loaded.size().bytes
+
+
+def test_weights_are_float32_whatever_the_default(clf, saved):
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = Classifier.load(saved)
+        assert {each.dtype for each in loaded.model.parameters()} == {torch.float32}
+        answer = loaded.predict(picture("down", 3)).top
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert answer == clf.predict(picture("down", 3)).top
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300])
+def test_a_path_that_no_system_takes_is_an_error(name):
+    with pytest.raises(InceptiveError, match="255 bytes, or NUL"):
+        Classifier.load(name)
 
 
 def test_predict_takes_paths_bytes_pictures_and_arrays(clf, tmp_path):

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from inceptive.errors import InceptiveError
 from inceptive.explaining import dream
 from inceptive.explaining.attribution import gradcam, last_maps, occlusion
 from inceptive.explaining.branches import branches
+from inceptive.explaining.explain import explain
 from inceptive.explaining.maps import maps_of, top_activating, top_channels
 from inceptive.images import Preprocessing
 from inceptive.nn import build
@@ -170,15 +172,52 @@ def test_other_weights_give_another_map(clf, method):
 
 
 @pytest.mark.parametrize("layer", ["inception_3b", LAYER])
-def test_gradcam_is_its_formula(clf, layer):
+def test_gradcam_is_that_of_captum(clf, layer):
+    from captum.attr import LayerGradCam
+
     square, label = unseen_scene(clf, "cross", "right", 1)
-    x = clf.normalise(torch.from_numpy(square[None]))
-    outputs = clf.model.endpoints(x, [layer, "fc"])
-    [gradient] = torch.autograd.grad(outputs["fc"][0, label], outputs[layer])
-    weights = gradient.mean((2, 3), keepdim=True)
-    expected = F.relu((weights * outputs[layer]).sum(1, keepdim=True)).detach()
+    x = clf.normalise(torch.from_numpy(square[None])).requires_grad_()
+    cam = LayerGradCam(clf.model, clf.model.get_submodule(clf.model.net.layer(layer)))
+    expected = cam.attribute(x, target=label, relu_attributions=True).detach()
     expected = F.interpolate(expected, (64, 64), mode="bilinear", align_corners=False)[0, 0]
     np.testing.assert_allclose(gradcam(clf, square, layer, label), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "branches"])
+def test_a_model_is_explained_while_others_use_it(clf, method):
+    square, label = unseen_scene(clf, "cross", "right", 1)
+
+    def told():
+        if method == "gradcam":
+            return gradcam(clf, square, "inception_3b", label).tolist()
+        return [module.carried for module in branches(clf, square, label)]
+
+    alone = told()
+    with ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(clf.logits, square[None]) for _ in range(60)]
+        assert all(each.result() == alone for each in [pool.submit(told) for _ in range(12)])
+        assert all(np.isfinite(each.result()).all() for each in others)
+
+
+def test_what_the_caller_trains_is_in_training_mode_after_an_explanation(clf):
+    square, label = unseen_scene(clf, "cross", "right", 1)
+    modules = [*clf.model.modules()]
+    clf.model.train()
+    modules[5].eval()
+    modes = [module.training for module in modules]
+    with torch.no_grad():
+        gradcam(clf, square, "inception_3b", label)
+        branches(clf, square, label)
+        clf.logits(square[None])
+        clf.features_and_logits(square[None])
+        clf.embed(np.moveaxis(square, 0, -1), LAYER)
+    assert [module.training for module in modules] == modes
+    clf.model.eval()
+
+
+def test_pictures_are_dreamt_where_the_caller_takes_no_gradients(clf):
+    with torch.no_grad():
+        explain(clf, None, "visualise", layer="inception_3b", channel=1, steps=1, progress=None)
 
 
 def test_covering_all_of_it_takes_what_the_mean_colour_leaves(clf):

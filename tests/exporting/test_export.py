@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import io
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import command, picture, rewrite_config
 
+import inceptive
 from inceptive.data.open import open_data
 from inceptive.engines import fastest, records
 from inceptive.engines import onnx as onnx_runtime
@@ -161,6 +163,19 @@ def test_every_kind_answers_as_torch_does(exported, squares, kind):
     for count in (1, 3):  # the batch is open
         alone = engine.logits(images[:count])
         assert np.abs(alone - theirs[:count]).max() <= 0.03 * np.abs(ours).max()
+
+
+def test_quantising_leaves_the_callers_logging_alone(trained, quick, stripes, tmp_path):
+    """ONNX Runtime advises on the root logger, which then has a handler for good."""
+    root = logging.getLogger()
+    before, root.handlers[:] = root.handlers[:], []
+    try:
+        inceptive.export(
+            trained[0], "onnx", "int8", calibrate=str(stripes), out=tmp_path, progress=None
+        )
+        assert root.handlers == []
+    finally:
+        root.handlers[:] = before
 
 
 def test_int8_is_int8_and_leaves_the_normalisation_alone(exported):

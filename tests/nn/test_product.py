@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from inceptive.arch.nets import NETS
 from inceptive.arch.spec import Conv
+from inceptive.nn import build
 from inceptive.nn.layers import FEW, ConvUnit
 
 SIDE = {"few": 4, "many": 64}
@@ -56,3 +58,11 @@ def test_only_bf16_on_few_values_is_a_product(monkeypatch):
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             unit(torch.zeros(2, 8, side, side))
         assert len(products) == expected, (conv, groups, count, bf16)
+
+
+def test_a_model_is_exported_with_any_number_of_images():
+    model = build(NETS["inception_small"](10, 1)).eval()
+    shapes = ({0: torch.export.Dim("count", min=2, max=1000)},)
+    program = torch.export.export(model, (torch.rand(4, 1, 32, 32),), dynamic_shapes=shapes)
+    images = torch.rand(7, 1, 32, 32)
+    torch.testing.assert_close(program.module()(images), model(images))

@@ -69,6 +69,17 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(stripes, tiny
 
 
 @pytest.mark.training
+def test_a_training_leaves_the_callers_draws_and_gradients_alone(stripes, tiny, tmp_path):
+    torch.manual_seed(11)
+    inceptive.trace("inception_small", np.zeros((28, 28, 3), np.uint8), "conv1", size=28)
+    with torch.no_grad():
+        inceptive.train(stripes, tmp_path, tiny, changes={"epochs": 1}, progress=None)
+        assert not torch.is_grad_enabled()
+    drawn = torch.rand(3)
+    torch.manual_seed(11)
+    assert torch.equal(drawn, torch.rand(3))
+
+
 def test_what_a_folder_tells_of_its_training_repeats_it(stripes, tiny, tmp_path):
     run(stripes, tiny, tmp_path / "a", "epochs=2", "data.workers=0")
     told = Classifier.load(tmp_path / "a").info
