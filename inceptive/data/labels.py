@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import re
+import unicodedata
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,9 @@ from inceptive.errors import InceptiveError, readable
 from inceptive.images import printable
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
+SPLIT_COLUMNS = ("split", "set", "subset", "partition")
+SEVERAL = "\0several"
+"""In place of a list of labels, which no text can be."""
 MAX_BYTES = 256 << 20
 Row = dict[str, str]
 
@@ -26,31 +31,43 @@ def read_lists(
     index = _index(root, images)
     labels: dict[str, tuple[str, str]] = {}
     missing: list[str] = []
-    lists = []
+    notes: list[str] = []
+    lists, unclear = [], []
     for path in sorted(root.iterdir()):
         if path.suffix.lower() not in (".csv", ".tsv", ".json") or path.name.startswith("."):
             continue
         rows = _rows(path)
         if rows and any(_way(name) in index for name in rows[0]):  # without a header
             rows = [{name: name for name in rows[0]}, *rows]
-        column = _file_column(rows, index)
+        column = _file_column(rows, index, path)
         if column is None:
             continue
+        if "prob" in rows[0] or {"image", "top"} <= rows[0].keys():
+            notes.append(f"{printable(path.name)} holds answers of a model, no labels: left out")
+            continue
+        split_column = _split_column(rows, split_names)
+        try:
+            columns = _label_columns(rows, (column, split_column), path)
+        except InceptiveError as error:  # of something else, if another list tells the labels
+            unclear.append((path, error))
+            continue
         lists.append(path)
-        columns = _label_columns(rows, column, path)
         for number, row in enumerate(rows, 1):
             image = index.get(_way(row.get(column, "")))
             if image is None:
                 missing.append(row.get(column, ""))
                 continue
-            if (own := row.get("split", "")) and own.lower() not in split_names:
+            if (
+                own := row.get(split_column, "") if split_column else ""
+            ) and own.lower() not in split_names:
                 raise InceptiveError(
                     f"{printable(path)}: row {number}: split {printable(own)} is none of "
                     f"{', '.join(split_names)}"
                 )
             # What the list says, then the list's own name, then the folder the image lies in.
             folders = Path(os.path.relpath(image, root)).parts[:-1]
-            words = (own, path.stem.split("_")[0], *folders)
+            named = [w for w in re.split(r"[\W_]+", path.stem.lower()) if w in split_names]
+            words = (own, *named[: len(named) == 1], *folders)
             split = next((split_names[w.lower()] for w in words if w.lower() in split_names), "")
             label = _label(row, columns, f"{printable(path)}: row {number}")
             if labels.setdefault(image, (split, label)) != (split, label):
@@ -58,9 +75,12 @@ def read_lists(
                     f"{printable(path)}: row {number}: {printable(row[column])} has two labels or splits"
                 )
     if not labels:
+        if unclear:
+            raise unclear[0][1]
         return None
     names = " and ".join(printable(path.name) for path in lists)
-    notes = [f"classes are those that {names} tells"]
+    notes.append(f"classes are those that {names} tells")
+    notes += [f"{printable(path.name)} holds no labels, and is left out" for path, _ in unclear]
     if missing:
         notes.append(
             f"{len(missing)} files that {names} names do not exist, or more than once, among them "
@@ -130,29 +150,65 @@ def _json_rows(content: Any, path: Path) -> list[Row]:
             if classes[key]
         ]
     if isinstance(content, dict):
-        return [
-            {"file": k, "label": str(v)} for k, v in content.items() if isinstance(v, str | int)
-        ]
+        return [{"file": k, "label": _cell(v)} for k, v in content.items()]
     if isinstance(content, list):
         return [
-            {str(k): str(v) for k, v in row.items()} for row in content if isinstance(row, dict)
+            {str(k): _cell(v) for k, v in row.items()} for row in content if isinstance(row, dict)
         ]
     return []
 
 
-def _file_column(rows: Sequence[Row], index: Mapping[str, str]) -> str | None:
-    """The column that names the most images of the folder; None if there is none."""
-    counts = {
-        column: sum(_way(row.get(column, "")) in index for row in rows)
-        for column in (rows[0] if rows else ())
-    }
-    best = max(counts, key=lambda column: counts[column], default=None)
-    return best if best is not None and counts[best] else None
+def _cell(value: Any) -> str:
+    """A value in JSON as a cell of a table: 5.0 is 5 and null nothing, as in CSV."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, list | dict):
+        return SEVERAL
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value).strip()
 
 
-def _label_columns(rows: Sequence[Row], file: str, path: Path) -> list[str]:
-    """The column of the labels, or one column of 0 and 1 for each class."""
-    others = [column for column in rows[0] if column not in (file, "split", "")]
+def _file_column(rows: Sequence[Row], index: Mapping[str, str], path: Path) -> str | None:
+    """The column that names the most images of the folder, whole names before those without a suffix;
+    None if there is none. Raises InceptiveError if two name as many, but other ones."""
+    columns = [column for column in (rows[0] if rows else ()) if column] or [""]
+    found = {column: [index.get(_way(row.get(column, ""))) for row in rows] for column in columns}
+
+    def count(column: str) -> tuple[int, int]:
+        """Of different images: those named with suffix, and all."""
+        named = [
+            (row[column], image) for row, image in zip(rows, found[column], strict=True) if image
+        ]
+        whole = {image for name, image in named if Path(name).suffix}
+        return len(whole), len({image for _, image in named})
+
+    best = max(columns, key=count)
+    if not count(best)[1]:
+        return None
+    for column in columns:
+        if count(column) == count(best) and found[column] != found[best]:
+            raise InceptiveError(
+                f"{printable(path)}: {printable(best)} and {printable(column)} both name images; remove "
+                "the column that does not name the files, or give their names with suffix"
+            )
+    return best
+
+
+def _split_column(rows: Sequence[Row], split_names: Mapping[str, str]) -> str:
+    """The column that tells the split of each row; "" if there is none."""
+    for column in rows[0]:
+        if column.lower() == SPLIT_COLUMNS[0]:
+            return column
+        cells = {row.get(column, "").lower() for row in rows}
+        if column.lower() in SPLIT_COLUMNS and cells <= split_names.keys():
+            return column
+    return ""
+
+
+def _label_columns(rows: Sequence[Row], known: Sequence[str], path: Path) -> list[str]:
+    """The column of the labels, or one column of 0 and 1 for each class, beside the `known` ones."""
+    others = [column for column in rows[0] if column not in (*known, "")]
     named = [column for column in others if column.lower() in LABEL_COLUMNS]
     if len(named) == 1 or len(others) == 1:
         return named or others
@@ -174,4 +230,6 @@ def _label(row: Row, columns: Sequence[str], where: str) -> str:
         return hot[0]
     if not (label := row.get(columns[0], "")):
         raise InceptiveError(f"{where} has no label")
-    return label
+    if label == SEVERAL:
+        raise InceptiveError(f"{where} has no single label; a classifier needs one for each image")
+    return unicodedata.normalize("NFC", label)

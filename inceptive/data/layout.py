@@ -168,7 +168,10 @@ def _label_lists(
     root: Path, parts: Sequence[tuple[str, Path]]
 ) -> tuple[list[LabelledImage], list[str]] | None:
     """`read_lists` of the list in the folder, or of those in its split folders."""
-    for group in ([("", root)], [("", _walk_down(root))], parts):
+    walked = _walk_down(root)
+    inside = _folders(walked)
+    wrapped = [("", inside[0])] if len(inside) == 1 else []  # the images and their list
+    for group in ([("", root)], [("", walked)], parts, wrapped):
         listed: list[LabelledImage] = []
         notes: list[str] = []
         for split, folder in group:
@@ -285,8 +288,10 @@ def _note_deeper(listed: Iterable[LabelledImage], notes: list[str]) -> None:
         holding[split, name].add(os.path.dirname(path))
     deeper = {}
     for (_, name), folders in holding.items():
-        if len(folders) > 1 and (around := os.path.commonpath(folders)) not in folders:
-            deeper[name] = os.path.join(around, sorted(folders)[0])
+        around = os.path.commonpath(folders)
+        own = unicodedata.normalize("NFC", as_text(os.path.basename(around))) == name
+        if len(folders) > 1 and own and around not in folders:
+            deeper[name] = min(folders)
     if deeper:
         name = min(deeper)
         count, all_of_them = len(deeper), len({name for _, name in holding})

@@ -797,6 +797,18 @@ def test_folders_in_class_folders_are_named_since_they_may_be_the_classes(tmp_pa
     assert "a/airfield" in told and "all in a are one class" in told
 
 
+def test_a_further_folder_is_named_as_it_is_and_two_train_folders_are_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, *(f"in/{c}/{k}/0.png" for c in ("animals", "plants") for k in "abc"))
+    [note] = [note for note in read(Path("in"), val=0).notes if "in further folders" in note]
+    assert f"such as {Path('in/animals/a')}," in note
+    put(
+        tmp_path,
+        *(f"of/{s}/{c}/{s}.png" for s in ("train1", "train2", "test1") for c in ("a", "b")),
+    )
+    assert not any("in further folders" in note for note in read(Path("of"), val=0).notes)
+
+
 @pytest.mark.parametrize("names", [
     ("cat/1", "cat/blurred/2", "dog/1", "dog/blurred/2"),
     ("cat/images/1", "cat/images/2", "dog/images/1", "dog/2"),
@@ -917,6 +929,98 @@ def test_a_list_of_labels_takes_the_place_of_class_folders(tmp_path, name):
     data = read(tmp_path)
     assert labelled(data) == {f"images/{n}": c for n, c in PAIRS}
     assert any(note.startswith("1 images are not in") and "extra" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("first", ["", "id", "Unnamed: 0"])
+def test_a_column_of_numbers_is_not_taken_for_files_that_are_named_by_number(tmp_path, first):
+    """A shuffled table written with its index named other images: 43 of 72 labels were wrong."""
+    names = [f"{k}.png" for k in (3, 0, 7, 1, 5, 2, 6, 4)]
+    put(tmp_path, *names)
+    kinds = ["cat" if k % 3 else "dog" for k in range(8)]
+    rows = [f"{k},{n},{c}" for k, (n, c) in enumerate(zip(names, kinds, strict=True))]
+    (tmp_path / "labels.csv").write_text("\n".join([f"{first},file,label", *rows]))
+    assert labelled(read(tmp_path)) == dict(zip(names, kinds, strict=True))
+
+
+def test_numbers_without_suffix_name_files_unless_two_columns_do(tmp_path):
+    put(tmp_path, *(f"{k}.png" for k in range(8)))
+    rows = [f"{k},{k % 2}" for k in range(8)]
+    (tmp_path / "labels.csv").write_text("\n".join(["id,label", *rows]))
+    assert labelled(read(tmp_path)) == {f"{k}.png": str(k % 2) for k in range(8)}
+    rows = [f"{k},{7 - k},{k % 2}" for k in range(8)]
+    (tmp_path / "labels.csv").write_text("\n".join(["row,id,label", *rows]))
+    assert "labels.csv: row and id both name images" in refusal(read, tmp_path)
+
+
+@pytest.mark.parametrize("column", ["Split", "set", "Subset"])
+def test_a_division_is_kept_however_its_column_is_called(tmp_path, column):
+    put(tmp_path, *NAMES)
+    rows = [f"{n},{c},{'Test' if k > 5 else 'train'}" for k, (n, c) in enumerate(PAIRS)]
+    (tmp_path / "labels.csv").write_text("\n".join([f"file,label,{column}", *rows]))
+    assert files(read(tmp_path, val=0), "test") == set(NAMES[6:])
+
+
+@pytest.mark.parametrize("way", ["labels_{}.csv", "{}_labels.csv", "my-{}.csv"])
+def test_a_division_by_the_names_of_lists_is_kept(tmp_path, way):
+    put(tmp_path, *NAMES)
+    for split, pairs in (("train", PAIRS[:6]), ("test", PAIRS[6:])):
+        text = "".join(f"{n},{c}\n" for n, c in pairs)
+        (tmp_path / way.format(split)).write_text("file,label\n" + text)
+    assert files(read(tmp_path, val=0), "test") == set(NAMES[6:])
+
+
+def test_numbers_in_json_are_labels_and_nothing_is_none(tmp_path):
+    put(tmp_path, *NAMES)
+    floats = [{"file": n, "label": float(k % 2)} for k, n in enumerate(NAMES)]
+    (tmp_path / "labels.json").write_text(json.dumps(floats))
+    assert set(labelled(read(tmp_path)).values()) == {"0", "1"}
+    (tmp_path / "labels.json").write_text(json.dumps({n: [c] for n, c in PAIRS}))
+    assert labelled(read(tmp_path)) == dict(PAIRS)
+    (tmp_path / "labels.json").write_text(
+        json.dumps([*floats[:7], {"file": NAMES[7], "label": None}])
+    )
+    assert "row 8 has no label" in refusal(read, tmp_path)
+    (tmp_path / "labels.json").write_text(json.dumps(dict(PAIRS) | {NAMES[7]: ["cat", "dog"]}))
+    assert "row 8 has no single label" in refusal(read, tmp_path)
+
+
+ANSWERS = "image,label,prob\n" + "".join(f"{n},{c},0.9\n" for n, c in PAIRS)
+
+
+def test_answers_of_a_model_are_no_labels(tmp_path):
+    put(tmp_path, *NAMES)
+    (tmp_path / "answers.csv").write_text(ANSWERS)
+    assert "holds no images in class folders" in refusal(read, tmp_path)
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{n},{n[:2]}\n" for n in NAMES))
+    data = read(tmp_path)
+    assert len(data.classes) == 8
+    assert "answers.csv holds answers of a model, no labels: left out" in data.notes
+
+
+def test_a_table_of_something_else_does_not_hide_the_labels(tmp_path):
+    put(tmp_path, *NAMES)
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{n},{c}\n" for n, c in PAIRS))
+    (tmp_path / "sizes.csv").write_text(
+        "file,width,height\n" + "".join(f"{n},9,8\n" for n in NAMES)
+    )
+    data = read(tmp_path)
+    assert labelled(data) == dict(PAIRS)
+    assert "sizes.csv holds no labels, and is left out" in data.notes
+
+
+def test_a_list_beside_its_images_in_a_folder_of_their_own_is_found(tmp_path):
+    put(tmp_path, *(f"images/{n}" for n in NAMES))
+    text = "file,label\n" + "".join(f"{n},{c}\n" for n, c in PAIRS)
+    (tmp_path / "images/labels.csv").write_text(text)
+    assert labelled(read(tmp_path)) == {f"images/{n}": c for n, c in PAIRS}
+
+
+def test_the_two_forms_of_an_accented_label_are_one_class(tmp_path):
+    put(tmp_path, *NAMES)
+    words = ["caf\u00e9", "cafe\u0301", "tea", "tea"] * 2
+    rows = [f"{n},{word}" for n, word in zip(NAMES, words, strict=True)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]), encoding="utf-8")
+    assert read(tmp_path).classes == ("caf\u00e9", "tea")
 
 
 def test_a_list_gives_splits_and_files_it_names_in_vain_are_counted(tmp_path):

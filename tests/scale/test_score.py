@@ -458,10 +458,10 @@ POISON = """
 import os
 from inceptive.images import preprocessing
 load = preprocessing.Preprocessing.load
-def poisoned(self, source):
+def poisoned(self, source, *rest, **options):
     if str(source).endswith("across-003.png"):
         os.kill(os.getpid(), 9)
-    return load(self, source)
+    return load(self, source, *rest, **options)
 preprocessing.Preprocessing.load = poisoned
 """
 
