@@ -126,7 +126,9 @@ class Run:
         self.state.seconds = self.state.before = self.saved - self.started
         if state:
             self._restore(state)
-        elif start:  # whose model lies in the folder: it can be gone on with from now on
+        else:  # from now on it can be gone on with, whatever ends it
+            if start:
+                start.save(out)
             self._write_checkpoint()
 
     def run(self) -> Classifier:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,14 @@ from inceptive.data.split import folds_of
 from inceptive.engines.classifier import JUDGED, Classifier
 from inceptive.engines.novelty import Novelty
 from inceptive.errors import InceptiveError
+from inceptive.io.atomic import write_text
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.nn import Model, build
 from inceptive.training import feedback
 from inceptive.training.calibration import calibrated, laid_out
 from inceptive.training.distributed import device
 from inceptive.training.frozen import BATCH, FrozenMaps, pooled
-from inceptive.training.history import RunState, environment, record, validation_row
+from inceptive.training.history import RunState, as_csv, environment, record, validation_row
 from inceptive.training.objective import class_weights
 from inceptive.training.plan import (
     CHOOSING,
@@ -52,6 +54,8 @@ PENALTIES = (1.0, 3e-1, 1e-1, 3e-2, 1e-2, 1e-3)
 FIRST = 3e-2
 STEPS, CHOOSING_STEPS = 100, 30
 """Of L-BFGS for the probe that is kept, and for those that choose modules and penalty."""
+LOOKED_AT = 10_000
+"""Images times classes, at most, for which a first look by five folds and STEPS takes seconds."""
 FEEDBACK = 200_000
 """Images to learn from times classes, at most, for which feedback takes seconds and not minutes."""
 TIMED, TIMED_STEPS, TRIES = 512, 10, 4
@@ -86,6 +90,11 @@ class Start:
     logits: np.ndarray
     details: dict[str, Any]
     frozen: FrozenMaps
+
+    def save(self, out: Path) -> None:
+        """Write the probe's model folder, and its row of history."""
+        self.classifier.save(out)
+        write_text(out / "history.csv", as_csv([self.row]))
 
 
 def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ERROR) -> Start:
@@ -301,7 +310,10 @@ def _planned(
             progress.advance("a first look", count, 2 * PILOT)
         features.append({m: torch.cat([row[m] for row in rows]) for m in modules})
     scores = {}
-    learned, judged = partial(fit, classes=classes, penalty=FIRST), labels[-1]
+    judged, many = labels[-1], len(labels[0]) * classes > LOOKED_AT
+    learned = partial(fit, classes=classes, penalty=FIRST, steps=CHOOSING_STEPS if many else STEPS)
+    if many and folds is not None:
+        folds = folds % 2
     for at in range(len(modules)):
         read = [torch.cat([split[m] for m in modules[at : at + SPAN]], 1) for split in features]
         logits = _answers(learned, read[0], labels[0], read[-1], folds)
@@ -372,7 +384,12 @@ def fit(
     """
     mean, deviation = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
     scaled = (features - mean) / deviation
-    weight = torch.zeros(classes, features.shape[1], requires_grad=True)
+    basis, (n, numbers) = None, scaled.shape
+    if numbers > 2 * n and steps * classes > 4 * numbers * n / (numbers - n):
+        # The best weights lie in the span of few images: in its axes the same steps cost less.
+        basis, axes = torch.linalg.qr(scaled.T)
+        scaled = axes.T
+    weight = torch.zeros(classes, scaled.shape[1], requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
     if targets.ndim == 1:
         targets = F.one_hot(targets, classes).float()
@@ -388,6 +405,8 @@ def fit(
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     weight, bias = weight.detach(), bias.detach()
+    if basis is not None:
+        weight = weight @ basis.T
     return Linear(weight / deviation, bias - weight @ (mean / deviation))
 
 

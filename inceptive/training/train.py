@@ -19,7 +19,6 @@ from inceptive.engines.classifier import JUDGED, Classifier
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import Evaluation, evaluate, report_data
 from inceptive.io import store
-from inceptive.io.atomic import write_text
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.metrics import softmax
@@ -28,7 +27,6 @@ from inceptive.training import checkpoint
 from inceptive.training.callbacks import Callback
 from inceptive.training.choose import choose_recipe
 from inceptive.training.distributed import World, lost
-from inceptive.training.history import as_csv
 from inceptive.training.lock import LOCK, training_lock
 from inceptive.training.loop import Paused as Paused
 from inceptive.training.loop import Run
@@ -187,14 +185,14 @@ def _probed(
         recipe = recipe.model_copy(update={"epochs": 0})
     start = probe(recipe, data, progress)
     chosen = start.recipe
-    start.classifier.save(out)
-    write_text(out / "history.csv", as_csv([start.row]))
     if chosen.epochs and not chosen.finetune.views:
         # How steps are fastest is found anew: the probe only went forward.
         chosen = chosen.model_copy(update={"speed": recipe.speed})
         chosen = paced(
             chosen, data, start.classifier.model.net, world, began, progress, behind=True
         )
+    if not chosen.epochs:  # else it is saved when it can be gone on with, too
+        start.save(out)
     return chosen, start
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -44,6 +45,44 @@ def test_it_is_scikit_learns_logistic_regression(penalty, balanced):
     )
     ours = linear(torch.tensor(features, dtype=torch.float32)).softmax(1).numpy()
     np.testing.assert_allclose(ours, theirs.predict_proba(scaled), atol=2e-3)
+
+
+def test_of_few_images_it_is_scikit_learns_too():
+    """In the axes that they span: 600 images of 300 classes took minutes at 8,000 numbers each."""
+    rng = np.random.default_rng(5)
+    labels = np.arange(40) % 20
+    features = rng.normal(size=(40, 600)) + rng.normal(size=(20, 600))[labels]
+    scaled = (features - features.mean(0)) / features.std(0)
+    theirs = LogisticRegression(C=1 / (2 * 0.03 * 40), tol=1e-8, max_iter=1000).fit(scaled, labels)
+    linear = fit(torch.tensor(features, dtype=torch.float32), torch.tensor(labels), 20, 0.03)
+    assert linear.weight.shape == (20, 600)
+    others = rng.normal(size=(100, 600)) * 2
+    ours = linear(torch.tensor(others, dtype=torch.float32)).softmax(1).numpy()
+    expected = theirs.predict_proba((others - features.mean(0)) / features.std(0))
+    np.testing.assert_allclose(ours, expected, atol=2e-3)
+
+
+def test_a_first_look_at_many_classes_takes_few_steps(stripes, monkeypatch):
+    steps = []
+    real = probe.fit
+
+    def counted(*args, **options):
+        steps.append(options.get("steps", probe.STEPS))
+        return real(*args, **options)
+
+    monkeypatch.setattr(probe, "fit", counted)
+    for most, expected in ((10_000, {probe.STEPS}), (10, {probe.CHOOSING_STEPS})):
+        steps.clear()
+        monkeypatch.setattr(probe, "LOOKED_AT", most)
+        monkeypatch.setattr(probe, "planned", mock.Mock(side_effect=KeyboardInterrupt))
+        monkeypatch.setattr(probe, "_seconds_to_fit", lambda *_: 0.0)
+        model = inceptive.build(NETS["googlenet.bn"](2, 1)).eval()
+        with pytest.raises(KeyboardInterrupt):
+            probe._planned(
+                Recipe(image_size=32), open_data(str(stripes)), model, modules_of(model.net), 0.0,
+                mock.Mock(),
+            )  # fmt: skip
+        assert set(steps) == expected
 
 
 def test_doubt_is_learned_as_a_doubled_set_with_both_answers():
@@ -168,6 +207,18 @@ def test_where_minutes_are_left_all_that_the_probe_reads_learns_on(
     said = capsys.readouterr().err  # a time that nobody gave is said first
     assert said.startswith("recipe: finetune, from ")
     assert ", 10 minutes at most (another: " in said.splitlines()[0] and "epoch 2/2" in said
+
+
+@pytest.mark.training
+def test_a_training_that_ends_while_epochs_are_planned_begins_again(trained, stripes, tmp_path):
+    """A model without a checkpoint could neither be resumed nor trained anew."""
+    changes = {"image_size": 32, "finetune.few": 0}
+    call = partial(inceptive.train, stripes, tmp_path / "m", weights=trained[0], epochs=1,
+                   changes=changes, progress=None)  # fmt: skip
+    stopped = mock.patch("inceptive.training.train.paced", side_effect=KeyboardInterrupt)
+    with stopped, pytest.raises(KeyboardInterrupt):
+        call()
+    assert call().info["training"]["epoch"] in (0, 1)
 
 
 @pytest.mark.training

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
 from inceptive.training import checkpoint, loop
+from inceptive.training.callbacks import Callback
 from inceptive.training.loop import Paused, Run
 from inceptive.training.prepare import shares
 from inceptive.training.recipe import Recipe
@@ -206,6 +208,22 @@ def paused(data, out, recipe, changes=()):
     with pytest.raises(Paused):
         Run(read, labelled, out, should_stop=lambda: True).run()
     return labelled
+
+
+def test_what_ends_before_the_first_epoch_can_be_gone_on_with(tiny, stripes, tmp_path):
+    def begun(resume, *callbacks):
+        changes = {"epochs": 1}
+        return inceptive.train(
+            stripes, tmp_path / "m", None if resume else tiny, changes=changes, resume=resume,
+            callbacks=callbacks, progress=None,
+        )  # fmt: skip
+
+    with pytest.raises(KeyboardInterrupt):
+        begun(False, Mock(spec=Callback, on_epoch_start=Mock(side_effect=KeyboardInterrupt)))
+    assert (tmp_path / "m/checkpoint.pt").exists() and not (tmp_path / "m/config.json").exists()
+    begun(True)
+    whole = inceptive.train(stripes, tmp_path / "w", tiny, changes={"epochs": 1}, progress=None)
+    assert Classifier.load(tmp_path / "m").fingerprint == whole.fingerprint
 
 
 def test_the_advice_after_a_divergence_works(tiny, stripes, tmp_path):

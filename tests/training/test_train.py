@@ -395,7 +395,7 @@ def test_nan_in_validation_alone_ends_like_nan_in_training(stripes, tiny, tmp_pa
         InceptiveError, match=f"diverged in epoch {epoch + 1}.*optimizer.lr="
     ) as caught:
         poison.run.run()
-    assert ("go on from it with --resume" in str(caught.value)) == (epoch == 1)
+    assert "go on from it with --resume" in str(caught.value)  # there is one from the beginning
 
 
 @pytest.mark.training
