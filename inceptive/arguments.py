@@ -37,6 +37,9 @@ class Allowed(NamedTuple):
 
 PositiveInt: TypeAlias = Annotated[int, Allowed("a whole number from 1", lambda n: n >= 1)]
 NonNegativeInt: TypeAlias = Annotated[int, Allowed("a whole number from 0", lambda n: n >= 0)]
+Seed: TypeAlias = Annotated[
+    int, Allowed("a whole number from 0 below 2**32", lambda n: 0 <= n < 2**32)
+]
 NonNegativeFloat: TypeAlias = Annotated[float, Allowed("a number from 0", lambda x: x >= 0)]
 
 P = ParamSpec("P")

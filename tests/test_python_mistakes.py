@@ -62,6 +62,14 @@ CALLS = {
         "googlenet.bn has no head zz; there are: aux",
     ),
     "compare nothing": (lambda clf: inceptive.compare([clf], []), "data holds no images"),
+    "seed": (
+        lambda clf: inceptive.explain(clf, None, "visualise", layer="inception_3b", seed=2**70),
+        r"seed = \d+: expected a whole number from 0 below 2\*\*32",
+    ),
+    "mean": (lambda clf: Preprocessing(8, mean=(10**400,) * 3), "and mean at most 1e6"),
+    "interpolation": (lambda clf: Preprocessing(8, interpolation=[]), "interpolation is one of"),
+    "shares": (lambda clf: inceptive.SplitFractions("x", 0), "x"),
+    "embeddings": (lambda clf: inceptive.Embeddings.load(None), "path = None: expected text"),
     "open none": (lambda clf: inceptive.open_data(None), "data = None: expected"),
     "open list": (
         lambda clf: inceptive.open_data(["a.png"]),

@@ -303,7 +303,8 @@ class SplitFractions:
             ) from None
 
     def __post_init__(self) -> None:
-        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
+        numbers = all(isinstance(share, int | float) for share in (self.val, self.test))
+        if not (numbers and self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
             raise InceptiveError(
                 f"val {self.val} and test {self.test} are shares of the images that together "
                 "leave some for training"

@@ -58,6 +58,7 @@ class Embeddings:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.features, dtype=dtype, copy=copy)
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write a .parquet, .npy or .safetensors file, whole or not at all.
 
@@ -76,6 +77,7 @@ class Embeddings:
         save(self, expand(path))
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> "Embeddings":
         """Read a file that `save` wrote, or the folder of Parquet files of `inceptive embed`.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inceptive.arguments import NonNegativeInt, PositiveInt, checked
+from inceptive.arguments import NonNegativeInt, PositiveInt, Seed, checked
 from inceptive.data.cache import user_cache
 from inceptive.data.layout import OUTPUT
 from inceptive.data.open import open_data_for
@@ -58,6 +58,7 @@ class Explanation:
         """Return details, and the names of the files in `folder`."""
         return self.details | {"files": [str(Path(folder) / name) for name in self.pictures]}
 
+    @checked
     def save(self, folder: str | Path) -> list[Path]:
         """Write the pictures and METHOD.json into `folder` and return their paths.
 
@@ -110,7 +111,7 @@ def explain(
     data: str | Path | Data | None = None,
     count: PositiveInt = 32,
     steps: PositiveInt | None = None,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Explanation:
     """Explain what `model` sees in `image`, by one of METHODS, with pictures and figures.

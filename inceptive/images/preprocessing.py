@@ -5,7 +5,7 @@ Training, evaluation, prediction, serving and every exported file use it.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from math import isfinite
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -66,7 +66,7 @@ class Preprocessing:
             return f"size is a number of pixels, 1 to {MAX_SIDE}, not {self.size!r}"
         if self.channels not in (1, 3):
             return f"channels are 1 or 3, not {self.channels!r}"
-        if self.interpolation not in FILTERS:
+        if not isinstance(self.interpolation, str) or self.interpolation not in FILTERS:
             return f"interpolation is one of {', '.join(FILTERS)}, not {self.interpolation!r}"
         if not (_all_numbers((self.crop,)) and 0.01 <= self.crop <= 1):
             return f"crop is a share of the shorter side, 0.01 to 1, not {self.crop!r}"
@@ -166,7 +166,7 @@ class Preprocessing:
 
 def _all_numbers(values: Any) -> bool:
     return isinstance(values, tuple | list) and all(
-        isinstance(one, int | float) and not isinstance(one, bool) and isfinite(one)
+        isinstance(one, int | float) and not isinstance(one, bool) and -inf < one < inf
         for one in values
     )
 

@@ -17,7 +17,8 @@ class Callback:
         """Epoch `epoch` of `epochs`, counted from 0, begins; it has `steps` steps."""
 
     def on_step(self, step: int, images: int, losses: list[float], top1: float) -> None:
-        """Every tenth step: `step` steps of the epoch are done, `images` seen; the rest are means.
+        """Every tenth step, and after an epoch's last: `step` steps of it are done, `images` seen; the
+        rest are means.
 
         losses: of the logits, then of each auxiliary head.
         """
