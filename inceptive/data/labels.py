@@ -42,7 +42,7 @@ def read_lists(
         column = _file_column(rows, index, path)
         if column is None:
             continue
-        if "prob" in rows[0] or {"image", "top"} <= rows[0].keys():
+        if {"image", "label", "prob"} <= rows[0].keys() or {"image", "top"} <= rows[0].keys():
             notes.append(f"{printable(path.name)} holds answers of a model, no labels: left out")
             continue
         split_column = _split_column(rows, split_names)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from math import sqrt
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import assert_never, overload
 
 import torch
@@ -198,16 +198,31 @@ class Model(nn.Module):
                     yield head, self.get_submodule(head)(x)
 
 
+LOCK = Lock()
+IN_USE: dict[nn.Module, tuple[int, list[nn.Module]]] = {}
+"""How many threads evaluate a model, and which of its modules were in training mode before."""
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """`model` in evaluation mode, and what was in training mode in that again after it."""
-    learning = [module for module in model.modules() if module.training]
-    model.eval()
+    """`model` in evaluation mode; when no thread needs that any longer, what was in training mode is in
+    that again."""
+    with LOCK:
+        users, learning = IN_USE.get(model, (0, []))
+        if not users:
+            learning = [module for module in model.modules() if module.training]
+            model.eval()
+        IN_USE[model] = users + 1, learning
     try:
         yield
     finally:
-        for module in learning:
-            module.training = True
+        with LOCK:
+            users, learning = IN_USE.pop(model)
+            if users > 1:
+                IN_USE[model] = users - 1, learning
+            else:
+                for module in learning:
+                    module.training = True
 
 
 def keep_output(

@@ -215,6 +215,17 @@ def test_what_the_caller_trains_is_in_training_mode_after_an_explanation(clf):
     clf.model.eval()
 
 
+def test_threads_that_share_a_model_in_training_mode_all_evaluate_it(clf):
+    square, _ = unseen_scene(clf, "cross", "right", 1)
+    expected = clf.logits(square[None])
+    clf.model.train()
+    with ThreadPoolExecutor(4) as pool:
+        for answer in pool.map(lambda _: clf.logits(square[None]), range(80)):
+            np.testing.assert_allclose(answer, expected, atol=1e-4)
+    assert clf.model.training
+    clf.model.eval()
+
+
 def test_pictures_are_dreamt_where_the_caller_takes_no_gradients(clf):
     with torch.no_grad():
         explain(clf, None, "visualise", layer="inception_3b", channel=1, steps=1, progress=None)
