@@ -406,8 +406,15 @@ import os, signal, sys, threading, time
 from inceptive.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
 checkpoint, how = sys.argv.pop(1), int(sys.argv.pop(1))
+def written():
+    try:
+        return os.stat(checkpoint).st_mtime_ns
+    except FileNotFoundError:
+        return 0
 def stop():
-    while not os.path.exists(checkpoint):
+    while not (first := written()):
+        time.sleep(0.001)
+    while written() == first:
         time.sleep(0.001)
     os.kill(os.getpid(), how)
 threading.Thread(target=stop, daemon=True).start()
@@ -416,8 +423,8 @@ main()
 
 
 def stopped_training(data, recipe, out, how):
-    """A training that is sent `how` when its first checkpoint lies there, on a busy machine too: who
-    watches from outside may see nothing until it has ended."""
+    """A training that is sent `how` at its second checkpoint, the first after a step, on a busy machine
+    too: who watches from outside may see nothing until it has ended."""
     words = [out / "checkpoint.pt", int(how), "train", data, "--recipe", recipe, "--out", out]
     return subprocess.run([sys.executable, "-c", STOPPED, *map(str, words)],
                           capture_output=True, text=True, timeout=240, check=False)  # fmt: skip
