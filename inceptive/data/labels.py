@@ -10,17 +10,31 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from inceptive.errors import InceptiveError, readable
 from inceptive.images import printable
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
+ANSWERS = ({"image", "label", "prob"}, {"image", "top"})
+"""Columns of what this program writes about images: its answers are not labels."""
 SEVERAL = "\0several"
 """In place of a list of labels, which no text can be."""
 MAX_BYTES = 256 << 20
 Row = dict[str, str]
+
+
+class LabelList(NamedTuple):
+    """A list that names images: its rows, and which columns tell the file, the split ("": none) and the
+    label (several: one of 0 and 1 for each class). word: the split that its own name tells, or ""."""
+
+    path: Path
+    rows: Sequence[Row]
+    file: str
+    split: str
+    labels: Sequence[str]
+    word: str
 
 
 def read_lists(
@@ -28,59 +42,35 @@ def read_lists(
 ) -> tuple[list[tuple[str, str, str]], list[str]] | None:
     """(split, class, path) of each of `images` labelled by the lists in `root`, and notes; None if
     there is no such list. Raises InceptiveError, naming the list and row, if one is ambiguous."""
-    index = _index(root, images)
+    index, notes = _index(root, images), list[str]()
+    lists = _lists(root, index, split_names, notes)
+    if all(each.word in ("val", "test") for each in lists):  # of a set with nothing to learn from
+        lists = [each._replace(word="") for each in lists]
     labels: dict[str, tuple[str, str]] = {}
     missing: list[str] = []
-    notes: list[str] = []
-    lists, unclear = [], []
-    for path in sorted(root.iterdir()):
-        if path.suffix.lower() not in (".csv", ".tsv", ".json") or path.name.startswith("."):
-            continue
-        rows = _rows(path)
-        if rows and any(_way(name) in index for name in rows[0]):  # without a header
-            rows = [{name: name for name in rows[0]}, *rows]
-        column = _file_column(rows, index, path)
-        if column is None:
-            continue
-        if {"image", "label", "prob"} <= rows[0].keys() or {"image", "top"} <= rows[0].keys():
-            notes.append(f"{printable(path.name)} holds answers of a model, no labels: left out")
-            continue
-        split_column = _split_column(rows, split_names)
-        try:
-            columns = _label_columns(rows, (column, split_column), path)
-        except InceptiveError as error:  # of something else, if another list tells the labels
-            unclear.append((path, error))
-            continue
-        lists.append(path)
-        for number, row in enumerate(rows, 1):
-            image = index.get(_way(row.get(column, "")))
+    for each in lists:
+        for number, row in enumerate(each.rows, 1):
+            where, named = f"{printable(each.path)}: row {number}", row.get(each.file, "")
+            image = index.get(_way(named))
             if image is None:
-                missing.append(row.get(column, ""))
+                missing.append(named)
                 continue
-            if (
-                own := row.get(split_column, "") if split_column else ""
-            ) and own.lower() not in split_names:
+            own = row.get(each.split, "").lower() if each.split else ""
+            if own and own not in split_names:
                 raise InceptiveError(
-                    f"{printable(path)}: row {number}: split {printable(own)} is none of "
-                    f"{', '.join(split_names)}"
+                    f"{where}: split {printable(own)} is none of {', '.join(split_names)}"
                 )
             # What the list says, then the list's own name, then the folder the image lies in.
             folders = Path(os.path.relpath(image, root)).parts[:-1]
-            named = [w for w in re.split(r"[\W_]+", path.stem.lower()) if w in split_names]
-            words = (own, *named[: len(named) == 1], *folders)
-            split = next((split_names[w.lower()] for w in words if w.lower() in split_names), "")
-            label = _label(row, columns, f"{printable(path)}: row {number}")
-            if labels.setdefault(image, (split, label)) != (split, label):
-                raise InceptiveError(
-                    f"{printable(path)}: row {number}: {printable(row[column])} has two labels or splits"
-                )
+            words = (own, each.word, *map(str.lower, folders))
+            split = next((split_names[word] for word in words if word in split_names), "")
+            answer = split, _label(row, each.labels, where)
+            if labels.setdefault(image, answer) != answer:
+                raise InceptiveError(f"{where}: {printable(named)} has two labels or splits")
     if not labels:
-        if unclear:
-            raise unclear[0][1]
         return None
-    names = " and ".join(printable(path.name) for path in lists)
-    notes.append(f"classes are those that {names} tells")
-    notes += [f"{printable(path.name)} holds no labels, and is left out" for path, _ in unclear]
+    names = " and ".join(printable(each.path.name) for each in lists)
+    notes.insert(0, f"classes are those that {names} tells")
     if missing:
         notes.append(
             f"{len(missing)} files that {names} names do not exist, or more than once, among them "
@@ -91,6 +81,45 @@ def read_lists(
             f"{len(rest)} images are not in {names} and are left out, among them {printable(rest[0])}"
         )
     return [(split, label, path) for path, (split, label) in sorted(labels.items())], notes
+
+
+def _lists(
+    root: Path, index: Mapping[str, str], split_names: Mapping[str, str], notes: list[str]
+) -> list[LabelList]:
+    """The lists in `root` that label images of the `index`, and notes on those that name them only.
+
+    Raises InceptiveError if there is only a list of which it is not clear what it tells.
+    """
+    lists: list[LabelList] = []
+    unclear: list[tuple[Path, InceptiveError]] = []
+    for path in sorted(root.iterdir()):
+        if path.suffix.lower() not in (".csv", ".tsv", ".json") or path.name.startswith("."):
+            continue
+        rows = _rows(path)
+        if rows and any(_way(name) in index for name in rows[0]):  # without a header
+            rows = [{name: name for name in rows[0]}, *rows]
+        try:
+            file = _file_column(rows, index, path)
+            if file is None:
+                continue
+            if any(columns <= rows[0].keys() for columns in ANSWERS):
+                notes.append(
+                    f"{printable(path.name)} holds answers of a model, no labels: left out"
+                )
+                continue
+            split = _split_column(rows, split_names)
+            labels = _label_columns(rows, (file, split), path)
+        except InceptiveError as error:  # of something else, if another list tells the labels
+            unclear.append((path, error))
+            continue
+        parts = re.split(r"[\W_]+", path.stem.lower())
+        words = {split_names[part] for part in parts if part in split_names}
+        word = words.pop() if len(words) == 1 else ""
+        lists.append(LabelList(path, rows, file, split, labels, word))
+    if unclear and not lists:
+        raise unclear[0][1]
+    notes += [f"{printable(path.name)} holds no labels, and is left out" for path, _ in unclear]
+    return lists
 
 
 def _index(root: Path, images: Sequence[str]) -> dict[str, str]:
@@ -173,12 +202,12 @@ def _file_column(rows: Sequence[Row], index: Mapping[str, str], path: Path) -> s
     """The column that names the most images of the folder, whole names before those without a suffix;
     None if there is none. Raises InceptiveError if two name as many, but other ones."""
     columns = [column for column in (rows[0] if rows else ()) if column] or [""]
-    found = {column: [index.get(_way(row.get(column, ""))) for row in rows] for column in columns}
+    images = {column: [index.get(_way(row.get(column, ""))) for row in rows] for column in columns}
 
     def count(column: str) -> tuple[int, int]:
         """Of different images: those named with suffix, and all."""
         named = [
-            (row[column], image) for row, image in zip(rows, found[column], strict=True) if image
+            (row[column], image) for row, image in zip(rows, images[column], strict=True) if image
         ]
         whole = {image for name, image in named if Path(name).suffix}
         return len(whole), len({image for _, image in named})
@@ -187,7 +216,7 @@ def _file_column(rows: Sequence[Row], index: Mapping[str, str], path: Path) -> s
     if not count(best)[1]:
         return None
     for column in columns:
-        if count(column) == count(best) and found[column] != found[best]:
+        if count(column) == count(best) and images[column] != images[best]:
             raise InceptiveError(
                 f"{printable(path)}: {printable(best)} and {printable(column)} both name images; remove "
                 "the column that does not name the files, or give their names with suffix"

@@ -9,7 +9,7 @@ from pathlib import Path
 from inceptive.errors import InceptiveError, printable
 
 LONGEST = 255
-"""Bytes of a name in a path, on every common file system."""
+"""Bytes of a name in a path, at most, on common file systems; characters on Windows."""
 
 
 def expand(path: str | os.PathLike[str]) -> Path:
@@ -18,10 +18,11 @@ def expand(path: str | os.PathLike[str]) -> Path:
     Raises InceptiveError if that folder is unknown, and for a name that no system takes.
     """
     text = os.fspath(path)
-    if "\0" in text or any(len(os.fsencode(part)) > LONGEST for part in Path(text).parts):
+    measured = str if os.name == "nt" else os.fsencode
+    if "\0" in text or any(len(measured(part)) > LONGEST for part in Path(text).parts):
+        shown = printable(text[:80]) + "..." * (len(text) > 80)
         raise InceptiveError(
-            f"{printable(text[:80])}...: cannot be written or read: a name in it has over {LONGEST} "
-            "bytes, or NUL"
+            f"{shown}: cannot be written or read: a name in it has over {LONGEST} bytes, or NUL"
         )
     try:
         return Path(path).expanduser()

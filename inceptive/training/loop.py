@@ -126,7 +126,7 @@ class Run:
         self.state.seconds = self.state.before = self.saved - self.started
         if state:
             self._restore(state)
-        else:  # from now on it can be gone on with, whatever ends it
+        else:  # from now on the training can be resumed, whatever ends it
             if start:
                 start.save(out)
             self._write_checkpoint()

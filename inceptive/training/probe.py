@@ -54,7 +54,7 @@ PENALTIES = (1.0, 3e-1, 1e-1, 3e-2, 1e-2, 1e-3)
 FIRST = 3e-2
 STEPS, CHOOSING_STEPS = 100, 30
 """Of L-BFGS for the probe that is kept, and for those that choose modules and penalty."""
-LOOKED_AT = 10_000
+FIRST_LOOK = 10_000
 """Images times classes, at most, for which a first look by five folds and STEPS takes seconds."""
 FEEDBACK = 200_000
 """Images to learn from times classes, at most, for which feedback takes seconds and not minutes."""
@@ -310,7 +310,7 @@ def _planned(
             progress.advance("a first look", count, 2 * PILOT)
         features.append({m: torch.cat([row[m] for row in rows]) for m in modules})
     scores = {}
-    judged, many = labels[-1], len(labels[0]) * classes > LOOKED_AT
+    judged, many = labels[-1], len(labels[0]) * classes > FIRST_LOOK
     learned = partial(fit, classes=classes, penalty=FIRST, steps=CHOOSING_STEPS if many else STEPS)
     if many and folds is not None:
         folds = folds % 2
@@ -333,19 +333,23 @@ def _planned(
     )
     window = modules[best : best + SPAN]
     through = seconds / max(count - BATCH, 1)
-    fitting = _seconds_to_fit(sum(features[0][module].shape[1] for module in window), classes)
+    numbers = sum(features[0][module].shape[1] for module in window)
+    learned_from = len(data.split("train"))
+    if fits_in_span(learned_from, numbers, classes, STEPS):
+        numbers = learned_from
+    fitting = _seconds_to_fit(numbers, classes)
     return planned(recipe, data, model.net, through, started, window, fitting, progress), window
 
 
 def _seconds_to_fit(numbers: int, classes: int) -> float:
-    """Seconds that `fit` takes on this machine for each image of so many numbers."""
+    """Seconds that `regression` takes on this machine for each image of so many numbers."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(TIMED, numbers, generator=generator)
-    labels = torch.arange(TIMED) % classes
+    targets = F.one_hot(torch.arange(TIMED) % classes, classes).float()
     times = []
     for _ in range(TRIES):  # the first is slower than all others, and other work may disturb some
         before = time.monotonic()
-        fit(features, labels, classes, FIRST, steps=TIMED_STEPS)
+        regression(features, targets, FIRST, TIMED_STEPS)
         times.append(time.monotonic() - before)
     return min(times) / TIMED * STEPS / TIMED_STEPS
 
@@ -384,16 +388,30 @@ def fit(
     """
     mean, deviation = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
     scaled = (features - mean) / deviation
-    basis, (n, numbers) = None, scaled.shape
-    if numbers > 2 * n and steps * classes > 4 * numbers * n / (numbers - n):
-        # The best weights lie in the span of few images: in its axes the same steps cost less.
-        basis, axes = torch.linalg.qr(scaled.T)
-        scaled = axes.T
-    weight = torch.zeros(classes, scaled.shape[1], requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
     if targets.ndim == 1:
         targets = F.one_hot(targets, classes).float()
     shares = targets if class_weight is None else targets * class_weight
+    if fits_in_span(len(scaled), scaled.shape[1], classes, steps):
+        basis, axes = torch.linalg.qr(scaled.T)
+        weight, bias = regression(axes.T, shares, penalty, steps)
+        weight = weight @ basis.T
+    else:
+        weight, bias = regression(scaled, shares, penalty, steps)
+    return Linear(weight / deviation, bias - weight @ (mean / deviation))
+
+
+def fits_in_span(images: int, numbers: int, classes: int, steps: int) -> bool:
+    """Whether so many steps take less work in the axes that the images span, in which the best weights
+    lie, with what it takes to find these (QR)."""
+    more = numbers - images
+    return more > images and steps * classes * more > 4 * numbers * images
+
+
+def regression(scaled: Tensor, shares: Tensor, penalty: float, steps: int) -> tuple[Tensor, Tensor]:
+    """The weight (K, F) and bias (K,) of `fit`, for standardised features (N, F) and the weighted shares
+    of the classes (N, K)."""
+    weight = torch.zeros(shares.shape[1], scaled.shape[1], requires_grad=True)
+    bias = torch.zeros(shares.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -404,10 +422,7 @@ def fit(
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    weight, bias = weight.detach(), bias.detach()
-    if basis is not None:
-        weight = weight @ basis.T
-    return Linear(weight / deviation, bias - weight @ (mean / deviation))
+    return weight.detach(), bias.detach()
 
 
 def _model(source: Classifier, modules: Sequence[str], linear: Linear) -> Model:

@@ -191,7 +191,7 @@ def _probed(
         chosen = paced(
             chosen, data, start.classifier.model.net, world, began, progress, behind=True
         )
-    if not chosen.epochs:  # else it is saved when it can be gone on with, too
+    if not chosen.epochs:  # else it is saved where the training can be resumed from it: see `Run`
         start.save(out)
     return chosen, start
 

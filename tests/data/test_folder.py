@@ -1008,6 +1008,24 @@ def test_a_table_of_something_else_does_not_hide_the_labels(tmp_path):
     assert "sizes.csv holds no labels, and is left out" in data.notes
 
 
+def test_a_table_of_pairs_does_not_hide_the_labels(tmp_path):
+    put(tmp_path, *NAMES)
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{n},{c}\n" for n, c in PAIRS))
+    pairs = "".join(f"{n},{m}\n" for n, m in zip(NAMES, NAMES[::-1], strict=True))
+    (tmp_path / "pairs.csv").write_text("first,second\n" + pairs)
+    data = read(tmp_path)
+    assert labelled(data) == dict(PAIRS)
+    assert "pairs.csv holds no labels, and is left out" in data.notes
+
+
+def test_a_single_list_of_a_test_set_is_all_there_is_to_learn_from(tmp_path):
+    put(tmp_path, *NAMES)
+    (tmp_path / "test_labels.csv").write_text(
+        "".join(f"{n},{c}\n" for n, c in [("file", "label"), *PAIRS])
+    )
+    assert labelled(read(tmp_path)) == dict(PAIRS)
+
+
 def test_a_list_beside_its_images_in_a_folder_of_their_own_is_found(tmp_path):
     put(tmp_path, *(f"images/{n}" for n in NAMES))
     text = "file,label\n" + "".join(f"{n},{c}\n" for n, c in PAIRS)

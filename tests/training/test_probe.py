@@ -73,7 +73,7 @@ def test_a_first_look_at_many_classes_takes_few_steps(stripes, monkeypatch):
     monkeypatch.setattr(probe, "fit", counted)
     for most, expected in ((10_000, {probe.STEPS}), (10, {probe.CHOOSING_STEPS})):
         steps.clear()
-        monkeypatch.setattr(probe, "LOOKED_AT", most)
+        monkeypatch.setattr(probe, "FIRST_LOOK", most)
         monkeypatch.setattr(probe, "planned", mock.Mock(side_effect=KeyboardInterrupt))
         monkeypatch.setattr(probe, "_seconds_to_fit", lambda *_: 0.0)
         model = inceptive.build(NETS["googlenet.bn"](2, 1)).eval()
@@ -326,10 +326,10 @@ def test_other_work_does_not_make_fits_look_slow(monkeypatch):
     """Of several tries the shortest counts: beside a suite of tests one took ten times as long."""
     clock, taken = {"now": 0.0}, iter([9.0, 5.0, 0.5, 4.0])
 
-    def tried(*_, steps, **__):
+    def tried(*_):
         clock["now"] += next(taken)
 
-    monkeypatch.setattr(probe, "fit", tried)
+    monkeypatch.setattr(probe, "regression", tried)
     monkeypatch.setattr(probe.time, "monotonic", lambda: clock["now"])
     seconds = probe._seconds_to_fit(64, 10)
     assert seconds * probe.TIMED * probe.TIMED_STEPS / probe.STEPS == pytest.approx(0.5)
