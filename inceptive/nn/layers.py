@@ -21,7 +21,7 @@ def _padding(pad: Pad, kernel: Kernel) -> tuple[int, int]:
     return high, wide
 
 
-def _pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tensor:
+def pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tensor:
     high, wide = sides(kernel)
     around = *padding(x.shape[3], wide, stride, "tf"), *padding(x.shape[2], high, stride, "tf")
     return F.pad(x, around, value=value) if any(around) else x
@@ -49,7 +49,7 @@ class ConvUnit(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.tf_kernel is not None:
-            x = _pad_tf(x, self.tf_kernel, self.stride[0])
+            x = pad_tf(x, self.tf_kernel, self.stride[0])
         x = self._product(x) if self._is_faster_as_product(x) else super().forward(x)
         inplace = True
         if self.bn is not None:
@@ -135,7 +135,7 @@ class Maximum(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pool.pad == "tf":
-            x = _pad_tf(x, self.kernel_size, self.pool.stride, value=float("-inf"))
+            x = pad_tf(x, self.kernel_size, self.pool.stride, value=float("-inf"))
         y: Tensor = super().forward(x)
         return y
 

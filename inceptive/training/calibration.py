@@ -16,6 +16,7 @@ from inceptive.io import measured
 from inceptive.io.cores import machine
 from inceptive.io.progress import Progress
 from inceptive.nn import Model
+from inceptive.nn.fused import fused
 from inceptive.training.recipe import Recipe, SpeedTable
 
 MEASURED = "steps"
@@ -31,6 +32,7 @@ ROUNDS = 3
 PATIENCE, DOUBT = 2.0, 10.0
 """Seconds after which no further turn begins, and where the usual way is not about the fastest: on a
 busy machine that may be chance. Each way has one that counts."""
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 CLEARLY = 1.03
 """Times as long as the fastest: closer than that the usual way, the first, is taken."""
 TOO_SLOW = 1.2
@@ -81,12 +83,13 @@ class Steps:
 
     def __init__(self, recipe: Recipe, model: Model, learns: bool, progress: Progress):
         self.model, self.learns, self.progress = model, learns, progress
+        self.nets: dict[str, Model] = {}
         side, net = recipe.image_size, model.net
         macs = account(net.with_classes(2), side).macs  # tells nets of the same name apart
         count = int(min(MOST, recipe.batch_size, MACS // macs))
         self.images = torch.zeros(max(2, count), net.channels, side, side)
         self.name = (
-            f"{'training' if learns else 'maps'} {net.name} {macs} macs {side} pixels "
+            f"{'training' if learns else 'fused maps'} {net.name} {macs} macs {side} pixels "
             f"torch {torch.__version__} {torch.get_num_threads()} threads"
         )
 
@@ -136,14 +139,16 @@ class Steps:
     def _step(self, way: SpeedTable) -> float:
         """Seconds of one step."""
         compute_in(self.model, way)
-        self.model.train(self.learns)
+        net = self.model.train(self.learns)
         images = laid_out(self.images, way)
+        if not self.learns:
+            net = self.nets.setdefault(described(way), fused(net, DTYPES[way.precision]))
         before = time.perf_counter()
         with (
             torch.autocast("cpu", torch.bfloat16, enabled=way.precision == "bf16"),
             torch.set_grad_enabled(self.learns),
         ):
-            logits = self.model(images)
+            logits = net(images)
         if self.learns:
             logits.float().logsumexp(1).mean().backward()
         seconds = time.perf_counter() - before

@@ -21,8 +21,9 @@ from inceptive.images import Preprocessing
 from inceptive.io.cores import cores
 from inceptive.io.progress import Progress
 from inceptive.nn import Model
+from inceptive.nn.fused import fused
 from inceptive.training.augment import Augment
-from inceptive.training.calibration import described, laid_out, wants_bf16
+from inceptive.training.calibration import DTYPES, described, laid_out, wants_bf16
 from inceptive.training.recipe import Recipe, SpeedTable
 
 BATCH = 32
@@ -92,22 +93,21 @@ class FrozenMaps:
         progress: Progress,
         read: Sequence[str] = (),
     ):
-        self.model, self.after, self.preprocessing = model, after, preprocessing
-        self.read = read
+        self.after, self.preprocessing, self.read = after, preprocessing, read
         self.cache, self.progress = cache, progress
         self.device = next(model.parameters()).device
         precision = "bf16" if wants_bf16(speed.precision, self.device) else "f32"
         self.speed = speed.model_copy(update={"precision": precision})
+        self.nets = {kind: fused(model, DTYPES[kind]) for kind in (precision, "f32")}
         parts = [name for name, _ in model.net.body]
         self.parts = parts[: parts.index(after) + 1]
-        digest, frozen = sha256(), tuple(f"{part}." for part in self.parts)
+        weights, frozen = sha256(), tuple(f"{part}." for part in self.parts)
         for name, tensor in model.state_dict().items():
             if name.startswith(frozen):
-                digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+                weights.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         self._memory: dict[str, tuple[Images, Tensor]] = {}
-        self._name = (
-            f"maps {digest.hexdigest()} {after} {read} {preprocessing} torch {torch.__version__}"
-        )
+        digest = f"{weights.hexdigest()} {after} {read} {preprocessing}"
+        self._name = f"fused maps {digest} torch {torch.__version__}"
 
     def of(
         self, samples: Samples, picture: Picture, name: str, what: str, exact: bool = False
@@ -158,7 +158,7 @@ class FrozenMaps:
         steps = [left[at : at + BATCH] for at in range(0, len(left), BATCH)]
         squares = prefetch(lambda some: np.stack([picture(k) for k in some]), steps, cores())
         for some, batch in zip(steps, squares, strict=True):
-            maps = put(some, self._maps(batch, speed).to(dtype))
+            maps = put(some, self.compute(batch, speed).to(dtype))
             chunk += some
             done += len(some)
             self.progress.advance(what, done, len(missing))
@@ -188,12 +188,14 @@ class FrozenMaps:
             return self.of(samples, squares.__getitem__, spec.name, what, exact)
 
     @torch.inference_mode()
-    def _maps(self, batch: np.ndarray, speed: SpeedTable) -> Tensor:
+    def compute(self, batch: np.ndarray, speed: SpeedTable) -> Tensor:
+        """The maps of pictures (N, C, S, S) of uint8, on the CPU."""
         images = self.preprocessing.normalise(torch.from_numpy(batch).to(self.device))
+        net = self.nets[speed.precision]
         for part in self.parts:
-            self.model.get_submodule(part).eval()  # what lies behind may be learning
+            net.get_submodule(part).eval()  # what lies behind may be learning
         with torch.autocast(self.device.type, torch.bfloat16, speed.precision == "bf16"):
-            maps = self.model.endpoints(laid_out(images, speed), self.read or [self.after])
+            maps = net.endpoints(laid_out(images, speed), self.read or [self.after])
         if not self.read:
             return maps[self.after].cpu()
         return torch.cat([pooled(maps[part]) for part in self.read], 1)[..., None, None].cpu()

@@ -31,9 +31,9 @@ from inceptive.io.atomic import write_text
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent, duration
 from inceptive.nn import Model, build
 from inceptive.training import feedback
-from inceptive.training.calibration import calibrated, laid_out
+from inceptive.training.calibration import calibrated
 from inceptive.training.distributed import device
-from inceptive.training.frozen import BATCH, FrozenMaps, pooled
+from inceptive.training.frozen import BATCH, FrozenMaps
 from inceptive.training.history import RunState, as_csv, environment, record, validation_row
 from inceptive.training.objective import class_weights
 from inceptive.training.plan import (
@@ -290,6 +290,9 @@ def _planned(
     how long one image takes.
     """
     preprocessing, classes = preprocessing_for(recipe, data), len(data.classes)
+    reader = FrozenMaps(
+        model, modules[-1], preprocessing, recipe.speed, None, progress, read=modules
+    )
     features, labels, seconds, count = [], [], 0.0, 0
     folded = is_cross_validated(data)
     for split in ("train",) if folded else ("train", "val"):
@@ -297,18 +300,15 @@ def _planned(
         samples = samples.take(some_of_each(samples.labels, classes))
         folds = torch.from_numpy(folds_of(samples)) if folded else None
         labels.append(torch.from_numpy(samples.labels))
-        rows = []
+        read = []
         for squares in in_order(samples, preprocessing, BATCH):
             before = time.monotonic()
-            images = preprocessing.normalise(torch.from_numpy(squares).to(device()))
-            with torch.inference_mode():
-                maps = model.endpoints(laid_out(images, recipe.speed), modules)
-            rows.append({module: pooled(maps[module]).cpu() for module in modules})
+            read.append(reader.compute(squares, reader.speed))
             if count:  # the first batch is slower than all others
                 seconds += time.monotonic() - before
             count += len(squares)
             progress.advance("a first look", count, 2 * PILOT)
-        features.append({m: torch.cat([row[m] for row in rows]) for m in modules})
+        features.append(_columns(torch.cat(read), model, modules))
     scores = {}
     judged, many = labels[-1], len(labels[0]) * classes > FIRST_LOOK
     learned = partial(fit, classes=classes, penalty=FIRST, steps=CHOOSING_STEPS if many else STEPS)
