@@ -37,7 +37,8 @@ def test_maps_computed_once_train_as_those_of_every_batch(
     kept, epochs, within, stripes, tiny, tmp_path, trained, monkeypatch
 ):
     monkeypatch.setattr(frozen, "KEPT", kept)
-    recipe = Recipe.read(str(tiny), [*CHANGES, f"epochs={epochs}", f"weights={trained[0]}"])
+    changes = ["speed.precision=f32", f"epochs={epochs}", f"weights={trained[0]}"]
+    recipe = Recipe.read(str(tiny), [*CHANGES, *changes])
     run, once, cached = trained_by(recipe, stripes, tmp_path / "once")
     assert isinstance(run.loaders.train, MapBatches) and run.learner.after == "inception_4a"
 
@@ -82,7 +83,7 @@ def test_maps_in_the_cache_are_not_computed_again(stripes, trained, monkeypatch,
     _, layers = frozen_of(trained, user_cache())
     first = layers.centres(samples, "val")
     clf, again = frozen_of(trained, user_cache())
-    monkeypatch.setattr(FrozenMaps, "_maps", None)  # nothing can be computed
+    monkeypatch.setattr(FrozenMaps, "compute", None)  # nothing can be computed
     assert torch.equal(again.centres(samples, "val"), first)
     # Other weights, another part and other bits are other maps.
     with torch.no_grad():
