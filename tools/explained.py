@@ -45,8 +45,9 @@ def main() -> None:
             ("features", "china", "mixed_5d"),
             ("deepdream", "china", "mixed_6c"),
         ):
+            options = {"count": 16} if method == "features" else {}
             explanation = explain(
-                classifier, files[photo], method, layer=layer, count=16, progress=Lines()
+                classifier, files[photo], method, layer=layer, progress=Lines(), **options
             )
             for name, content in explanation.pictures.items():
                 keep(Image.open(io.BytesIO(content)).convert("RGB"), name.replace(".png", ".jpg"))

@@ -571,7 +571,7 @@ class Net(Word):
         return replace(self, aux=tuple((name, chain) for name in before if name in wanted))
 
 
-RESERVED = ("images", "logits", "normalise")
+RESERVED = ("images", "logits", "normalise", "novelty")
 """What a net reads and gives, and what stands before its first part in an exported graph."""
 
 

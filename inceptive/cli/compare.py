@@ -96,8 +96,10 @@ def as_text(comparison: "Comparison") -> str:
         tables.columns(header, [(r.model, *_accuracy(r), *_cost(r)) for r in comparison.models]),
     ]
     if comparison.pairs:
-        columns = ("pair", "only first right", "only second", "difference, points", "95 % interval",
-                   "p")  # fmt: skip
+        columns = (
+            "pair", "only first right", "only second", "second less first, points",
+            "95 % interval", "p",
+        )  # fmt: skip
         pairs = [
             (
                 f"{names[0]} | {names[1]}",

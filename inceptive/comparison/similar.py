@@ -130,7 +130,7 @@ def similar(
     embedded = () if embeddings is None else embeddings.images
     index = next((k for k, other in enumerate(embedded) if _same(image, other)), None)
     if embeddings is None:
-        others = [each for each in _listed(images) if not _same(image, each)]
+        others = [each for each in _listed(images, progress) if not _same(image, each)]
         embeddings = _embed(model, [*others, image], layer, pool, options)
         index = len(others)
     elif index is None:
@@ -177,7 +177,9 @@ def near_copies(
     """
     progress = progress or Silent()
     options = {"engine": engine, "batch_size": batch_size, "progress": progress}
-    embeddings = _on_disk(folder) or _embed(model, _listed(folder), layer, "mean", options)
+    embeddings = _on_disk(folder) or _embed(
+        model, _listed(folder, progress), layer, "mean", options
+    )
     readable = [k for k, error in enumerate(embeddings.errors) if not error]
     names = [embeddings.images[k] for k in readable]
     scans = [scan for scan in scan_all(names) if not scan.error]
@@ -203,11 +205,14 @@ def _on_disk(images: Any) -> Embeddings | None:
     return None
 
 
-def _listed(images: Any) -> list[Any]:
-    """The images in a folder, or of a list. Raises InceptiveError if there are none."""
+def _listed(images: Any, progress: Progress) -> list[Any]:
+    """The images in a folder, or of a list; what cannot be read there is said. Raises InceptiveError if
+    there are none."""
     if not isinstance(images, str | Path):
         return list(images)
-    paths, _, _ = list_images(expand(images))
+    paths, _, notes = list_images(expand(images))
+    for note in notes:
+        progress.say(f"note: {note}")
     if not paths:
         raise InceptiveError(f"{printable(images)}: holds no images")
     return list(paths)
@@ -233,7 +238,15 @@ def _embed(
 
 
 def _joined(embeddings: Embeddings, query: Embeddings, name: str) -> Embeddings:
-    """Both, one after the other. Raises InceptiveError if they are not of one shape."""
+    """Both, one after the other. Raises InceptiveError if they are of two models, or of two shapes."""
+    ours, theirs = ((each.engine, each.model) for each in (embeddings, query))
+    if (
+        ours[0] == theirs[0] and ours[1] and ours != theirs
+    ):  # each engine has fingerprints of its own
+        raise InceptiveError(
+            "the features were made by another model, or by this one before it changed: name theirs, or "
+            "embed the images again"
+        )
     shapes = [" x ".join(map(str, each.features.shape[1:])) for each in (embeddings, query)]
     if shapes[0] != shapes[1]:
         raise InceptiveError(

@@ -532,6 +532,10 @@ def model_card(classifier: Classifier) -> str:
         licence = f"; licence of the images: {data['licence']}" if data.get("licence") else ""
         name = _markdown(data.get("name"))
         lines.append(f"- Trained on {data.get('train')} images of {name}{licence}")
+    if published := info.get("published"):
+        lines.append(
+            f"- From weights {_markdown(published['name'])}, licence: {published['licence']}"
+        )
     if "top1" in metrics:
         low, high = metrics["top1_interval"]
         kind, because = JUDGED.get(str(metrics.get("split")), JUDGED["val"])

@@ -38,7 +38,7 @@ class Embeddings:
 
     features: float32 (N, F), or maps (N, C, H, W) with pool "none"; NaN for an image that cannot be
     decoded, whose reason is in `errors` ("" for the others). layer and pool say what they are, engine
-    what computed them.
+    what computed them, and model the weights, by their fingerprint ("" in files of earlier versions).
 
     >>> found = inceptive.Classifier.load("runs/mine").embed(["photo.jpg"], layer="inception_4e")
     >>> found.features.shape, found.layer
@@ -51,6 +51,7 @@ class Embeddings:
     layer: str
     pool: Pool
     engine: str
+    model: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,7 +66,7 @@ class Embeddings:
         Parquet has the columns image, features and error. .npy is a structured array of the same fields,
         which NumPy reads without pickle. .safetensors has the tensor `features`, and the names in its
         metadata. The metadata, in .npy the title of the field `features`, name layer, pool, shape, float
-        type and engine.
+        type, engine and model.
         Raises InceptiveError if it cannot be written, or ends in something else.
 
         >>> inceptive.embed("runs/mine", ["photo.jpg"]).save("features.npy")
@@ -198,4 +199,5 @@ def gathered(
         layer=embedder.layer,
         pool=embedder.pool,
         engine=embedder.engine.name,
+        model=embedder.engine.fingerprint,
     )

@@ -127,6 +127,7 @@ def _embeddings(
         layer=about["layer"],
         pool=about["pool"],
         engine=about["engine"],
+        model=about.get("model", ""),
     )
 
 
@@ -137,4 +138,5 @@ def _about(embeddings: Embeddings) -> dict[str, Any]:
         "shape": embeddings.features.shape[1:],
         "dtype": "float32",
         "engine": embeddings.engine,
+        "model": embeddings.model,
     }

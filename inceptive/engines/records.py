@@ -1,5 +1,6 @@
 """`exports.json`: the exports in a folder, how they compare with torch, and their speed."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from typing import Any
 from inceptive.engines.header import CONFIG
 from inceptive.engines.header import WEIGHTS as WEIGHTS
 from inceptive.engines.header import fingerprint as fingerprint
+from inceptive.engines.header import read as read_header
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import write_json
 
@@ -23,7 +25,8 @@ class Record:
     from.
 
     check is what `check.Check` found, speed what `check.speed` measured, torch beside it, on such a
-    machine (see `cores.machine`; "" in files of an earlier version).
+    machine (see `cores.machine`; "" in files of an earlier version). config is the digest of what the
+    file holds of the model's config: see `deployed` ("" in files of an earlier version).
     """
 
     file: str
@@ -34,6 +37,7 @@ class Record:
     check: dict[str, Any]
     speed: dict[str, float]
     machine: str = ""
+    config: str = ""
 
     @property
     def name(self) -> str:
@@ -66,7 +70,8 @@ def read(folder: Path) -> list[Record]:
 
 def _sound(record: Record) -> bool:
     """Whether the values are of the kinds that are read again."""
-    texts = (record.file, record.engine, record.precision, record.weights, record.machine)
+    texts = (record.file, record.engine, record.precision, record.weights, record.machine,
+             record.config)  # fmt: skip
     plain = isinstance(record.passed, bool) and all(isinstance(text, str) for text in texts)
     speeds = record.speed.get("images_per_second") if isinstance(record.speed, dict) else None
     # A file of another folder is none of ours.
@@ -86,12 +91,29 @@ def drop(folder: Path, file: str) -> None:
         write_json(folder / EXPORTS, [asdict(each) for each in entries if each.file != file])
 
 
+DEPLOYED = ("labels", "preprocessing", "temperature", "novelty")
+"""What every export holds of a model's config, beside the net; some have `early_exit`, too."""
+
+
+def deployed(folder: Path, early_exit: bool = False) -> str:
+    """The digest of what an export holds of the config in `folder`; "" if that cannot be read."""
+    try:
+        with open(folder / WEIGHTS, "rb") as file:
+            text, _ = read_header(file)
+        config = json.loads(text or (folder / CONFIG).read_text(encoding="utf-8"))
+        keys = (*DEPLOYED, "early_exit") if early_exit else DEPLOYED
+        held = json.dumps([config.get(key) for key in keys], sort_keys=True)
+    except (OSError, ValueError, AttributeError, RecursionError, InceptiveError):
+        return ""
+    return hashlib.sha256(held.encode()).hexdigest()
+
+
 def usable(folder: Path, note: Callable[[str], None]) -> list[Record]:
     """The records that passed their check and match the weights in `folder`, fastest first.
 
-    note is called for those left out because the weights have changed since, and for a model folder
-    without weights or with a damaged config. A folder without either holds only exports, and none is
-    stale.
+    note is called for those left out because weights or config have changed since, and for a model
+    folder without weights or with a damaged config. A folder without either holds only exports, and
+    none is stale.
     """
     passed = [each for each in read(folder) if each.passed and (folder / each.file).is_file()]
     if passed:
@@ -113,4 +135,13 @@ def usable(folder: Path, note: Callable[[str], None]) -> list[Record]:
         if stale:
             note(f"note: {', '.join(stale)}: made from other weights; export again to use them")
         passed = [each for each in passed if each.weights == weights]
+        now = {deployed(folder), deployed(folder, early_exit=True)}
+        known = "" not in now
+        stale = [each.file for each in passed if known and each.config and each.config not in now]
+        if stale:
+            note(
+                f"note: {', '.join(stale)}: made before labels, temperature or other settings of the "
+                "model changed; export again to use them"
+            )
+        passed = [each for each in passed if each.file not in stale]
     return sorted(passed, key=lambda each: -each.images_per_second)

@@ -51,6 +51,10 @@ ASSETS = (
     "png.js",
     "pixels.js",
 )
+VERSIONED = {*ASSETS, *RUNTIME.values(), "model.onnx", "model.json", "licences.txt"}
+"""The files of a version, which lie in a folder named after their content."""
+LEFTOVER = re.compile(r"\..*\.part")
+"""What a killed export leaves."""
 MARK = b"// inceptive site"
 CSP = "; ".join((
     "default-src 'none'",
@@ -100,7 +104,7 @@ def write_site(
         write_bytes(folder / "sw.js", _service_worker({"index.html": page} | kept))
         write_bytes(folder / "index.html", page)
         for old in folder.iterdir():
-            if old.is_dir() and old.name != version:
+            if old.is_dir() and old.name != version and _is_ours(old):
                 shutil.rmtree(old, ignore_errors=True)
     return replace(record, file=".")
 
@@ -115,7 +119,7 @@ def check_ready(folder: Path) -> None:
 
 def _check_writable(folder: Path) -> None:
     try:
-        names = {path.name for path in folder.iterdir()}
+        others = [path.name for path in folder.iterdir() if not _is_ours(path)]
         service_worker = folder / "sw.js"
         ours = service_worker.is_file() and service_worker.read_bytes().startswith(MARK)
     except FileNotFoundError:
@@ -123,17 +127,19 @@ def _check_writable(folder: Path) -> None:
     except OSError as error:
         raise InceptiveError(f"{folder}: cannot be written ({reason(error)})") from None
     known = {"index.html", "sw.js"} if ours else set()
-    others = [name for name in names if name not in known and not _is_ours(name)]
-    if others:
+    if others := [name for name in others if name not in known]:
         raise InceptiveError(
             f"{folder}: holds {min(others)}, which is no part of a site written here; name a new folder "
             "(out)"
         )
 
 
-def _is_ours(name: str) -> bool:
-    """Whether a file or folder of that name may be left of an earlier version, or of a killed one."""
-    return bool(re.fullmatch(r"[0-9a-f]{12}|\.lock|\..*\.part", name))
+def _is_ours(path: Path) -> bool:
+    """Whether a file or folder is left of an earlier version, or of a killed one."""
+    if path.is_dir() and not path.is_symlink():
+        known = (each.name in VERSIONED or LEFTOVER.fullmatch(each.name) for each in path.iterdir())
+        return bool(re.fullmatch(r"[0-9a-f]{12}", path.name)) and all(known)
+    return path.name == ".lock" or bool(LEFTOVER.fullmatch(path.name))
 
 
 def runtime() -> dict[str, bytes]:

@@ -101,6 +101,9 @@ def write_export(
         engine=to,
         precision=precision,
         weights=weights,
+        config=records.deployed(classifier.path.parent, metadata.early_exit is not None)
+        if classifier.path
+        else "",
         passed=check.passed,
         check=check.to_dict(),
         speed=speed(classifier, exported, data.images),

@@ -237,7 +237,7 @@ def _probability(of: str, z: Array, channel: int, label: int) -> Stage:
             "exp({z} - {greatest})",
             {"z": float(z[channel]), "greatest": greatest},
             own,
-            gradient / total,
+            gradient * (1 - float(p[channel])) / total,  # e is a term of the sum, too
         ),
         Step(
             "y",

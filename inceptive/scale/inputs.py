@@ -5,7 +5,7 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -39,14 +39,16 @@ class Input:
     fingerprint: str
 
 
-def find(name: str) -> Input:
+def find(name: str, out: str = "", note: Callable[[str], None] = lambda _: None) -> Input:
     """Find the files that `name` refers to, of one kind, in order.
 
-    name is a file, a folder, or a glob, as a path or a URI. Raises InceptiveError if there is
+    name is a file, a folder, or a glob, as a path or a URI. What lies in the folder `out` is no input;
+    note is called for each folder that cannot be read. Raises InceptiveError if there is
     nothing to score, or if files are of several kinds.
     """
     path = storage.local(name)
-    files, chosen = _remote(path) if storage.is_uri(path) else _local(path)
+    remote = storage.is_uri(path)
+    files, chosen = _remote(path) if remote else _local(os.path.expanduser(path), out, note)
     kinds: dict[Kind, list[FileInfo]] = {}
     for file in files:
         kind = _kind(file.path) or ("images" if chosen else None)  # one chosen by name is tried
@@ -94,8 +96,11 @@ def columns(file: Any, path: str) -> tuple[str | None, str | None]:
     types = storage.arrow().types
     schema = file.schema_arrow
     kinds = {name: schema.field(name).type for name in schema.names}
-    binary = {n for n, k in kinds.items() if types.is_binary(k) or types.is_large_binary(k)}
-    text = {n for n, k in kinds.items() if types.is_string(k) or types.is_large_string(k)}
+    plain = {n: k.value_type if types.is_dictionary(k) else k for n, k in kinds.items()}
+    a_binary = (types.is_binary, types.is_large_binary, types.is_binary_view)
+    a_text = (types.is_string, types.is_large_string, types.is_string_view)
+    binary = {n for n, k in plain.items() if any(is_one(k) for is_one in a_binary)}
+    text = {n for n, k in plain.items() if any(is_one(k) for is_one in a_text)}
     for name in BYTES:
         kind = kinds.get(name)
         if kind is not None and types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
@@ -118,10 +123,12 @@ def _kind(path: str) -> Kind | None:
     return {".tar": "tar", ".parquet": "parquet"}.get(suffix)  # type: ignore[return-value]
 
 
-def _local(path: str) -> tuple[Iterable[FileInfo], bool]:
+def _local(path: str, out: str, note: Callable[[str], None]) -> tuple[Iterable[FileInfo], bool]:
     """The files, and whether they were chosen by name."""
     if os.path.isdir(path):
-        images, others, _ = list_images(Path(path))
+        images, others, notes = list_images(Path(path), [Path(out)] if out else [])
+        for each in notes:
+            note(f"note: {each}")
         return map(storage.stat, sorted([*images, *others])), False
     if os.path.exists(path):
         return [storage.stat(path)], True

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import inceptive
 from inceptive.engines.embedding import Embedder, Pool
 from inceptive.engines.open import open_engine
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.images import printable
 from inceptive.io import store as storage
 from inceptive.io.cores import cores
+from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.scale import inputs, parts
 from inceptive.scale.parts import Summary, Written
@@ -63,9 +64,13 @@ def score(
     """
     progress = progress or Silent()
     folder = storage.local(str(out))
+    if not folder:
+        raise InvalidArgument("out is empty: name a folder for the answers")
+    if not storage.is_uri(folder):
+        folder = str(expand(folder))
     opened = open_engine(model, engine, progress.say)
     embedder = None if layer is None else Embedder(opened, layer, pool)
-    files = inputs.find(str(images))
+    files = inputs.find(str(images), folder, progress.say)
     plan = Plan(
         input=files.fingerprint,
         model=opened.fingerprint,

@@ -33,6 +33,9 @@ READERS = 64
 """Threads at least where images come one by one from an object store: they wait more than they work."""
 RETRIES = 5
 """Times that a part is given out again after its worker died: an image may be what kills it."""
+START = f"import sys; sys.path[:] = {sys.path!r}; from inceptive.scale.worker import main; main()"
+"""What a worker runs: it finds the modules that this process finds, whatever lies in the folder where it
+is started."""
 DIED = (
     f"a worker died {RETRIES + 1} times over the same images, of a part that is not in the folder; "
     "more memory may help, or fewer workers; what is written stays"
@@ -173,7 +176,7 @@ class Local:
             if self._gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = self._gpus[index % len(self._gpus)]
             process = self._processes[index] = subprocess.Popen(
-                [sys.executable, "-m", "inceptive.scale.worker"],
+                [sys.executable, "-P", "-c", START],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 encoding="utf-8", env=environment,
             )  # fmt: skip
@@ -190,7 +193,7 @@ def _ask(process: subprocess.Popen[str], line: str, answered: bool = True) -> st
         answer = process.stdout.readline() if answered else ""
     except OSError:
         return ""
-    return answer if answer.endswith("\n") else ""
+    return answer if answer.startswith("{") and answer.endswith("}\n") else ""
 
 
 def _end(process: subprocess.Popen[str]) -> None:

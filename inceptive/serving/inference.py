@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from inceptive.engines.prediction import Decoded, class_number
-from inceptive.errors import InceptiveError, requires
+from inceptive.errors import InceptiveError, reason, requires
 from inceptive.io.cores import cores
 from inceptive.serving.batching import Batcher, Closed, Full
 from inceptive.serving.explainer import Explainer
@@ -157,6 +157,10 @@ async def _pictures(request: Request, limit: int) -> list[tuple[str, bytes]]:
             form = await request.form(max_files=limit, max_fields=limit)
         except HTTPException as error:
             raise Refused(422, str(error.detail)) from None
+        except ClientDisconnect:
+            raise Refused(400, "the request ended before its body did") from None
+        except OSError as error:
+            raise Refused(507, f"the images cannot be kept ({reason(error)})") from None
         uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         pictures = [(upload.filename or "image", await upload.read()) for upload in uploads]
         await form.close()

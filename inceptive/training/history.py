@@ -23,7 +23,7 @@ from inceptive.metrics import (
     top_k,
     wilson,
 )
-from inceptive.training.prepare import shares
+from inceptive.training.prepare import published_origin, shares
 from inceptive.training.recipe import Recipe
 
 
@@ -96,6 +96,7 @@ def record(
             **({"pictures": learned.to_dict()} if (learned := Learned.of(data)) else {}),
         },
         "recipe": recipe.model_dump(),
+        **({"published": origin} if (origin := published_origin(recipe.weights)) else {}),
         "metrics": {
             "split": "train" if data.splits["val"] is data.splits["train"] else "val",
             "count": len(hits),

@@ -25,6 +25,7 @@ from inceptive.data.shards.member import TarImages
 from inceptive.data.source import Data, Samples, SplitFractions
 from inceptive.data.streaming import StreamBatches
 from inceptive.engines.classifier import Classifier, described
+from inceptive.engines.folder import read_config
 from inceptive.engines.header import folder_of
 from inceptive.errors import InceptiveError
 from inceptive.images import FILTERS, Preprocessing
@@ -152,6 +153,17 @@ def as_weights_expect(recipe: Recipe, progress: Progress | None = ON_STANDARD_ER
             "data": table.model_copy(update=data),
         }
     )
+
+
+def published_origin(weights: str) -> dict[str, str]:
+    """Name and licence of the published weights that `weights`, a recipe's, are or were trained from."""
+    if published := catalogue().get(weights):
+        return {"name": published.name, "licence": published.licence}
+    try:
+        origin = read_config(folder_of(expand(weights))).get("published", {}) if weights else {}
+    except InceptiveError:  # no model folder, or gone: a training that ends must not fail for it
+        return {}
+    return {key: str(origin[key]) for key in ("name", "licence") if key in origin}
 
 
 def net_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -> Net:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from conftest import command, picture
 from PIL import Image, ImageFilter
 
@@ -41,6 +42,22 @@ def test_the_nearest_come_first_and_the_image_itself_never():
     assert found.matches[1][1] == pytest.approx(0)
     assert (found.compared, found.unreadable) == (2, ("bad",))
     assert len(inceptive.similar("0.png", made, count=1, progress=None).matches) == 1
+
+
+def test_features_of_another_model_are_refused(trained, photos, tmp_path):
+    clf = inceptive.Classifier.load(trained[0])
+    made = clf.embed(photos)
+    assert len(made.model) == 64
+    made.save(tmp_path / "features.npy")
+    assert Embeddings.load(tmp_path / "features.npy").model == made.model
+    picture("down", 9).save(tmp_path / "new.png")
+    other = inceptive.Classifier.load(trained[0])
+    with torch.no_grad():
+        next(iter(other.model.parameters())).mul_(-1)
+    asked = tmp_path / "new.png", tmp_path / "features.npy"
+    inceptive.similar(*asked, clf, progress=None)
+    with pytest.raises(InceptiveError, match="made by another model"):
+        inceptive.similar(*asked, other, progress=None)
 
 
 def test_over_a_set_features_are_standardised():

@@ -1,6 +1,7 @@
 """`inceptive export`, the files it writes, and the engines that run them in torch's place."""
 
 import csv
+import dataclasses
 import importlib.util
 import io
 import json
@@ -331,6 +332,23 @@ def test_onnx_or_openvino_takes_the_fastest_of_its_own(folder):
     assert open_engine(folder, "onnx").name == "onnx:int8"
     assert open_engine(folder, "openvino").name.startswith("openvino:")
     assert isinstance(open_engine(folder, "torch"), Classifier)
+
+
+@pytest.mark.parametrize("key", ["labels", "temperature"])
+def test_exports_made_before_the_config_changed_are_left_out(key, folder, tmp_path):
+    classifier = Classifier.load(folder)
+    changed = {
+        "labels": tuple(f"new {label}" for label in classifier.labels),
+        "temperature": 20 * classifier.temperature,
+    }
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    dataclasses.replace(classifier, **{key: changed[key]}).save(tmp_path)
+    notes = []
+    assert isinstance(open_engine(tmp_path, "auto", notes.append), Classifier)
+    assert any("made before labels, temperature or other settings" in note for note in notes)
+    classifier.save(tmp_path)
+    assert not isinstance(open_engine(tmp_path, "auto", notes.append), Classifier)
 
 
 def test_exports_of_other_weights_are_left_out_with_one_note(folder, tmp_path):

@@ -173,6 +173,15 @@ def test_a_folder_of_something_else_is_left_alone(model, written, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_folder_named_like_a_version_is_one_only_if_it_holds_its_files(model, written, tmp_path):
+    precious = tmp_path / "202611301200" / "precious.jpg"  # twelve digits, as of a version's digest
+    precious.parent.mkdir()
+    precious.write_bytes(b"a photograph")
+    with pytest.raises(InceptiveError, match=r"holds 202611301200, which is no part of a site"):
+        export(model, tmp_path)
+    assert precious.read_bytes() == b"a photograph"
+
+
 def test_a_write_that_fails_leaves_the_old_site(model, written, tmp_path, monkeypatch):
     export(model, tmp_path)
     before = (tmp_path / "index.html").read_text()

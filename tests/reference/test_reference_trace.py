@@ -268,6 +268,9 @@ def test_the_softmax_behind_the_logits_is_a_layer_too(asked):
         close(entries.dx_all.item(), z.grad[k].item(), 1.0)
         close(entries.dx.item(), alone[k].item() * back, 1.0)
     adds_up(traced.stages[0], traced.node)
+    e = (z.detach() - z.detach().max()).exp().requires_grad_()
+    (e[0] / e.sum()).backward()
+    close(traced.stages[0].steps[0].gradient, e.grad[0].item() * back, 1.0)
     assert (traced.layer, traced.reads, traced.shape) == ("softmax", "fc", (5,))
 
 

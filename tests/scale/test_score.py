@@ -336,6 +336,65 @@ def test_folders_globs_and_stores_name_the_same_images(tmp_path):
     assert name in why and "cannot be read" in why
 
 
+def test_what_lies_in_the_folder_of_answers_is_no_input(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(1))
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "part-0.parquet").write_bytes(b"")
+    found = inputs.find(str(tmp_path), str(tmp_path / "answers"))
+    assert found.files == (str(tmp_path / "a.png"),)
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path, monkeypatch):
+    notes = ["b cannot be read (Permission denied) and is left out"]
+    monkeypatch.setattr(inputs, "list_images", lambda *_: ([str(tmp_path / "a.png")], [], notes))
+    said = []
+    inputs.find(str(tmp_path), note=said.append)
+    assert said == [f"note: {notes[0]}"]
+
+
+def test_rows_without_bytes_are_read_by_their_path(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(1))
+    image = [
+        {"bytes": png(2), "path": "inside.png"},
+        {"bytes": None, "path": str(tmp_path / "a.png")},
+    ]
+    pyarrow.parquet.write_table(pyarrow.table({"image": image}), tmp_path / "a.parquet")
+    pieces = list(itertools.chain(*inputs.split_work(inputs.find(str(tmp_path / "a.parquet")), 5)))
+    assert read("parquet", pieces) == [
+        ("inside.png", (1, 8, 8)),
+        (str(tmp_path / "a.png"), (1, 8, 8)),
+    ]
+
+
+def test_paths_may_be_a_dictionary(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(1))
+    paths = pyarrow.array([str(tmp_path / "a.png")] * 2).dictionary_encode()
+    pyarrow.parquet.write_table(pyarrow.table({"path": paths}), tmp_path / "a.parquet")
+    pieces = list(itertools.chain(*inputs.split_work(inputs.find(str(tmp_path / "a.parquet")), 5)))
+    assert read("parquet", pieces) == [(str(tmp_path / "a.png"), (1, 8, 8))] * 2
+
+
+def test_the_folder_it_is_started_in_is_not_where_workers_find_modules(
+    trained, stripes, tmp_path, monkeypatch
+):
+    (tmp_path / "random.py").write_text("print('not the library')\nraise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    done = command("score", trained[0], stripes, "--out", "answers", "--engine", "torch")
+    assert done.returncode == 0, done.stderr
+
+
+def test_home_is_meant_by_a_tilde_and_an_empty_out_by_nothing(
+    trained, stripes, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    done = command("score", trained[0], stripes, "--out", "~/answers", "--engine", "torch")
+    assert done.returncode == 0 and list((tmp_path / "answers").glob("part-*")), done.stderr
+    assert not (tmp_path / "~").exists()
+    done = command("score", trained[0], stripes, "--out", "", "--engine", "torch")
+    assert done.returncode != 0 and "out is empty" in done.stderr
+
+
 def test_the_options_of_a_store_are_told_from_a_glob():
     assert storage.split_query("s3://b/?.png") == ("s3://b/?.png", "")
     assert storage.split_query("s3://b/*.png?x=y&z=1") == ("s3://b/*.png", "?x=y&z=1")

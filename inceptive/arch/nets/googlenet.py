@@ -89,7 +89,7 @@ VARIANTS = {
     ),
     "googlenet.bn": Variant(
         norm=BatchNorm(),
-        departures=("Not in the paper; what `inceptive train` takes by default.",),
+        departures=("Not in the paper; what `inceptive train --weights none` takes by default.",),
     ),
     "googlenet.torchvision": Variant(
         source="torchvision 0.28, models/googlenet.py",
