@@ -126,7 +126,7 @@ def _kind(path: str) -> Kind | None:
 def _local(path: str, out: str, note: Callable[[str], None]) -> tuple[Iterable[FileInfo], bool]:
     """The files, and whether they were chosen by name."""
     if os.path.isdir(path):
-        images, others, notes = list_images(Path(path), [Path(out)] if out else [])
+        images, others, notes = list_images(Path(path), [Path(out)] if os.path.isdir(out) else [])
         for each in notes:
             note(f"note: {each}")
         return map(storage.stat, sorted([*images, *others])), False

@@ -254,7 +254,10 @@ def test_evaluate_takes_every_engine(exported, stripes, kind):
     done = command(*asked, "--engine", kind)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["count"] == 12 and found["top1"] >= wanted["top1"] - 0.05
+    lost = (
+        0 if kind.endswith("f32") else 1
+    )  # which weights there are to round depends on the processor
+    assert found["count"] == 12 and found["top1"] >= wanted["top1"] - lost / 12 - 1e-9
     if kind.endswith("f32"):
         assert found["confusion"] == wanted["confusion"]
         assert found["loss"] == pytest.approx(wanted["loss"], rel=1e-4)
