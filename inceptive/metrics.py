@@ -266,7 +266,9 @@ def choose_threshold(
     The default is ACCURACY or the nearest to it. Raises InceptiveError if no threshold reaches
     `accuracy`.
     """
-    enough = [each for each in thresholds if each.target >= (accuracy or ACCURACY)]
+    enough = [
+        each for each in thresholds if each.target >= (ACCURACY if accuracy is None else accuracy)
+    ]
     if not enough and accuracy is not None:
         most = max((each.target for each in thresholds), default=None)
         why = f"at most {most:.1%}" if most else "the model folder records no thresholds"

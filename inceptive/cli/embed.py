@@ -59,7 +59,7 @@ def run(
 
     ending = Path(out).suffix.lower()
     if is_uri(out) or out.endswith("/") or not ending or Path(out).is_dir():
-        from inceptive.cli.score import scoring
+        from inceptive.cli.score import finished, scoring
         from inceptive.scale import score
 
         if len(paths) > 1:
@@ -71,7 +71,7 @@ def run(
                 model, paths[0], out, engine=engine, layer=layer, pool=pool, batch_size=batch_size,
                 progress=lines,
             )  # fmt: skip
-            lines.say(str(summary))
+            finished(summary, lines)
         return
     if ending not in SUFFIXES:
         raise InvalidArgument(

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from inceptive.errors import InceptiveError, printable
+
 if TYPE_CHECKING:
     from inceptive.io.progress import Lines
+    from inceptive.scale.parts import Summary
 
 NAME = "score"
 
@@ -58,7 +61,14 @@ def run(
             model, input, out, engine=engine, top=top, batch_size=batch_size, part_size=part,
             workers=workers, threads=threads, address=address, progress=lines,
         )  # fmt: skip
-        lines.say(str(summary))
+        finished(summary, lines)
+
+
+def finished(summary: "Summary", lines: "Lines") -> None:
+    """Say how it ended. Raises InceptiveError if not one image could be read."""
+    lines.say(str(summary))
+    if summary.images and summary.errors == summary.images:
+        raise InceptiveError(f"{printable(summary.input)}: none of its images can be read")
 
 
 @contextmanager

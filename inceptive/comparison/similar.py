@@ -182,7 +182,11 @@ def near_copies(
     )
     readable = [k for k, error in enumerate(embeddings.errors) if not error]
     names = [embeddings.images[k] for k in readable]
-    scans = [scan for scan in scan_all(names) if not scan.error]
+    scans = scan_all(names)
+    unscanned = [
+        scan.error for scan in scans
+    ]  # such as files that features were made of, elsewhere
+    scans = [scan for scan in scans if not scan.error]
     groups = np.arange(0)
     if scans:
         digests = np.array([scan.pixels for scan in scans], np.uint64)
@@ -192,7 +196,7 @@ def near_copies(
         by_pixels=_groups([scan.path for scan in scans], groups),
         compared=len(names),
         layer=embeddings.layer,
-        unreadable=tuple(filter(None, embeddings.errors)),
+        unreadable=(*filter(None, embeddings.errors), *filter(None, unscanned)),
     )
 
 

@@ -159,7 +159,7 @@ def predictions(
     two batches wait, so memory use does not grow with the number of images. An image that cannot be
     decoded has `error` set and no answer. Raises InceptiveError, naming it, for what is not an image.
     """
-    if isinstance(images, SINGLE) or (is_array(images) and _is_single_array(images)):
+    if is_single(images):
         raise InceptiveError(
             "predictions takes several images; predict takes one, or a list of one"
         )

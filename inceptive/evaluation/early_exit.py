@@ -15,6 +15,7 @@ from inceptive.engines.classifier import CONFIG, Classifier
 from inceptive.engines.early_exit import EarlyExit, choose
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
+from inceptive.nn.net import evaluating
 
 BATCH = 64
 
@@ -67,13 +68,16 @@ def head_logits(
     Raises InceptiveError, naming the file, for an image that cannot be decoded.
     """
     model = classifier.model
+    device = next(model.parameters()).device
     ends = [*model.net.heads(), model.net.body.parts[-1][0]]
     batches: dict[str, list[np.ndarray]] = {end: [] for end in ends}
     done = 0
     for batch in in_order(samples, classifier.preprocessing, BATCH, user_cache()):
-        images = classifier.normalise(torch.from_numpy(batch))
-        for end, logits in model.endpoints(images, ends).items():
-            batches[end].append(logits.float().numpy())
+        images = classifier.normalise(torch.from_numpy(batch).to(device))
+        with evaluating(model):
+            outputs = model.endpoints(images, ends)
+        for end, logits in outputs.items():
+            batches[end].append(logits.float().cpu().numpy())
         done += len(batch)
         progress.advance("evaluating", done, len(samples))
     return {end: np.concatenate(parts) for end, parts in batches.items()}

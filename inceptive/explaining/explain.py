@@ -25,6 +25,7 @@ from inceptive.errors import InceptiveError, InvalidArgument, printable
 from inceptive.explaining import attribution, branches, dream, figures, maps
 from inceptive.images import Source
 from inceptive.io.atomic import write_bytes, write_json
+from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
 METHODS: dict[str, Sequence[str]] = {
@@ -64,6 +65,7 @@ class Explanation:
 
         A previously empty folder is marked, so that its pictures are never taken for a class.
         """
+        folder = expand(folder)
         if not os.path.isdir(folder) or not os.listdir(folder):
             write_bytes(Path(folder) / OUTPUT, b"")
         for name, content in self.pictures.items():
@@ -183,7 +185,7 @@ def _open(model: str | Path | Engine, method: str, progress: Progress) -> Engine
     if not isinstance(model, str | Path):
         return model
     if not (is_exported(model) or is_peer(model)):
-        return Classifier.load(model)
+        return Classifier.load(model, progress=progress)
     if method != "occlusion":
         raise _needs_gradients(printable(model), method)
     return open_engine(model, note=progress.say)
@@ -311,6 +313,7 @@ def _grow(
     else:
         picture = classifier.preprocessing.decode(image, LONGEST)
         if max(picture.size) > LONGEST:
+            picture = picture.copy()  # it may be the caller's own
             picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
         before = np.asarray(picture)
         before = before[..., None] if before.ndim == 2 else before

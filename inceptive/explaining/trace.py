@@ -88,7 +88,9 @@ def trace(
     >>> traced.trace.shape
     (128, 8, 8)
     """
-    net, weights, preprocessing, labels, source = _open(model, size, seed, classes, published)
+    net, weights, preprocessing, labels, source = _open(
+        model, size, seed, classes, published, progress or Silent()
+    )
     name = reference.named(net, layer)
     number = None if label is None else class_number(str(label), labels, net.num_classes)
     pixels = preprocessing.load(as_source(image))
@@ -112,6 +114,7 @@ def _open(
     seed: int | None,
     classes: int | None,
     published: bool,
+    progress: Progress,
 ) -> _Subject:
     """The net, its weights in float64, and how it sees an image."""
     options = {"size": size, "seed": seed, "classes": classes, "published": published or None}
@@ -138,7 +141,7 @@ def _open(
         raise InceptiveError(
             f"{name}: is not a net, a published name or a model folder; see `inceptive nets`"
         )
-    return _trained(Classifier.load(model), name)
+    return _trained(Classifier.load(model, progress=progress), name)
 
 
 def _fresh(net: Net, size: int | None, seed: int | None) -> _Subject:

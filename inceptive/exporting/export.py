@@ -125,7 +125,7 @@ def export(
     """
     check_runnable(to, precision)
     progress = progress or Silent()
-    classifier, folder = _open(model, out)
+    classifier, folder = _open(model, out, progress)
     if to == WEB:
         folder = folder if out is not None else folder / "site"
         check_ready(folder)
@@ -152,7 +152,7 @@ def export_all(
     ['onnx:f32', 'openvino:f32']
     """
     progress = progress or Silent()
-    classifier, folder = _open(model, out)
+    classifier, folder = _open(model, out, progress)
     runnable = []
     for to in ENGINES:
         for each in (precision,) if precision else PRECISIONS:
@@ -180,9 +180,13 @@ def export_all(
     return written
 
 
-def _open(model: str | Path | Classifier, out: str | Path | None) -> tuple[Classifier, Path]:
+def _open(
+    model: str | Path | Classifier, out: str | Path | None, progress: Progress
+) -> tuple[Classifier, Path]:
     """The classifier, and the folder for its files."""
-    classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+    classifier = (
+        model if isinstance(model, Classifier) else Classifier.load(model, progress=progress)
+    )
     if out is not None:
         return classifier, expand(out)
     if classifier.path is None:

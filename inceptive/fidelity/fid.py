@@ -149,6 +149,10 @@ def fid(
         raise InvalidArgument("name the generated pictures, or a file for the statistics (stats)")
     if not metrics:
         raise InvalidArgument("metrics is empty: expected fid, fid_inf, kid, is, prdc")
+    if real is None:
+        raise InvalidArgument(
+            "real is None: name the pictures, or their statistics, to compare with"
+        )
     progress = progress or Silent()
     asked = list(dict.fromkeys(metrics)) if generated is not None else []
     sides = [_opened(each) for each in (real, generated) if each is not None]

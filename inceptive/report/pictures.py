@@ -55,5 +55,6 @@ def contact_sheet(rows: Sequence[tuple[str, Source, str]]) -> Image.Image:
 def _small(source: Source, channels: int, sample_range: Range | None) -> Image.Image:
     image = decode(source, channels, SIDE, sample_range=sample_range)
     if max(image.size) > SIDE:
+        image = image.copy()  # it may be the caller's own
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     return image

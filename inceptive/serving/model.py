@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inceptive.arch.account import parts_with_maps
 from inceptive.engines.early_exit import EarlyExitEngine
+from inceptive.engines.header import WEIGHTS
 from inceptive.engines.open import is_exported, open_engine
 from inceptive.engines.prediction import Decoded, load
 from inceptive.engines.protocol import Engine
@@ -48,8 +50,10 @@ class ServedModel:
         channels, size = opened.preprocessing.channels, opened.preprocessing.size
         opened.probs(np.zeros((1, channels, size, size), np.uint8))
         layers = parts_with_maps(net.net, size) if (net := opened.account()) else []
-        # An exported file alone cannot be explained: that takes gradients.
-        explainable = layers and can_explain() and not is_exported(model)
+        # Exports alone cannot be explained: that takes gradients.
+        folder = Path(model)
+        exports_only = folder.is_dir() and not (folder / WEIGHTS).is_file()
+        explainable = layers and can_explain() and not (is_exported(model) or exports_only)
         whole = opened.engine if isinstance(opened, EarlyExitEngine) else opened
         return cls(name, opened, *sure, Explainer(model, layers, whole) if explainable else None)
 

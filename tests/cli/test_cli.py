@@ -328,7 +328,7 @@ def test_predict_answers_the_same_in_every_format(trained, tmp_path):
         first, second = one["top"]
         assert first["label"] == row["label"] == columns["label"]
         assert first["prob"] == pytest.approx(float(row["prob"]), abs=1e-6)
-        assert second["prob"] == pytest.approx(columns["prob_2"], abs=1e-9)
+        assert second["prob"] == pytest.approx(columns["prob_2"], abs=1e-6)  # batches vary
         assert first["prob"] + second["prob"] == pytest.approx(1)
         assert "; ".join(one["notes"]) == row["notes"] == (columns["notes"] or "")
         assert bool(one["notes"]) == one["image"].endswith("logo.png")

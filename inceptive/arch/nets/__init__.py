@@ -122,9 +122,13 @@ def _run(path: Path) -> ModuleType:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look their module up
     try:
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+        code = path.read_bytes()
     except FileNotFoundError:
         raise InceptiveError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise InceptiveError(f"{path}: {_reason(error)}") from None
+    try:
+        exec(compile(code, str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         raise InceptiveError(f"{path}: {_reason(error)}") from None
     return module
