@@ -29,7 +29,9 @@ def photograph(size=(1300, 1100)):
 
 def test_pictures_of_the_caller_are_not_made_smaller(clf, tmp_path):
     image = photograph((400, 300))
-    net = NETS["googlenet.torchvision"](num_classes=len(clf.labels), channels=clf.model.net.channels)
+    net = NETS["googlenet.torchvision"](
+        num_classes=len(clf.labels), channels=clf.model.net.channels
+    )
     other = Classifier(build(net), clf.preprocessing, clf.labels)
     inceptive.compare([clf, other], [image, picture("down", 1)], out=tmp_path / "c", progress=None)
     assert image.size == (400, 300)

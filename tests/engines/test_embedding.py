@@ -163,7 +163,7 @@ def test_each_kind_of_file_says_names_order_and_type(model, images, tmp_path):
     about = json.loads(table.schema.metadata[b"inceptive.features"])
     assert about == {
         "layer": "inception_3a", "pool": "max", "shape": [256], "dtype": "float32",
-        "engine": wanted.engine,
+        "engine": wanted.engine, "model": wanted.model,
     }  # fmt: skip
     array = np.load(outs[1], allow_pickle=False)
     assert array.dtype.names == ("image", "features", "error") and array["image"][4].endswith(
