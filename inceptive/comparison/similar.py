@@ -183,9 +183,8 @@ def near_copies(
     readable = [k for k, error in enumerate(embeddings.errors) if not error]
     names = [embeddings.images[k] for k in readable]
     scans = scan_all(names)
-    unscanned = [
-        scan.error for scan in scans
-    ]  # such as files that features were made of, elsewhere
+    # Such as files that features were made of, elsewhere.
+    unscanned = [scan.error for scan in scans if scan.error]
     scans = [scan for scan in scans if not scan.error]
     groups = np.arange(0)
     if scans:
@@ -196,7 +195,7 @@ def near_copies(
         by_pixels=_groups([scan.path for scan in scans], groups),
         compared=len(names),
         layer=embeddings.layer,
-        unreadable=(*filter(None, embeddings.errors), *filter(None, unscanned)),
+        unreadable=(*filter(None, embeddings.errors), *unscanned),
     )
 
 
@@ -243,10 +242,9 @@ def _embed(
 
 def _joined(embeddings: Embeddings, query: Embeddings, name: str) -> Embeddings:
     """Both, one after the other. Raises InceptiveError if they are of two models, or of two shapes."""
-    ours, theirs = ((each.engine, each.model) for each in (embeddings, query))
-    if (
-        ours[0] == theirs[0] and ours[1] and ours != theirs
-    ):  # each engine has fingerprints of its own
+    ours, theirs = embeddings.model, query.model
+    # Each engine has fingerprints of its own.
+    if embeddings.engine == query.engine and ours and ours != theirs:
         raise InceptiveError(
             "the features were made by another model, or by this one before it changed: name theirs, or "
             "embed the images again"

@@ -96,14 +96,13 @@ def write_export(
         _write_pair(path, *open_vino.files(model, metadata))
     exported = open_exported(path)
     check = compare_outputs(classifier, exported, data, precision, max_drop)
+    home, early_exit = classifier.path, metadata.early_exit is not None
     record = Record(
         file=path.name,
         engine=to,
         precision=precision,
         weights=weights,
-        config=records.deployed(classifier.path.parent, metadata.early_exit is not None)
-        if classifier.path
-        else "",
+        config=records.deployed(home.parent, early_exit) if home else "",
         passed=check.passed,
         check=check.to_dict(),
         speed=speed(classifier, exported, data.images),
