@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from benchmarks.process import Process
 from benchmarks.setting import Say, Setting, settle
-from inceptive.comparison.rounds import Sampler, Timing, interleave, ratio, repeated, timing
+from inceptive.engines.timing import Sampler, Timing, interleave, ratio, repeated, timing
 from inceptive.errors import InceptiveError
 
 Precision = Literal["f32", "bf16", "int8"]

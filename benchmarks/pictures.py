@@ -8,8 +8,8 @@ from PIL import Image
 
 from benchmarks.setting import Setting
 from inceptive.data.layout import list_images
-from inceptive.errors import InceptiveError
-from inceptive.images import decode, printable
+from inceptive.errors import InceptiveError, printable
+from inceptive.images import decode
 
 CAMERA = (4000, 3000)
 """Twelve million pixels."""

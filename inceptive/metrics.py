@@ -153,11 +153,11 @@ def top_k(probs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     return np.asarray((rank < k) & ~np.isnan(probs).any(axis=1))
 
 
-def wilson(hits: int, count: int, z: float = Z95) -> Interval:
+def wilson(hits: int, count: int) -> Interval:
     """95 % interval of a share of `hits` in `count` (Wilson 1927)."""
     if count == 0:
         return 0.0, 1.0
-    share = hits / count
+    share, z = hits / count, Z95
     centre = share + z * z / (2 * count)
     half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count

@@ -4,7 +4,7 @@ Computed from the value alone: no tensor is created. One multiply-add (mac) is o
 one addition in a convolution or linear layer, or two FLOPs. Shapes are (C, H, W) of one image.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple, assert_never, overload
@@ -217,12 +217,12 @@ def parts_with_maps(net: Net, image_size: int) -> list[str]:
     return names
 
 
-def modules(lines: tuple[Line, ...]) -> Iterator[tuple[str, list[Line]]]:
+def modules(lines: Iterable[Line]) -> dict[str, list[Line]]:
     """Group lines by the first part of their name: a module, or a standalone layer."""
     gathered: dict[str, list[Line]] = {}
     for line in lines:
         gathered.setdefault(line.name.split(".")[0], []).append(line)
-    yield from gathered.items()
+    return gathered
 
 
 def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:

@@ -152,7 +152,7 @@ def draw_net(counted: Account) -> str:
     after = shapes(counted.net, counted.image_size)
     before = _inputs(counted, after)
     runs = _runs(counted, before)
-    lines_by_part = dict(modules(counted.body))
+    lines_by_part = modules(counted.body)
     boxes = [_summary(run, lines_by_part, dict(counted.net.body)) for run in runs]
     outs = [after[run[-1]] for run in runs]
     labels = [_label(dict(counted.net.body)[run[-1]]) for run in runs]

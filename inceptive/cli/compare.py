@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, BadParameter, Option
 
+from inceptive.cli import tables
+from inceptive.cli.net_argument import SplitOption, StrictOption
+from inceptive.cli.progress import Display
+
 if TYPE_CHECKING:
     from inceptive.comparison.compare import ComparedModel, Comparison
 
@@ -23,9 +27,7 @@ def run(
             "unlabelled images: a folder or one file",
         ),
     ],
-    split: Annotated[
-        str, Option(help="train, val, test or all [default: images not learned: test, else val]")
-    ] = "",
+    split: SplitOption = "",
     engine: Annotated[
         str,
         Option(
@@ -46,7 +48,7 @@ def run(
         Path | None,
         Option(help="a folder for compare.json, disagreements.csv (answers.csv) and report.html"),
     ] = None,
-    strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
+    strict: StrictOption = False,
 ) -> None:
     """Compare models on the images in DATA: accuracy and cost.
 
@@ -56,8 +58,6 @@ def run(
     """
     if len(models_and_data) < (2 if engine == "all" else 3):
         raise BadParameter("name at least two models, and the data to evaluate them on")
-    from inceptive.cli import tables
-    from inceptive.cli.progress import Display
     from inceptive.comparison.compare import compare
 
     *models, data = models_and_data
@@ -83,7 +83,6 @@ def run(
 
 def as_text(comparison: "Comparison") -> str:
     """The comparison as readable text."""
-    from inceptive.cli import tables
     from inceptive.data.source import images_of
 
     if not comparison.targets:
@@ -123,8 +122,6 @@ def as_text(comparison: "Comparison") -> str:
 
 def _answers_text(comparison: "Comparison") -> str:
     """What each model says of each image without a label."""
-    from inceptive.cli import tables
-
     answering = comparison.answering
     rows = [
         (name, *(f"{r.answers[k].label} {r.answers[k].prob:.1%}" for r in answering))
@@ -148,7 +145,7 @@ def _answers_text(comparison: "Comparison") -> str:
 
 
 def _units(comparison: "Comparison") -> str:
-    from inceptive.comparison.cost import BATCH
+    from inceptive.engines.timing import BATCH
 
     first = comparison.models[0].model
     return f"ms for one image, images/s in batches of {BATCH}, times as fast as {first}"

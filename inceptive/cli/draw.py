@@ -12,6 +12,9 @@ from inceptive.cli.net_argument import (
     SizeOption,
     net_of,
 )
+from inceptive.cli.tables import answer
+from inceptive.errors import InceptiveError
+from inceptive.io.atomic import write_text
 
 NAME = "draw"
 
@@ -30,9 +33,6 @@ def run(
     the viewer's light or dark setting.
     """
     from inceptive.arch.draw import draw
-    from inceptive.cli.tables import answer
-    from inceptive.errors import InceptiveError
-    from inceptive.io.atomic import write_text
 
     if out and out.suffix.lower() not in ("", ".svg"):
         raise InceptiveError(f"{out}: a drawing is an SVG file; give it a name that ends in .svg")

@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from inceptive.cli import tables
+from inceptive.cli.progress import Display
+
 if TYPE_CHECKING:
     from inceptive.engines.early_exit import EarlyExit
 
@@ -30,8 +33,6 @@ def run(
     that lose at most --max-drop points on validation images. `predict` and `evaluate` use them with
     --early-exit; later exports include the heads.
     """
-    from inceptive.cli import tables
-    from inceptive.cli.progress import Display
     from inceptive.evaluation.early_exit import choose_early_exit
 
     with Display() as display:
@@ -41,8 +42,6 @@ def run(
 
 def as_text(chosen: "EarlyExit") -> str:
     """The choice as readable text."""
-    from inceptive.cli import tables
-
     val = chosen.validation
     leave = val["leave"]
     rows = [

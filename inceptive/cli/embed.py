@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-from inceptive.cli.progress import say
+from inceptive.cli.net_argument import EngineOption
+from inceptive.cli.progress import Display, say
 from inceptive.errors import InceptiveError, InvalidArgument, printable
 
 NAME = "embed"
@@ -36,9 +37,7 @@ def run(
     pool: Annotated[
         Literal["mean", "max", "none"], Option(help="over each map; none: the maps themselves")
     ] = "mean",
-    engine: Annotated[
-        str, Option(help="auto (the fastest export that passed its check), torch, openvino or onnx")
-    ] = "auto",
+    engine: EngineOption = "auto",
     batch_size: Annotated[int, Option(min=1, help="images per batch")] = 32,
 ) -> None:
     """Write the features of each image of PATH...: the output of a part of the net, as float32.
@@ -47,14 +46,9 @@ def run(
     there is one PATH (images, tar shards or Parquet files, as for `inceptive score`), and after an
     interruption at any moment the same command resumes.
     """
-    from functools import partial
-
     from inceptive.cli.images import find_images
-    from inceptive.cli.progress import Display
-    from inceptive.engines.embedding import Embedder, gathered
+    from inceptive.engines.embedding import embed
     from inceptive.engines.features import SUFFIXES
-    from inceptive.engines.open import open_engine
-    from inceptive.engines.prediction import loads
     from inceptive.io.store import is_uri
 
     ending = Path(out).suffix.lower()
@@ -77,11 +71,11 @@ def run(
         raise InvalidArgument(
             f"{printable(out)}: features are written as {', '.join(SUFFIXES)}; a folder's name ends in /"
         )
-    embedder = Embedder(open_engine(model, engine, say), layer, pool)
     images = list(find_images(paths))
     with Display() as display:
-        rows = embedder.each(loads(embedder.engine.preprocessing, images), batch_size)
-        embeddings = gathered(embedder, rows, len(images), partial(display.advance, "images"))
+        embeddings = embed(
+            model, images, layer, pool, engine=engine, batch_size=batch_size, progress=display
+        )
     embeddings.save(out)
     say(f"{printable(out)}: {embeddings!r}")
     for error in filter(None, embeddings.errors):

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, BadParameter, Option
 
+from inceptive.cli import tables
+from inceptive.cli.net_argument import EarlyExitOption, EngineOption, SplitOption, StrictOption
+from inceptive.cli.progress import Display
 from inceptive.errors import printable
 
 if TYPE_CHECKING:
@@ -24,9 +27,7 @@ def run(
             "a folder of class folders or tar shards, a shard URL, or a built-in dataset",
         ),
     ],
-    split: Annotated[
-        str, Option(help="train, val, test or all [default: images not learned: test, else val]")
-    ] = "",
+    split: SplitOption = "",
     crops: Annotated[
         int,
         Option(
@@ -38,18 +39,10 @@ def run(
         Path | None,
         Option(help="a folder for evaluation.json, predictions.csv and report.html"),
     ] = None,
-    engine: Annotated[
-        str,
-        Option(
-            help="auto (the fastest export that passed its check, as in predict and serve), torch, "
-            "openvino or onnx; openvino:int8 selects a precision"
-        ),
-    ] = "auto",
-    early_exit: Annotated[
-        bool, Option("--early-exit", help="heads answer when confident (see early-exit)")
-    ] = False,
+    engine: EngineOption = "auto",
+    early_exit: EarlyExitOption = False,
     batch_size: Annotated[int, Option(min=1, help="maximum views per batch")] = 64,
-    strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
+    strict: StrictOption = False,
 ) -> None:
     """Evaluate MODEL on the labelled images in DATA.
 
@@ -58,8 +51,6 @@ def run(
     """
     if len(models_and_data) < 2:
         raise BadParameter("give a model folder and then the data to evaluate it on")
-    from inceptive.cli import tables
-    from inceptive.cli.progress import Display
     from inceptive.evaluation.evaluate import evaluate
 
     *models, data = models_and_data
@@ -83,7 +74,6 @@ def run(
 
 def as_text(evaluation: "Evaluation") -> str:
     """One model's result as readable text."""
-    from inceptive.cli import tables
     from inceptive.data.source import images_of
 
     classes = evaluation.classes

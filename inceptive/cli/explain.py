@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
+from inceptive.cli.progress import Display
+from inceptive.cli.tables import answer, as_json, columns
+
 NAME = "explain"
 
 
@@ -50,8 +53,6 @@ def run(
     branches: what 1x1, 3x3, 5x5 and pool contribute. deepdream: the image with what activates a layer
     amplified. visualise: an image, grown from noise, that activates a channel or a class.
     """
-    from inceptive.cli.progress import Display
-    from inceptive.cli.tables import answer, as_json
     from inceptive.explaining.explain import explain
 
     with Display() as display:
@@ -65,8 +66,6 @@ def run(
 
 def as_text(details: dict[str, Any]) -> str:
     """The result in a few lines."""
-    from inceptive.cli.tables import columns
-
     if "modules" in details:
         modules = details["modules"]
         names = sorted({name for module in modules for name in module["share"]})

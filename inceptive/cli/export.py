@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
+from inceptive.cli.progress import Display
+from inceptive.cli.tables import answer, as_json, columns
+from inceptive.errors import InceptiveError
+
 if TYPE_CHECKING:
     from inceptive.exporting.export import Export
 
@@ -48,9 +52,6 @@ def run(
     classes, preprocessing, temperature and licence, so it can be deployed alone. A file that fails its
     check is kept but never chosen automatically; the exit status is 1 (with --to all: if none passed).
     """
-    from inceptive.cli.progress import Display
-    from inceptive.cli.tables import answer, as_json
-    from inceptive.errors import InceptiveError
     from inceptive.exporting.export import export, export_all
 
     with Display() as display:
@@ -79,8 +80,6 @@ def run(
 
 def _check(export: "Export") -> str:
     """torch and the file side by side."""
-    from inceptive.cli.tables import columns
-
     rows: list[tuple[str, str, str]] = []
     if export.top1 is not None:
         rows.append(("top-1", f"{export.top1_torch:.2%}", f"{export.top1:.2%}"))
@@ -112,8 +111,6 @@ def _check(export: "Export") -> str:
 
 def _comparison(exports: "list[Export]") -> str:
     """A line for each engine and precision; times torch: images a second, measured in turns."""
-    from inceptive.cli.tables import columns
-
     header = (
         "engine", "MB", "top-1", "torch's top-1", "same answer", "ms for one image",
         "images/s, 16 at once", "times torch", "check",

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
+from inceptive.cli import tables
+from inceptive.cli.progress import Display
+
 if TYPE_CHECKING:
     from inceptive.fidelity.fid import Fidelity
 
@@ -66,8 +69,6 @@ def run(
     The values are those of pytorch-fid, torch-fidelity and clean-fid with the same weights and resizing.
     All depend on how many pictures there are: compare only what was measured alike.
     """
-    from inceptive.cli import tables
-    from inceptive.cli.progress import Display
     from inceptive.fidelity.fid import fid
 
     with Display() as display:
@@ -85,8 +86,6 @@ def run(
 
 def as_text(fidelity: "Fidelity") -> str:
     """The metrics, one a line, under what was compared."""
-    from inceptive.cli import tables
-
     values, settings = fidelity.values, fidelity.settings
     rows = [
         (title, f"{values[name]:.6g}", f"± {values[spread]:.2g}" if spread in values else "")

@@ -1,9 +1,11 @@
-"""NET, the argument of `table` and `draw`, and the options that go with it."""
+"""Arguments and options that several commands share."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
+
+from inceptive.errors import InceptiveError
 
 if TYPE_CHECKING:
     from inceptive.arch.spec import Net
@@ -22,6 +24,21 @@ ChannelsOption = Annotated[
     int | None, Option(min=1, help="image channels; 1: greyscale [default: 3, or the folder's]")
 ]
 
+SplitOption = Annotated[
+    str, Option(help="train, val, test or all [default: images not learned: test, else val]")
+]
+EngineOption = Annotated[
+    str,
+    Option(
+        help="auto (the fastest export that passed its check), torch, openvino or onnx; "
+        "openvino:int8 selects a precision"
+    ),
+]
+EarlyExitOption = Annotated[
+    bool, Option("--early-exit", help="heads answer when confident (see early-exit)")
+]
+StrictOption = Annotated[bool, Option("--strict", help="stop if any image cannot be read")]
+
 
 def net_of(
     text: str, classes: int | None, channels: int | None, size: int | None
@@ -31,7 +48,6 @@ def net_of(
     Raises InceptiveError if there is none, or a folder's net is asked for with others' classes.
     """
     from inceptive.arch.nets import NETS, open_net
-    from inceptive.errors import InceptiveError
 
     if text in NETS or not Path(text).expanduser().is_dir():
         return open_net(text, classes or 1000, channels or 3), size

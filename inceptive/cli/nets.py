@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from typer import Option
 
+from inceptive.cli import tables
+
 if TYPE_CHECKING:
     from inceptive.arch.account import Account
     from inceptive.weights.catalogue import Published
@@ -25,7 +27,6 @@ def run(json: Annotated[bool, Option("--json", help="print JSON")] = False) -> N
     """
     from inceptive.arch.account import account
     from inceptive.arch.nets import NETS
-    from inceptive.cli import tables
     from inceptive.weights.catalogue import catalogue
 
     order = list(NETS)

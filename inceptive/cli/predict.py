@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Option
 
 from inceptive.cli import tables
+from inceptive.cli.net_argument import EarlyExitOption, EngineOption
 from inceptive.cli.progress import say
 from inceptive.errors import InceptiveError, InvalidArgument, printable, readable
 from inceptive.io.atomic import atomic_write, csv_path, write_bytes, write_text
@@ -37,20 +38,12 @@ def run(
     json: Annotated[bool, Option("--json", help="the same as --format json")] = False,
     out: Annotated[Path | None, Option(help="a file to write instead of standard output")] = None,
     batch_size: Annotated[int, Option(min=1, help="maximum images per batch")] = 32,
-    engine: Annotated[
-        str,
-        Option(
-            help="auto (the fastest export that passed its check), torch, openvino or onnx; "
-            "openvino:int8 selects a precision"
-        ),
-    ] = "auto",
+    engine: EngineOption = "auto",
     labels: Annotated[
         Path | None,
         Option(help="class names, one per line, if MODEL is a weights file without them"),
     ] = None,
-    early_exit: Annotated[
-        bool, Option("--early-exit", help="heads answer when confident (see early-exit)")
-    ] = False,
+    early_exit: EarlyExitOption = False,
 ) -> None:
     """Classify each image of PATH..., with calibrated probabilities.
 

@@ -4,6 +4,9 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from inceptive.cli.net_argument import EarlyExitOption, EngineOption
+from inceptive.cli.progress import Display
+
 NAME = "serve"
 
 
@@ -17,12 +20,8 @@ def run(
     ],
     host: Annotated[str, Option(help="address to listen on; 0.0.0.0: all of them")] = "127.0.0.1",
     port: Annotated[int, Option(min=0, max=65535, help="port number; 0: any free port")] = 8000,
-    engine: Annotated[
-        str, Option(help="auto (the fastest export that passed its check), torch, openvino or onnx")
-    ] = "auto",
-    early_exit: Annotated[
-        bool, Option("--early-exit", help="heads answer when confident (see early-exit)")
-    ] = False,
+    engine: EngineOption = "auto",
+    early_exit: EarlyExitOption = False,
     accuracy: Annotated[
         float | None,
         Option(
@@ -49,7 +48,6 @@ def run(
     """
     import signal
 
-    from inceptive.cli.progress import Display
     from inceptive.serving.serve import serve
 
     # To be asked to stop is no failure, whoever asks.

@@ -5,6 +5,11 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
+from inceptive.cli.net_argument import StrictOption
+from inceptive.cli.progress import Display
+from inceptive.cli.tables import answer
+from inceptive.errors import InceptiveError
+
 NAME = "shards"
 
 
@@ -23,19 +28,16 @@ def run(
     size: Annotated[float, Option(help="approximate MiB per shard", min=0.001)] = 256.0,
     count: Annotated[int, Option(help="images per shard, instead of --size", min=0)] = 0,
     seed: Annotated[int, Option(help="random seed for the order of training images", min=0)] = 0,
-    strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
+    strict: StrictOption = False,
 ) -> None:
     """Write DATA as tar shards (webdataset), split as in `train`.
 
     For datasets of many small files, and for streaming: `train`, `evaluate` and all other commands
     accept the folder as DATA. Rerun an interrupted command to resume it.
     """
-    from inceptive.cli.progress import Display
-    from inceptive.cli.tables import answer
     from inceptive.data.open import open_data_for
     from inceptive.data.shards.writing import Cut, refuse_to_overwrite, write_shards
     from inceptive.data.source import SPLITS
-    from inceptive.errors import InceptiveError
 
     refuse_to_overwrite(out)
     with Display() as display:

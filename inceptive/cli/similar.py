@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from inceptive.cli import tables
+from inceptive.cli.net_argument import EngineOption
+from inceptive.cli.progress import Display
+from inceptive.cli.tables import columns
 from inceptive.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ def run(
     out: Annotated[
         Path | None, Option(help="a folder for a contact sheet, similar.png and similar.html")
     ] = None,
-    engine: Annotated[str, Option(help="auto, torch, openvino or onnx")] = "auto",
+    engine: EngineOption = "auto",
     json: Annotated[bool, Option("--json", help="print JSON")] = False,
 ) -> None:
     """List the images of FOLDER that look most like IMAGE to a net, with a contact sheet.
@@ -43,8 +47,6 @@ def run(
     The similarity is the cosine of features standardised over the folder: 1 for the same image, about 0
     for any two. Without IMAGE: the groups of near-copies in FOLDER, by features and by pixels.
     """
-    from inceptive.cli import tables
-    from inceptive.cli.progress import Display
     from inceptive.comparison.similar import near_copies, similar
 
     if len(paths) > 2:
@@ -69,7 +71,6 @@ def run(
 
 
 def _matches(result: "Similar") -> str:
-    from inceptive.cli.tables import columns
 
     rows = [(name, f"{cosine:.2f}") for name, cosine in result.matches]
     return columns(("image", "similarity"), rows)
@@ -77,8 +78,6 @@ def _matches(result: "Similar") -> str:
 
 def _groups(result: "NearCopies") -> str:
     """The number of each image's group, by features and by pixels."""
-    from inceptive.cli.tables import columns
-
     if not result.by_features and not result.by_pixels:
         return f"no near-copies among {result.compared} images"
     by = [

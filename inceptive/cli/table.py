@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
+from inceptive.cli import tables
 from inceptive.cli.net_argument import (
     ChannelsOption,
     ClassesOption,
@@ -11,6 +12,8 @@ from inceptive.cli.net_argument import (
     SizeOption,
     net_of,
 )
+from inceptive.cli.tables import answer, as_csv, as_json
+from inceptive.errors import InceptiveError
 
 if TYPE_CHECKING:
     from inceptive.arch.account import Account, Line
@@ -54,8 +57,6 @@ def run(
     difference, and the reason if known.
     """
     from inceptive.arch.account import account
-    from inceptive.cli.tables import answer
-    from inceptive.errors import InceptiveError
 
     kind = "json" if json else format
     if against is None:
@@ -85,12 +86,11 @@ def _lines(counted: "Account", aux: bool, by_module: bool) -> "list[Line]":
             name, "module", module_lines[-1].view, "",
             sum(line.params for line in module_lines), sum(line.macs for line in module_lines),
         )
-        for name, module_lines in modules(tuple(lines))
+        for name, module_lines in modules(lines).items()
     ]  # fmt: skip
 
 
 def _as_text(counted: "Account", lines: "list[Line]", aux: bool, format: str, memory: bool) -> str:
-    from inceptive.cli.tables import as_csv, as_json
 
     if format == "json":
         return as_json(_object(counted, lines) | (_memory(counted) if memory else {}))
@@ -128,8 +128,6 @@ def _memory(counted: "Account") -> dict[str, dict[str, int]]:
 
 def _columns(format: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A table as text or Markdown whose last column reads from the left."""
-    from inceptive.cli import tables
-
     table = tables.columns if format == "text" else tables.markdown
     return table(header, rows, left=2, last=True)
 
@@ -180,7 +178,6 @@ def _object(counted: "Account", lines: "list[Line]") -> dict[str, object]:
 
 
 def _printed_as_text(compared: "PrintedComparison", format: str) -> str:
-    from inceptive.cli.tables import as_csv, as_json
 
     net, printed, cells = compared.net, compared.printed, compared.cells + compared.sums
     if format == "json":

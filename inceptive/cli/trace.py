@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, BadParameter, Option
 
+from inceptive.cli.progress import Display
+from inceptive.cli.tables import answer, as_json, columns
+
 if TYPE_CHECKING:
     from inceptive.explaining.trace import ModelTrace
     from inceptive.reference.layers import Array
@@ -54,8 +57,6 @@ def run(
     a model folder and a published name have their own. The gradient is that of the cross-entropy of
     one class. Of a sum over many channels, the largest terms are shown, and the sum of the others.
     """
-    from inceptive.cli.progress import Display
-    from inceptive.cli.tables import answer, as_json
     from inceptive.explaining.trace import trace
 
     position = None if at is None else _position(at)
@@ -93,7 +94,6 @@ def as_text(model_trace: "ModelTrace") -> str:
 
 
 def _stage(stage: "Stage", name: str) -> list[str]:
-    from inceptive.cli.tables import columns
 
     where = "" if stage.at is None else f", row {stage.at[0]}, column {stage.at[1]}"
     lines = [f"y = {name}, channel {stage.channel}{where} = {_g(stage.value)}",
@@ -131,8 +131,6 @@ def _stage(stage: "Stage", name: str) -> list[str]:
 
 def _numbers(stage: "Stage") -> list[str]:
     """Entries of one number each, one a line: what they give, then their gradients."""
-    from inceptive.cli.tables import columns
-
     entries = stage.entries
     weighted = any(entry.weight is not None for entry in entries)
     learned = any(entry.dw is not None for entry in entries)

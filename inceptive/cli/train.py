@@ -5,6 +5,10 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from inceptive.cli.net_argument import StrictOption
+from inceptive.cli.progress import Display
+from inceptive.cli.tables import answer, command_line
+
 NAME = "train"
 
 
@@ -46,7 +50,7 @@ def run(
             help="change one value of the recipe: --set optimizer.lr=0.1",
         ),
     ] = None,
-    strict: Annotated[bool, Option("--strict", help="stop if any image cannot be read")] = False,
+    strict: StrictOption = False,
     tensorboard: Annotated[
         bool, Option("--tensorboard", help="also write TensorBoard events")
     ] = False,
@@ -55,9 +59,7 @@ def run(
     import shlex
     import signal
 
-    from inceptive.cli.progress import Display
     from inceptive.cli.signals import StopRequest
-    from inceptive.cli.tables import answer, command_line
     from inceptive.training.callbacks import TensorBoard
     from inceptive.training.distributed import launched
     from inceptive.training.train import Paused, default_out, has_checkpoint, train

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from inceptive.arguments import NonNegativeFloat, checked
-from inceptive.comparison.cost import BATCH, Speed, speeds
 from inceptive.comparison.pairs import Pair, pair
 from inceptive.data.layout import hidden
 from inceptive.data.source import Data
@@ -17,6 +16,7 @@ from inceptive.engines import records
 from inceptive.engines.open import open_engine
 from inceptive.engines.prediction import Image, Prediction, as_source, predictions
 from inceptive.engines.protocol import Engine, Size
+from inceptive.engines.timing import BATCH, Speed, speeds
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.evaluate import Evaluation, evaluate_engine, label_order, report_data
 from inceptive.evaluation.open import (

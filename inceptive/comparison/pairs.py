@@ -53,7 +53,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * sum(map(exp, logs)))
 
 
-def paired_interval(only_first: int, only_second: int, count: int, z: float = Z95) -> Interval:
+def paired_interval(only_first: int, only_second: int, count: int) -> Interval:
     """95 % interval of the difference of two proportions of the same `count` images.
 
     Adds half an image to each of the four cells, then uses the normal approximation (Agresti and Min
@@ -61,5 +61,5 @@ def paired_interval(only_first: int, only_second: int, count: int, z: float = Z9
     """
     a, b, n = only_first + 0.5, only_second + 0.5, count + 2
     middle = (b - a) / n
-    half = z * sqrt(max(a + b - (b - a) ** 2 / n, 0.0)) / n
+    half = Z95 * sqrt(max(a + b - (b - a) ** 2 / n, 0.0)) / n
     return max(-1.0, middle - half), min(1.0, middle + half)

@@ -25,8 +25,7 @@ from inceptive.data.source import (
     SplitFractions,
 )
 from inceptive.data.split import divide
-from inceptive.errors import InceptiveError
-from inceptive.images import printable
+from inceptive.errors import InceptiveError, printable
 from inceptive.io.progress import Advance
 
 

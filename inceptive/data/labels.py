@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inceptive.errors import InceptiveError, readable
-from inceptive.images import printable
+from inceptive.errors import InceptiveError, printable, readable
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")

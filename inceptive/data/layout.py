@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from inceptive.data.labels import read_lists
-from inceptive.errors import InceptiveError, readable, reason
-from inceptive.images import SUFFIXES, printable
+from inceptive.errors import InceptiveError, printable, readable, reason
+from inceptive.images import SUFFIXES
 from inceptive.io.paths import as_text
 
 LabelledImage = tuple[str, str, str]

@@ -15,8 +15,7 @@ from inceptive.data.scan import scan_all
 from inceptive.data.shards.reading import is_shards, read_shards
 from inceptive.data.shards.remote import read_remote
 from inceptive.data.source import ArrayImages, Data, Samples, SplitFractions
-from inceptive.errors import InceptiveError, reason
-from inceptive.images import printable
+from inceptive.errors import InceptiveError, printable, reason
 from inceptive.io import store as storage
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Advance, Progress, Silent

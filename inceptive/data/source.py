@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from inceptive.errors import InceptiveError
-from inceptive.images import Range, Source, printable
+from inceptive.errors import InceptiveError, printable
+from inceptive.images import Range, Source
 
 SPLITS = ("train", "val", "test")
 DIVISIBLE = 3

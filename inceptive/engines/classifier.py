@@ -25,13 +25,10 @@ from inceptive.arch.spec import Net
 from inceptive.arguments import Allowed, checked
 from inceptive.engines import folder as model_folder
 from inceptive.engines.early_exit import EarlyExit
-from inceptive.engines.folder import CARD as CARD
-from inceptive.engines.folder import CONFIG as CONFIG
-from inceptive.engines.folder import WEIGHTS as WEIGHTS
+from inceptive.engines.header import CONFIG, WEIGHTS
 from inceptive.engines.metadata import read_net
 from inceptive.engines.novelty import Novelty
-from inceptive.engines.prediction import KIND, Image, SingleImage, predict, predictions
-from inceptive.engines.prediction import Prediction as Prediction
+from inceptive.engines.prediction import KIND, Image, Prediction, SingleImage, predict, predictions
 from inceptive.engines.protocol import Compute, Engine, Size, Stage
 from inceptive.errors import InceptiveError, printable, reason, valid_values
 from inceptive.images import Preprocessing
@@ -236,16 +233,20 @@ class Classifier(Engine):
             ) from None
         return self
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Normalise images (N, C, S, S), uint8 or 0-255, for the net: float32, same shape.
+    def normalise(self, images: Tensor | np.ndarray) -> Tensor:
+        """Normalise images (N, C, S, S), uint8 or 0-255, for the net: float32, on its device.
 
         Raises InceptiveError for images of other dimensions.
         """
+        if isinstance(images, np.ndarray):
+            # A copy of what torch cannot share, such as a reversed view.
+            images = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         if images.ndim != 4 or images.shape[1] != self.preprocessing.channels:
             raise InceptiveError(
                 f"{self.net.name} takes images (N, {self.preprocessing.channels}, H, W), "
                 f"not {tuple(images.shape)}"
             )
+        images = images.to(next(self.model.parameters()).device)
         return self.preprocessing.normalise(images).contiguous(memory_format=torch.channels_last)
 
     @overload
@@ -259,21 +260,17 @@ class Classifier(Engine):
 
         Returns an array for an array, a tensor for a tensor.
         """
-        if isinstance(images, np.ndarray):
-            return self.logits(_tensor(images)).numpy()
-        device = next(self.model.parameters()).device
         with evaluating(self.model):
-            logits: Tensor = self.model(self.normalise(images.to(device)))
-        return logits.float().cpu()
+            logits: Tensor = self.model(self.normalise(images)).float().cpu()
+        return logits.numpy() if isinstance(images, np.ndarray) else logits
 
     @torch.inference_mode()
     def features_and_logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Map preprocessed images (N, C, S, S) of uint8 to the input of the last layer (N, F), and its
         logits (N, K)."""
         model = self.model
-        x = _tensor(images).to(next(model.parameters()).device)
         with evaluating(model):
-            features = model.features(self.normalise(x))
+            features = model.features(self.normalise(images))
             logits = model.get_submodule(model.net.last)(features)
         return features.float().cpu().numpy(), logits.float().cpu().numpy()
 
@@ -283,9 +280,8 @@ class Classifier(Engine):
     @torch.inference_mode()
     def _output(self, layer: str, images: np.ndarray) -> np.ndarray:
         """The output of `layer`, any part, group or layer; nothing after its part is computed."""
-        x = _tensor(images).to(next(self.model.parameters()).device)
         with evaluating(self.model):
-            output = self.model.endpoints(self.normalise(x), [layer])[layer]
+            output = self.model.endpoints(self.normalise(images), [layer])[layer]
         return np.asarray(output.float().cpu().numpy())
 
     def scored(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -362,11 +358,8 @@ class Classifier(Engine):
         ]
 
     @torch.inference_mode()
-    def _stage(self, after: str, head: str, maps: np.ndarray | Tensor) -> tuple[Tensor, np.ndarray]:
-        if isinstance(maps, np.ndarray):
-            maps = _tensor(maps)
-        x = maps.to(next(self.model.parameters()).device)
-        x = x.contiguous(memory_format=torch.channels_last) if after else self.normalise(x)
+    def _stage(self, after: str, head: str, maps: Any) -> tuple[Tensor, np.ndarray]:
+        x = maps.contiguous(memory_format=torch.channels_last) if after else self.normalise(maps)
         with evaluating(self.model):
             onwards, logits = self.model.stage(x, after, head)
         return onwards, logits.float().cpu().numpy()
@@ -473,11 +466,6 @@ class Classifier(Engine):
         return explain(
             self, image, method, layer=layer, channel=channel, label=label, progress=progress
         )
-
-
-def _tensor(images: np.ndarray) -> Tensor:
-    """As a tensor; a copy of what torch cannot share: a view that is read-only or runs backwards."""
-    return torch.from_numpy(np.require(images, requirements=["C", "W"]))
 
 
 def _net(config: dict[str, Any]) -> tuple[Net, Preprocessing, tuple[str, ...]]:

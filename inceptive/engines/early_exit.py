@@ -123,7 +123,7 @@ def choose(
 def spent(net: Account, end: str, active: Sequence[str]) -> int:
     """Multiply-adds for an image that exits at the head `end` (or at the net's own last layer),
     including the heads among `active` that it passed."""
-    total, lines = 0, dict(modules(net.body))
+    total, lines = 0, modules(net.body)
     for name, _, heads in net.net.walk():
         total += sum(line.macs for line in lines.get(name, ()))
         for head in heads:

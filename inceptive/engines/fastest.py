@@ -1,23 +1,23 @@
 """Which of a folder's exported files is the fastest here: an export is often used on another machine."""
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 
 from inceptive.engines.exported import ExportedEngine
-from inceptive.engines.protocol import Engine
 from inceptive.engines.records import Record
+from inceptive.engines.timing import BATCH, repeated
 from inceptive.errors import InceptiveError
 from inceptive.io import measured
 from inceptive.io.cores import machine
 
 MEASURED = "engines"
 """Images per second, by exported file as `_key` calls it."""
-BATCH, SECONDS = 16, 0.25
-"""Images at once, and the shortest time for which an engine is measured."""
+SECONDS = 0.25
+"""The shortest time for which an engine is measured."""
 
 
 def fastest_first(
@@ -46,15 +46,6 @@ def fastest_first(
     return sorted(records, key=lambda record: -known.get(keys[record.file], 0.0))
 
 
-def seconds_per_call(engine: Engine, images: np.ndarray, shortest: float) -> float:
-    """Mean seconds of `engine` for `images` (N, C, S, S) of uint8, over calls that fill `shortest`."""
-    calls, began, spent = 0, time.perf_counter(), 0.0
-    while not calls or spent < shortest:
-        engine.logits(images)
-        calls, spent = calls + 1, time.perf_counter() - began
-    return spent / calls
-
-
 def _key(file: Path) -> str:
     """Identifies the exported file `file` and its content, without reading it."""
     status = file.stat()
@@ -65,4 +56,5 @@ def _images_per_second(engine: ExportedEngine) -> float:
     side, channels = engine.preprocessing.size, engine.preprocessing.channels
     images = np.zeros((BATCH, channels, side, side), np.uint8)
     engine.logits(images)  # the first call prepares
-    return round(BATCH / seconds_per_call(engine, images, SECONDS), 2)
+    times = repeated(lambda: engine.logits(images), SECONDS)()
+    return round(BATCH / mean(times), 2)

@@ -323,8 +323,7 @@ class _Graph:
         output = self.node("Conv", key, inputs, group=x.shape[0], **_windows(node, x.shape))
         _, h, w = out_shape(node, x.shape)
         maps = _Value(output, (x.shape[0] * node.multiplier, h, w))
-        pointwise = Conv(node.out, 1, norm=node.norm, relu=node.relu)
-        return self.conv(pointwise, f"{name}.pointwise", maps)
+        return self.conv(node.pointwise, f"{name}.pointwise", maps)
 
     def score(self, novelty: Novelty, features: _Value) -> str:
         """The nodes of `Novelty.scores`, on what the last layer reads and the logits it gave."""

@@ -19,7 +19,7 @@ from inceptive.engines.protocol import Engine, Size
 from inceptive.errors import InceptiveError, reason
 from inceptive.images import Interpolation, Preprocessing
 from inceptive.io.paths import expand
-from inceptive.weights.catalogue import imagenet_labels, numbered_labels
+from inceptive.weights.catalogue import numbered_labels
 from inceptive.weights.readers.torch_file import state_dict
 
 BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -163,7 +163,7 @@ def _timm(name: str, tensors: Tensors | None, classes: tuple[str, ...]) -> Opene
     )
     if tensors is None and model.num_classes != 1000:
         raise InceptiveError(f"timm:{name} does not answer with ImageNet's 1,000 classes")
-    return model, classes if tensors is not None else imagenet_labels(), preprocessing
+    return model, classes if tensors is not None else numbered_labels(1000), preprocessing
 
 
 def _preprocessing(

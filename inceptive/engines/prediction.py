@@ -19,8 +19,8 @@ from PIL import Image as PillowImage
 from inceptive.arguments import PositiveInt, checked
 from inceptive.data.prefetch import prefetch_batches
 from inceptive.engines.protocol import Engine
-from inceptive.errors import InceptiveError, reason
-from inceptive.images import NoImage, Preprocessing, Source, Stored, printable
+from inceptive.errors import InceptiveError, printable, reason
+from inceptive.images import NoImage, Preprocessing, Source, Stored
 from inceptive.io.cores import cores
 from inceptive.io.downloads import fetch, read_at_most
 from inceptive.io.paths import as_text, expand
@@ -71,21 +71,21 @@ NOVEL = "like none of the classes"
 """What a person is told of an image that is novel."""
 
 
-def class_number(name: str, labels: Sequence[str], count: int, what: str = "label") -> int:
-    """The index of the class that `asked` names, as one of `labels` first, else as a number.
+def class_number(name: str, labels: Sequence[str], count: int) -> int:
+    """The index of the class that `name` names, as one of `labels` first, else as a number.
 
-    count: number of classes, needed if there are no labels. Raises InceptiveError, which names `what`,
-    if there is no such class, or several share the name.
+    count: number of classes, needed if there are no labels. Raises InceptiveError if there is no such
+    class, or several share the name.
     """
     numbers = [k for k, label in enumerate(labels) if label == name]
     if len(numbers) > 1:
-        raise InceptiveError(f"{what} {name}: several classes are called so; by number: {numbers}")
+        raise InceptiveError(f"label {name}: several classes are called so; by number: {numbers}")
     if numbers:
         return numbers[0]
     if name.isdecimal() and len(name) <= len(str(count)) and int(name) < count:
         return int(name)
     names = f", {', '.join(labels[:5])} ..." if labels else ""
-    raise InceptiveError(f"{what} {name}: is none of the classes 0 to {count - 1}{names}")
+    raise InceptiveError(f"label {name}: is none of the classes 0 to {count - 1}{names}")
 
 
 def header(top: int) -> list[str]:

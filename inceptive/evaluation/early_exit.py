@@ -11,8 +11,9 @@ from inceptive.data.cache import user_cache
 from inceptive.data.open import open_data_for
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data, Samples, class_indices
-from inceptive.engines.classifier import CONFIG, Classifier
+from inceptive.engines.classifier import Classifier
 from inceptive.engines.early_exit import EarlyExit, choose
+from inceptive.engines.header import CONFIG
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.nn.net import evaluating
@@ -69,7 +70,7 @@ def head_logits(
     """
     model = classifier.model
     device = next(model.parameters()).device
-    ends = [*model.net.heads(), model.net.body.parts[-1][0]]
+    ends = [*model.net.heads(), model.net.last]
     batches: dict[str, list[np.ndarray]] = {end: [] for end in ends}
     done = 0
     for batch in in_order(samples, classifier.preprocessing, BATCH, user_cache()):

@@ -37,8 +37,7 @@ def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) 
     uint8. Raises InceptiveError for a layer without maps.
     """
     model = classifier.model
-    device = next(model.parameters()).device
-    x = classifier.normalise(torch.from_numpy(square[None]).to(device)).requires_grad_()
+    x = classifier.normalise(square[None]).requires_grad_()
     with torch.enable_grad(), evaluating(model):
         outputs = model.endpoints(x, [layer, model.net.last])
         maps = outputs[layer]

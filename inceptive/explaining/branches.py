@@ -1,17 +1,14 @@
 """The share of an answer that comes from 1x1, 3x3, 5x5 and pool: the paper's idea made visible."""
 
 from dataclasses import dataclass
-from functools import partial
-from threading import get_ident
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.nn.branches import Branches
-from inceptive.nn.net import evaluating, keep_output
+from inceptive.nn.net import evaluating
 
 
 @dataclass(frozen=True)
@@ -52,23 +49,12 @@ def branches(classifier: Classifier, square: np.ndarray, label: int) -> list[Mod
     if reads:
         del parts_of["read"]
         parts_of["read"] = reads  # behind all that it reads
-    outputs: dict[str, Tensor] = {}
-    hooks = [
-        model.get_submodule(path).register_forward_hook(
-            partial(keep_output, outputs, path, get_ident())
-        )
-        for name, paths in parts_of.items()
-        for path in (name, *paths.values())
-    ]
-    x = classifier.normalise(torch.from_numpy(square[None]).to(next(model.parameters()).device))
-    try:
-        with torch.enable_grad(), evaluating(model):
-            logits = model(x.requires_grad_())
-            maps = [outputs[name] for name in parts_of]
-            gradients = torch.autograd.grad(logits[0, label], maps)
-    finally:
-        for handle in hooks:
-            handle.remove()
+    names = {path for name, paths in parts_of.items() for path in (name, *paths.values())}
+    x = classifier.normalise(square[None]).requires_grad_()
+    with torch.enable_grad(), evaluating(model):
+        outputs = model.endpoints(x, {*names, model.net.last})
+        maps = [outputs[name] for name in parts_of]
+        gradients = torch.autograd.grad(outputs[model.net.last][0, label], maps)
     modules = []
     for (name, paths), values, gradient in zip(parts_of.items(), maps, gradients, strict=True):
         products = (values.detach() * gradient)[0].double().reshape(values.shape[1], -1)

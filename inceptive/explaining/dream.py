@@ -130,8 +130,7 @@ def activation(classifier: Classifier, target: Target, image: np.ndarray) -> flo
 
 def _score(classifier: Classifier, target: Target, images: Tensor) -> Tensor:
     """Mean of the target over images (N, C, H, W) of 0-1: of a channel, or of squares of all."""
-    device = next(classifier.model.parameters()).device
-    x = classifier.normalise((255 * images).to(device))
+    x = classifier.normalise(255 * images)
     with evaluating(classifier.model):
         maps = classifier.model.endpoints(x, [target.layer])[target.layer]
     if target.channel is None:

@@ -337,5 +337,5 @@ def _target(
 ) -> dream.Target:
     """A layer and channel; a class is the channel of the last layer."""
     if label is not None:
-        return dream.Target(classifier.model.net.body.parts[-1][0], label)
+        return dream.Target(classifier.model.net.last, label)
     return dream.Target(layer or attribution.last_maps(classifier), channel)

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from inceptive.data.cache import Cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Samples
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.nn.net import evaluating
 
 BATCH = 32
 
@@ -25,19 +23,15 @@ class Channel:
     at: tuple[int, int]
 
 
-@torch.inference_mode()
 def maps_of(classifier: Classifier, squares: np.ndarray, layer: str) -> np.ndarray:
     """Compute the maps of `layer` (N, C, H, W) for preprocessed images (N, C, S, S) of uint8.
 
     Raises InceptiveError if there is no such endpoint, or its output is not a map.
     """
-    device = next(classifier.model.parameters()).device
-    x = classifier.normalise(torch.from_numpy(squares).to(device))
-    with evaluating(classifier.model):
-        maps: torch.Tensor = classifier.model.endpoints(x, [layer])[layer]
+    maps = classifier.computing(layer)(squares)
     if maps.ndim != 4:
         raise InceptiveError(f"{layer} gives numbers, no maps; name a part before the classifier")
-    return maps.float().cpu().numpy()
+    return maps
 
 
 def top_channels(maps: np.ndarray, count: int) -> list[Channel]:

@@ -1,20 +1,19 @@
 """Comparison of an exported file with its source classifier: agreement and speed."""
 
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
 import numpy as np
 
-from inceptive.engines.fastest import seconds_per_call
 from inceptive.engines.protocol import Engine
+from inceptive.engines.timing import BATCH, speeds
 from inceptive.exporting.calibration import ExportData
 
 DIFFERENCE = 1e-4
 """How far f32 logits may lie from torch's, in parts of the largest of them."""
 
-BATCH, ROUNDS, SECONDS = 16, 3, 0.25
-"""Images at once, rounds of each engine in turn, and the least time of one, for `speed`."""
+ROUNDS, SECONDS = 3, 0.25
+"""Rounds of each engine in turn, and the least time of one, for `speed`."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +75,9 @@ def speed(classifier: Engine, exported: Engine, images: np.ndarray) -> dict[str,
 
     The two alternate, ROUNDS times each, and the median counts: a busy machine slows both alike.
     """
+    engines = {"": exported, "torch_": classifier}
     measured: dict[str, float] = {}
-    for batch in (1, BATCH):
-        batch_images = images[np.arange(batch) % len(images)]
-        seconds: dict[str, list[float]] = {"": [], "torch_": []}
-        for engine in (exported, classifier):
-            engine.logits(batch_images)  # the first time prepares
-        for _ in range(ROUNDS):
-            seconds[""].append(seconds_per_call(exported, batch_images, SECONDS))
-            seconds["torch_"].append(seconds_per_call(classifier, batch_images, SECONDS))
-        for prefix, times in seconds.items():
-            if batch == 1:
-                measured[f"{prefix}ms_per_image"] = round(1000 * median(times), 3)
-            else:
-                measured[f"{prefix}images_per_second"] = round(batch / median(times), 2)
+    for prefix, each in speeds(engines, dict.fromkeys(engines, images), ROUNDS, SECONDS).items():
+        measured[f"{prefix}ms_per_image"] = round(each.ms_per_image, 3)
+        measured[f"{prefix}images_per_second"] = round(each.images_per_second, 2)
     return measured

@@ -4,7 +4,6 @@
 square array that a net sees.
 """
 
-from inceptive.errors import printable as printable
 from inceptive.images.decoding import AT_ONCE as AT_ONCE
 from inceptive.images.decoding import MAX_BYTES as MAX_BYTES
 from inceptive.images.decoding import MAX_PIXELS as MAX_PIXELS

@@ -18,11 +18,13 @@ class Locked(InceptiveError):
 
 
 @contextlib.contextmanager
-def lock(path: Path, wait: bool | float = True) -> Iterator[None]:
+def lock(
+    path: Path, wait: bool | float = True, busy: str = "another process writes there now"
+) -> Iterator[None]:
     """Hold the lock file `path` in this block; the file is created, and removed when the block ends.
 
-    If another process holds it, wait, at most that many seconds, or raise Locked. Raises InceptiveError
-    if the file cannot be written. On a disk without locks, the block runs unlocked.
+    If another process holds it, wait, at most that many seconds, or raise Locked, which says `busy`.
+    Raises InceptiveError if the file cannot be written. On a disk without locks, it runs unlocked.
     """
     import filelock  # it takes long to import, and `--help` needs none
 
@@ -33,7 +35,7 @@ def lock(path: Path, wait: bool | float = True) -> Iterator[None]:
             file_lock.acquire()
             break
         except filelock.Timeout:
-            raise Locked(f"{path.parent}: another process writes there now") from None
+            raise Locked(f"{path.parent}: {busy}") from None
         except OSError as error:
             if error.errno in NO_LOCKS:
                 break

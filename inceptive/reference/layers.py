@@ -167,8 +167,7 @@ def avg_pool(
     count_pad (Caffe counts them, TensorFlow does not). Source: LeCun et al. 1998, section II-B.
     """
     total = windows(padded(x, pads), kernel, stride).sum((4, 5))
-    y: Array = total / _area(x, kernel, stride, pads, count_pad)
-    return y
+    return total / _area(x, kernel, stride, pads, count_pad)
 
 
 def avg_pool_backward(
@@ -191,8 +190,7 @@ def avg_pool_backward(
 def _area(x: Array, kernel: tuple[int, int], stride: int, pads: Pads, count_pad: bool) -> Array:
     """a (I, J): how many entries each window counts."""
     ones = padded(np.ones((1, 1, *x.shape[2:]), x.dtype), pads, float(count_pad))
-    area: Array = windows(ones, kernel, stride).sum((4, 5))[0, 0]
-    return area
+    return windows(ones, kernel, stride).sum((4, 5))[0, 0]
 
 
 def grid_pool(x: Array, grid: int) -> Array:
@@ -236,8 +234,7 @@ def lrn(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     c' runs from c - floor(n / 2) to c + floor((n - 1) / 2), where there are channels. Source:
     Krizhevsky et al. 2012, section 3.3, with alpha divided by n as in Caffe and torch.
     """
-    scaled: Array = x * energy(x, size, alpha, k) ** -beta
-    return scaled
+    return x * energy(x, size, alpha, k) ** -beta
 
 
 def lrn_backward(dy: Array, x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
@@ -250,14 +247,12 @@ def lrn_backward(dy: Array, x: Array, size: int, alpha: float, beta: float, k: f
     """
     m = energy(x, size, alpha, k)
     others = _across(dy * x * m ** (-beta - 1), (size - 1) // 2, size // 2)
-    dx: Array = dy * m**-beta - 2 * alpha * beta / size * x * others
-    return dx
+    return dy * m**-beta - 2 * alpha * beta / size * x * others
 
 
 def energy(x: Array, size: int, alpha: float, k: float) -> Array:
     """m of `lrn`, of the shape of x."""
-    m: Array = k + alpha / size * _across(x**2, size // 2, (size - 1) // 2)
-    return m
+    return k + alpha / size * _across(x**2, size // 2, (size - 1) // 2)
 
 
 def _across(x: Array, before: int, after: int) -> Array:
@@ -320,8 +315,7 @@ def batch_norm_training_backward(
 
 def _standard(x: Array, mean: Array, var: Array, eps: float) -> Array:
     """x^: x with mean 0 and, but for eps, variance 1 in each channel."""
-    standard: Array = (x - _per_channel(mean, x)) / np.sqrt(_per_channel(var, x) + eps)
-    return standard
+    return (x - _per_channel(mean, x)) / np.sqrt(_per_channel(var, x) + eps)
 
 
 def _per_channel(values: Array, x: Array) -> Array:
@@ -363,14 +357,12 @@ def relu_backward(dy: Array, y: Array) -> Array:
 
 def sigmoid(x: Array) -> Array:
     """y = 1 / (1 + exp(-x))."""
-    y: Array = 0.5 * (1 + np.tanh(0.5 * x))  # the same, and it never overflows
-    return y
+    return 0.5 * (1 + np.tanh(0.5 * x))  # the same, and it never overflows
 
 
 def sigmoid_backward(dy: Array, y: Array) -> Array:
     """dx = dy · y (1 - y)."""
-    dx: Array = dy * y * (1 - y)
-    return dx
+    return dy * y * (1 - y)
 
 
 def dropout(x: Array, mask: Array, drop: float) -> Array:
@@ -429,8 +421,7 @@ def multiply_backward(dy: Array, xs: list[Array]) -> list[Array]:
 def softmax(z: Array) -> Array:
     """Probabilities of logits z (N, K): p[n, k] = exp(z[n, k]) / sum over k' of exp(z[n, k'])."""
     e = np.exp(z - z.max(1, keepdims=True))  # the same quotient, and it never overflows
-    p: Array = e / e.sum(1, keepdims=True)
-    return p
+    return e / e.sum(1, keepdims=True)
 
 
 def targets(labels: Array, classes: int, smoothing: float = 0.0) -> Array:

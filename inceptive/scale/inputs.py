@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from inceptive.data.layout import list_images
-from inceptive.errors import InceptiveError
-from inceptive.images import SUFFIXES, printable
+from inceptive.errors import InceptiveError, printable
+from inceptive.images import SUFFIXES
 from inceptive.io import store as storage
 from inceptive.io.store import FileInfo
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from inceptive.data.prefetch import prefetch
-from inceptive.errors import InceptiveError
-from inceptive.images import printable
+from inceptive.errors import InceptiveError, printable
 from inceptive.io import store as storage
 from inceptive.io.atomic import as_json
 from inceptive.io.downloads import network_errors
-from inceptive.io.locks import Locked, lock
+from inceptive.io.locks import lock
 from inceptive.scale.plan import KEY
 
 SUMMARY = "_summary.json"
@@ -117,11 +116,7 @@ def exclusive(folder: str) -> Iterator[None]:
     if storage.is_uri(folder):
         yield
         return
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(lock(Path(folder, ".lock"), wait=False))
-        except Locked:
-            raise InceptiveError(f"{printable(folder)}: another run writes there now") from None
+    with lock(Path(folder, ".lock"), wait=False, busy="another run writes there now"):
         for part in Path(folder).glob(".*.part"):
             part.unlink(missing_ok=True)
         yield

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from inceptive.engines.embedding import Pool
-from inceptive.errors import InceptiveError
-from inceptive.images import printable
+from inceptive.errors import InceptiveError, printable
 from inceptive.io import store as storage
 from inceptive.scale.inputs import Input, WorkItem, split_work
 

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from inceptive.engines.prediction import Decoded, load
-from inceptive.errors import InceptiveError, reason
-from inceptive.images import MAX_BYTES, SUFFIXES, Preprocessing, printable
+from inceptive.errors import InceptiveError, printable, reason
+from inceptive.images import MAX_BYTES, SUFFIXES, Preprocessing
 from inceptive.io import store as storage
 from inceptive.io.downloads import network_errors
 from inceptive.scale import inputs

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import inceptive
 from inceptive.engines.embedding import Embedder, Pool
 from inceptive.engines.open import open_engine
-from inceptive.errors import InceptiveError, InvalidArgument
-from inceptive.images import printable
+from inceptive.errors import InceptiveError, InvalidArgument, printable
 from inceptive.io import store as storage
 from inceptive.io.cores import cores
 from inceptive.io.paths import expand

@@ -29,8 +29,6 @@ class Batcher:
 
     def __init__(self, engine: Engine, batch_size: int = 16, waiting: int = 256):
         self.engine, self.batch_size, self.limit = engine, batch_size, waiting
-        self.batches: deque[int] = deque(maxlen=1000)
-        """Sizes of the last batches."""
         self._queue: deque[tuple[np.ndarray, Future[Answer]]] = deque()
         self._arrived = threading.Condition()
         self._closed = False
@@ -74,7 +72,6 @@ class Batcher:
             work = [pair for pair in taken if pair[1].set_running_or_notify_cancel()]
             if not work:
                 continue
-            self.batches.append(len(work))
             try:
                 answers = self.engine.answers(np.stack([square for square, _ in work]))
             except Exception as error:  # whoever asked is told; the next batch may do better

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from inceptive.arch.spec import Net
+from inceptive.data.builtin import BUILTIN
 from inceptive.data.source import Data
 from inceptive.errors import InceptiveError
 from inceptive.io import store
@@ -12,12 +13,7 @@ from inceptive.io.progress import Progress
 from inceptive.training.prepare import as_weights_expect, frozen_parts, net_for
 from inceptive.training.recipe import Recipe
 
-FITTING = {
-    "fashion-mnist": "fashion_mnist",
-    "cifar10": "cifar10",
-    "solar": "solar",
-    "digits": "digits",
-}
+FITTING = {name: name.replace("-", "_") for name in BUILTIN}
 """The recipe for each built-in set; photographs take `finetune`, without weights `photos`."""
 
 

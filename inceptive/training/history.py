@@ -1,7 +1,5 @@
 """The record of a training: its progress, its history, and its entry in the model folder."""
 
-import csv
-import io
 import platform
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from inceptive.data.learned import Learned
 from inceptive.data.source import Data
+from inceptive.io import atomic
 from inceptive.metrics import (
     calibration_error,
     fit_temperature,
@@ -128,8 +127,5 @@ def environment() -> dict[str, Any]:
 
 def as_csv(history: list[dict[str, Any]]) -> str:
     """Format the history as CSV, one row per epoch, with columns in the order of the last."""
-    text, names = io.StringIO(), dict.fromkeys(name for row in reversed(history) for name in row)
-    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
+    names = list(dict.fromkeys(name for row in reversed(history) for name in row))
+    return atomic.as_csv(names, [[row.get(name) for name in names] for row in history]) + "\n"

@@ -4,10 +4,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from inceptive.errors import InceptiveError
-from inceptive.io.locks import Locked, lock
+from inceptive.io.locks import lock
 
 LOCK = ".lock"
+BUSY = "another training is writing there now; wait for its end, or give another folder (out)"
 
 
 @contextlib.contextmanager
@@ -19,13 +19,7 @@ def training_lock(folder: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_if_empty, folder)
-        try:
-            stack.enter_context(lock(folder / LOCK, wait=False))
-        except Locked:
-            raise InceptiveError(
-                f"{folder}: another training is writing there now; wait for its end, or give another "
-                "folder (out)"
-            ) from None
+        stack.enter_context(lock(folder / LOCK, wait=False, busy=BUSY))
         yield
 
 

@@ -29,7 +29,7 @@ class Objective(nn.Module):
         self.model, self.aux_weight, self.label_smoothing = model, aux_weight, label_smoothing
         self.class_weight: Tensor | None
         self.register_buffer("class_weight", class_weight, persistent=False)
-        self.main = model.net.body.parts[-1][0]
+        self.main = model.net.last
         self.heads = [self.main, *model.net.heads()] if aux_weight else [self.main]
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

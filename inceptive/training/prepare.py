@@ -230,7 +230,7 @@ def start_from(model: Model, source: Classifier, name: str) -> None:
 
 def last_layers(model: Model) -> list[str]:
     """The layers that output logits, of the body and of each head: they depend on the classes."""
-    ends = [model.net.body.parts[-1][0]]
+    ends = [model.net.last]
     return ends + [f"{head}.{chain.parts[-1][0]}" for head, (_, chain) in model.net.heads().items()]
 
 

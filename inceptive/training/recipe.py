@@ -344,13 +344,12 @@ class Recipe(Table):
         self,
         changes: Changes = (),
         recipe: "str | Path | Recipe | None" = None,
-        name: str = "recipe",
     ) -> "Recipe":
         """Return this recipe overridden by what `recipe` sets, then by `changes`."""
         values = self.model_dump(mode="json")
         if recipe is not None:
             values = apply_changes(values, flat(_read(recipe)))
-        return self.from_dict(apply_changes(values, changes), name)
+        return self.from_dict(apply_changes(values, changes))
 
     def __repr__(self) -> str:
         """What differs from the defaults."""

@@ -199,8 +199,7 @@ def _probed(
 def _begun(out: Path) -> tuple[dict[str, Any], int]:
     """The recipe of the checkpoint in `out`, and how many epochs are done."""
     state = checkpoint.load(out)
-    run = state.get("run")
-    return state["recipe"], run.get("epoch", 0) if isinstance(run, dict) else 0
+    return state["recipe"], state["run"].get("epoch", 0)
 
 
 def _resumed(

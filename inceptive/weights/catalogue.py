@@ -7,8 +7,6 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from inceptive.errors import InceptiveError
-
 if TYPE_CHECKING:
     from inceptive.images import Preprocessing
 
@@ -61,28 +59,14 @@ def catalogue() -> dict[str, Published]:
     return {name: _published(name, entry) for name, entry in tomllib.loads(text).items()}
 
 
-def find(name: str) -> Published:
-    """The checkpoint called `name`. Raises InceptiveError, naming the available ones."""
-    if name not in catalogue():
-        raise InceptiveError(
-            f"no published weights are called {name!r}; there are: {', '.join(catalogue())}"
-        )
-    return catalogue()[name]
-
-
 def published_labels(published: Published) -> tuple[str, ...]:
     """Class names in the order of the checkpoint."""
     return _labels(published.labels) if published.labels else numbered_labels(published.classes)
 
 
-def imagenet_labels() -> tuple[str, ...]:
-    """ImageNet's 1,000 class names in the order used by nets."""
-    return _labels("imagenet")
-
-
 def numbered_labels(count: int) -> tuple[str, ...]:
     """Names for `count` unnamed classes: ImageNet's if there are 1,000, else "class 0", ..."""
-    return imagenet_labels() if count == 1000 else tuple(f"class {k}" for k in range(count))
+    return _labels("imagenet") if count == 1000 else tuple(f"class {k}" for k in range(count))
 
 
 def _labels(name: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from test_own_net import OWN
 
 import inceptive
 import inceptive.cli
-from inceptive.weights.catalogue import find
+from inceptive.weights.catalogue import catalogue
 from inceptive.weights.names import SOURCES, key_table
 
 pytestmark = pytest.mark.faults
@@ -35,7 +35,7 @@ NAMES = [
 def published_state():
     """Weights for two classes as torchvision names them."""
     model = inceptive.build(inceptive.NETS["googlenet.torchvision"](2))
-    table = key_table(SOURCES[find("googlenet.torchvision").source], model.state_dict())
+    table = key_table(SOURCES[catalogue()["googlenet.torchvision"].source], model.state_dict())
     return {table[key]: value for key, value in model.state_dict().items()}
 
 

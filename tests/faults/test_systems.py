@@ -22,7 +22,7 @@ from inceptive.cli import tables
 from inceptive.cli.progress import Display
 from inceptive.errors import InceptiveError
 from inceptive.io import paths
-from inceptive.weights.catalogue import find
+from inceptive.weights.catalogue import catalogue
 from inceptive.weights.load import fetch
 
 POSIX_ONLY = ("fcntl", "pwd", "grp", "resource", "termios", "tty", "pty", "syslog", "crypt", "spwd",
@@ -236,7 +236,7 @@ def packed(name):
     return content.getvalue()
 
 
-SLIM = find("googlenet.slim")  # of which no digest is published
+SLIM = catalogue()["googlenet.slim"]  # of which no digest is published
 NOT_WEIGHTS = {
     "page": (b"\n\n<html><body>Sign in", "answers with a page of text in place of the file"),
     "json": (b'{"error": "quota"}', "answers with a page of text in place of the file"),

@@ -33,7 +33,7 @@ from inceptive.training.plan import (
     spread,
 )
 from inceptive.training.recipe import Recipe
-from inceptive.weights.catalogue import find
+from inceptive.weights.catalogue import catalogue
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def chosen(data, changes=None, recipe=None):
 
 
 def test_photographs_start_from_weights_in_the_cache(empty, stripes):
-    published = find("inception_v3.nsfwjs")
+    published = catalogue()["inception_v3.nsfwjs"]
     empty.mkdir(parents=True)
     (empty / published.file).write_bytes(b"\x1f\x8b\0")
     with mock.patch("inceptive.weights.load.matches", return_value=True):

@@ -14,7 +14,7 @@ from conftest import command, picture
 import inceptive
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
-from inceptive.weights.catalogue import catalogue, find
+from inceptive.weights.catalogue import catalogue
 from inceptive.weights.names import SOURCES, key_table
 
 pytestmark = pytest.mark.nets
@@ -30,7 +30,7 @@ def model():
 @pytest.fixture(scope="module")
 def state(model):
     """The model as torchvision names its tensors, heads and all."""
-    table = key_table(SOURCES[find(NAME).source], model.state_dict())
+    table = key_table(SOURCES[catalogue()[NAME].source], model.state_dict())
     return OrderedDict((table[key], value) for key, value in model.state_dict().items())
 
 
@@ -93,13 +93,13 @@ def test_numbers_of_other_widths_are_the_same_in_float32(state, tmp_path, suffix
 def test_what_is_not_the_published_file_has_neither_its_accuracy_nor_its_licence(state, tmp_path):
     file = tmp_path / "mine.pth"
     torch.save(headless(state), file)
-    assert find(NAME).top1  # the published weights have one
+    assert catalogue()[NAME].top1  # the published weights have one
     assert Classifier.load(NAME, file).info == Classifier.load(file).info == {}
     same = replace(
-        find(NAME), digest=sha256(file.read_bytes()).hexdigest(), classes=CLASSES, labels=""
+        catalogue()[NAME], digest=sha256(file.read_bytes()).hexdigest(), classes=CLASSES, labels=""
     )
     with mock.patch.dict(catalogue(), {NAME: same}):
-        assert Classifier.load(NAME, file).info["published"]["top1"] == find(NAME).top1 / 100
+        assert Classifier.load(NAME, file).info["published"]["top1"] == catalogue()[NAME].top1 / 100
 
 
 def test_float8_is_refused_by_name(state, tmp_path):
@@ -122,7 +122,7 @@ def test_a_file_alone_is_known_by_its_tensors(state, tmp_path):
 def test_a_file_that_fits_several_is_asked_for_by_name(tmp_path):
     torch.manual_seed(0)
     net = inceptive.build(inceptive.NETS["inception_v3"](4))
-    table = key_table(SOURCES[find("inception_v3.tv_in1k").source], net.state_dict())
+    table = key_table(SOURCES[catalogue()["inception_v3.tv_in1k"].source], net.state_dict())
     file = tmp_path / "v3.pth"
     torch.save({table[key]: value for key, value in net.state_dict().items()}, file)
     with pytest.raises(InceptiveError, match=f"say which: inception_v3.*@{file}"):

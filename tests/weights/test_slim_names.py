@@ -15,7 +15,7 @@ import torch
 from inceptive.arch import nets
 from inceptive.nn import build
 from inceptive.weights import layouts
-from inceptive.weights.catalogue import find
+from inceptive.weights.catalogue import catalogue
 from inceptive.weights.names import SOURCES, key_table
 
 CLASSES = 1001  # ImageNet's and, first, the background
@@ -216,7 +216,7 @@ def test_the_graphs_here_have_the_counts_of_slims_own_tests(made, total):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_key_table_names_exactly_slims_variables(name):
-    expected, published = NAMES[name](), find(name)
+    expected, published = NAMES[name](), catalogue()[name]
     with torch.device("meta"):
         model = build(nets.NETS[published.net](published.classes))
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}

@@ -36,7 +36,7 @@ from inceptive.training.objective import Objective
 from inceptive.training.prepare import loaders_for, start_from
 from inceptive.training.recipe import Recipe
 from inceptive.weights import layouts
-from inceptive.weights.catalogue import catalogue, find, published_labels
+from inceptive.weights.catalogue import catalogue, published_labels
 from inceptive.weights.load import by_hand, fetch, fill, load
 from inceptive.weights.names import SOURCES, Source, key_table
 
@@ -86,7 +86,7 @@ def line_of(call, *arguments):
 
 @EVERY
 def test_a_key_table_pairs_every_tensor_with_one_of_theirs(name):
-    published = find(name)
+    published = catalogue()[name]
     source, keys = SOURCES[published.source], keys_of(net_of(published))
     table = key_table(source, keys)
     assert tuple(table) == keys
@@ -108,14 +108,14 @@ def test_a_table_that_names_two_tensors_alike_or_one_not_at_all_is_refused():
 
 @EVERY
 def test_labels_are_as_many_as_classes(name):
-    labels = published_labels(find(name))
-    assert len(labels) == find(name).classes
+    labels = published_labels(catalogue()[name])
+    assert len(labels) == catalogue()[name].classes
     assert all(label.strip() == label != "" for label in labels)
 
 
 @EVERY
 def test_the_preprocessing_is_one_that_the_net_can_see(name):
-    published = find(name)
+    published = catalogue()[name]
     shown, net = published.preprocessing, net_of(published)
     assert shown.channels == net.channels == 3
     assert least_size(net) <= shown.size <= shown.resize
@@ -134,9 +134,9 @@ def test_means_of_nets_that_read_blue_first_are_turned_round():
         ("googlenet.caffe", (123, 117, 104)),
         ("bn_inception.cadene", (128, 117, 104)),
     ):
-        scale, shift = find(name).preprocessing.scale_and_shift()
+        scale, shift = catalogue()[name].preprocessing.scale_and_shift()
         np.testing.assert_allclose((-shift / scale).ravel(), mean, rtol=1e-6)
-        assert find(name).bgr
+        assert catalogue()[name].bgr
 
 
 def test_entries_are_complete_and_their_files_apart():
@@ -153,7 +153,6 @@ def test_entries_are_complete_and_their_files_apart():
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():
-    assert "googlenet.torchvision" in line_of(find, "googlenet.tv")
     assert "inceptive nets" in line_of(Classifier.load, "googlenet.tv", __file__)
 
 
@@ -216,7 +215,7 @@ def test_blue_first_becomes_red_first():
 # Filling a net
 
 
-TORCH = replace(find("googlenet.torchvision"), classes=4, heads=False, digest="")
+TORCH = replace(catalogue()["googlenet.torchvision"], classes=4, heads=False, digest="")
 
 
 def state_of(published, model):
@@ -293,7 +292,7 @@ def test_files_from_before_batches_were_counted_are_welcome(theirs, model):
 
 @pytest.mark.parametrize("name", ["googlenet.slim", "inception_v2.slim"])
 def test_a_slim_checkpoint_is_turned_and_lacks_its_background_and_gamma(name):
-    published = replace(find(name), classes=4)
+    published = replace(catalogue()[name], classes=4)
     model = drawn(net_of(published))
     table = key_table(SOURCES[published.source], model.state_dict())
     arrays, rng = {"global_step": np.array(7)}, np.random.default_rng(0)
@@ -476,7 +475,7 @@ def test_a_file_in_the_cache_needs_no_network(cache, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     cache.mkdir(parents=True)
     for name in ("googlenet.torchvision", "inception_v4.timm", "inception_v3.nsfwjs"):
-        published = replace(find(name), digest=DIGEST)
+        published = replace(catalogue()[name], digest=DIGEST)
         path = cache / published.file
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(CONTENT)
@@ -494,9 +493,9 @@ def test_a_damaged_file_in_the_cache_is_refused_and_named(cache):
     "name", ["googlenet.torchvision", "inception_v4.timm", "inception_v3.nsfwjs"]
 )
 def test_without_a_network_it_says_what_to_put_where(name, cache, hub, offline):
-    line = line_of(fetch, find(name))
-    assert str(cache / find(name).file) in line
-    assert (find(name).url or find(name).hub or "npm pack nsfwjs") in line
+    line = line_of(fetch, catalogue()[name])
+    assert str(cache / catalogue()[name].file) in line
+    assert (catalogue()[name].url or catalogue()[name].hub or "npm pack nsfwjs") in line
 
 
 def in_hub(hub, repository, files):
@@ -513,7 +512,7 @@ def in_hub(hub, repository, files):
 
 def test_a_file_in_the_hubs_cache_needs_no_network(cache, hub, offline):
     snapshot = in_hub(hub, "timm/inception_v4.tf_in1k", {"model.safetensors": CONTENT})
-    assert fetch(find("inception_v4.timm")) == snapshot / "model.safetensors"
+    assert fetch(catalogue()["inception_v4.timm"]) == snapshot / "model.safetensors"
 
 
 @pytest.mark.parametrize("variable", ["INCEPTIVE_OFFLINE", "HF_HUB_OFFLINE"])
@@ -522,12 +521,12 @@ def test_where_the_network_is_forbidden_it_is_not_asked(cache, hub, monkeypatch,
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     monkeypatch.setenv(variable, "1")
-    line = line_of(fetch, find(name))
-    assert f"{variable} is set" in line and str(cache / find(name).file) in line
+    line = line_of(fetch, catalogue()[name])
+    assert f"{variable} is set" in line and str(cache / catalogue()[name].file) in line
     with pytest.raises(InceptiveError, match=f"{variable} is set"):
         Classifier.load("hf:someone/net")
     in_hub(hub, "timm/inception_v4.tf_in1k", {"model.safetensors": CONTENT})
-    assert fetch(find("inception_v4.timm")).read_bytes() == CONTENT
+    assert fetch(catalogue()["inception_v4.timm"]).read_bytes() == CONTENT
 
 
 def test_what_is_fetched_is_said_first(cache, server):

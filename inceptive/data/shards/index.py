@@ -18,8 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from inceptive.data.shards.member import place_type
 from inceptive.data.shards.scan import LARGEST
 from inceptive.data.source import SPLITS, SampleDepth
-from inceptive.errors import InceptiveError, readable
-from inceptive.images import printable
+from inceptive.errors import InceptiveError, printable, readable
 
 INDEX = "index.json"
 PLACE = ("offset", "length", "name")

@@ -9,8 +9,8 @@ from typing import IO
 import numpy as np
 
 from inceptive.data.source import Images
-from inceptive.errors import InceptiveError, readable
-from inceptive.images import Stored, printable
+from inceptive.errors import InceptiveError, printable, readable
+from inceptive.images import Stored
 
 PLACE = [("tar", np.int32), ("offset", np.int64), ("length", np.int64)]
 

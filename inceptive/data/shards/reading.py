@@ -24,8 +24,7 @@ from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
 from inceptive.data.shards.scan import TarContents, read_tar, recall
 from inceptive.data.source import SPLITS, Data, Samples, SplitFractions
-from inceptive.errors import InceptiveError, readable, reason
-from inceptive.images import printable
+from inceptive.errors import InceptiveError, printable, readable, reason
 from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
 

@@ -16,8 +16,7 @@ from inceptive.data.shards.index import INDEX, Shard, as_index, most_bytes, read
 from inceptive.data.shards.member import Tar
 from inceptive.data.shards.reading import from_index
 from inceptive.data.source import SPLITS, Data
-from inceptive.errors import InceptiveError
-from inceptive.images import printable
+from inceptive.errors import InceptiveError, printable
 from inceptive.io import store as storage
 from inceptive.io.atomic import write_bytes
 from inceptive.io.paths import cache_folder

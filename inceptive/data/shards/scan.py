@@ -23,8 +23,8 @@ import numpy as np
 from inceptive.data.cache import decoders, settled, short_hash, signature
 from inceptive.data.scan import ScannedImage, as_rows, from_row, scan_content
 from inceptive.data.shards.member import Tar, place_type
-from inceptive.errors import InceptiveError
-from inceptive.images import SUFFIXES, printable
+from inceptive.errors import InceptiveError, printable
+from inceptive.images import SUFFIXES
 from inceptive.io.atomic import atomic_write
 from inceptive.io.paths import cache_folder
 

@@ -26,8 +26,8 @@ from inceptive.data.shards.index import INDEX, Index, Shard, as_table, table_nam
 from inceptive.data.shards.member import at_path
 from inceptive.data.shards.scan import parts, read_through
 from inceptive.data.source import SPLITS, ArrayImages, Data, Samples
-from inceptive.errors import InceptiveError, readable, reason, requires
-from inceptive.images import Stored, printable
+from inceptive.errors import InceptiveError, printable, readable, reason, requires
+from inceptive.images import Stored
 from inceptive.io.atomic import as_json, atomic_write, write_bytes, write_json
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 

@@ -9,9 +9,9 @@ from inceptive.weights.names.source import Source, layers, within
 STAGES_V1 = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 
 
-def numbered(branch: str, *ours: str, start: int = 0) -> dict[str, str]:
+def numbered(branch: str, *ours: str) -> dict[str, str]:
     """Ours, in order, as `branch` and a number: branch1.0, branch1.1."""
-    return {name: f"{branch}{k}" for k, name in enumerate(ours, start)}
+    return {name: f"{branch}{k}" for k, name in enumerate(ours)}
 
 
 def torchvision_v1() -> dict[str, str]:

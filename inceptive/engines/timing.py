@@ -11,6 +11,12 @@ from itertools import chain
 from math import ceil
 from statistics import median, quantiles
 
+import numpy as np
+
+from inceptive.engines.protocol import Engine
+
+BATCH = 16
+"""Images at once, of an engine whose speed is measured."""
 Sampler = Callable[[], list[float]]
 """Runs one candidate for its part of a round and returns the seconds of each call."""
 
@@ -47,20 +53,15 @@ class Ratio:
 def interleave(
     samplers: Mapping[str, Sampler],
     rounds: int,
-    advance: Callable[[int, int], None] | None = None,
 ) -> dict[str, Timing]:
     """Time each candidate over `rounds` rounds; each round samples every candidate once, in order.
 
-    Sample each once beforehand, so that caches are warm and kernels chosen. advance is called with the
-    number of samples taken and their total.
+    Sample each once beforehand, so that caches are warm and kernels chosen.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in samplers}
-    total = len(samplers) * rounds
-    for number in range(rounds):
-        for done, (name, sample) in enumerate(samplers.items(), 1 + number * len(samplers)):
+    for _ in range(rounds):
+        for name, sample in samplers.items():
             samples[name].append(sample())
-            if advance:
-                advance(done, total)
     return {name: timing(of_rounds) for name, of_rounds in samples.items()}
 
 
@@ -93,3 +94,47 @@ def repeated(
         return times
 
     return sample
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Speed of one model: milliseconds for one image, images per second in batches of BATCH, and how
+    many times as fast as the first model each is, round by round."""
+
+    ms_per_image: float
+    images_per_second: float
+    latency_ratio: float
+    throughput_ratio: float
+
+
+def speeds(
+    engines: Mapping[str, Engine], images: Mapping[str, np.ndarray], rounds: int, seconds: float
+) -> dict[str, Speed]:
+    """Measure each engine on its own `images` (N, C, S, S) of uint8, interleaved, `rounds` times."""
+    alone = _timings(engines, images, 1, rounds, seconds)
+    many = _timings(engines, images, BATCH, rounds, seconds)
+    first = next(iter(engines))
+    return {
+        name: Speed(
+            1000 * alone[name].seconds,
+            BATCH / many[name].seconds,
+            ratio(alone[first], alone[name]).median,
+            ratio(many[first], many[name]).median,
+        )
+        for name in engines
+    }
+
+
+def _timings(
+    engines: Mapping[str, Engine],
+    images: Mapping[str, np.ndarray],
+    batch: int,
+    rounds: int,
+    seconds: float,
+) -> dict[str, Timing]:
+    def call(name: str) -> Callable[[], object]:
+        engine, batch_images = engines[name], images[name][np.arange(batch) % len(images[name])]
+        engine.logits(batch_images)  # the first time prepares
+        return lambda: engine.logits(batch_images)
+
+    return interleave({name: repeated(call(name), seconds) for name in engines}, rounds)
