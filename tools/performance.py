@@ -125,7 +125,8 @@ def headlines(measured: Sections) -> dict[str, tuple[str, float]]:
 
 
 def summary(machines: dict[str, Sections]) -> tuple[str, str]:
-    """The headlines of all machines as the page's first words, and the first one's as SVG; or ""."""
+    """The headlines of all machines as the page's first words, and as SVG those of the machine where most
+    was measured; or ""."""
     found = {name: headlines(measured) for name, measured in machines.items()}
     found = {name: lines for name, lines in found.items() if lines}
     if not found:
@@ -137,7 +138,7 @@ def summary(machines: dict[str, Sections]) -> tuple[str, str]:
         ]
         if any(row):
             rows.append((words, *row))
-    name, lines = next(iter(found.items()))
+    name, lines = max(found.items(), key=lambda each: len(each[1]))
     told = "; ".join(
         f"{words} {ratio:.1f} times ({ours})" for words, (ours, ratio) in lines.items()
     )
