@@ -125,7 +125,7 @@ def headlines(measured: Sections) -> dict[str, tuple[str, float]]:
 
 
 def summary(machines: dict[str, Sections]) -> tuple[str, str]:
-    """The headlines of all machines as the page's first words, and as SVG those of the machine where most
+    """The headlines of all machines as the page's first words, and as SVG those where most
     was measured; or ""."""
     found = {name: headlines(measured) for name, measured in machines.items()}
     found = {name: lines for name, lines in found.items() if lines}
