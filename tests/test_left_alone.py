@@ -1,4 +1,4 @@
-"""What a caller hands over stays as it was, and what Python users ask wrongly is one line."""
+"""What a caller hands over stays as it was, and what he asks not to hear is not said."""
 
 import sys
 
@@ -9,11 +9,9 @@ from conftest import picture
 from PIL import Image
 
 import inceptive
-from inceptive.arch.nets import NETS, open_net
+from inceptive.arch.nets import NETS
 from inceptive.engines.classifier import Classifier
-from inceptive.errors import InceptiveError
 from inceptive.evaluation.early_exit import choose_early_exit
-from inceptive.metrics import Threshold, choose_threshold
 from inceptive.nn import build
 
 
@@ -60,29 +58,6 @@ def test_explanations_are_saved_where_a_tilde_leads(clf, tmp_path, monkeypatch):
     assert not (tmp_path / "photos" / ".inceptive").exists()
 
 
-def test_a_file_that_a_net_of_one_s_own_misses_is_named(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text("open('widths.txt')")
-    with pytest.raises(InceptiveError, match=r"widths\.txt"):
-        open_net(f"{path}:net", 2, 3)
-
-
-def test_an_accuracy_of_zero_is_one():
-    known = Threshold(target=0.9, count=20, threshold=0.8, share=0.5, accuracy=0.95)
-    assert choose_threshold("mine", (known,), 0.0) == (0.8, 0.95, 20)
-
-
-@pytest.mark.parametrize("nonsense", [5, None, {"a": 1}])
-def test_predictions_of_what_is_no_image_are_refused(clf, nonsense):
-    with pytest.raises(InceptiveError, match="is no image and no list of images"):
-        list(clf.predictions(nonsense))
-
-
-def test_fid_of_nothing_is_refused():
-    with pytest.raises(InceptiveError, match="real is None"):
-        inceptive.fid(None, "made.npz")
-
-
 def test_progress_none_is_silent(clf, tmp_path, monkeypatch, capsys):
     def load(model, *args, progress="told", **options):
         print("told" if progress == "told" else "", file=sys.stderr)
@@ -90,4 +65,6 @@ def test_progress_none_is_silent(clf, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(Classifier, "load", load)
     inceptive.explain("inception_v3.nsfwjs", picture("down", 1), progress=None)
+    name = "inception_v3.nsfwjs"
+    inceptive.trace(name, picture("down", 1), "conv1", published=True, progress=None)
     assert "told" not in capsys.readouterr().err

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import inceptive
+from inceptive.arch.nets import open_net
 from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.images import Preprocessing
@@ -175,3 +176,21 @@ def test_what_is_printed_of_a_value_is_a_line(clf):
     ):
         assert repr(value).startswith(said) and len(repr(value)) < 800, repr(value)[:300]
         assert "\n" not in repr(value)
+
+
+def test_a_file_that_a_net_of_one_s_own_misses_is_named(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("open('widths.txt')")
+    with pytest.raises(InceptiveError, match=r"widths\.txt"):
+        open_net(f"{path}:net", 2, 3)
+
+
+@pytest.mark.parametrize("nonsense", [5, None, {"a": 1}])
+def test_predictions_of_what_is_no_image_are_refused(clf, nonsense):
+    with pytest.raises(InceptiveError, match="is no image and no list of images"):
+        list(clf.predictions(nonsense))
+
+
+def test_fid_of_nothing_is_refused():
+    with pytest.raises(InceptiveError, match="real is None"):
+        inceptive.fid(None, "made.npz")

@@ -50,10 +50,7 @@ class Ratio:
     most: float
 
 
-def interleave(
-    samplers: Mapping[str, Sampler],
-    rounds: int,
-) -> dict[str, Timing]:
+def interleave(samplers: Mapping[str, Sampler], rounds: int) -> dict[str, Timing]:
     """Time each candidate over `rounds` rounds; each round samples every candidate once, in order.
 
     Sample each once beforehand, so that caches are warm and kernels chosen.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from inceptive.errors import InceptiveError, reason
+from inceptive.errors import InceptiveError, printable, reason
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """What a disk answers that has no locks."""
@@ -35,13 +35,15 @@ def lock(
             file_lock.acquire()
             break
         except filelock.Timeout:
-            raise Locked(f"{path.parent}: {busy}") from None
+            raise Locked(f"{printable(path.parent)}: {busy}") from None
         except OSError as error:
             if error.errno in NO_LOCKS:
                 break
             if isinstance(error, FileNotFoundError | FileExistsError) and not last:
                 continue  # its folder was removed just now by who had the lock
-            raise InceptiveError(f"{path.parent}: cannot be written ({reason(error)})") from None
+            raise InceptiveError(
+                f"{printable(path.parent)}: cannot be written ({reason(error)})"
+            ) from None
     try:
         yield
     finally:

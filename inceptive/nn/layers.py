@@ -22,6 +22,7 @@ def _padding(pad: Pad, kernel: Kernel) -> tuple[int, int]:
 
 
 def pad_tf(x: Tensor, kernel: Kernel, stride: int, value: float = 0.0) -> Tensor:
+    """Maps (N, C, H, W) with `value` around them, as much as TensorFlow's SAME adds for their size."""
     high, wide = sides(kernel)
     around = *padding(x.shape[3], wide, stride, "tf"), *padding(x.shape[2], high, stride, "tf")
     return F.pad(x, around, value=value) if any(around) else x

@@ -1,9 +1,7 @@
 """Workers that score parts: their work, wherever they run, and the workers on this machine.
 
-    python -m inceptive.scale.worker
-
-reads a job and then part numbers, one per line, and answers each with a line of JSON, until its input
-ends, including when the command that started it is killed.
+A process that runs `main` reads a job and then part numbers, one per line, and answers each with a line
+of JSON, until its input ends, including when the command that started it is killed.
 """
 
 import contextlib
@@ -217,7 +215,3 @@ def main() -> None:
     worker = Worker(Job.from_json(sys.stdin.readline()))
     for line in sys.stdin:
         print(json.dumps(worker.score(int(line))), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -60,6 +60,14 @@ def test_features_of_another_model_are_refused(trained, photos, tmp_path):
         inceptive.similar(*asked, other, progress=None)
 
 
+def test_files_that_are_not_found_are_named_and_not_called_different(tmp_path):
+    made = embeddings(np.eye(3), names=[str(tmp_path / f"{k}.png") for k in range(3)])
+    picture("down", 1).save(tmp_path / "0.png")
+    made.save(tmp_path / "made.npy")
+    found = inceptive.near_copies(tmp_path / "made.npy", progress=None)
+    assert len(found.unreadable) == 2 and "1.png" in found.unreadable[0]
+
+
 def test_over_a_set_features_are_standardised():
     """A feature that is large in every image says nothing; each counts by how it varies."""
     rng = np.random.default_rng(0)

@@ -33,6 +33,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import open_engine
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
+from inceptive.training.prepare import published_origin
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +244,17 @@ def test_the_card_says_what_the_model_is(clf, tmp_path):
     clf.save(tmp_path)
     card = (tmp_path / "README.md").read_text()
     assert "googlenet.bn for 3 classes" in card and "Classes: a, b, c" in card
+
+
+def test_the_card_names_the_weights_that_it_began_from_and_their_licence(clf, tmp_path):
+    origin = published_origin("inception_v3.nsfwjs")
+    assert origin == {"name": "inception_v3.nsfwjs", "licence": "MIT"}
+    dataclasses.replace(clf, info=clf.info | {"published": origin}).save(tmp_path)
+    assert (
+        "- From weights inception_v3.nsfwjs, licence: MIT" in (tmp_path / "README.md").read_text()
+    )
+    assert published_origin(str(tmp_path)) == origin  # also of what is trained from this one
+    assert published_origin("") == published_origin(str(tmp_path / "gone")) == {}
 
 
 def test_the_card_shows_names_of_classes_as_they_are(clf, tmp_path):

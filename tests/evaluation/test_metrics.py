@@ -304,3 +304,8 @@ def test_a_fitted_temperature_lowers_the_loss_and_the_calibration_error():
     scaled = metrics.softmax(logits, metrics.fit_temperature(logits, labels))
     for measure in (metrics.negative_log_likelihood, metrics.calibration_error):
         assert measure(scaled, labels) < measure(plain, labels)
+
+
+def test_an_accuracy_of_zero_is_one():
+    known = metrics.Threshold(target=0.9, count=20, threshold=0.8, share=0.5, accuracy=0.95)
+    assert metrics.choose_threshold("mine", (known,), 0.0) == (0.8, 0.95, 20)

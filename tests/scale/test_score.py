@@ -395,6 +395,13 @@ def test_home_is_meant_by_a_tilde_and_an_empty_out_by_nothing(
     assert done.returncode != 0 and "out is empty" in done.stderr
 
 
+def test_if_no_image_can_be_read_the_status_says_so(trained, tmp_path):
+    (tmp_path / "pictures.tar.gz").write_bytes(b"\x1f\x8b no picture")
+    asked = ["score", trained[0], tmp_path / "pictures.tar.gz", "--out", tmp_path / "answers"]
+    done = command(*asked, "--engine", "torch")
+    assert done.returncode == 1 and "none of its images can be read" in done.stderr
+
+
 def test_the_options_of_a_store_are_told_from_a_glob():
     assert storage.split_query("s3://b/?.png") == ("s3://b/?.png", "")
     assert storage.split_query("s3://b/*.png?x=y&z=1") == ("s3://b/*.png", "?x=y&z=1")

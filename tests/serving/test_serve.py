@@ -280,6 +280,48 @@ def test_images_are_decoded_by_as_many_threads_as_there_are_cores(trained, monke
     assert len(asyncio.run(answers())) == 24 and most == 3
 
 
+def test_a_client_that_goes_away_amid_a_form_is_no_error_of_the_server():
+    from starlette.requests import Request
+
+    from inceptive.serving.inference import Refused, _pictures
+
+    body, headers = form([("a.png", png("down", 1))])
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(key.lower().encode(), value.encode()) for key, value in headers.items()],
+    }
+    messages = iter(
+        [
+            {"type": "http.request", "body": body[:-200], "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive():
+        return next(messages)
+
+    with pytest.raises(Refused) as refused:
+        asyncio.run(_pictures(Request(scope, receive), 4))
+    assert refused.value.status_code == 400
+
+
+def test_exports_alone_are_served_and_say_that_they_cannot_be_explained(trained, tmp_path):
+    if not importlib.util.find_spec("onnx"):
+        pytest.skip("the extra `export` is not installed")
+    from inceptive.serving.model import ServedModel
+
+    shutil.copytree(trained[0], tmp_path / "whole")
+    done = command("export", tmp_path / "whole", "--to", "onnx")
+    assert done.returncode == 0, done.stderr
+    exports = tmp_path / "exports"
+    exports.mkdir()
+    for name in ("exports.json", "model.f32.onnx"):
+        shutil.copy(tmp_path / "whole" / name, exports)
+    served = ServedModel.open(str(exports), "exports", "auto", False, None, lambda _: None)
+    assert served.explainer is None and served.engine.name == "onnx:f32"
+
+
 @pytest.mark.nets
 @with_captum
 def test_maps_of_any_layer(two):
