@@ -79,9 +79,9 @@ class Threshold:
 class Measures:
     """Metrics of a classifier's answers for `count` labelled images. Shares are 0-1.
 
-    Intervals are 95 %: Wilson's for accuracies, draws from each class's posterior for balanced accuracy. loss, in
-    nats, and calibration_error are of the probabilities before temperature scaling, `..._scaled`
-    after it. confusion (K, K): rows are true classes, columns answers.
+    Intervals are 95 %: Wilson's for accuracies, draws from each class's posterior for balanced
+    accuracy. loss, in nats, and calibration_error are of the probabilities before temperature scaling,
+    `..._scaled` after it. confusion (K, K): rows are true classes, columns answers.
     """
 
     count: int
