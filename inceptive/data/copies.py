@@ -1,9 +1,10 @@
 """Pictures that show the same: copies, and copies that were resized, recompressed or brightened.
 
 Two pictures are near-copies if their thumbnails agree everywhere once the brightness and the contrast
-of one are fitted to the other's, and what thereby became brighter than white was cut off: a small thing
-on a white table, or a scratch on one of many parts before one camera, is a difference of few pixels and
-not of the average. The figures behind the limits stand in docs/log.md.
+of one are fitted to the other's, and what thereby became brighter than white was cut off; or if, both
+blurred and sharpness fitted too, they agree twice as well, as those of other sizes do. A small thing on
+a white table, or a scratch on one of many parts before one camera, is a difference of few pixels and not
+of the average. The figures behind the limits stand in docs/log.md.
 """
 
 import numpy as np
@@ -89,12 +90,9 @@ class Thumbnails:
         return np.asarray(1.2 * (RMS[0] + RMS[1] / np.maximum(self.contrast, FLAT)))
 
     def units(self, which: np.ndarray, cut: int = WHOLE) -> np.ndarray:
-        """Those at `which`, cut off at a level, as vectors of mean 0 and length 1: (M, SIDE**2) of
-        float32."""
-        levels: np.ndarray = np.minimum(self.pixels[which], cut).astype(np.float32)
-        levels -= levels.mean(1, keepdims=True)
-        levels /= np.maximum(np.linalg.norm(levels, axis=1, keepdims=True), 1e-6)
-        return levels
+        """Those at `which`, cut off at a level and blurred, as vectors of mean 0 and length 1:
+        (M, SIDE**2) of float32."""
+        return _unit(_blurred(np.minimum(self.pixels[which], cut).astype(np.float32)))
 
     def near(self, i: int, others: np.ndarray) -> np.ndarray:
         """Those of `others` that are near-copies of thumbnail i."""
@@ -111,6 +109,10 @@ class Thumbnails:
             cut = np.flatnonzero(~alike & (self.white[some] | self.white[i]))
             if len(cut):
                 alike[cut] = _cut_off(own[None], levels[cut]) | _cut_off(levels[cut], own[None])
+            softer = np.flatnonzero(~alike)
+            if len(softer):
+                soft, one = _blurred(levels[softer]), _blurred(own[None])
+                alike[softer] = _sharpened(one, soft) | _sharpened(soft, one)
             alike &= np.abs(self.mean[some] - self.mean[i]) <= SHIFT
             alike &= np.maximum(contrast, self.contrast[i]) <= GAIN * np.minimum(
                 contrast, self.contrast[i]
@@ -123,6 +125,34 @@ def _small(rest: np.ndarray, contrast: np.ndarray) -> np.ndarray:
     """Whether differences (N, SIDE**2) are those of near-copies of such contrast (N,): (N,) of bool."""
     average = np.sqrt((rest**2).mean(1)) <= RMS[0] * contrast + RMS[1]
     return np.asarray(average & (np.abs(rest).max(1) <= GREATEST[0] * contrast + GREATEST[1]))
+
+
+def _blurred(levels: np.ndarray) -> np.ndarray:
+    """Thumbnails (N, SIDE**2), each pixel averaged with its neighbours by 1, 2, 1 in both directions."""
+    square = levels.reshape(-1, SIDE, SIDE)
+    for axis in (1, 2):
+        before = np.concatenate([square.take([0], axis), square.take(range(SIDE - 1), axis)], axis)
+        after = np.concatenate([square.take(range(1, SIDE), axis), square.take([-1], axis)], axis)
+        square = (before + 2 * square + after) / 4
+    return square.reshape(-1, SIDE**2)
+
+
+def _unit(levels: np.ndarray) -> np.ndarray:
+    """Rows as vectors of mean 0 and length 1."""
+    centred = levels - levels.mean(1, keepdims=True)
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+
+
+def _sharpened(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether `other` is `one` with another brightness, contrast and sharpness, within half of what
+    near-copies may differ: (N,) of bool. Both are blurred, (N, SIDE**2) or (1, SIDE**2)."""
+    plain = _unit(one)
+    softer = _blurred(plain)
+    softer = _unit(softer - (softer * plain).sum(1, keepdims=True) * plain)
+    rest = other - other.mean(1, keepdims=True)
+    for axis in (plain, softer):
+        rest = rest - (rest * axis).sum(1, keepdims=True) * axis
+    return _small(2 * rest, other.std(1))
 
 
 def _cut_off(dark: np.ndarray, bright: np.ndarray) -> np.ndarray:
