@@ -129,7 +129,7 @@ def _small(rest: np.ndarray, contrast: np.ndarray) -> np.ndarray:
 
 def _blurred(levels: np.ndarray) -> np.ndarray:
     """Thumbnails (N, SIDE**2), each pixel averaged with its neighbours by 1, 2, 1 in both directions."""
-    square = levels.reshape(-1, SIDE, SIDE)
+    square: np.ndarray = levels.reshape(-1, SIDE, SIDE)
     for axis in (1, 2):
         before = np.concatenate([square.take([0], axis), square.take(range(SIDE - 1), axis)], axis)
         after = np.concatenate([square.take(range(1, SIDE), axis), square.take([-1], axis)], axis)
@@ -140,7 +140,7 @@ def _blurred(levels: np.ndarray) -> np.ndarray:
 def _unit(levels: np.ndarray) -> np.ndarray:
     """Rows as vectors of mean 0 and length 1."""
     centred = levels - levels.mean(1, keepdims=True)
-    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6))
 
 
 def _sharpened(one: np.ndarray, other: np.ndarray) -> np.ndarray:
