@@ -20,7 +20,7 @@ from typing import Any
 
 from inceptive.engines import features
 from inceptive.engines.embedding import Embedder, gathered
-from inceptive.engines.open import open_engine
+from inceptive.engines.open import is_peer, open_engine
 from inceptive.engines.prediction import answered
 from inceptive.errors import InceptiveError, reason
 from inceptive.io import store as storage
@@ -35,9 +35,11 @@ START = f"import sys; sys.path[:] = {sys.path!r}; from inceptive.scale.worker im
 """What a worker runs: it finds the modules that this process finds, whatever lies in the folder where it
 is started."""
 DIED = (
-    f"a worker died {RETRIES + 1} times over the same images, of a part that is not in the folder; "
-    "more memory may help, or fewer workers; what is written stays"
+    f"a worker died {RETRIES + 1} times over the same images, of a part that is not in the folder "
+    "({}); what is written stays"
 )
+ENDED = 10.0
+"""Seconds for a worker that answers no more to end by itself."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,14 @@ class Worker:
     def __init__(self, job: Job):
         self.job, self.error = job, ""
         try:
-            self.engine = open_engine(job.model, job.plan.engine, threads=job.threads)
+            name = "auto" if is_peer(job.model) else job.plan.engine
+            self.engine = open_engine(job.model, name, threads=job.threads)
             layer, pool = job.plan.layer, job.plan.pool
             self.embedder = Embedder(self.engine, layer, pool) if layer else None
         except InceptiveError as error:
             self.error = str(error)
+        except Exception as error:
+            self.error = f"{job.model}: a worker cannot open it ({type(error).__name__}: {error})"
 
     def score(self, part: int) -> dict[str, Any]:
         """Write the answers of a part; return `parts.Written` as a dict, and any fatal `error`."""
@@ -149,14 +154,14 @@ class Local:
         process: subprocess.Popen[str] | None = None
         try:
             while True:
-                part, answer = todo.get_nowait(), ""
+                part, answer, how = todo.get_nowait(), "", ""
                 for _ in range(RETRIES + 1):
                     process = process or self._start(index)
                     if answer := _ask(process, f"{part}\n"):
                         break
-                    _end(process)
+                    how = _death(process)
                     process = None
-                done.put(json.loads(answer) if answer else {"error": DIED})
+                done.put(json.loads(answer) if answer else {"error": DIED.format(how)})
         except (Empty, _Stopped):
             pass
         except OSError as error:
@@ -192,6 +197,19 @@ def _ask(process: subprocess.Popen[str], line: str, answered: bool = True) -> st
     except OSError:
         return ""
     return answer if answer.startswith("{") and answer.endswith("}\n") else ""
+
+
+def _death(process: subprocess.Popen[str]) -> str:
+    """How a worker ended that answers no more."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(ENDED)
+    status = process.poll()
+    _end(process)
+    if status == -9:  # SIGKILL, which Windows has no name for
+        return "it was killed: more memory may help, or fewer workers"
+    if status is None or status >= 0:
+        return f"exit status {status}" if status else "it gave no answer"
+    return f"by {signal.Signals(-status).name}"
 
 
 def _end(process: subprocess.Popen[str]) -> None:

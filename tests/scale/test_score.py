@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 import io
 import itertools
 import json
@@ -16,6 +17,7 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import fsspec
 import numpy as np
@@ -23,13 +25,15 @@ import pyarrow
 import pyarrow.dataset
 import pyarrow.parquet
 import pytest
+import torch
 from conftest import command, logo, picture
 
 import inceptive.scale
+from inceptive.engines.peers import package
 from inceptive.errors import InceptiveError
 from inceptive.images import Preprocessing
 from inceptive.io import store as storage
-from inceptive.scale import inputs, parts, reading
+from inceptive.scale import inputs, parts, reading, worker
 from inceptive.scale.answers import as_parquet
 from inceptive.scale.plan import Plan, read_part
 
@@ -202,6 +206,7 @@ def test_what_cannot_be_scored_is_one_line(trained, tmp_path):
         ("both", "x", "holds files of several kinds (images, tar)"),
         ("both/*.png", "out", "is there already, and no plan"),
         ("nosuch://bucket/a", "x", "cannot be reached"),
+        ("[be]*", "x", "names folders only; add /*"),
     ):
         path = given if "://" in given else tmp_path / given
         done = command("score", trained[0], path, "--out", tmp_path / out)
@@ -540,6 +545,47 @@ def test_an_image_that_kills_every_worker_ends_the_run_with_one_line(trained, ma
         trained[0], many / "00", "--out", tmp_path / "out", "--part", 20, env={"PYTHONPATH": path}
     )
     assert status == 1 and "a worker died 6 times over the same images" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("os.kill(os.getpid(), 9)", "it was killed: more memory may help, or fewer workers"),
+        ("os.kill(os.getpid(), 11)", "by SIGSEGV"),
+        ("sys.exit(3)", "exit status 3"),
+    ],
+)
+def test_how_a_worker_ended_is_told(end, told):
+    """Whatever it was, memory was blamed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import os, sys; sys.stdin.readline(); {end}"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
+    )  # fmt: skip
+    assert worker._ask(process, "0\n") == ""
+    assert worker._death(process) == told
+
+
+@pytest.mark.peers
+def test_a_net_of_another_package_scores(tmp_path, stripes):
+    """Its engine is called like the net, and no worker could open one of that name."""
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed")
+    weights = tmp_path / "squeezenet.pth"
+    torch.save(package("torchvision.models").squeezenet1_1().state_dict(), weights)
+    model, out = f"torchvision:squeezenet1_1@{weights}", tmp_path / "out"
+    summary = inceptive.scale.score(model, stripes, out, threads=1, workers=1, progress=None)
+    assert (summary.images, summary.errors) == (60, 0)
+    weights.unlink()
+    job = worker.Job(model, str(out), "", Plan.read(str(out)), 1)
+    assert worker.Worker(job).score(0)["error"].startswith(str(weights))
+
+
+def test_whatever_keeps_a_worker_from_opening_a_model_is_its_answer(monkeypatch):
+    monkeypatch.setattr(
+        worker, "open_engine", mock.Mock(side_effect=ImportError("no such library"))
+    )
+    told = worker.Worker(worker.Job("runs/mine", "", "", PLAN, 1)).score(0)["error"]
+    assert told == "runs/mine: a worker cannot open it (ImportError: no such library)"
 
 
 @pytest.mark.slow
