@@ -57,6 +57,7 @@ def open_engine(
     engine = _open(model, name, note, early_exit, threads, file, classes)
     if early_exit:
         engine = EarlyExitEngine(engine, str(model))
+        note(f"note: {model}: heads do not tell whether an image is like none of the classes")
     note(f"{model}: answered by {engine.name}")
     return engine
 

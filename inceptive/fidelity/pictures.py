@@ -155,6 +155,10 @@ def _of_array(array: np.ndarray, name: str) -> Pictures:
             f"{name}: pictures in an array are uint8 (N, H, W, 3) or (N, H, W), not {array.dtype} "
             f"{array.shape}"
         )
+    if array.ndim == 3 and array.shape[2] in (3, 4):  # else as many pictures, 3 pixels wide
+        raise InceptiveError(
+            f"{name}: {array.shape} is one picture; several are (N, H, W, 3), one is (1, H, W, 3)"
+        )
     array = array[..., 0] if array.shape[3:] == (1,) else array
     digest = hashlib.sha256(repr(array.shape).encode())
     for picture in array:

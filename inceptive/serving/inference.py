@@ -20,6 +20,7 @@ with requires("serve needs FastAPI", "serve"):
     from starlette.concurrency import run_in_threadpool
     from starlette.datastructures import UploadFile
     from starlette.exceptions import HTTPException
+    from starlette.formparsers import MultiPartException, MultiPartParser
     from starlette.requests import ClientDisconnect, Request
 
 BUSY = "too many images wait; try again"
@@ -143,6 +144,15 @@ class InferenceService:
             raise Refused(503, f"no answer within {seconds:g} s; try again") from None
 
 
+class _Form(MultiPartParser):
+    """A form that knows whether its end came: of one that is cut off, the last part is not there."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
 async def _pictures(request: Request, limit: int) -> list[tuple[str, bytes]]:
     """(name, content) of each image of a request. Raises Refused for none or more than `limit`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -153,14 +163,17 @@ async def _pictures(request: Request, limit: int) -> list[tuple[str, bytes]]:
             raise Refused(400, "the request ended before its body did") from None
         pictures = [("image", content)] if content else []
     else:
+        parser = _Form(request.headers, request.stream(), max_files=limit, max_fields=limit)
         try:
-            form = await request.form(max_files=limit, max_fields=limit)
-        except HTTPException as error:
-            raise Refused(422, str(error.detail)) from None
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise Refused(422, error.message) from None
         except ClientDisconnect:
             raise Refused(400, "the request ended before its body did") from None
         except OSError as error:
             raise Refused(507, f"the images cannot be kept ({reason(error)})") from None
+        if not parser.ended:
+            raise Refused(422, "the form has no end: a part of it is missing")
         uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         pictures = [(upload.filename or "image", await upload.read()) for upload in uploads]
         await form.close()

@@ -91,6 +91,7 @@ def test_evaluate_and_predict_say_who_answered(folder, stripes, tmp_path):
     picture("across", 901).save(tmp_path / "one.png")
     done = command("predict", folder, tmp_path / "one.png", "--early-exit", "--engine", "torch")
     assert done.returncode == 0 and "answered by" in done.stderr
+    assert "heads do not tell whether an image is like none of the classes" in done.stderr
 
 
 @pytest.mark.nets

@@ -24,11 +24,9 @@ with_explain = importlib.util.find_spec("captum")
 
 NAMES = [
     'it\'s "odd" \\ $(x) `y` *?[a] 50% #1 & ; é \u200b ~',
-    "me@home:mixed_6e,x=1",
-    "-out",
-    "a\nb",
+    "-me@home:mixed_6e,x=1\nb",
 ]
-"""Folders that all paths of a round lie in; the third, as a relative path, looks like an option."""
+"""Folders that all paths of a round lie in; the second, as a relative path, looks like an option."""
 
 
 @functools.cache
@@ -79,7 +77,7 @@ def rounds(place):
         yield "predict", "model", [place / "exported" / "model.f32.onnx", image]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=["quotes", "marks", "dash", "lines"])
+@pytest.mark.parametrize("name", NAMES, ids=["quotes", "dash"])
 def test_every_path_may_be_called_anything(name, stripes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place = Path(name) if name.startswith("-") else tmp_path / name
@@ -98,7 +96,7 @@ def test_every_path_may_be_called_anything(name, stripes, tmp_path, monkeypatch)
         if place / "weights.pth" in words or any("@" in str(word) for word in words):
             torch.save(published_state(), place / "weights.pth")
         # As a shell gives it: what looks like an option stands after --, or in ./
-        shown = [f"./{word}" if str(word).startswith("-o") else word for word in words]
+        shown = [f"./{word}" if str(word).startswith("-m") else word for word in words]
         done = command(command_name, *shown)
         assert done.returncode == 0, (command_name, words, done.stderr)
         assert "Traceback" not in done.stderr

@@ -133,6 +133,16 @@ def test_groups_join_no_chains():
     assert _first_alike(rows, np.cos(np.radians(25))).tolist() == [0, 0, 2, 2, 4, 4]
 
 
+def test_few_different_pictures_are_no_near_copies(tmp_path):
+    """Not standardised, features of different photographs have cosines of up to 0.95."""
+    rng = np.random.default_rng(0)
+    features = (2 + rng.normal(0, 1, (6, 64))).clip(0).astype(np.float32)
+    made = embeddings(np.concatenate([features, features[:1] * 1.02]))
+    made.save(tmp_path / "made.npy")
+    found = inceptive.near_copies(tmp_path / "made.npy", progress=None)
+    assert found.by_features == (("0.png", "6.png"),)
+
+
 def test_near_copies_by_features_stand_beside_those_by_pixels(trained, photos):
     found = inceptive.near_copies(
         photos, trained[0], layer="inception_3a", alike=0.9, progress=None

@@ -97,3 +97,6 @@ def test_what_holds_no_pictures_is_refused(tmp_path):
     for given in ([], 3, np.zeros((4, 4), np.uint8)):
         with pytest.raises(InceptiveError, match="pictures"):
             open_pictures(given)
+    for channels in (3, 4):  # it was 64 pictures in grey, 3 pixels wide
+        with pytest.raises(InceptiveError, match="is one picture"):
+            open_pictures(np.zeros((64, 64, channels), np.uint8))

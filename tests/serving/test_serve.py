@@ -73,6 +73,12 @@ def form(files):
     return parts + b"--BOUND--\r\n", {"Content-Type": "multipart/form-data; boundary=BOUND"}
 
 
+def cut_off(files, count):
+    """The same without its last `count` bytes; its second image was missing in the answer."""
+    body, headers = form(files)
+    return body[:-count], headers
+
+
 # Answers
 
 
@@ -439,6 +445,8 @@ def test_models_of_one_name_are_called_as_they_were_typed():
         (*form([(f"{k}.png", b"x") for k in range(5)]), 422, "Too many files"),
         (b"nothing", {"Content-Type": "multipart/form-data"}, 422, ""),
         (*form([]), 422, "no image"),
+        (*cut_off([("a.png", png("down", 1)), ("b.png", png("down", 2))], 300), 422, "has no end"),
+        (*cut_off([("a.png", png("down", 1)), ("b.png", png("down", 2))], 5), 422, "has no end"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_a_reason(port, body, headers, status, said):
