@@ -104,7 +104,7 @@ def record(
             "baseline": float(np.bincount(labels).max() / len(labels)),
             "calibration_error": calibration_error(plain, labels),
             "calibration_error_scaled": calibration_error(scaled, labels),
-            "abstain": [asdict(point) for point in thresholds(scaled, labels)],
+            "thresholds": [asdict(point) for point in thresholds(scaled, labels)],
         },
         "training": {
             "epoch": run.epoch,

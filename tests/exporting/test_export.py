@@ -228,7 +228,7 @@ def test_the_file_says_what_it_is(exported):
         assert said["precision"] == kind.split(":")[1]
         assert said["weights"] == records.fingerprint(folder / "model.safetensors")
         assert said["data"]["shares"] == config["data"]["shares"]
-        assert said["thresholds"] == config["metrics"]["abstain"] != []
+        assert said["thresholds"] == config["metrics"]["thresholds"] != []
 
 
 def test_the_licence_of_the_images_goes_along(trained, quick, tmp_path):

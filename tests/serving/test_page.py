@@ -245,7 +245,7 @@ def test_a_second_model_answers_beside_the_first(opened, model, photographs, tmp
 
     other = shutil.copytree(model, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
-    config["metrics"]["abstain"] = [
+    config["metrics"]["thresholds"] = [
         {"target": 0.95, "threshold": 1.01, "count": 0, "share": 0, "accuracy": 1.0}
     ]
     config["labels"] = ["pagoda", "dahlia"]

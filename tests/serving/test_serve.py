@@ -398,7 +398,7 @@ def test_an_accuracy_that_no_threshold_holds_is_refused(trained, tmp_path):
         ([{"target": 0.95}], "config.json: metrics.thresholds: missing or invalid 'count'"),
         ("much", "config.json: metrics.thresholds: missing or invalid"),
     ):
-        config["metrics"]["abstain"] = known
+        config["metrics"]["thresholds"] = known
         rewrite_config(folder, json.dumps(config))
         done = command("serve", folder, "--port", 0, "--accuracy", 0.99)
         assert done.returncode == 1 and told in done.stderr, done.stderr
@@ -407,13 +407,15 @@ def test_an_accuracy_that_no_threshold_holds_is_refused(trained, tmp_path):
 def test_below_the_threshold_an_answer_is_not_sure(trained, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    [first, *_] = [one for one in config["metrics"]["abstain"] if one["target"] == 0.95]
+    [first, *_] = [one for one in config["metrics"]["thresholds"] if one["target"] == 0.95]
     assert 0 < first["threshold"] <= 1 and first["accuracy"] >= 0.95 and 0 < first["share"] <= 1
     thresholds, folders = {"unsure": 1.01, "sure": 0.1}, []
     for name, threshold in thresholds.items():
         folders.append(shutil.copytree(folder, tmp_path / name))
-        config["metrics"]["abstain"] = [first | {"threshold": threshold}]
-        rewrite_config(folders[-1], json.dumps(config))
+        key = {"unsure": "thresholds", "sure": "abstain"}[name]  # the second as written until 0.1
+        metrics = {k: v for k, v in config["metrics"].items() if k != "thresholds"}
+        metrics[key] = [first | {"threshold": threshold}]
+        rewrite_config(folders[-1], json.dumps(config | {"metrics": metrics}))
     with serving(*folders) as (port, _):
         for name, threshold in thresholds.items():
             _, answer = post(port, f"/v1/predict?model={name}", png("down", 3))
