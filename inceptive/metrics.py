@@ -18,6 +18,8 @@ TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
 """Accuracies that a user may want of the answers above a threshold."""
 ACCURACY = 0.95
 """Share of its answers that should be right, unless another is asked for."""
+SHOWN_CLASSES = 20
+"""Of more, no matrix is shown, nor a row or a picture of each."""
 EVEN = 0.5
 """An answer less probable than all others together is never called sure."""
 
@@ -108,13 +110,14 @@ class Measures:
         /,
         **more: Any,
     ) -> Self:
-        """Measure probabilities (N, K), before and after temperature scaling.
+        """Measure probabilities (N, K), before and after temperature scaling; the answers are those
+        after it, which differ where views or models are averaged.
 
         targets (N,) are the true classes, labels the K names, `more` the fields of a subclass. A class
         that does not occur is left out of means.
         """
-        first, fifth = (top_k(plain, targets, min(k, len(labels))) for k in (1, 5))
-        matrix = confusion(plain.argmax(axis=1), targets, len(labels))
+        first, fifth = (top_k(scaled, targets, min(k, len(labels))) for k in (1, 5))
+        matrix = confusion(scaled.argmax(axis=1), targets, len(labels))
         balanced, balanced_interval = balanced_accuracy(matrix)
         return cls(
             count=len(targets),
@@ -132,6 +135,12 @@ class Measures:
             confusion=matrix,
             **more,
         )
+
+    @property
+    def shown(self) -> list[int]:
+        """Indices of the classes that a table shows: of many, those that occur or were answered."""
+        occurs = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) > 0
+        return [k for k in range(len(occurs)) if occurs[k] or len(occurs) <= SHOWN_CLASSES]
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values, for JSON."""
@@ -248,8 +257,8 @@ def threshold_for_accuracy(
 
 
 def thresholds(probs: np.ndarray, labels: np.ndarray) -> list[Threshold]:
-    """The threshold for each of TARGETS that can be reached."""
-    curve = risk_coverage(probs, labels)
+    """The threshold, EVEN or more, for each of TARGETS that can be reached."""
+    curve = [point for point in risk_coverage(probs, labels) if point.threshold >= EVEN]
     return [
         Threshold(target, round(p.coverage * len(labels)), p.threshold, p.coverage, p.accuracy)
         for target in TARGETS
@@ -276,7 +285,11 @@ def choose_threshold(
     if not thresholds:
         return EVEN, None, 0
     chosen = min(enough, key=lambda each: each.target) if enough else thresholds[-1]
-    return max(EVEN, chosen.threshold), chosen.accuracy, chosen.count
+    if (
+        chosen.threshold < EVEN
+    ):  # as written until 0.1: how right answers above EVEN are is not known
+        return EVEN, None, 0
+    return chosen.threshold, chosen.accuracy, chosen.count
 
 
 def negative_log_likelihood(probs: np.ndarray, labels: np.ndarray) -> float:
@@ -297,15 +310,18 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature that maximises the likelihood of held-out labels (Guo et al., arXiv:1706.04599).
 
-    Golden-section search of ln T in -3..3: the likelihood has one peak along it. One number for all
-    classes, so no answer changes, only its confidence. It is 1 where that peak has the larger
-    calibration error on these labels: a few answers that are sure and wrong can move it anywhere.
+    Of N labels, each counts as N / (N + 1) sure and the rest as spread over all classes (as Platt 1999
+    does): where all answers are right, likelihood alone would have all of them certain. Golden-section
+    search of ln T in -3..3: the likelihood has one peak along it. One number for all classes, so no
+    answer changes, only its confidence. It is 1 where that peak has the larger calibration error on
+    these labels: a few answers that are sure and wrong can move it anywhere.
     """
     ratio = (sqrt(5) - 1) / 2
 
     scores = logits.astype(np.float64)
     scores = scores - scores.max(axis=1, keepdims=True)
-    own = scores[np.arange(len(labels)), labels]
+    spread = 1 / (len(labels) + 1)
+    own = (1 - spread) * scores[np.arange(len(labels)), labels] + spread * scores.mean(axis=1)
 
     def loss(log_t: float) -> float:
         t = np.exp(log_t)

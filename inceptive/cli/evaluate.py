@@ -75,8 +75,9 @@ def run(
 def as_text(evaluation: "Evaluation") -> str:
     """One model's result as readable text."""
     from inceptive.data.source import images_of
+    from inceptive.metrics import SHOWN_CLASSES
 
-    classes = evaluation.classes
+    classes, shown = evaluation.classes, evaluation.shown
     low, high = evaluation.balanced_accuracy_interval
     lines = [
         f"{evaluation.model} on {evaluation.count} {images_of(evaluation.split)} of {evaluation.data}, "
@@ -101,14 +102,17 @@ def as_text(evaluation: "Evaluation") -> str:
             ("class", "images", "precision", "recall", "f1"),
             [
                 (row.label, str(row.count), *map(_percent, (row.precision, row.recall, row.f1)))
-                for row in classes
+                for row in (classes[k] for k in shown)
             ],
         ),
     ]
-    if len(classes) <= 20:
-        numbers = [str(k + 1) for k in range(len(classes))]
-        counts = zip(classes, evaluation.confusion.tolist(), strict=True)
-        rows = [(f"{k} {row.label}", *map(str, cells)) for k, (row, cells) in enumerate(counts, 1)]
+    if len(shown) <= SHOWN_CLASSES:
+        numbers = [str(k + 1) for k in range(len(shown))]
+        counts = zip(shown, evaluation.confusion[shown][:, shown].tolist(), strict=True)
+        rows = [
+            (f"{number} {classes[k].label}", *map(str, cells))
+            for number, (k, cells) in enumerate(counts, 1)
+        ]
         lines += ["", tables.columns(("true \\ answered", *numbers), rows)]
     return "\n".join(lines)
 

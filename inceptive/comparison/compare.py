@@ -10,7 +10,8 @@ import numpy as np
 
 from inceptive.arguments import NonNegativeFloat, checked
 from inceptive.comparison.pairs import Pair, pair
-from inceptive.data.layout import hidden
+from inceptive.data.labels import read_lists
+from inceptive.data.layout import SPLIT_FOLDERS, hidden
 from inceptive.data.source import Data
 from inceptive.engines import records
 from inceptive.engines.open import open_engine
@@ -228,7 +229,12 @@ def unlabelled(data: str | Path | Data | Iterable[Image]) -> list[Source] | None
     except OSError:  # a built-in set, a URL, or nothing: who opens it says so
         return None
     images = sorted(entry for entry in inside if entry.suffix.lower() in SUFFIXES)
-    return None if any(entry.is_dir() for entry in inside) else list(images) or None
+    if not images or any(entry.is_dir() for entry in inside):
+        return None
+    try:
+        return None if read_lists(path, list(map(str, images)), SPLIT_FOLDERS) else list(images)
+    except InceptiveError:  # a list of something else
+        return list(images)
 
 
 def _each_engine(named: NamedModel, progress: Progress) -> list[NamedModel]:
@@ -288,14 +294,16 @@ def _unlabelled(
             predicted[name].append(prediction)
             progress.advance("answering", len(predicted[name]), len(images))
     first = next(iter(predicted.values()))
-    errors = [prediction.error for prediction in first if prediction.error]
+    of_each = list(zip(*predicted.values(), strict=True))
+    said = ([answer.error for answer in each if answer.error] for each in of_each)
+    errors = [first_error for first_error, *_ in filter(None, said)]
     if errors and (strict or len(errors) == len(images)):
         raise InceptiveError(
             f"{len(errors)} of {len(images)} images cannot be read, the first: {errors[0]}"
         )
     for error in errors:
         progress.say(f"left out: {error}")
-    readable = [k for k, prediction in enumerate(first) if not prediction.error]
+    readable = [k for k, each in enumerate(of_each) if not any(one.error for one in each)]
     answers = {
         name: tuple(Answer(*answered[k].top[0]) for k in readable)
         for name, answered in predicted.items()

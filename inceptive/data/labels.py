@@ -62,7 +62,7 @@ def read_lists(
             # What the list says, then the list's own name, then the folder the image lies in.
             folders = Path(os.path.relpath(image, root)).parts[:-1]
             words = (own, each.word, *map(str.lower, folders))
-            split = next((split_names[word] for word in words if word in split_names), "")
+            split = next(filter(None, (_split(word, split_names) for word in words)), "")
             answer = split, _label(row, each.labels, where)
             if labels.setdefault(image, answer) != answer:
                 raise InceptiveError(f"{where}: {printable(named)} has two labels or splits")
@@ -91,7 +91,8 @@ def _lists(
     """
     lists: list[LabelList] = []
     unclear: list[tuple[Path, InceptiveError]] = []
-    for path in sorted(root.iterdir()):
+    beside = root / "annotations"  # as COCO has it
+    for path in sorted([*root.iterdir(), *(beside.iterdir() if beside.is_dir() else ())]):
         if path.suffix.lower() not in (".csv", ".tsv", ".json") or path.name.startswith("."):
             continue
         rows = _rows(path)
@@ -112,7 +113,7 @@ def _lists(
             unclear.append((path, error))
             continue
         parts = re.split(r"[\W_]+", path.stem.lower())
-        words = {split_names[part] for part in parts if part in split_names}
+        words = set(filter(None, (_split(part, split_names) for part in parts)))
         word = words.pop() if len(words) == 1 else ""
         lists.append(LabelList(path, rows, file, split, labels, word))
     if unclear and not lists:
@@ -130,6 +131,11 @@ def _index(root: Path, images: Sequence[str]) -> dict[str, str]:
         for way in (path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem, whole):
             ways[way] |= {image}
     return {way: next(iter(paths)) for way, paths in ways.items() if len(paths) == 1}
+
+
+def _split(word: str, split_names: Mapping[str, str]) -> str:
+    """The split that a word of a name tells, as train2017 does; "" if none."""
+    return split_names.get(word) or split_names.get(re.sub(r"(set|\d+)$", "", word), "")
 
 
 def _way(name: str) -> str:
@@ -180,9 +186,9 @@ def _json_rows(content: Any, path: Path) -> list[Row]:
     if isinstance(content, dict):
         return [{"file": k, "label": _cell(v)} for k, v in content.items()]
     if isinstance(content, list):
-        return [
-            {str(k): _cell(v) for k, v in row.items()} for row in content if isinstance(row, dict)
-        ]
+        rows = [row for row in content if isinstance(row, dict)]
+        keys = dict.fromkeys(key for row in rows for key in row)
+        return [{str(key): _cell(row.get(key)) for key in keys} for row in rows]
     return []
 
 

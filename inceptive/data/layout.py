@@ -87,6 +87,8 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
     names = _split_names(folders)
     parts = [(names[folder], folder) for folder in folders if folder in names]
     others = [folder for folder in folders if folder not in names]
+    if parts:  # annotations, say, are none
+        others = [folder for folder in others if list_images(folder, [root, *folders])[0]]
     trained = "train" in names.values()
     # Beside other folders, one called "train" is a class if photographs lie in it directly.
     if not parts or (others and (not trained or any(_loose(folder) for _, folder in parts))):

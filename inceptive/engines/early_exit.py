@@ -167,8 +167,8 @@ def answer(
 class EarlyExitEngine(Engine):
     """`engine` cut at its heads: answers from the first sufficiently confident head.
 
-    answered counts the images so far at each exit and, last, by the whole net. Raises InceptiveError,
-    naming `model`, if no exit was chosen for it.
+    answered counts the images at each exit and, last, by the whole net, since `exit_shares` told.
+    Raises InceptiveError, naming `model`, if no exit was chosen for it.
     """
 
     def __init__(self, engine: Engine, model: str):
@@ -222,7 +222,9 @@ class EarlyExitEngine(Engine):
     def exit_shares(self) -> dict[str, float]:
         total = max(1, int(self.answered.sum()))
         ends = [*(exit.head for exit in self.policy.exits), ""]
-        return {end: float(n) / total for end, n in zip(ends, self.answered, strict=True)}
+        shares = {end: float(n) / total for end, n in zip(ends, self.answered, strict=True)}
+        self.answered[:] = 0
+        return shares
 
 
 def exit_summary(shares: Mapping[str, float]) -> str:

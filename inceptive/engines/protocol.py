@@ -112,5 +112,6 @@ class Engine:
         raise InceptiveError(f"{self.name}: features are taken from inceptive's own nets")
 
     def exit_shares(self) -> dict[str, float]:
-        """Share of the images so far answered by each end, "" the whole net; {} without exits."""
+        """Share of the images since the last call that each end answered, "" the whole net; {} without
+        exits."""
         return {}

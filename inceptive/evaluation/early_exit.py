@@ -15,6 +15,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.early_exit import EarlyExit, choose
 from inceptive.engines.header import CONFIG
 from inceptive.errors import InceptiveError
+from inceptive.evaluation.open import judged
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.nn.net import evaluating
 
@@ -48,6 +49,7 @@ def choose_early_exit(
             "exits are chosen on labelled images: name a set of them after the model"
         )
     data = open_data_for(data, model.data, progress=progress)
+    data, _ = judged({str(folder or model.model.net.name): model}, data, "val", progress)
     samples, index = data.split("val"), class_indices(data.classes, model.labels)
     progress.say(f"every head on {len(samples)} validation images of {data.name}")
     logits = head_logits(model, samples, progress)

@@ -3,7 +3,8 @@
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from inceptive import metrics
 from inceptive.arguments import PositiveInt, checked
 from inceptive.data.cache import Cache, user_cache
+from inceptive.data.learned import Learned
 from inceptive.data.pictures import in_order
 from inceptive.data.prefetch import prefetch
 from inceptive.data.source import Data, Samples, class_indices, images_of
@@ -254,13 +256,29 @@ def report_data(
         measures=evaluation,
         accounts=[account for engine in engines if (account := engine.account())],
         command=command,
-        history=history(Path(evaluation.model)),
+        history=history(expand(evaluation.model)),
+        flatters=_flatters(engines, evaluation),
         facts=facts,
         comparison=comparison,
         feedback={} if evaluation.members else feedback(engines[0].info),
         sample_range=engines[0].preprocessing.sample_range,
         features=feature_map(engines[0], evaluation.samples, user_cache()),
     )
+
+
+def _flatters(engines: Sequence[Engine], evaluation: Evaluation) -> str:
+    """What these images were to the models, as far as it is known: see `ReportData.flatters`."""
+    trainings = [Learned.from_record(engine.data) for engine in engines]
+    unknown = (
+        engine.data and not learned for engine, learned in zip(engines, trainings, strict=True)
+    )
+    if evaluation.split == "cross-validated" or any(unknown):
+        return evaluation.split
+    every = reduce(or_, filter(None, trainings), Learned.nothing())
+    trained = every.trained_on(evaluation.samples)
+    if trained.any():
+        return "train" if trained.all() else "all"
+    return "val" if every.chose(evaluation.samples).any() else ""
 
 
 def probabilities(

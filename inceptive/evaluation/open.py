@@ -37,13 +37,19 @@ class NamedModel:
 
 
 def named(models: Models, engine: str = "auto") -> list[NamedModel]:
-    """Each of `models` with its name; an engine without one is named after its net."""
+    """Each of `models` with its name; an engine is named after its net, the second of them with (2)."""
     if isinstance(models, Mapping | list | tuple) and not models:
         raise InceptiveError("there is no model: name at least one")
     if isinstance(models, Mapping):
         return [NamedModel(name, model, engine) for name, model in models.items()]
     several = models if isinstance(models, list | tuple) else [cast(Model, models)]
-    return [NamedModel(_name(model), model, engine) for model in several]
+    names: list[str] = []
+    for model in several:
+        name = _name(model)
+        if not isinstance(model, str | Path) and (before := names.count(name)):
+            name += f" ({before + 1})"
+        names.append(name)
+    return [NamedModel(name, model, engine) for name, model in zip(names, several, strict=True)]
 
 
 def _name(model: Model) -> str:
@@ -128,10 +134,16 @@ def judged(
         split = default_split(data)
         if data.divided and not silent:
             whole = data.split("all")
-            new = whole.take(~(every.trained_on(whole) | every.chose(whole)))
+            seen = every.trained_on(whole) | every.chose(whole)
+            alike = seen
+            if whole.groups is not None:
+                alike = np.isin(whole.groups, whole.groups[seen])
+            new = whole.take(~alike)
             if len(new) and not _same(new, data.splits.get("test")):
+                copies = int((alike & ~seen).sum())
                 progress.say(
                     f"note: judging on all {len(new)} images of {data.name} that were not learned"
+                    + (f"; {copies} near-copies of learned ones are left out" if copies else "")
                 )
                 return replace(data, splits={"new": new}), "new"
     samples = data.split(split)

@@ -18,15 +18,15 @@ from inceptive.arch.draw import draw_net
 from inceptive.data.source import Data, Samples, images_of
 from inceptive.errors import without_controls
 from inceptive.images import Range, Source
-from inceptive.metrics import Measures, RiskCoveragePoint
+from inceptive.metrics import SHOWN_CLASSES, Measures, RiskCoveragePoint
 from inceptive.report import charts
 from inceptive.report.pictures import thumbnail
 
 WORST, UNSURE, EXAMPLES, DIFFERENT, UNLABELLED = 12, 12, 4, 12, 200
 """Pictures of confident errors, of doubt, of each class, of what models answer differently, and of
 images without labels."""
-SHOWN_CLASSES, SHOWN_FILES = 20, 100
-"""Classes with pictures and a row in the matrix; files that are listed by name."""
+SHOWN_FILES = 100
+"""Files that are listed by name."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class ReportData:
     temperature scaling, which `measures` summarises. accounts: of each net that answers; history:
     rows of training, if any; facts: lines under "To repeat it", below `command`; comparison: other
     models on the same images, if any; feedback: findings of training about its images, as in
-    `training.probe`; sample_range: as in `Preprocessing`, for the pictures; features: a map of them.
+    `training.probe`; sample_range: as in `Preprocessing`, for the pictures; features: a map of them;
+    flatters: what the images were to the model: "train" if it was trained on them, "all" on some of
+    them, "val" if they chose its epoch, "cross-validated", else "".
     """
 
     model: str
@@ -77,6 +79,7 @@ class ReportData:
     feedback: Mapping[str, Any] = field(default_factory=dict)
     sample_range: Range | None = None
     features: FeatureMap | None = None
+    flatters: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def _values(report: ReportData) -> dict[str, Any]:
-    labels, classes = report.samples.labels, report.data.classes
+    labels, classes, shown = report.samples.labels, report.data.classes, report.measures.shown
     curve = metrics.risk_coverage(report.probs, labels)
     confidence = report.probs.max(axis=1)
     best = report.probs.argmax(axis=1)
@@ -155,8 +158,9 @@ def _values(report: ReportData) -> dict[str, Any]:
         "wrong": len(wrong),
         "worst": [_answer(report, int(k)) for k in worst],
         "unsure": [_answer(report, int(k)) for k in unsure],
-        "matrix": _matrix(report.measures) if len(classes) <= SHOWN_CLASSES else [],
-        "mixed_up": _mixed_up(report.measures) if len(classes) > SHOWN_CLASSES else [],
+        "rows": [report.measures.classes[k] for k in shown],
+        "matrix": _matrix(report.measures) if len(shown) <= SHOWN_CLASSES else [],
+        "mixed_up": _mixed_up(report.measures) if len(shown) > SHOWN_CLASSES else [],
         "reliability": charts.reliability(
             "How often it is right for how sure it is",
             metrics.reliability(report.plain, labels),
@@ -284,9 +288,13 @@ def _short(name: str) -> str:
 
 
 def _matrix(measures: Measures) -> list[dict[str, Any]]:
+    shown = measures.shown
     return [
-        {"label": row.label, "cells": [(n, n / max(1, sum(counts))) for n in counts]}
-        for row, counts in zip(measures.classes, measures.confusion.tolist(), strict=True)
+        {
+            "label": measures.classes[k].label,
+            "cells": [(n, n / max(1, sum(counts))) for n in counts],
+        }
+        for k, counts in zip(shown, measures.confusion[np.ix_(shown, shown)].tolist(), strict=True)
     ]
 
 

@@ -82,6 +82,21 @@ def test_the_table_tells_thresholds_accuracy_and_multiply_adds(folder):
     assert "times fewer" in done.stdout
 
 
+def test_exits_are_not_chosen_on_what_was_learned(folder, stripes, tmp_path):
+    for split in ("train", "val"):
+        shutil.copytree(stripes, tmp_path / "leak" / split)
+    done = command("early-exit", folder, tmp_path / "leak", "--max-drop", "20")
+    assert done.returncode == 0 and "were learned from" in done.stderr
+
+
+def test_shares_of_one_evaluation_are_not_those_of_all_before(folder):
+    change(folder, {"aux_4a": 0.0})
+    engine = open_engine(folder, "torch", early_exit=True)
+    engine.logits(squares(folder, 4))
+    assert engine.exit_shares() == {"aux_4a": 1.0, "": 0.0}
+    assert engine.exit_shares() == {"aux_4a": 0.0, "": 0.0}
+
+
 def test_evaluate_and_predict_say_who_answered(folder, stripes, tmp_path):
     command("early-exit", folder, "--max-drop", "20")
     done = command("evaluate", folder, stripes, "--early-exit", "--json")

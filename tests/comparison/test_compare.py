@@ -1,6 +1,7 @@
 """`inceptive compare`: what images prove that only one of two models gets right, and what each costs."""
 
 import csv
+import dataclasses
 import importlib.util
 import io
 import json
@@ -511,6 +512,33 @@ def test_a_list_of_images_is_compared_in_python(trained, worse, loose):
     assert len(comparison.answering[0].answers) == 2 and len(repr(comparison)) < 2000
     with pytest.raises(InceptiveError, match="1 of 1 images cannot be read"):
         compare(models, [loose / "bad.jpg"], seconds=0)
+
+
+def test_a_list_of_labels_beside_images_makes_them_labelled(trained, worse, tmp_path):
+    for k in range(6):
+        picture(("across", "down")[k % 2], 800 + k).save(tmp_path / f"{k}.png")
+    models = [trained[0], worse]
+    (tmp_path / "sizes.csv").write_text("file,a,b\n" + "".join(f"{k}.png,7,9\n" for k in range(6)))
+    assert compare(models, tmp_path, seconds=0, progress=None).targets == ()
+    rows = "".join(f"{k}.png,{('across', 'down')[k % 2]}\n" for k in range(6))
+    (tmp_path / "labels.csv").write_text("file,label\n" + rows)
+    comparison = compare(models, tmp_path, "all", seconds=0, progress=None)
+    assert comparison.targets == ("across", "down") * 3 or len(set(comparison.targets)) == 2
+    assert len(comparison.pairs) == 1
+
+
+def test_images_that_one_of_the_models_cannot_read_are_left_out(trained, tmp_path):
+    mine, other = (Classifier.load(trained[0]) for _ in range(2))
+    other.preprocessing = dataclasses.replace(other.preprocessing, sample_range=(0.0, 4095.0))
+    rng = np.random.default_rng(0)
+    for name, most in (("dark.tif", 1.0), ("deep.tif", 4000.0)):
+        pixels = rng.uniform(0, most, (24, 24)).astype(np.float32)
+        Image.fromarray(pixels).save(tmp_path / name)
+    picture("down", 1).save(tmp_path / "plain.png")
+    for models in ({"a": mine, "b": other}, {"b": other, "a": mine}):
+        comparison = compare(models, tmp_path, seconds=0, progress=None)
+        assert str(tmp_path / "plain.png") in comparison.images
+        assert str(tmp_path / "deep.tif") not in comparison.images
 
 
 @pytest.mark.nets

@@ -931,6 +931,34 @@ def test_a_list_of_labels_takes_the_place_of_class_folders(tmp_path, name):
     assert any(note.startswith("1 images are not in") and "extra" in note for note in data.notes)
 
 
+def coco(names):
+    return json.dumps(COCO | {"images": [{"id": k, "file_name": n} for k, n in names]})
+
+
+@pytest.mark.parametrize("place", ["", "annotations"])
+def test_a_division_as_coco_has_it_is_kept(tmp_path, place):
+    """They were one set, divided anew, or two classes called like the folders."""
+    named = list(enumerate(NAMES))
+    put(tmp_path, *(f"train2017/{n}" for n in NAMES[:6]), *(f"val2017/{n}" for n in NAMES[6:]))
+    (tmp_path / place).mkdir(exist_ok=True)
+    for split, some in (("train", named[:6]), ("val", named[6:])):
+        (tmp_path / place / f"instances_{split}2017.json").write_text(coco(some))
+    data = read(tmp_path, val=0)
+    assert data.classes == ("cat", "dog")
+    assert files(data, "val") == {f"val2017/{n}" for n in NAMES[6:]}
+    assert files(data, "train") == {f"train2017/{n}" for n in NAMES[:6]}
+
+
+def test_rows_in_json_may_begin_with_one_that_tells_less(tmp_path):
+    put(tmp_path, *NAMES)
+    rows = [
+        {"file": n, "label": c} | ({"split": "test"} if k > 5 else {})
+        for k, (n, c) in enumerate(PAIRS)
+    ]
+    (tmp_path / "labels.json").write_text(json.dumps(rows))
+    assert files(read(tmp_path, val=0), "test") == set(NAMES[6:])
+
+
 @pytest.mark.parametrize("first", ["", "id", "Unnamed: 0"])
 def test_a_column_of_numbers_is_not_taken_for_files_that_are_named_by_number(tmp_path, first):
     """A shuffled table written with its index named other images: 43 of 72 labels were wrong."""

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,6 +147,25 @@ def test_the_calibration_errors_are_of_the_plain_and_of_the_scaled_answers():
     found = measures(plain, scaled, np.array([0, 0, 0, 1]), ("a", "b"))
     assert found["calibration_error"] == pytest.approx(0.15)
     assert found["calibration_error_scaled"] == pytest.approx(0.0)
+
+
+def test_what_is_right_is_what_is_answered_where_views_are_averaged():
+    """Accuracy was of the plain averages, answers and their list of the calibrated ones."""
+    plain = np.array([[0.6, 0.4], [0.3, 0.7]])
+    scaled = np.array([[0.45, 0.55], [0.2, 0.8]])
+    found = measures(plain, scaled, np.array([1, 1]), ("a", "b"))
+    assert found["top1"] == 1.0 and found["confusion"] == [[0, 0], [0, 2]]
+
+
+def test_of_many_classes_tables_show_those_that_occur_or_are_answered():
+    """Two classes of ImageNet made a page of 40 MB."""
+    probs = np.full((4, 1000), 1e-4)
+    probs[[0, 1, 2, 3], [0, 1, 0, 7]] = 0.9
+    labels = tuple(f"class {k}" for k in range(1000))
+    found = Measures.of(probs, probs, np.array([0, 1, 0, 1]), labels)
+    assert found.shown == [0, 1, 7]
+    few = Measures.of(probs[:, :9], probs[:, :9], np.array([0, 1, 0, 1]), labels[:9])
+    assert few.shown == list(range(9))
 
 
 def test_classes_that_only_the_model_knows_can_be_answered_and_count_in_no_mean():
@@ -399,6 +419,11 @@ def names(samples):
     return {Path(samples.name(k)).stem for k in range(len(samples))}
 
 
+def places(samples):
+    paths = (Path(samples.name(k)) for k in range(len(samples)))
+    return {(path.parent.name, path.stem) for path in paths}
+
+
 def test_retagged_photographs_are_judged_as_before(trained, stripes, tmp_path):
     """17 of 27 test images had been trained on."""
     first, said = judging(trained[0], stripes)
@@ -441,6 +466,53 @@ def test_what_was_learned_is_left_out_or_said(trained, stripes, tmp_path):
     whole, said = judging(trained[0], tmp_path / "mixed", "all")
     assert whole.count == len(record["train"]) + len(record["test"])
     assert f"{len(record['train'])} of {whole.count} images of" in said
+
+
+def test_near_copies_of_what_was_learned_are_not_new(trained, stripes, tmp_path):
+    folder = Path(shutil.copytree(stripes, tmp_path / "both"))
+    for path in sorted(folder.rglob("*.png")):
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".jpg"), quality=95)
+    for kind in ("across", "down"):
+        for number in range(200, 210):
+            picture(kind, number).save(folder / kind / f"new{number}.png")
+    learned = Learned.from_record(inceptive.Classifier.load(trained[0]).data)
+    every = open_data(stripes).split("all")
+    seen = places(every.take(learned.trained_on(every) | learned.chose(every)))
+    evaluation, said = judging(trained[0], folder)
+    assert evaluation.split == "new" and not places(evaluation.samples) & seen
+    assert f"{len(seen)} near-copies of learned ones are left out" in said
+
+
+def test_two_models_in_memory_are_judged_on_what_neither_learned(trained, stripes):
+    """Both are called like their net, and only the last one's training counted."""
+    mine, other = (inceptive.Classifier.load(trained[0]) for _ in range(2))
+    other.info["data"] = {"pictures": Learned.nothing().to_dict(), "shares": mine.data["shares"]}
+    both, _ = judging([mine, other], stripes)
+    alone, _ = judging(trained[0], stripes)
+    assert names(both.samples) == names(alone.samples)
+    assert [each.model for each in both.members] == ["googlenet.bn", "googlenet.bn (2)"]
+    assert len(inceptive.compare([mine, other], stripes, seconds=0, progress=None).pairs) == 1
+
+
+def test_the_page_tells_what_the_images_were_to_the_model(trained, stripes, tmp_path):
+    """It told so by the name of the split alone."""
+    for kind in ("across", "down"):
+        for split, first in (("train", 300), ("val", 310)):
+            place = tmp_path / "own" / split / kind
+            place.mkdir(parents=True)
+            for number in range(first, first + 4):
+                picture(kind, number).save(place / f"{number}.png")
+    pages = {
+        data: inceptive.evaluate(trained[0], data, split, out=tmp_path / "out", progress=None)
+        and (tmp_path / "out" / "report.html").read_text()
+        for data, split in ((tmp_path / "own", "val"), (stripes, "val"), (stripes, "train"))
+    }
+    told = "The best epoch and the temperature were chosen on these images"
+    assert told not in pages[tmp_path / "own"]
+    evaluate(trained[0], stripes, "val", out=tmp_path / "out", progress=None)
+    assert told in (tmp_path / "out" / "report.html").read_text()
+    assert "The model was trained on these images" in pages[stripes]
 
 
 def test_a_model_that_does_not_tell_what_it_learned_is_said_to(trained, stripes):

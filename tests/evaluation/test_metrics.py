@@ -292,6 +292,18 @@ def test_fit_temperature_ends_when_every_answer_is_right():
     assert np.exp(-3) <= temperature <= np.exp(3)
 
 
+@pytest.mark.parametrize("count", [20, 150])
+def test_where_every_answer_is_right_none_is_made_certain(count):
+    """Likelihood alone went to its bound, e^-3: what was 89 % sure became 99.99999999999."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, count)
+    logits = rng.normal(0, 0.5, (count, 3)) + 3 * np.eye(3)[labels]
+    assert (logits.argmax(axis=1) == labels).all()
+    probs = metrics.softmax(logits, metrics.fit_temperature(logits, labels))
+    assert probs.max(axis=1).mean() == pytest.approx(1 - 1 / (count + 1), abs=0.04)
+    assert probs.min(axis=1).max() > 1e-4 and probs.max() < 1 - 1e-5
+
+
 def test_a_fitted_temperature_changes_no_answer():
     logits, labels = simulated(2.0, 3.0)
     scaled = metrics.softmax(logits, metrics.fit_temperature(logits, labels))
@@ -309,3 +321,18 @@ def test_a_fitted_temperature_lowers_the_loss_and_the_calibration_error():
 def test_an_accuracy_of_zero_is_one():
     known = metrics.Threshold(target=0.9, count=20, threshold=0.8, share=0.5, accuracy=0.95)
     assert metrics.choose_threshold("mine", (known,), 0.0) == (0.8, 0.95, 20)
+
+
+def test_a_threshold_is_half_or_more_and_its_accuracy_that_of_answers_above_it():
+    """Raised to a half, it had the accuracy and the count of the answers above the one before."""
+    probs, labels = np.full((100, 10), 0.6 / 9), np.zeros(100, dtype=np.int64)
+    probs[:, 0] = 0.4
+    probs[60:] = 0.3 / 9
+    probs[60:95, 0] = probs[95:, 1] = 0.7
+    assert [each.target for each in metrics.thresholds(probs, labels)] == []
+    probs[95:] = probs[60]
+    assert {(each.threshold, each.count) for each in metrics.thresholds(probs, labels)} == {
+        (0.7, 40)
+    }
+    old = metrics.Threshold(target=0.95, count=100, threshold=0.4, share=1.0, accuracy=0.95)
+    assert metrics.choose_threshold("mine", (old,), None) == (0.5, None, 0)
