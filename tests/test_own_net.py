@@ -25,6 +25,13 @@ def mynet(num_classes=1000, channels=3, width=8):
     head = Chain(pool=AvgPool(grid=2), fc=Linear(num_classes))
     return Net("mynet", body, num_classes, "this test", (("mixed_a", head),), channels, 32)
 '''
+FLAT = """
+from inceptive import BatchNorm, Chain, Conv, Linear, Net
+
+def mynet(num_classes, channels=3):
+    body = Chain(conv=Conv(8, 3, stride=2, norm=BatchNorm()), fc1=Linear(16), fc=Linear(num_classes))
+    return Net("mynet", body, num_classes, "this test", channels=channels, image_size=32)
+"""
 RECIPE = """
 net = "mynet.py:mynet"
 image_size = 32
@@ -178,3 +185,22 @@ def test_as_a_value_it_is_saved_loaded_evaluated_and_explained(net, stripes, pho
     assert traced.net == "mynet" and traced.trace.value >= 0 and "mixed_b.b1x1" in repr(traced)
     written = again.explain(photo, "branches").save(tmp_path / "explained")
     assert [path.name for path in written] == ["branches.png", "branches.json"]
+
+
+@pytest.mark.parametrize("change", ["image_size=64", "schedule.smallest=0.5"])
+def test_a_net_that_takes_one_size_is_not_trained_at_another(stripes, tmp_path, change):
+    """Its last line was a traceback of torch's: shapes cannot be multiplied."""
+    (tmp_path / "mynet.py").write_text(FLAT)
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace("mynet.py:", f"{tmp_path}/mynet.py:"))
+    done = command(
+        "train",
+        stripes,
+        "--recipe",
+        tmp_path / "recipe.toml",
+        "--out",
+        tmp_path / "m",
+        "--set",
+        change,
+    )
+    assert done.returncode == 1 and "takes images of 32 pixels only" in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "m" / "checkpoint.pt").exists()

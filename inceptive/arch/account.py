@@ -271,7 +271,7 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
         case Chain():
             lines: list[Line] = []
             for part, child in node:
-                part_lines, view = _read(child, _within(name, part), view)
+                part_lines, view = _read(child, f"{name}.{part}".lstrip("."), view)
                 lines += part_lines
             return lines, view
         case Concat():
@@ -283,7 +283,10 @@ def _read(node: Node, name: str, view: View) -> tuple[list[Line], View]:
             return [*lines, Line(name, "concat", joined)], joined
         case Multiply() | Add():
             lines, views = _side_by_side(node.parts, name, view)
-            joined, kind = _equal(name, views), "multiply"
+            if len({after.shape for after in views}) > 1:
+                differ = f"maps of different shapes {[after.shape for after in views]}"
+                raise InceptiveError(f"{name}: added or multiplied {differ}")
+            joined, kind = _joined(views, views[0].shape[0]), "multiply"
             if isinstance(node, Add):
                 scale = f" ×{node.scale:g}" if node.scale != 1 else ""
                 kind = f"add{scale}" + (" + relu" if node.relu else "")
@@ -298,10 +301,6 @@ def _per_channel(out: int, norm: BatchNorm | None, bias: bool) -> tuple[int, str
     return count * out, (f" + {count}·{out}" if count > 1 else f" + {out}" if count else "")
 
 
-def _within(name: str, part: str) -> str:
-    return f"{name}.{part}".lstrip(".")
-
-
 def sides(kernel: Kernel) -> tuple[int, int]:
     """Height and width of a window."""
     return (kernel, kernel) if isinstance(kernel, int) else kernel
@@ -310,7 +309,7 @@ def sides(kernel: Kernel) -> tuple[int, int]:
 def _side_by_side(
     parts: Iterable[tuple[str, Node]], name: str, view: View
 ) -> tuple[list[Line], list[View]]:
-    read = [_read(child, _within(name, part), view) for part, child in parts]
+    read = [_read(child, f"{name}.{part}".lstrip("."), view) for part, child in parts]
     return [line for lines, _ in read for line in lines], [after for _, after in read]
 
 
@@ -319,13 +318,6 @@ def _joined(views: list[View], channels: int) -> View:
     high, wide = (max(after.reach[side] for after in views) for side in (0, 1))
     depth = max(after.depth for after in views)
     return View((channels, *views[0].shape[1:]), (high, wide), views[0].step, depth)
-
-
-def _equal(name: str, views: list[View]) -> View:
-    if len({after.shape for after in views}) > 1:
-        shapes = [after.shape for after in views]
-        raise InceptiveError(f"{name}: added or multiplied maps of different shapes {shapes}")
-    return _joined(views, views[0].shape[0])
 
 
 def _average(node: AvgPool, name: str, view: View) -> tuple[list[Line], View]:

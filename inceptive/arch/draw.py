@@ -123,10 +123,7 @@ def draw_part(counted: Account, part: str) -> str:
 
     Raises InceptiveError, naming those there are, if the net has no such part.
     """
-    nodes = {
-        **dict(counted.net.body),
-        **{name: head for name, (_, head) in counted.net.heads().items()},
-    }
+    nodes = dict(counted.net.body) | {name: head for name, (_, head) in counted.net.heads().items()}
     if part not in nodes:
         raise InceptiveError(
             f"{counted.net.name} has no part called {part!r}; there are: {', '.join(nodes)}"
@@ -284,7 +281,8 @@ def _join(
     marks: list[Mark] = [node.moved(0, bottom + PLAIN + TURN)]
     for piece, shape, centre in zip(pieces, shapes, centres, strict=True):
         at = centre - axis
-        marks.append(Way(((0, 0), (0, top / 2), (at, top / 2), (at, top)), arrow=_enters(piece)))
+        enters = bool(piece.marks) and not piece.forks
+        marks.append(Way(((0, 0), (0, top / 2), (at, top / 2), (at, top)), arrow=enters))
         marks += piece.at(at, top)
         end = top + piece.height
         if shape is not None:
@@ -297,10 +295,6 @@ def _join(
     return Piece(
         max(left, half), max(right, half), bottom + PLAIN + TURN + JOIN, tuple(marks), True
     )
-
-
-def _enters(piece: Piece) -> bool:
-    return bool(piece.marks) and not piece.forks
 
 
 def _after(node: Node, name: str, lines_by_name: dict[str, Line]) -> Shape | None:
@@ -510,8 +504,7 @@ def _style() -> str:
     def properties(colours: dict[str, str]) -> str:
         return "".join(f"--{name}:{colour};" for name, colour in colours.items())
 
-    fills = (*(rule(f".{kind}", "fill", kind) for kind in ("conv", "pool", "quiet", "linear",
-             "join", "module")),)  # fmt: skip
+    kinds = ("conv", "pool", "quiet", "linear", "join", "module")
     ink = f"color:{LIGHT['ink']};color:var(--ink)"
     return "\n".join([
         "<style>",
@@ -524,7 +517,7 @@ def _style() -> str:
         rule(".shape", "color", "ink"),
         rule(".paper", "fill", "paper"),
         rule(".box", "stroke", "edge"),
-        *fills,
+        *(rule(f".{kind}", "fill", kind) for kind in kinds),
         rule(".aux", "fill", "paper", "stroke-dasharray:4 3;"),
         rule(".way", "stroke", "way", "fill:none;stroke-width:1.3;"),
         ".inceptive .dashed{stroke-dasharray:4 3}",

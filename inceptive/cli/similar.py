@@ -71,7 +71,6 @@ def run(
 
 
 def _matches(result: "Similar") -> str:
-
     rows = [(name, f"{cosine:.2f}") for name, cosine in result.matches]
     return columns(("image", "similarity"), rows)
 

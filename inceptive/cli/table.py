@@ -91,7 +91,6 @@ def _lines(counted: "Account", aux: bool, by_module: bool) -> "list[Line]":
 
 
 def _as_text(counted: "Account", lines: "list[Line]", aux: bool, format: str, memory: bool) -> str:
-
     if format == "json":
         return as_json(_object(counted, lines) | (_memory(counted) if memory else {}))
     if format == "csv":
@@ -178,7 +177,6 @@ def _object(counted: "Account", lines: "list[Line]") -> dict[str, object]:
 
 
 def _printed_as_text(compared: "PrintedComparison", format: str) -> str:
-
     net, printed, cells = compared.net, compared.printed, compared.cells + compared.sums
     if format == "json":
         return as_json(

@@ -94,7 +94,6 @@ def as_text(model_trace: "ModelTrace") -> str:
 
 
 def _stage(stage: "Stage", name: str) -> list[str]:
-
     where = "" if stage.at is None else f", row {stage.at[0]}, column {stage.at[1]}"
     lines = [f"y = {name}, channel {stage.channel}{where} = {_g(stage.value)}",
              f"dL/dy = {_g(stage.gradient)}", ""]  # fmt: skip

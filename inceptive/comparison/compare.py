@@ -364,7 +364,7 @@ def _write_page(
 ) -> bool:
     """Write the page on the first of our models, with the others beside it; False if there is none."""
     evaluations = {row.model: row.evaluation for row in comparison.models if row.evaluation}
-    our_model = next((name for name in evaluations if engines[name].account()), None)
+    our_model = next((name for name in evaluations if engines[name].net), None)
     if our_model is None:
         return False
     values = comparison.to_dict()

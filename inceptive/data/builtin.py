@@ -178,8 +178,7 @@ def divided(samples: Samples, shares: SplitFractions) -> dict[str, Samples]:
     digests = samples.images.digests()
     groups = np.unique(digests, return_inverse=True)[1]
     split = divide(samples.labels, digests, groups, shares)
-    parts = [part for part in SPLITS if (split == part).any()]
-    return {part: samples.take(split == part) for part in parts}
+    return {part: samples.take(split == part) for part in SPLITS if (split == part).any()}
 
 
 def _fashion_file(name: str) -> Path:

@@ -137,9 +137,7 @@ def open_data_for(
     if isinstance(data, Data):
         return data
     progress = progress or Silent()
-    shares = (
-        SplitFractions.from_dict(record["shares"]) if record.get("shares") else SplitFractions()
-    )
+    shares = SplitFractions.from_dict(record.get("shares") or {})
     opened = open_data(data, shares, strict, progress)
     say_notes(opened, progress)
     return opened

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from math import inf
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, overload
 
@@ -94,7 +95,7 @@ class Classifier(Engine):
         self.labels = tuple(self.labels)
         if not all(isinstance(label, str) for label in self.labels):
             raise InceptiveError(f"labels are names, not {self.labels!r}")
-        if not (isinstance(self.temperature, int | float) and 0 < self.temperature < inf):
+        if not (isinstance(self.temperature, Real) and 0 < self.temperature < inf):
             raise InceptiveError(
                 f"temperature is a finite number above 0, which divides the logits, not "
                 f"{self.temperature!r}"
@@ -194,10 +195,12 @@ class Classifier(Engine):
 
     @checked
     def save(self, folder: str | Path) -> None:
-        """Write the model folder: see `model_folder.write`.
+        """Write the model folder: see `model_folder.write`. Raises InceptiveError for what could not be
+        loaded again, such as labels of another number than the net's classes.
 
         >>> inceptive.Classifier.load("runs/mine").save("runs/copy")
         """
+        self.__post_init__()
         tensors = {key: value.contiguous() for key, value in self.model.state_dict().items()}
         model_folder.write(Path(folder), self.config(), tensors, model_card(self))
 
@@ -212,7 +215,7 @@ class Classifier(Engine):
             "torch": torch.__version__,
             "labels": list(self.labels),
             "preprocessing": self.preprocessing.to_dict(),
-            "temperature": self.temperature,
+            "temperature": float(self.temperature),
             "net": net_to_dict(self.model.net),
         } | {key: value for key, value in self.info.items() if key not in ("inceptive", "torch")}
 

@@ -179,12 +179,8 @@ class EarlyExitEngine(Engine):
                 "and an export that is to do it is made after that"
             )
         self.engine, self.policy = engine, policy
-        self.name, self.labels, self.preprocessing = (
-            engine.name,
-            engine.labels,
-            engine.preprocessing,
-        )
-        self.temperature, self.info = engine.temperature, engine.info
+        self.name, self.labels, self.info = engine.name, engine.labels, engine.info
+        self.preprocessing, self.temperature = engine.preprocessing, engine.temperature
         self._stages = engine.stages([exit.head for exit in policy.exits])
         self.answered = np.zeros(len(self._stages), dtype=np.int64)
 

@@ -71,12 +71,11 @@ def head_logits(
     Raises InceptiveError, naming the file, for an image that cannot be decoded.
     """
     model = classifier.model
-    device = next(model.parameters()).device
     ends = [*model.net.heads(), model.net.last]
     batches: dict[str, list[np.ndarray]] = {end: [] for end in ends}
     done = 0
     for batch in in_order(samples, classifier.preprocessing, BATCH, user_cache()):
-        images = classifier.normalise(torch.from_numpy(batch).to(device))
+        images = classifier.normalise(batch)
         with evaluating(model):
             outputs = model.endpoints(images, ends)
         for end, logits in outputs.items():

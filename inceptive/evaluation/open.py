@@ -55,8 +55,7 @@ def named(models: Models, engine: str = "auto") -> list[NamedModel]:
 def _name(model: Model) -> str:
     if isinstance(model, str | Path):
         return str(model)
-    account = model.account()
-    return account.net.name if account else model.name
+    return model.net.name if model.net else model.name
 
 
 def open_models_and_data(

@@ -1,7 +1,5 @@
 """The image regions behind an answer: Grad-CAM, and occlusion with captum."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -11,13 +9,6 @@ from inceptive.engines.classifier import Classifier
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, requires
 from inceptive.nn.net import evaluating
-
-
-def package() -> Any:
-    """Import captum.attr. Raises InceptiveError without it."""
-    with requires("occlusion needs captum", "explain"):
-        import captum.attr
-    return captum.attr
 
 
 def last_maps(classifier: Classifier) -> str:
@@ -61,22 +52,20 @@ def occlusion(
     position gets the mean over the windows that cover it (Zeiler and Fergus, arXiv:1311.2901, section
     4.2). square: (C, S, S) of uint8. Raises InceptiveError without captum.
     """
+    with requires("occlusion needs captum", "explain"):
+        from captum.attr import Occlusion
 
     def logits(images: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(engine.logits(images.byte().numpy()))
 
     colour = torch.tensor(engine.preprocessing.mean).mul(255).round().view(1, -1, 1, 1)
     x = torch.from_numpy(square[None]).float()
-    heat = (
-        package()
-        .Occlusion(logits)
-        .attribute(
-            x,
-            sliding_window_shapes=(len(square), window, window),
-            strides=(len(square), stride, stride),
-            target=label,
-            baselines=colour.expand_as(x),
-            perturbations_per_eval=16,
-        )
+    heat = Occlusion(logits).attribute(
+        x,
+        sliding_window_shapes=(len(square), window, window),
+        strides=(len(square), stride, stride),
+        target=label,
+        baselines=colour.expand_as(x),
+        perturbations_per_eval=16,
     )
     return np.asarray(heat[0].mean(dim=0).float().numpy())

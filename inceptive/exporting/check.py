@@ -37,9 +37,7 @@ class Check:
     passed: bool
 
     def to_dict(self) -> dict[str, Any]:
-        fields = asdict(self)
-        del fields["passed"]  # stands in the record
-        return fields
+        return {key: value for key, value in asdict(self).items() if key != "passed"}
 
 
 def compare_outputs(

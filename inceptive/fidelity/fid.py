@@ -1,7 +1,7 @@
 """The distance of generated pictures from real ones, by the metrics of the literature."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -203,9 +203,7 @@ def _measure(
     if path and path.exists():
         measured = read_stats(path)
         refuse_other(path, measured, net.digest, side.digest)
-        return MeasuredSet(
-            side.name, measured.statistics, measured.features, measured.net, measured.pictures
-        )
+        return replace(measured, name=side.name)
     features = extract(net, side, partial(progress.advance, f"{what} pictures"))
     if features.unreadable:
         text = f"{len(features.unreadable)} of {len(side)} pictures cannot be read"

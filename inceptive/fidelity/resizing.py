@@ -62,12 +62,6 @@ def _bilinear(pixels: np.ndarray, positions: Positions) -> np.ndarray:
 
 
 def _bicubic(pixels: np.ndarray) -> np.ndarray:
-    planes = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(pixels[..., k])).resize(
-                (SIDE, SIDE), Image.Resampling.BICUBIC
-            )
-        )
-        for k in range(3)
-    ]
-    return np.stack(planes).clip(0, 255)
+    images = [Image.fromarray(np.ascontiguousarray(pixels[..., k])) for k in range(3)]
+    planes = [image.resize((SIDE, SIDE), Image.Resampling.BICUBIC) for image in images]
+    return np.stack([np.asarray(plane) for plane in planes]).clip(0, 255)

@@ -175,10 +175,9 @@ def read_picture(
             return _samples_of(source)
     if not isinstance(source, str | os.PathLike | bytes | Stored):
         raise NoImage(f"{type(source).__name__} is no image")
-    if isinstance(source, bytes):
-        data = source
-    else:
-        data = source.read() if isinstance(source, Stored) else read_image(source)
+    if isinstance(source, Stored):
+        source = source.read()
+    data = source if isinstance(source, bytes) else read_image(source)
     if not data:
         raise InceptiveError(f"{name}: is empty (0 bytes)")
     with _decoding(name, data):
@@ -348,10 +347,7 @@ def _read_header(data: bytes, name: str) -> Image.Image:
     Not Image.open: that warns of, or refuses, sizes by limits of its own.
     """
     Image.init()  # Pillow registers its rarer readers only when asked
-    for form in FORMATS:
-        if form not in Image.OPEN:
-            continue
-        reader, accepts = Image.OPEN[form]
+    for reader, accepts in (Image.OPEN[form] for form in FORMATS if form in Image.OPEN):
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
             accepted = not accepts or accepts(data[:16])
             # A string says that this Pillow was built without the format.

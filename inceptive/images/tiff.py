@@ -60,7 +60,8 @@ def read_tags(data: bytes) -> Tags | None:
         directory.load(file)
         tags: Tags = {}
         for tag, value in directory.items():
-            numbers = tuple(v for v in _several(value) if isinstance(v, int | float))
+            several = value if isinstance(value, tuple) else (value,)
+            numbers = tuple(v for v in several if isinstance(v, int | float))
             if tag == PROFILE and isinstance(value, bytes):
                 tags[tag] = value
             elif numbers:
@@ -272,7 +273,3 @@ def _packed(tags: Tags) -> str:
     """How a file is compressed, as Pillow calls it."""
     number = tags.get(COMPRESSION, 1)
     return str(TiffImagePlugin.COMPRESSION_INFO.get(number, f"compression {number}"))
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)

@@ -9,11 +9,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import write_bytes
-from inceptive.io.progress import ON_STANDARD_ERROR, Progress
+from inceptive.io.progress import ON_STANDARD_ERROR, Advance, Progress
 
 CHUNK = 1 << 18
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # by hexadecimal digits
@@ -53,7 +54,8 @@ def download(
     Raises InceptiveError, saying what to download and where to put it, if the download fails.
     """
     by_hand = f"fetch it by hand and put it at {path}"
-    content = fetch(url, by_hand, partial(_read, name=path.name, progress=progress))
+    advance = partial(progress.advance, f"downloading {path.name}, kB") if progress else None
+    content = fetch(url, by_hand, partial(read_at_most, most=inf, advance=advance))
     if not (digest and matches(content, digest)):
         if is_text(content):
             raise InceptiveError(
@@ -90,15 +92,22 @@ def fetch(url: str, otherwise: str, read: Callable[[http.client.HTTPResponse], b
         raise InceptiveError(f"{url} cannot be downloaded ({why}); {otherwise}") from None
 
 
-def read_at_most(answer: http.client.HTTPResponse, most: int) -> bytes:
+def read_at_most(
+    answer: http.client.HTTPResponse, most: float, advance: Advance | None = None
+) -> bytes:
     """Read the whole response. Raises InceptiveError if it has more than `most` bytes."""
-    content = answer.read(most + 1)
-    if len(content) > most:
-        raise InceptiveError(f"{answer.url} is of more than {most / 1e6:.0f} MB")
     length = answer.headers.get("Content-Length", "")
-    if length.isdecimal() and len(content) < int(length):
-        raise http.client.IncompleteRead(content, int(length) - len(content))
-    return content
+    total = int(length) if length.isdecimal() else None
+    content = bytearray()
+    while chunk := answer.read(CHUNK):
+        content += chunk
+        if len(content) > most:
+            raise InceptiveError(f"{answer.url} is of more than {most / 1e6:.0f} MB")
+        if advance and total:
+            advance(len(content) // 1000, total // 1000)
+    if total is not None and len(content) < total:
+        raise http.client.IncompleteRead(bytes(content), total - len(content))
+    return bytes(content)
 
 
 def is_text(content: bytes) -> bool:
@@ -128,16 +137,3 @@ def matches(content: bytes, digest: str) -> bool:
     apart by length, or any other number of leading digits of SHA-256. Empty: always."""
     algorithm = ALGORITHMS.get(len(digest), "sha256")
     return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest().startswith(digest)
-
-
-def _read(answer: http.client.HTTPResponse, name: str, progress: Progress | None) -> bytes:
-    length = answer.headers.get("Content-Length", "")
-    total = int(length) if length.isdecimal() else None
-    content = bytearray()
-    while chunk := answer.read(CHUNK):
-        content += chunk
-        if progress and total:
-            progress.advance(f"downloading {name}, kB", len(content) // 1000, total // 1000)
-    if total is not None and len(content) < total:
-        raise http.client.IncompleteRead(bytes(content), total - len(content))
-    return bytes(content)

@@ -290,22 +290,17 @@ def _module(node: Node, shape: Shape) -> nn.Module:
                 _add(chain, name, _module(child, shape))
                 shape = out_shape(child, shape)
             return chain
-        case Concat():
-            return _branches(Branches(), node, shape)
-        case Multiply():
-            return _branches(Product(), node, shape)
+        case Concat() | Multiply():
+            branches: nn.ModuleDict = Branches() if isinstance(node, Concat) else Product()
+            for name, child in node:
+                _add(branches, name, _module(child, shape))
+            return branches
         case Add(branch, shortcut, scale, relu):
             main = _module(branch, shape)
             side = None if shortcut is None else _module(shortcut, shape)
             return Residual(main, side, scale, relu)
         case _:
             assert_never(node)
-
-
-def _branches(module: nn.ModuleDict, node: Concat | Multiply, shape: Shape) -> nn.Module:
-    for name, child in node:
-        _add(module, name, _module(child, shape))
-    return module
 
 
 def _add(parent: nn.Module, name: str, child: nn.Module) -> None:

@@ -99,12 +99,7 @@ class AnswersData:
 def answers_page(report: AnswersData) -> str:
     """Render the page on unlabelled images as HTML: each model's answer for each."""
     pictures = [
-        {
-            "picture": thumbnail(source, 3, report.sample_range),
-            "file": name,
-            "short": _short(name),
-            "answers": answers,
-        }
+        _file(name, source, 3, report.sample_range) | {"answers": answers}
         for name, source, answers in report.images[:UNLABELLED]
     ]
     return _render(
@@ -114,10 +109,7 @@ def answers_page(report: AnswersData) -> str:
 
 def similar_page(title: str, about: str, rows: Sequence[tuple[str, Source, str]]) -> str:
     """Render a contact sheet as HTML: pictures by their names, with a line below each."""
-    pictures = [
-        {"picture": thumbnail(source, 3), "file": name, "short": _short(name), "text": text}
-        for name, source, text in rows
-    ]
+    pictures = [_file(name, source, 3) | {"text": text} for name, source, text in rows]
     return _render("similar.html", {"title": title, "about": about, "pictures": pictures})
 
 
@@ -189,7 +181,7 @@ def _answer(report: ReportData, index: int) -> dict[str, Any]:
     """One picture and what the model says of it."""
     probs = report.probs[index]
     order = np.argsort(-probs, kind="stable")[:2]
-    return _picture(report, index) | {
+    return _picture(report, report.samples, index) | {
         "right": int(order[0]) == int(report.samples.labels[index]),
         "answers": [(report.labels[k], float(probs[k])) for k in order],
     }
@@ -226,14 +218,8 @@ def _suspects(report: ReportData) -> list[dict[str, Any]]:
         return []
     index = {samples.name(k): k for k in range(len(samples))}
     return [
-        {
-            "picture": _thumbnail(report, samples, index[row["file"]]),
-            "file": row["file"],
-            "short": _short(row["file"]),
-            "target": row["label"],
-            "right": False,
-            "answers": [(row["answer"], row["prob"])],
-        }
+        _picture(report, samples, index[row["file"]])
+        | {"target": row["label"], "right": False, "answers": [(row["answer"], row["prob"])]}
         for row in rows
         if row["file"] in index
     ]
@@ -251,7 +237,7 @@ def _differ(report: ReportData, comparison: ComparisonData) -> list[dict[str, An
     differ = np.flatnonzero((answers != answers[0]).any(axis=0))
     targets = report.samples.labels
     return [
-        _picture(report, i)
+        _picture(report, report.samples, i)
         | {
             "answers": [
                 (
@@ -267,24 +253,19 @@ def _differ(report: ReportData, comparison: ComparisonData) -> list[dict[str, An
     ]
 
 
-def _thumbnail(report: ReportData, samples: Samples, index: int) -> str:
-    return thumbnail(samples.source(index), report.data.channels, report.sample_range)
-
-
-def _picture(report: ReportData, index: int) -> dict[str, Any]:
+def _picture(report: ReportData, samples: Samples, index: int) -> dict[str, Any]:
     """One picture, its file, and its class."""
-    name = report.samples.name(index)
-    return {
-        "picture": _thumbnail(report, report.samples, index),
-        "file": name,
-        "short": _short(name),
-        "target": report.data.classes[report.samples.labels[index]],
-    }
+    name, source, data = samples.name(index), samples.source(index), report.data
+    file = _file(name, source, data.channels, report.sample_range)
+    return file | {"target": data.classes[samples.labels[index]]}
 
 
-def _short(name: str) -> str:
-    """A path by its last folder and its file: what tells pictures apart."""
-    return "/".join(Path(name).parts[-2:])
+def _file(
+    name: str, source: Source, channels: int, sample_range: Range | None = None
+) -> dict[str, Any]:
+    """A picture with its path, also by its last folder and its file: what tells pictures apart."""
+    picture = thumbnail(source, channels, sample_range)
+    return {"picture": picture, "file": name, "short": "/".join(Path(name).parts[-2:])}
 
 
 def _matrix(measures: Measures) -> list[dict[str, Any]]:
@@ -326,8 +307,8 @@ def _examples(report: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
     rows = []
     for k, name in enumerate(data.classes):
         indices = np.flatnonzero(samples.labels == k)[:EXAMPLES].tolist()
-        pictures = [(_thumbnail(report, samples, i), samples.name(i)) for i in indices]
-        rows.append((name, pictures))
+        entries = [_picture(report, samples, i) for i in indices]
+        rows.append((name, [(entry["picture"], entry["file"]) for entry in entries]))
     return rows
 
 

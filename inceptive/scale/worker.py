@@ -52,9 +52,6 @@ class Job:
     plan: Plan
     threads: int
 
-    def as_json(self) -> str:
-        return json.dumps(asdict(self))
-
     @classmethod
     def from_json(cls, text: str) -> "Job":
         values = json.loads(text)
@@ -183,7 +180,7 @@ class Local:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 encoding="utf-8", env=environment,
             )  # fmt: skip
-        _ask(process, f"{self.job.as_json()}\n", answered=False)
+        _ask(process, f"{json.dumps(asdict(self.job))}\n", answered=False)
         return process
 
 

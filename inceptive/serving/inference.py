@@ -75,7 +75,10 @@ class InferenceService:
         explainer = _explainer(served := self.model(model))
         square = await self._square(served, request)
         if label:
-            number = _class_number(served, label)
+            try:
+                number = class_number(label, served.engine.labels, len(served.engine.labels))
+            except InceptiveError as error:
+                raise Refused(422, str(error)) from None
         else:
             [future] = self._submit(served, [square])
             probs, _ = await self._within(asyncio.wrap_future(future))
@@ -186,10 +189,3 @@ def _explainer(served: ServedModel) -> Explainer:
     if served.explainer is None:
         raise Refused(501, f"{served.name} cannot be explained here: see `explains` of /v1/model")
     return served.explainer
-
-
-def _class_number(served: ServedModel, label: str) -> int:
-    try:
-        return class_number(label, served.engine.labels, len(served.engine.labels))
-    except InceptiveError as error:
-        raise Refused(422, str(error)) from None

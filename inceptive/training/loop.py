@@ -113,6 +113,12 @@ class Run:
             frozen = FrozenMaps(model, after, *options)
         advance = partial(self.progress.advance, "reading images")
         self.loaders = loaders_for(recipe, data, self.preprocessing, advance, share, frozen)
+        if recipe.speed.accumulate > len(self.loaders.train):
+            raise InceptiveError(
+                f"speed.accumulate = {recipe.speed.accumulate}: an epoch has "
+                f"{len(self.loaders.train)} batches, so nothing would be learned; gather fewer, or set "
+                "a smaller batch_size"
+            )
         self.state = RunState()
         if start:
             self.state.begin_behind(start.row, len(data.split("val")))
@@ -158,6 +164,8 @@ class Run:
             self._write_checkpoint()
             for callback in self.callbacks:
                 callback.on_epoch_end(row, better)
+            # What they added is read again without pickle.
+            row.update({k: v.item() for k, v in row.items() if isinstance(v, np.generic)})
             if reason := self._stop_reason():
                 self.progress.say(reason)
                 break
@@ -340,13 +348,12 @@ class Run:
         return bool(self.recipe.stop.minutes) and seconds >= self._seconds()
 
     def _fingerprint(self) -> dict[str, Any]:
-        counts = {split: len(samples) for split, samples in self.data.splits.items()}
         pictures = hashlib.sha256()
         for samples in self.data.splits.values():
             pictures.update(np.sort(samples.images.digests()).tobytes())
         return {
             "classes": list(self.data.classes),
-            "counts": counts,
+            "counts": {split: len(samples) for split, samples in self.data.splits.items()},
             "pictures": pictures.hexdigest(),
         }
 

@@ -186,7 +186,20 @@ def net_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -
     if recipe.aux.at:
         net = net.with_heads(recipe.aux.at)
     account(net, recipe.image_size)  # too small a picture is refused here, in words
+    grows = recipe.schedule.smallest < 1
+    if (recipe.image_size != net.image_size or grows) and _takes_one_size(net):
+        raise InceptiveError(
+            f"{net.name}: a fully connected layer reads whole maps, so it takes images of "
+            f"{net.image_size} pixels only; set image_size = {net.image_size} and "
+            "schedule.smallest = 1"
+        )
     return net if recipe.aux.weight else net.without_aux()
+
+
+def _takes_one_size(net: Net) -> bool:
+    """Whether weights for images of one size do not fit those of another."""
+    twice = account(net, 2 * net.image_size)
+    return twice.params_with_aux != account(net).params_with_aux
 
 
 def model_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -> Model:

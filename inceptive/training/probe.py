@@ -120,7 +120,8 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     reader = FrozenMaps(source.model, modules[-1], *options, read=modules)
     samples, val = data.split("train"), data.split("val")
     train_features = _columns(reader.centres(samples, "training"), source.model, modules)
-    folds, kind = _folds(data), kind_of(data)
+    folds = torch.from_numpy(folds_of(samples)) if is_cross_validated(data) else None
+    kind = kind_of(data)
     val_features = train_features
     if folds is None:
         maps = reader.centres(val, "validation", exact=True)
@@ -195,11 +196,6 @@ def is_cross_validated(data: Data) -> bool:
 def kind_of(data: Data) -> str:
     """What a person should read of the images that a probe is judged by."""
     return JUDGED["folds" if is_cross_validated(data) else "val"][0]
-
-
-def _folds(data: Data) -> Tensor | None:
-    """The folds of the training images, if a probe is judged by them."""
-    return torch.from_numpy(folds_of(data.split("train"))) if is_cross_validated(data) else None
 
 
 def _sides(folds: Tensor | None) -> list[tuple[Tensor | slice, Tensor | slice]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -26,6 +26,8 @@ from inceptive.errors import InceptiveError, InvalidArgument, printable, readabl
 from inceptive.images import Interpolation, is_range
 
 Fraction = float
+MOST = 2**20
+"""Of what is counted: beyond it, numbers do not fit into what computes with them."""
 Changes = Mapping[str, Any] | Sequence[str]
 """{"optimizer.lr": 0.1} or ["optimizer.lr=0.1"]."""
 
@@ -52,7 +54,9 @@ class DataTable(Table):
     crop: float = Field(1.0, gt=0, le=1, description="fraction of the shorter side kept")
     interpolation: Interpolation = Field("bilinear", description="how images are resized")
     mean: tuple[float, ...] = Field((0.5,), description="pixel mean, 0-1: one number or three")
-    std: tuple[float, ...] = Field((0.5,), description="pixel standard deviation, likewise")
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.5,), description="pixel standard deviation, likewise"
+    )
     sample_range: tuple[float, ...] = Field(
         (),
         description="black and white levels of samples over 8 bits: [0, 4095]; none: inferred from the "
@@ -75,13 +79,6 @@ class DataTable(Table):
         if not numbers or len(values) not in (1, 3):
             raise ValueError("expected one number, or a list of three")
         return tuple(float(number) for number in values)
-
-    @field_validator("std")
-    @classmethod
-    def _above_zero(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if min(value) <= 0:
-            raise ValueError("expected numbers above 0")
-        return value
 
     @field_validator("sample_range", mode="before")
     @classmethod
@@ -249,7 +246,7 @@ class SpeedTable(Table):
         description="keep fewer activations for the backward pass and compute the others again: less "
         "memory, more time",
     )
-    accumulate: int = Field(1, ge=1, description="batches whose gradients are accumulated")
+    accumulate: int = Field(1, ge=1, le=MOST, description="batches whose gradients are accumulated")
     sync_batch_norm: bool = Field(
         True, description="batch-norm statistics over all processes' batches"
     )
@@ -277,9 +274,9 @@ class Recipe(Table):
         224, ge=8, le=4096, description="side of the square input image, in pixels"
     )
     epochs: int = Field(
-        30, ge=0, description="most passes over the training images; 0: a probe alone"
+        30, ge=0, le=MOST, description="most passes over the training images; 0: a probe alone"
     )
-    batch_size: int = Field(64, ge=1, description="images per step")
+    batch_size: int = Field(64, ge=1, le=MOST, description="images per step")
     seed: int = Field(1, ge=0, lt=2**32, description="random seed")
     data: DataTable = DataTable()
     optimizer: OptimizerTable = OptimizerTable()
@@ -439,6 +436,8 @@ def apply_changes(values: dict[str, Any], changes: Changes) -> dict[str, Any]:
             table = table.setdefault(name, {})
             if not isinstance(table, dict):
                 raise InvalidArgument(f"{printable(key)}: {name} is a value, not a table")
+        if isinstance(before := table.get(last), dict) and isinstance(value, Mapping):
+            value = before | dict(value)  # a table in one value is as its keys one by one
         table[last] = value
     return values
 
@@ -483,6 +482,7 @@ WHY_FIXED = {
     "ema.decay": "the checkpoint holds averaged weights, or none",
     "finetune": "the optimizer's state is of the layers that learn",
     "speed.accumulate": "the steps of an epoch are counted in it",
+    "small_net": "the checkpoint holds the weights of the net that was chosen by the pictures",
 }
 
 

@@ -33,7 +33,7 @@ from inceptive.training.loop import Run
 from inceptive.training.plan import paced
 from inceptive.training.prepare import preprocessing_for, shares
 from inceptive.training.probe import Start, is_cross_validated, probe
-from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable
+from inceptive.training.recipe import Changes, Recipe, as_pairs, refuse_unresumable, shipped
 
 OF_EPOCHS = (
     "batch_size", "optimizer", "schedule", "loss", "aux", "augment", "ema", "stop.patience",
@@ -212,12 +212,16 @@ def _resumed(
     """The recipe of a checkpoint with what is requested now, if that can change on the way."""
     before = Recipe.of_checkpoint(values, out)
     now = before.changed(changes, recipe)
+    if isinstance(recipe, str) and recipe in shipped():  # what its plan decided stays
+        decided = {key for key in ("net", "small_net", "image_size") if key not in changes}
+        now = now.model_copy(update={key: getattr(before, key) for key in decided})
     if now.weights == "published":  # which ones was decided when the training began
         now = now.model_copy(update={"weights": before.weights})
     if "epochs" in changes and now.stop.most_epochs:  # no longer as many as fit
         table = now.stop.model_copy(update={"most_epochs": 0})
         now = now.model_copy(update={"stop": table})
-    if max(now.epochs, now.stop.most_epochs) <= done:
+    most = max(now.epochs, now.stop.most_epochs)
+    if most < done or (most == done and "epochs" in changes):  # else only its ending is left
         raise InceptiveError(
             f"{out}: {done} epochs are done; to go on, give more of them (epochs={done + 1})"
         )

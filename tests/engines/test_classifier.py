@@ -101,6 +101,23 @@ def test_a_loaded_classifier_knows_its_folder_wherever_the_process_goes(
     assert loaded.path == saved / "model.safetensors" and loaded.size().bytes
 
 
+def test_what_could_not_be_loaded_again_is_not_saved(saved, tmp_path):
+    """It was written, over a good model too, and then refused."""
+    folder = shutil.copytree(saved, tmp_path / "m")
+    before = (folder / "model.safetensors").read_bytes()
+    for change in ({"labels": ("a", "b", "c", "d", "e", "f", "g")}, {"temperature": 0}):
+        clf = Classifier.load(folder)
+        for key, value in change.items():
+            setattr(clf, key, value)
+        with pytest.raises(InceptiveError):
+            clf.save(folder)
+        assert (folder / "model.safetensors").read_bytes() == before
+    clf = Classifier.load(folder)
+    clf.temperature = np.float32(2)
+    clf.save(folder)
+    assert Classifier.load(folder).temperature == 2
+
+
 def test_weights_are_float32_whatever_the_default(clf, saved):
     torch.set_default_dtype(torch.float64)
     try:

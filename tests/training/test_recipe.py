@@ -289,6 +289,12 @@ def test_set_makes_a_table_that_the_file_lacks(tmp_path):
     assert Recipe.read(path, ["stop.patience=4"]).stop.patience == 4
 
 
+def test_a_table_in_one_value_changes_its_keys_and_no_other():
+    one = Recipe.read("photos", {"optimizer": {"lr": 0.1}})
+    assert one == Recipe.read("photos", ["optimizer.lr=0.1"])
+    assert one == Recipe.read("photos", ["optimizer={lr=0.1}"])
+
+
 def test_of_two_changes_the_last_one_stays():
     assert changed("epochs=3", "epochs=4").epochs == 4
 

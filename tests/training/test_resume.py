@@ -328,3 +328,59 @@ def test_a_net_of_one_s_own_goes_on_without_its_name_or_file(tiny, stripes, tmp_
     clf = train(stripes, out, resume=True, progress=None)
     expected = replace(inceptive.NETS["googlenet.bn"](2, 1), name="mine").without_aux()
     assert clf.model.net == Classifier.load(out).model.net == expected
+
+
+class Adding(Callback):
+    """Adds to the rows of history.csv, and fails in an epoch."""
+
+    def __init__(self, failing=0):
+        self.failing = failing
+
+    def on_epoch_end(self, row, better):
+        row["doubled"] = np.float64(row["val_top1"] * 2)
+        if row["epoch"] == self.failing:
+            raise ValueError("no more")
+
+
+SHORT = ["epochs=2", "speed.accumulate=1"]
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_what_a_callback_adds_or_breaks_keeps_no_training_from_its_end(
+    stripes, recipe, tmp_path, failing
+):
+    """A NumPy number in a row made the checkpoint unreadable; after the last epoch, nothing was left
+    to do, and that was refused."""
+    with pytest.raises(ValueError, match="no more"):
+        train(
+            stripes,
+            tmp_path / "m",
+            recipe,
+            changes=SHORT,
+            callbacks=[Adding(failing)],
+            progress=None,
+        )
+    assert (tmp_path / "m" / "checkpoint.pt").exists()
+    train(stripes, tmp_path / "m", resume=True, callbacks=[Adding()], progress=None)
+    assert not (tmp_path / "m" / "checkpoint.pt").exists()
+    assert (tmp_path / "m" / "report.html").exists()
+    with (tmp_path / "m" / "history.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+def test_more_batches_than_an_epoch_has_are_not_gathered(stripes, recipe, tmp_path):
+    """Nothing was learned, and five epochs said nothing of it."""
+    with pytest.raises(InceptiveError, match=r"speed\.accumulate = 99: an epoch has 7 b"):
+        train(stripes, tmp_path / "m", recipe, changes=["speed.accumulate=99"], progress=None)
+
+
+def test_a_shipped_recipe_named_again_keeps_what_the_plan_decided(stripes, tmp_path):
+    """The command of a training, with --resume added, was refused: small_net cannot change."""
+    words = {"weights": "none", "minutes": 0.2, "progress": None, "should_stop": lambda: True}
+    kept = []
+    for resume in (False, True):
+        with pytest.raises(Paused):
+            train(stripes, tmp_path / "m", "photos", resume=resume, **words)
+        values = checkpoint.load(tmp_path / "m")["recipe"]
+        kept.append([values[key] for key in ("net", "small_net", "image_size")])
+    assert kept[0] == kept[1]

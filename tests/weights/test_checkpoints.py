@@ -53,6 +53,9 @@ WRAPPED = {
     },
     "model": lambda state: {"model": state, "optimizer": {"lr": 0.1}, "epoch": 3},
     "model_state_dict": lambda state: {"epoch": 3, "model_state_dict": state},
+    # As PyTorch's own example for ImageNet writes it.
+    "a tensor beside": lambda state: {"state_dict": state, "best_acc1": torch.tensor(71.2)},
+    "no averages": lambda state: {"ema": {}, "state_dict": state},
     "deep": lambda state: {"checkpoint": 1, "model": {"state_dict": prefixed(state, "module.")}},
     "ema": lambda state: {
         "state_dict": {key: value + 1 for key, value in state.items()},

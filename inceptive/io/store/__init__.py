@@ -6,7 +6,6 @@ from inceptive.io.store.address import local as local
 from inceptive.io.store.address import redact as redact
 from inceptive.io.store.address import split_query as split_query
 from inceptive.io.store.parts import Reader as Reader
-from inceptive.io.store.parts import fetch as fetch
 from inceptive.io.store.parts import stop_retrying as stop_retrying
 from inceptive.io.store.systems import arrow as arrow
 from inceptive.io.store.whole import FileInfo as FileInfo

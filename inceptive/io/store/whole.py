@@ -129,6 +129,5 @@ def listing(folder: str, recursive: bool = True) -> Iterator[FileInfo]:
 
 
 def _version(info: Any) -> tuple[int, int]:
-    return (-1 if info.size is None else info.size), (
-        -1 if info.mtime_ns is None else info.mtime_ns
-    )
+    size, changed = (-1 if n is None else n for n in (info.size, info.mtime_ns))
+    return size, changed

@@ -55,10 +55,9 @@ def unwrapped(loaded: Any) -> Any:
 
     Tensors with another prefix than nearly all others, such as those of a loss, are left out.
     """
-    while isinstance(loaded, dict) and not any(
-        isinstance(v, torch.Tensor) for v in loaded.values()
-    ):
-        inside = next((loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), dict)), None)
+    while isinstance(loaded, dict):
+        dicts = (loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), dict))
+        inside = next(filter(None, dicts), None)
         if not inside:
             break
         loaded = inside
