@@ -34,7 +34,7 @@ def test_pictures_of_the_caller_are_not_made_smaller(clf, tmp_path):
     inceptive.compare([clf, other], [image, picture("down", 1)], out=tmp_path / "c", progress=None)
     assert image.size == (400, 300)
     image = photograph()
-    clf.explain(image, "deepdream", layer="inception_3a", steps=1, progress=None)
+    inceptive.explain(clf, image, "deepdream", layer="inception_3a", steps=1, progress=None)
     assert image.size == (1300, 1100)
 
 
