@@ -285,9 +285,7 @@ def choose_threshold(
     if not thresholds:
         return EVEN, None, 0
     chosen = min(enough, key=lambda each: each.target) if enough else thresholds[-1]
-    if (
-        chosen.threshold < EVEN
-    ):  # as written until 0.1: how right answers above EVEN are is not known
+    if chosen.threshold < EVEN:  # written until 0.1: how right answers above EVEN are is not known
         return EVEN, None, 0
     return chosen.threshold, chosen.accuracy, chosen.count
 

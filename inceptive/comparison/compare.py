@@ -11,7 +11,7 @@ import numpy as np
 from inceptive.arguments import NonNegativeFloat, checked
 from inceptive.comparison.pairs import Pair, pair
 from inceptive.data.labels import read_lists
-from inceptive.data.layout import SPLIT_FOLDERS, hidden
+from inceptive.data.layout import hidden
 from inceptive.data.source import Data
 from inceptive.engines import records
 from inceptive.engines.open import open_engine
@@ -170,7 +170,7 @@ def compare(
     names = [request.name for request in requests]
     if len(set(names)) < len(names):
         raise InceptiveError("a model is named twice; compare different ones")
-    pictures = unlabelled(data)
+    pictures = unlabelled(data, progress)
     if pictures is not None:
         if not pictures:
             raise InceptiveError("data holds no images")
@@ -215,7 +215,9 @@ def compare(
     return comparison
 
 
-def unlabelled(data: str | Path | Data | Iterable[Image]) -> list[Source] | None:
+def unlabelled(
+    data: str | Path | Data | Iterable[Image], progress: Progress
+) -> list[Source] | None:
     """The images of `data` if unlabelled; None if it is a labelled dataset, or might be one."""
     if isinstance(data, Data):
         return None
@@ -232,8 +234,9 @@ def unlabelled(data: str | Path | Data | Iterable[Image]) -> list[Source] | None
     if not images or any(entry.is_dir() for entry in inside):
         return None
     try:
-        return None if read_lists(path, list(map(str, images)), SPLIT_FOLDERS) else list(images)
-    except InceptiveError:  # a list of something else
+        return None if read_lists(path, list(map(str, images))) else list(images)
+    except InceptiveError as error:  # a list of something else, or one with a mistake
+        progress.say(f"note: {error}; the images are taken as unlabelled")
         return list(images)
 
 

@@ -15,6 +15,16 @@ from typing import Any, NamedTuple
 from inceptive.errors import InceptiveError, printable, readable
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+SPLIT_WORD = re.compile(rf"({'|'.join(SPLIT_FOLDERS)})(set|\d*)")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 ANSWERS = ({"image", "label", "prob"}, {"image", "top"})
 """Columns of what this program writes about images: its answers are not labels."""
@@ -37,12 +47,12 @@ class LabelList(NamedTuple):
 
 
 def read_lists(
-    root: Path, images: Sequence[str], split_names: Mapping[str, str]
+    root: Path, images: Sequence[str]
 ) -> tuple[list[tuple[str, str, str]], list[str]] | None:
     """(split, class, path) of each of `images` labelled by the lists in `root`, and notes; None if
     there is no such list. Raises InceptiveError, naming the list and row, if one is ambiguous."""
     index, notes = _index(root, images), list[str]()
-    lists = _lists(root, index, split_names, notes)
+    lists = _lists(root, index, notes)
     if all(each.word in ("val", "test") for each in lists):  # of a set with nothing to learn from
         lists = [each._replace(word="") for each in lists]
     labels: dict[str, tuple[str, str]] = {}
@@ -55,14 +65,14 @@ def read_lists(
                 missing.append(named)
                 continue
             own = row.get(each.split, "").lower() if each.split else ""
-            if own and own not in split_names:
+            if own and own not in SPLIT_FOLDERS:
                 raise InceptiveError(
-                    f"{where}: split {printable(own)} is none of {', '.join(split_names)}"
+                    f"{where}: split {printable(own)} is none of {', '.join(SPLIT_FOLDERS)}"
                 )
             # What the list says, then the list's own name, then the folder the image lies in.
             folders = Path(os.path.relpath(image, root)).parts[:-1]
             words = (own, each.word, *map(str.lower, folders))
-            split = next(filter(None, (_split(word, split_names) for word in words)), "")
+            split = next(filter(None, (_split_of(word) for word in words)), "")
             answer = split, _label(row, each.labels, where)
             if labels.setdefault(image, answer) != answer:
                 raise InceptiveError(f"{where}: {printable(named)} has two labels or splits")
@@ -82,9 +92,7 @@ def read_lists(
     return [(split, label, path) for path, (split, label) in sorted(labels.items())], notes
 
 
-def _lists(
-    root: Path, index: Mapping[str, str], split_names: Mapping[str, str], notes: list[str]
-) -> list[LabelList]:
+def _lists(root: Path, index: Mapping[str, str], notes: list[str]) -> list[LabelList]:
     """The lists in `root` that label images of the `index`, and notes on those that name them only.
 
     Raises InceptiveError if there is only a list of which it is not clear what it tells.
@@ -107,13 +115,13 @@ def _lists(
                     f"{printable(path.name)} holds answers of a model, no labels: left out"
                 )
                 continue
-            split = _split_column(rows, split_names)
+            split = _split_column(rows)
             labels = _label_columns(rows, (file, split), path)
         except InceptiveError as error:  # of something else, if another list tells the labels
             unclear.append((path, error))
             continue
         parts = re.split(r"[\W_]+", path.stem.lower())
-        words = set(filter(None, (_split(part, split_names) for part in parts)))
+        words = set(filter(None, (_split_of(part) for part in parts)))
         word = words.pop() if len(words) == 1 else ""
         lists.append(LabelList(path, rows, file, split, labels, word))
     if unclear and not lists:
@@ -133,9 +141,10 @@ def _index(root: Path, images: Sequence[str]) -> dict[str, str]:
     return {way: next(iter(paths)) for way, paths in ways.items() if len(paths) == 1}
 
 
-def _split(word: str, split_names: Mapping[str, str]) -> str:
+def _split_of(word: str) -> str:
     """The split that a word of a name tells, as train2017 does; "" if none."""
-    return split_names.get(word) or split_names.get(re.sub(r"(set|\d+)$", "", word), "")
+    match = SPLIT_WORD.fullmatch(word)
+    return SPLIT_FOLDERS[match[1]] if match else ""
 
 
 def _way(name: str) -> str:
@@ -229,13 +238,13 @@ def _file_column(rows: Sequence[Row], index: Mapping[str, str], path: Path) -> s
     return best
 
 
-def _split_column(rows: Sequence[Row], split_names: Mapping[str, str]) -> str:
+def _split_column(rows: Sequence[Row]) -> str:
     """The column that tells the split of each row; "" if there is none."""
     for column in rows[0]:
         if column.lower() == SPLIT_COLUMNS[0]:
             return column
         cells = {row.get(column, "").lower() for row in rows}
-        if column.lower() in SPLIT_COLUMNS and cells <= split_names.keys():
+        if column.lower() in SPLIT_COLUMNS and cells <= SPLIT_FOLDERS.keys():
             return column
     return ""
 

@@ -15,23 +15,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from inceptive.data.labels import read_lists
+from inceptive.data.labels import SPLIT_FOLDERS, SPLIT_WORD, read_lists
 from inceptive.errors import InceptiveError, printable, readable, reason
 from inceptive.images import SUFFIXES
 from inceptive.io.paths import as_text
 
 LabelledImage = tuple[str, str, str]
 """train, val, test or "" (not divided), a class, and the path of an image of it."""
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-SPLIT_WORD = re.compile(rf"({'|'.join(SPLIT_FOLDERS)})(set|\d*)")
 JUNK = frozenset((
     "thumbs.db", "desktop.ini", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin",
     "recycler", "lost+found", "system volume information",
@@ -86,18 +76,20 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
     folders = _folders(root)
     names = _split_names(folders)
     parts = [(names[folder], folder) for folder in folders if folder in names]
-    others = [folder for folder in folders if folder not in names]
-    if parts:  # annotations, say, are none
-        others = [folder for folder in others if list_images(folder, [root, *folders])[0]]
+    others = {
+        folder: len(list_images(folder, [root, *folders])[0])
+        for folder in folders
+        if parts and folder not in names
+    }
     trained = "train" in names.values()
     # Beside other folders, one called "train" is a class if photographs lie in it directly.
-    if not parts or (others and (not trained or any(_loose(folder) for _, folder in parts))):
+    loose = any(_loose(folder) for _, folder in parts)
+    if not parts or (any(others.values()) and (not trained or loose)):
         return [("", root)]
     if not trained:
         present = ", ".join(folder.name for _, folder in parts)
         raise InceptiveError(f"{printable(root)}: has {present} but no train folder")
-    for path in others:
-        count = len(list_images(path, [root, *folders])[0])
+    for path, count in others.items():
         holding = f", with its {count} images" * (count > 0)
         notes.append(f"{printable(path)} lies beside the train folder and is left out{holding}")
     _note_loose(root, notes)
@@ -178,7 +170,7 @@ def _label_lists(
         notes: list[str] = []
         for split, folder in group:
             images, _, unread = list_images(folder)
-            if labelled := read_lists(folder, images, SPLIT_FOLDERS):
+            if labelled := read_lists(folder, images):
                 listed += [(split or own, name, path) for own, name, path in labelled[0]]
                 notes += labelled[1] + unread
             elif images:
@@ -315,7 +307,7 @@ def _note_unused(root: Path, listed: Sequence[LabelledImage], notes: list[str]) 
         return
     classes = {path: name for _, name, path in listed}
     try:
-        read = read_lists(root, list(classes), SPLIT_FOLDERS)
+        read = read_lists(root, list(classes))
     except InceptiveError:  # of something else, then
         return
     others = [(path, label) for _, label, path in (read or ([],))[0] if label != classes[path]]

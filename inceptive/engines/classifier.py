@@ -88,6 +88,10 @@ class Classifier(Engine):
     path: Path | None = None
 
     def __post_init__(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        """Raise InceptiveError if its parts do not fit each other."""
         if len(self.labels) != self.model.net.num_classes:
             raise InceptiveError(
                 f"{len(self.labels)} labels for a net of {self.model.net.num_classes} classes"
@@ -200,7 +204,7 @@ class Classifier(Engine):
 
         >>> inceptive.Classifier.load("runs/mine").save("runs/copy")
         """
-        self.__post_init__()
+        self._check()
         tensors = {key: value.contiguous() for key, value in self.model.state_dict().items()}
         model_folder.write(Path(folder), self.config(), tensors, model_card(self))
 

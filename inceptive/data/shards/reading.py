@@ -18,7 +18,8 @@ import numpy as np
 from inceptive.data.cache import log_once
 from inceptive.data.depth import depth_of
 from inceptive.data.folder import assign_splits, missing_classes
-from inceptive.data.layout import SPLIT_FOLDERS, hidden
+from inceptive.data.labels import SPLIT_FOLDERS
+from inceptive.data.layout import hidden
 from inceptive.data.prefetch import prefetch
 from inceptive.data.shards.index import INDEX, Index, Shard, read_index
 from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
