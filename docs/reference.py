@@ -305,12 +305,13 @@ KEYS = {
     "labels": "class names; labels[k] names logit k",
     "preprocessing": "size, channels, crop, mean, std, interpolation, sample\\_range",
     "temperature": "divides the logits before softmax",
-    "training": "recipe, versions, epochs, seconds, probe, what would help",
-    "metrics": "on the images it was validated on: top1 and its interval, loss, calibration",
-    "thresholds": "from which probability on which share of answers was right",
+    "training": "best epoch, seconds, device, versions, probe, what would help",
+    "metrics": "on the validation images: count, top1 and its interval, baseline, calibration errors, `thresholds`",
     "novelty": "what tells a picture of no class",
     "data": "name, counts, digests of the pixels learned",
-    "recipe": "the recipe as it ran; `weights` what it began with",
+    "recipe": "the recipe as it ran, with the weights that it started from",
+    "published": "name and licence of the published weights that it started from",
+    "weights": "SHA-256 of the weights",
     "early_exit": "heads that may answer, and from which probability on",
 }
 

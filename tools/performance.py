@@ -33,8 +33,8 @@ HEAD = """\
 
 Candidates alternate, A B C, A B C, and so on. `ratio` is how many times as fast a candidate is as the
 first of its table, the median over the rounds, each round for itself; `quartiles` are those of the
-rounds. GMAC/s are thousand millions of multiply-adds a second, counted by `inceptive table`; a training
-step is taken for three forward passes. `of peak` is their share of the largest matrix product's in the
+rounds. GMAC/s are billions (10⁹) of multiply-adds a second, counted by `inceptive table`; a training
+step counts as three forward passes. `of peak` is their share of the largest matrix product's in the
 same precision, in the first table; above 100% a net's library multiplies faster than that. MB is the
 most memory that a process held; of commands that start others it is that of the largest one. Tables of
 several machines leave some columns out; docs/measured has all of them.

@@ -237,9 +237,7 @@ def result(found: list[dict[str, Any]]) -> tuple[str, str, str]:
             Bar("without harm", max(good, 1), f"{good:,}"),
         )
     ]
-    sentence = (
-        f"Tried on it were {told}. The tables below say what each was, and what harm would be."
-    )
+    sentence = f"Tested: {told}. The tables below list each test and define harm."
     return (
         sentence,
         told,
