@@ -112,7 +112,10 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         if error.errno not in NO_ROOM:
-            raise
+            if not error.filename:
+                raise
+            say(printable(f"inceptive {command}: {error.filename}: {reason(error)}"))
+            sys.exit(1)
         _drop_output()
         place = error.filename or "standard output"
         text = f"inceptive {command}: {place} cannot be written ({reason(error)})"

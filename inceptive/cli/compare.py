@@ -60,6 +60,7 @@ def run(
         raise BadParameter("name at least two models, and the data to evaluate them on")
     from inceptive.comparison.compare import compare
 
+    kind = tables.one_format(format, json, "table")
     *models, data = models_and_data
     with Display() as display:
         comparison = compare(
@@ -73,9 +74,9 @@ def run(
             command=tables.command_line(),
             progress=display,
         )
-    if json or format == "json":
+    if kind == "json":
         tables.answer(tables.as_json(comparison.to_dict()))
-    elif format == "csv":
+    elif kind == "csv":
         tables.answer(comparison.answers_csv().removesuffix("\n"))
     else:
         tables.answer(as_text(comparison))

@@ -49,7 +49,7 @@ def run(
     from inceptive.cli.images import find_images
     from inceptive.engines.embedding import embed
     from inceptive.engines.features import SUFFIXES
-    from inceptive.io.store import is_uri
+    from inceptive.io.store import arrow, is_uri
 
     ending = Path(out).suffix.lower()
     if is_uri(out) or out.endswith("/") or not ending or Path(out).is_dir():
@@ -71,6 +71,8 @@ def run(
         raise InvalidArgument(
             f"{printable(out)}: features are written as {', '.join(SUFFIXES)}; a folder's name ends in /"
         )
+    if ending == ".parquet":
+        arrow()  # before any image is looked at
     images = list(find_images(paths))
     with Display() as display:
         embeddings = embed(

@@ -36,7 +36,7 @@ def run(
     metrics: Annotated[
         str,
         Option(
-            help="of fid, fid_inf (for infinitely many pictures), kid, is and prdc, with commas between"
+            help="comma-separated: fid, fid_inf (extrapolated to infinitely many), kid, is, prdc"
         ),
     ] = "fid",
     resize: Annotated[
@@ -48,9 +48,7 @@ def run(
     ] = 2048,
     stats: Annotated[
         Path | None,
-        Option(
-            help="an .npz that keeps what is known of REAL, for the next time; pytorch-fid reads it"
-        ),
+        Option(help="an .npz that caches the statistics of REAL; pytorch-fid reads it, too"),
     ] = None,
     runner: Annotated[
         Literal["auto", "torch", "openvino"],
@@ -60,7 +58,9 @@ def run(
     kid_subset_size: Annotated[int, Option(min=2, help="pictures of each")] = 1000,
     splits: Annotated[int, Option(min=1, help="splits of the Inception Score")] = 10,
     neighbours: Annotated[int, Option(min=1, help="nearest neighbours of prdc")] = 5,
-    seed: Annotated[int, Option(min=0, help="random seed of subsets and splits")] = 2020,
+    seed: Annotated[
+        int, Option(min=0, max=2**32 - 1, help="random seed of subsets and splits")
+    ] = 2020,
     json: Annotated[bool, Option("--json", help="print JSON")] = False,
     strict: Annotated[bool, Option("--strict", help="stop if any picture cannot be read")] = False,
 ) -> None:
@@ -95,8 +95,9 @@ def as_text(fidelity: "Fidelity") -> str:
     ]
     title = (
         f"{_counted(fidelity.generated, fidelity.generated_count)} against "
-        f"{_counted(fidelity.real, fidelity.real_count)}; resized as {settings.resize}, "
-        f"{settings.dims} features"
+        f"{_counted(fidelity.real, fidelity.real_count)}; "
+        + (f"resized as {settings.resize}, " if settings.resize else "")
+        + f"{settings.dims} features"
     )
     return f"{title}\n\n{tables.columns(('metric', 'value', ''), rows)}"
 

@@ -1,11 +1,11 @@
 """Arguments and options that several commands share."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from inceptive.errors import InceptiveError
+from inceptive.io.paths import expand
 
 if TYPE_CHECKING:
     from inceptive.arch.spec import Net
@@ -49,7 +49,7 @@ def net_of(
     """
     from inceptive.arch.nets import NETS, open_net
 
-    if text in NETS or not Path(text).expanduser().is_dir():
+    if text in NETS or not (folder := expand(text)).is_dir():
         return open_net(text, classes or 1000, channels or 3), size
     if classes or channels:
         raise InceptiveError(
@@ -58,5 +58,5 @@ def net_of(
         )
     from inceptive.engines.classifier import described
 
-    net, preprocessing = described(Path(text).expanduser())
+    net, preprocessing = described(folder)
     return net, size or preprocessing.size

@@ -11,6 +11,7 @@ from inceptive.cli.net_argument import EarlyExitOption, EngineOption
 from inceptive.cli.progress import say
 from inceptive.errors import InceptiveError, InvalidArgument, printable, readable
 from inceptive.io.atomic import atomic_write, csv_path, write_bytes, write_text
+from inceptive.io.paths import expand
 
 if TYPE_CHECKING:
     from inceptive.engines.prediction import Prediction
@@ -55,12 +56,15 @@ def run(
     from inceptive.engines.early_exit import exit_summary
     from inceptive.engines.open import NAMES_ITSELF, open_engine
     from inceptive.engines.prediction import is_url, predictions
+    from inceptive.io import store
 
     ending = out.suffix.lower().removeprefix(".") if out else ""
     by_ending = ending if ending in ("json", "csv", "parquet") else "table"
-    kind = "json" if json else format or by_ending
-    if kind == "parquet" and not out:
-        raise InvalidArgument("parquet is not text: name a file with --out")
+    kind = tables.one_format(format or by_ending, json, by_ending)
+    if kind == "parquet":
+        if not out:
+            raise InvalidArgument("parquet is not text: name a file with --out")
+        store.arrow()  # before any image is classified
     classes = _lines(labels) if labels else ()
     opened = open_engine(model, engine, say, early_exit, classes=classes)
     if classes and opened.labels != classes:
@@ -96,15 +100,15 @@ def run(
 
 def _lines(path: Path) -> tuple[str, ...]:
     """The lines of a text file that are not blank. Raises InceptiveError if it cannot be read."""
-    with readable(path, ValueError, RuntimeError):
-        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
+    with readable(path, ValueError):
+        lines = expand(path).read_text(encoding="utf-8-sig").splitlines()
     return tuple(name for line in lines if (name := line.strip()))
 
 
 def _same_file(out: Path, image: Path) -> bool:
     try:
-        return out.expanduser().samefile(image)
-    except (OSError, RuntimeError):  # one of them is not there
+        return expand(out).samefile(image)
+    except (OSError, InceptiveError):  # one of them is not there
         return False
 
 

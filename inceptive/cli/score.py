@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from inceptive.cli.net_argument import EngineOption
 from inceptive.errors import InceptiveError, printable
 
 if TYPE_CHECKING:
@@ -29,13 +30,7 @@ def run(
         Option(help="a folder for the Parquet answer files; a path or a URI", show_default=False),
     ],
     top: Annotated[int, Option(min=1, help="answers per image")] = 5,
-    engine: Annotated[
-        str,
-        Option(
-            help="auto (the fastest export that passed its check), torch, openvino or onnx; "
-            "openvino:int8 selects a precision"
-        ),
-    ] = "auto",
+    engine: EngineOption = "auto",
     batch_size: Annotated[int, Option(min=1, help="images per batch")] = 32,
     part: Annotated[int, Option(min=1, help="maximum images per output file")] = 1000,
     workers: Annotated[

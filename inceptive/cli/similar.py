@@ -29,7 +29,7 @@ def run(
     model: Annotated[
         str | None,
         Option(
-            help="what sees them, as for `embed`  [default: the weights that train starts from]"
+            help="the model whose features are compared  [default: the weights that train starts from]"
         ),
     ] = None,
     layer: Annotated[

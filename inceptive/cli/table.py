@@ -12,7 +12,7 @@ from inceptive.cli.net_argument import (
     SizeOption,
     net_of,
 )
-from inceptive.cli.tables import answer, as_csv, as_json
+from inceptive.cli.tables import answer, as_csv, as_json, one_format
 from inceptive.errors import InceptiveError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(
     """
     from inceptive.arch.account import account
 
-    kind = "json" if json else format
+    kind = one_format(format, json, "text")
     if against is None:
         counted = account(*net_of(net, classes, channels, size))
         answer(_as_text(counted, _lines(counted, aux, modules), aux, kind, memory))

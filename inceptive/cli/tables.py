@@ -8,9 +8,18 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from inceptive.errors import InceptiveError, printable, printable_lines
+from inceptive.errors import InceptiveError, InvalidArgument, printable, printable_lines
 from inceptive.io.atomic import as_csv as as_csv
 from inceptive.io.atomic import as_json as as_json
+
+
+def one_format(format: str, json: bool, default: str) -> str:
+    """The output format. Raises InvalidArgument if --json and --format name two."""
+    if json and format not in (default, "json"):
+        raise InvalidArgument(
+            f"--json and --format {format} contradict each other: give one of them"
+        )
+    return "json" if json else format
 
 
 def columns(

@@ -15,7 +15,7 @@ from inceptive.data.layout import hidden
 from inceptive.data.source import Data
 from inceptive.engines import records
 from inceptive.engines.open import open_engine
-from inceptive.engines.prediction import Image, Prediction, as_source, predictions
+from inceptive.engines.prediction import Image, Prediction, as_source, is_single, predictions
 from inceptive.engines.protocol import Engine, Size
 from inceptive.engines.timing import BATCH, Speed, speeds
 from inceptive.errors import InceptiveError
@@ -222,8 +222,8 @@ def unlabelled(
     if isinstance(data, Data):
         return None
     if not isinstance(data, str | Path):
-        return [as_source(image) for image in data]
-    path = Path(data).expanduser()
+        return [as_source(data)] if is_single(data) else [as_source(image) for image in data]
+    path = expand(data)
     if path.is_file():
         return [path]
     try:
@@ -241,12 +241,13 @@ def unlabelled(
 
 
 def _each_engine(named: NamedModel, progress: Progress) -> list[NamedModel]:
-    """`named` once for torch and once for each export in its folder; itself, if it is no folder."""
-    if not isinstance(named.model, str | Path) or not Path(named.model).expanduser().is_dir():
+    """`named` once for torch and once for each export in its folder; else itself."""
+    engines: list[str] = []
+    if isinstance(named.model, str | Path) and (folder := expand(named.model)).is_dir():
+        engines = ["torch"] if (folder / records.WEIGHTS).is_file() else []
+        engines += [record.name for record in records.usable(folder, progress.say)]
+    if not engines:
         return [replace(named, engine="auto")]
-    folder = Path(named.model).expanduser()
-    engines = ["torch"] if (folder / records.WEIGHTS).is_file() else []
-    engines += [record.name for record in records.usable(folder, progress.say)]
     return [NamedModel(f"{named.name} {engine}", named.model, engine) for engine in engines]
 
 

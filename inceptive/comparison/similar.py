@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from inceptive.data.copies import copies
 from inceptive.data.layout import list_images
 from inceptive.data.scan import scan_all
 from inceptive.engines.embedding import Embeddings, Pool, embed
-from inceptive.engines.prediction import as_source
+from inceptive.engines.open import open_engine
+from inceptive.engines.prediction import as_source, is_single
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, printable
 from inceptive.images import Source
@@ -138,7 +140,12 @@ def similar(
         index = len(others)
     elif index is None:
         layer, pool = layer or embeddings.layer, embeddings.pool
-        embeddings = _joined(embeddings, _embed(model, [image], layer, pool, options), name)
+        if engine == "auto" and isinstance(model, str | Path) and embeddings.engine:
+            # Fingerprints are of one engine. If it is not here, another gives the same features.
+            with suppress(InceptiveError):
+                model = open_engine(model, embeddings.engine, progress.say)
+        query = _embed(model, [image], layer, pool, options)
+        embeddings = _joined(embeddings, query, name, is_default=model is None)
         index = len(embeddings) - 1
     if embeddings.errors[index]:
         raise InceptiveError(embeddings.errors[index])
@@ -218,7 +225,7 @@ def _listed(images: Any, progress: Progress) -> list[Any]:
     """The images in a folder, or of a list; what cannot be read there is said. Raises InceptiveError if
     there are none."""
     if not isinstance(images, str | Path):
-        return list(images)
+        return [images] if is_single(images) else list(images)
     paths, _, notes = list_images(expand(images))
     for note in notes:
         progress.say(f"note: {note}")
@@ -246,11 +253,17 @@ def _embed(
     return embed(model, images, layer or LAYERS.get(str(model), ""), pool, **options)
 
 
-def _joined(embeddings: Embeddings, query: Embeddings, name: str) -> Embeddings:
+def _joined(embeddings: Embeddings, query: Embeddings, name: str, is_default: bool) -> Embeddings:
     """Both, one after the other. Raises InceptiveError if they are of two models, or of two shapes."""
+    if embeddings.layer and embeddings.layer != query.layer:
+        raise InceptiveError(
+            f"the features are of {embeddings.layer}, not of {query.layer}: name that layer, or embed "
+            "the images again"
+        )
     ours, theirs = embeddings.model, query.model
-    # Each engine has fingerprints of its own.
-    if embeddings.engine == query.engine and ours and ours != theirs:
+    # Each engine has fingerprints of its own; published weights have no other engine than torch.
+    comparable = embeddings.engine == query.engine or is_default
+    if comparable and ours and ours != theirs:
         raise InceptiveError(
             "the features were made by another model, or by this one before it changed: name theirs, or "
             "embed the images again"

@@ -170,6 +170,8 @@ def _break_up(
         counts = Counter(groups[of_class].tolist())
         few = len(counts) < sides <= len(set(equal[of_class].tolist()))
         for group, count in counts.items():
+            if count < 2:
+                continue
             members = of_class[groups[of_class] == group]
             if len(set(equal[members].tolist())) < 2:
                 continue
@@ -202,7 +204,10 @@ def _duplicates(
         f"for example {example[0]} and {example[1]}"
     )
     for text, values in (("class", labels), ("side of the split", split)):
-        crossing = [g for g in copies if len(set(values[groups == g].tolist())) > 1]
+        kinds: dict[int, set[object]] = defaultdict(set)
+        for group, value in zip(groups.tolist(), values.tolist(), strict=True):
+            kinds[group].add(value)
+        crossing = [group for group in copies if len(kinds[group]) > 1]
         if crossing:
             i = np.flatnonzero(groups == crossing[0])
             names = [printable(images[k].path) for k in (i[0], i[values[i] != values[i[0]]][0])]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from inceptive.errors import InceptiveError, printable, readable
 
+LIST_SUFFIXES = (".csv", ".tsv", ".json")
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 SPLIT_FOLDERS = {
     "train": "train",
@@ -28,6 +29,8 @@ SPLIT_WORD = re.compile(rf"({'|'.join(SPLIT_FOLDERS)})(set|\d*)")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 ANSWERS = ({"image", "label", "prob"}, {"image", "top"})
 """Columns of what this program writes about images: its answers are not labels."""
+PLACEHOLDERS = re.compile(r"sample[\W_]?submission")
+"""Names of lists with an answer for each image that is none: of competitions."""
 SEVERAL = "\0several"
 """In place of a list of labels, which no text can be."""
 MAX_BYTES = 256 << 20
@@ -47,10 +50,11 @@ class LabelList(NamedTuple):
 
 
 def read_lists(
-    root: Path, images: Sequence[str]
+    root: Path, images: Sequence[str], parts: Mapping[Path, str] | None = None
 ) -> tuple[list[tuple[str, str, str]], list[str]] | None:
     """(split, class, path) of each of `images` labelled by the lists in `root`, and notes; None if
-    there is no such list. Raises InceptiveError, naming the list and row, if one is ambiguous."""
+    there is no such list. parts: the splits of folders that are called by one, such as train_images.
+    Raises InceptiveError, naming the list and row, if one is ambiguous."""
     index, notes = _index(root, images), list[str]()
     lists = _lists(root, index, notes)
     if all(each.word in ("val", "test") for each in lists):  # of a set with nothing to learn from
@@ -71,7 +75,10 @@ def read_lists(
                 )
             # What the list says, then the list's own name, then the folder the image lies in.
             folders = Path(os.path.relpath(image, root)).parts[:-1]
-            words = (own, each.word, *map(str.lower, folders))
+            part = next(
+                (word for path, word in (parts or {}).items() if path in Path(image).parents), ""
+            )
+            words = (own, each.word, part, *map(str.lower, folders))
             split = next(filter(None, (_split_of(word) for word in words)), "")
             answer = split, _label(row, each.labels, where)
             if labels.setdefault(image, answer) != answer:
@@ -98,19 +105,20 @@ def _lists(root: Path, index: Mapping[str, str], notes: list[str]) -> list[Label
     Raises InceptiveError if there is only a list of which it is not clear what it tells.
     """
     lists: list[LabelList] = []
-    unclear: list[tuple[Path, InceptiveError]] = []
+    unclear: list[InceptiveError] = []
     beside = root / "annotations"  # as COCO has it
     for path in sorted([*root.iterdir(), *(beside.iterdir() if beside.is_dir() else ())]):
-        if path.suffix.lower() not in (".csv", ".tsv", ".json") or path.name.startswith("."):
+        if path.suffix.lower() not in LIST_SUFFIXES or path.name.startswith("."):
             continue
-        rows = _rows(path)
-        if rows and any(_way(name) in index for name in rows[0]):  # without a header
-            rows = [{name: name for name in rows[0]}, *rows]
         try:
+            rows = _rows(path)
+            if rows and any(_way(name) in index for name in rows[0]):  # without a header
+                rows = [{name: name for name in rows[0]}, *rows]
             file = _file_column(rows, index, path)
             if file is None:
                 continue
-            if any(columns <= rows[0].keys() for columns in ANSWERS):
+            answers = any(columns <= rows[0].keys() for columns in ANSWERS)
+            if answers or PLACEHOLDERS.match(path.stem.lower()):
                 notes.append(
                     f"{printable(path.name)} holds answers of a model, no labels: left out"
                 )
@@ -118,15 +126,15 @@ def _lists(root: Path, index: Mapping[str, str], notes: list[str]) -> list[Label
             split = _split_column(rows)
             labels = _label_columns(rows, (file, split), path)
         except InceptiveError as error:  # of something else, if another list tells the labels
-            unclear.append((path, error))
+            unclear.append(error)
             continue
         parts = re.split(r"[\W_]+", path.stem.lower())
         words = set(filter(None, (_split_of(part) for part in parts)))
         word = words.pop() if len(words) == 1 else ""
         lists.append(LabelList(path, rows, file, split, labels, word))
     if unclear and not lists:
-        raise unclear[0][1]
-    notes += [f"{printable(path.name)} holds no labels, and is left out" for path, _ in unclear]
+        raise unclear[0]
+    notes += [f"not used as a list of labels: {error}" for error in unclear]
     return lists
 
 
@@ -137,7 +145,7 @@ def _index(root: Path, images: Sequence[str]) -> dict[str, str]:
         path = Path(os.path.relpath(image, root))
         whole = Path(os.path.abspath(image)).as_posix()
         for way in (path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem, whole):
-            ways[way] |= {image}
+            ways[_way(way)] |= {image}
     return {way: next(iter(paths)) for way, paths in ways.items() if len(paths) == 1}
 
 
@@ -148,8 +156,9 @@ def _split_of(word: str) -> str:
 
 
 def _way(name: str) -> str:
-    """A file's name as it is in the index: written on Windows, or from the folder's view, too."""
-    return name.replace("\\", "/").removeprefix("./")
+    """A file's name as it is in the index: written on Windows, or from the folder's view, too, and in
+    either form of Unicode."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
 
 
 def _rows(path: Path) -> list[Row]:

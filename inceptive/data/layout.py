@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from inceptive.data.labels import SPLIT_FOLDERS, SPLIT_WORD, read_lists
+from inceptive.data.labels import LIST_SUFFIXES, SPLIT_FOLDERS, SPLIT_WORD, read_lists
 from inceptive.errors import InceptiveError, printable, readable, reason
 from inceptive.images import SUFFIXES
 from inceptive.io.paths import as_text
@@ -83,7 +83,7 @@ def _split_folders(root: Path, notes: list[str]) -> list[tuple[str, Path]]:
     }
     trained = "train" in names.values()
     # Beside other folders, one called "train" is a class if photographs lie in it directly.
-    loose = any(_loose(folder) for _, folder in parts)
+    loose = any(_loose(folder) for split, folder in parts if split == "train")
     if not parts or (any(others.values()) and (not trained or loose)):
         return [("", root)]
     if not trained:
@@ -114,7 +114,8 @@ def _split_names(folders: Sequence[Path]) -> dict[Path, str]:
     """The split of each folder that is called by one.
 
     `train` alone is enough. `training_set`, `seg_train`, `test1` could be classes: they are splits if
-    the same name is there for another split, or beside `train`, and class folders are in the train one.
+    the same name is there for another split, or beside `train`, and class folders are in the train one,
+    or a list of labels beside it.
     """
     plain: dict[Path, str] = {}
     stems: dict[str, list[tuple[str, Path]]] = defaultdict(list)
@@ -131,7 +132,10 @@ def _split_names(folders: Sequence[Path]) -> dict[Path, str]:
     for stem, group in stems.items():
         train = [folder for split, folder in group if split == "train"]
         several = len({split for split, _ in group}) > 1
-        if several and train and (not stem or not any(_loose(folder) for folder in train)):
+        sound = (
+            not stem or not any(map(_loose, train)) or any(_lists(path.parent) for path in train)
+        )
+        if several and train and sound:
             plain.update({folder: split for split, folder in group})
     return plain
 
@@ -170,7 +174,7 @@ def _label_lists(
         notes: list[str] = []
         for split, folder in group:
             images, _, unread = list_images(folder)
-            if labelled := read_lists(folder, images):
+            if labelled := read_lists(folder, images, {path: word for word, path in parts if word}):
                 listed += [(split or own, name, path) for own, name, path in labelled[0]]
                 notes += labelled[1] + unread
             elif images:
@@ -238,11 +242,20 @@ def _never_data(folder: Path) -> bool:
 
 def _loose(folder: Path) -> list[Path]:
     """Image files that lie in `folder` itself."""
+    with readable(folder):
+        inside = list(folder.iterdir())
     return sorted(
         path
-        for path in folder.iterdir()
+        for path in inside
         if path.is_file() and path.suffix.lower() in SUFFIXES and not hidden(path.name)
     )
+
+
+def _lists(folder: Path) -> list[Path]:
+    """Files in `folder` that may be lists of labels."""
+    return [
+        path for path in folder.iterdir() if path.suffix.lower() in LIST_SUFFIXES and path.is_file()
+    ]
 
 
 def _note_loose(root: Path, notes: list[str]) -> None:
@@ -298,17 +311,14 @@ def _note_deeper(listed: Iterable[LabelledImage], notes: list[str]) -> None:
 
 def _note_unused(root: Path, listed: Sequence[LabelledImage], notes: list[str]) -> None:
     """Note a list of labels in `root` that contradicts the folders, which count."""
-    lists = [
-        path
-        for path in root.iterdir()
-        if path.suffix.lower() in (".csv", ".tsv", ".json") and path.is_file()
-    ]
+    lists = _lists(root)
     if not lists or sum(path.stat().st_size for path in lists) > MOST_READ:
         return
     classes = {path: name for _, name, path in listed}
     try:
         read = read_lists(root, list(classes))
-    except InceptiveError:  # of something else, then
+    except InceptiveError as error:
+        notes.append(f"not used as a list of labels: {error}")
         return
     others = [(path, label) for _, label, path in (read or ([],))[0] if label != classes[path]]
     if others:

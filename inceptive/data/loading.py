@@ -8,7 +8,7 @@ picture is passed between processes.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -95,8 +95,7 @@ class RandomCrop:
 
     area is the part's share of the picture's, and aspect its width / height, both drawn uniformly: the
     paper's (arXiv:1409.4842, section 6) are 0.08-1 and 3/4-4/3. One of several `interpolations` is also
-    drawn. With area and aspect 1 nothing is drawn, and the square is the centre, of
-    `preprocessing.resize` pixels: slightly larger than the net's if that crops a border.
+    drawn. With area and aspect 1 nothing is drawn, and the square is the one of evaluation.
     """
 
     preprocessing: Preprocessing
@@ -120,7 +119,7 @@ class RandomCrop:
         """
         preprocessing = self.preprocessing
         if not self.draws:
-            return ModelInputs(replace(preprocessing, size=preprocessing.resize, crop=1.0))
+            return ModelInputs(preprocessing)
         times = min(min(1.0, self.area[0]) ** -0.5, LARGEST)
         return Resized(
             preprocessing.channels,
@@ -131,9 +130,8 @@ class RandomCrop:
 
     def empty(self, count: int) -> np.ndarray:
         """Allocate `count` squares: (count, C, S, S) of uint8."""
-        preprocessing = self.preprocessing
-        side = preprocessing.size if self.draws else preprocessing.resize
-        return np.empty((count, preprocessing.channels, side, side), np.uint8)
+        side = self.preprocessing.size
+        return np.empty((count, self.preprocessing.channels, side, side), np.uint8)
 
     def __call__(self, pixels: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
         """Crop the square (C, S, S) of uint8 from the output of `spec`, with the seed `key`."""
@@ -250,6 +248,7 @@ class Batches:
 def cut(pixels: np.ndarray, box: Box, size: int, interpolation: Interpolation) -> np.ndarray:
     """Resize the part `box` of a picture (H, W, C) of uint8, in whole pixels, to (C, size, size)."""
     left, top, right, bottom = map(round, box)
+    top, left = min(top, pixels.shape[0] - 1), min(left, pixels.shape[1] - 1)
     part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
     return resize(part, (size, size), interpolation).numpy()
 

@@ -172,6 +172,11 @@ def embed(
     return gathered(embedder, rows, total, partial(progress.advance, "images"))
 
 
+def most_images(embedder: Embedder) -> int:
+    """How many images' features are held in memory at most: MOST bytes."""
+    return max(1, MOST // (4 * prod(embedder.shape)))
+
+
 def gathered(
     embedder: Embedder, rows: Iterable[Embedding], total: int = 0, advance: Advance | None = None
 ) -> Embeddings:
@@ -179,13 +184,13 @@ def gathered(
 
     Raises InceptiveError if they take more than MOST bytes.
     """
-    most = MOST // (4 * prod(embedder.shape))
+    most = most_images(embedder)
     gathered_rows: list[Embedding] = []
     for row in rows:
         if len(gathered_rows) >= most:
             raise InceptiveError(
                 f"the features of {most} images take {MOST / 2**30:.0f} GiB, and there are more images: "
-                "pool them, or write them to a folder (inceptive embed --out FOLDER)"
+                "pool them, write them to a folder (inceptive embed --out FOLDER), or cut a tar smaller"
             )
         gathered_rows.append(row)
         if advance and total:

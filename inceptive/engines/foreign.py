@@ -14,7 +14,7 @@ import numpy as np
 
 from inceptive.engines import graph
 from inceptive.engines.protocol import Engine, Size
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, reason
 from inceptive.images import Preprocessing
 from inceptive.weights.catalogue import numbered_labels
 
@@ -112,8 +112,13 @@ def open_foreign(path: Path, session: Any, classes: tuple[str, ...] = ()) -> For
         preprocessing = Preprocessing(size, 1, CROP, mean=(0.5,), std=(0.5,))
     fixed = batch if isinstance(batch, int) else None
     engine = ForeignEngine(path, session, (), preprocessing, channels_last, fixed)
-    rng = np.random.default_rng(0)
-    outputs = engine.outputs(rng.integers(0, 256, (4, channels, size, size), dtype=np.uint8))
+    noise = np.random.default_rng(0).integers(0, 256, (4, channels, size, size), dtype=np.uint8)
+    try:
+        outputs = engine.outputs(noise)
+    except Exception as error:  # ONNX Runtime has a class for each kind
+        raise InceptiveError(
+            f"{path}: does not classify images of {size} pixels ({reason(error)})"
+        ) from None
     engine.softmaxed = bool((outputs >= 0).all() and np.allclose(outputs.sum(1), 1, atol=1e-3))
     count = outputs.shape[1]
     if names := _names(session, count):

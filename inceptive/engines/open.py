@@ -52,9 +52,16 @@ def open_engine(
     file without names or a weights file. note is called with what is left out and why, and which
     engine answers. Raises InceptiveError if there is no such engine or file, or it cannot run.
     """
-    if not isinstance(model, str | Path):
-        return model
-    engine = _open(model, name, note, early_exit, threads, file, classes)
+    if isinstance(model, str | Path):
+        engine = _open(model, name, note, early_exit, threads, file, classes)
+    else:
+        engine, model = model, model.name
+        if name not in ("auto", model, model.partition(":")[0]):
+            raise InceptiveError(
+                f"engine {name}: the model is run by {model} already; name its folder"
+            )
+        if not early_exit:
+            return engine
     if early_exit:
         engine = EarlyExitEngine(engine, str(model))
         note(f"note: {model}: heads do not tell whether an image is like none of the classes")
@@ -99,8 +106,16 @@ def _open(
                 f"{folder}: has no export for {kind} that passed its check; "
                 f"`inceptive export {folder} --to {kind}` makes one"
             )
-        return open_exported(folder / _ranked(folder, usable, threads, note)[0].file, threads)
-    return _fastest(folder, note, early_exit, threads) or _torch(model, threads, None, classes)
+        if engine := _fastest(folder, usable, note, early_exit, threads):
+            return engine
+        return open_exported(folder / usable[0].file, threads)  # which says why not
+    try:
+        usable = records.usable(folder, note)
+    except InceptiveError as error:
+        note(f"note: {error}")
+        usable = []
+    fastest = _fastest(folder, usable, note, early_exit, threads)
+    return fastest or _torch(model, threads, None, classes)
 
 
 def is_exported(model: str | Path) -> bool:
@@ -185,15 +200,13 @@ def _file_of(folder: Path, kind: str, precision: str, note: Note) -> Path:
     return path
 
 
-def _fastest(folder: Path, note: Note, early_exit: bool, threads: int) -> ExportedEngine | None:
-    """The fastest export that can be used; those that cannot be opened here are left out, and with
+def _fastest(
+    folder: Path, usable: list[Record], note: Note, early_exit: bool, threads: int
+) -> ExportedEngine | None:
+    """The fastest of the exports `usable`; those that cannot be opened here are left out, and with
     early_exit those without heads."""
-    try:
-        usable = records.usable(folder, note)
-    except InceptiveError as error:
-        note(f"note: {error}")
-        return None
-    for record in _ranked(folder, usable, threads, note):
+    ranked = fastest_first(folder, usable, lambda path: open_exported(path, threads), note)
+    for record in ranked:
         try:
             engine = open_exported(folder / record.file, threads)
             if engine.early_exit or not early_exit:
@@ -201,10 +214,6 @@ def _fastest(folder: Path, note: Note, early_exit: bool, threads: int) -> Export
         except InceptiveError as error:
             note(f"note: {record.file} is left out: {error}")
     return None
-
-
-def _ranked(folder: Path, usable: list[Record], threads: int, note: Note) -> list[Record]:
-    return fastest_first(folder, usable, lambda path: open_exported(path, threads), note)
 
 
 def file_name(kind: str, precision: str) -> str:

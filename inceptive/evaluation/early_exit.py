@@ -16,6 +16,7 @@ from inceptive.engines.early_exit import EarlyExit, choose
 from inceptive.engines.header import CONFIG
 from inceptive.errors import InceptiveError
 from inceptive.evaluation.open import judged
+from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 from inceptive.nn.net import evaluating
 
@@ -39,7 +40,7 @@ def choose_early_exit(
     progress = progress or Silent()
     folder = None
     if not isinstance(model, Classifier):
-        folder = Path(model).expanduser()
+        folder = expand(model)
         if not folder.is_dir():
             raise InceptiveError(f"{model}: is no model folder, where the choice could be written")
         model = Classifier.load(folder)

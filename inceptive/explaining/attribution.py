@@ -25,9 +25,13 @@ def gradcam(classifier: Classifier, square: np.ndarray, layer: str, label: int) 
 
     The maps of `layer`, each weighted by its mean gradient, summed, with negative evidence removed,
     and upsampled (Selvaraju et al., arXiv:1610.02391, equations 1 and 2). square: (C, S, S) of
-    uint8. Raises InceptiveError for a layer without maps.
+    uint8. Raises InceptiveError for a layer without maps, or of an auxiliary head.
     """
     model = classifier.model
+    if layer.partition(".")[0] in model.net.heads():
+        raise InceptiveError(
+            f"{layer} is of an auxiliary head, which the answer does not read; name a part of the body"
+        )
     x = classifier.normalise(square[None]).requires_grad_()
     with torch.enable_grad(), evaluating(model):
         outputs = model.endpoints(x, [layer, model.net.last])

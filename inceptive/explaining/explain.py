@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from inceptive.arch.account import minimum_size
 from inceptive.arguments import NonNegativeInt, PositiveInt, Seed, checked
 from inceptive.data.cache import user_cache
 from inceptive.data.layout import OUTPUT
@@ -23,7 +24,7 @@ from inceptive.engines.prediction import as_source, class_number
 from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, InvalidArgument, printable
 from inceptive.explaining import attribution, branches, dream, figures, maps
-from inceptive.images import Source
+from inceptive.images import Source, resize_shorter
 from inceptive.io.atomic import write_bytes, write_json
 from inceptive.io.paths import expand
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
@@ -315,6 +316,13 @@ def _grow(
         if max(picture.size) > LONGEST:
             picture = picture.copy()  # it may be the caller's own
             picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+        least, (short, long) = minimum_size(classifier.model.net), sorted(picture.size)
+        if short < least:
+            if long * least > LONGEST * short:
+                raise InceptiveError(
+                    f"{name}: is too long and thin for {classifier.model.net.name}"
+                )
+            picture = resize_shorter(picture, least, "bicubic")
         before = np.asarray(picture)
         before = before[..., None] if before.ndim == 2 else before
         progress.say(f"dreaming of {target} on {before.shape[1]} x {before.shape[0]} pixels")

@@ -11,7 +11,7 @@ from inceptive.engines import records
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import PRECISIONS
 from inceptive.engines.records import ENGINES, Record
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.exporting.calibration import ExportData, from_data, synthetic
 from inceptive.exporting.web import check_ready, write_site
 from inceptive.exporting.write import NO_IMAGES, WEB, check_runnable, write_export
@@ -153,21 +153,25 @@ def export_all(
     """
     progress = progress or Silent()
     classifier, folder = _open(model, out, progress)
-    runnable = []
+    runnable, why = [], ""
     for to in ENGINES:
         for each in (precision,) if precision else PRECISIONS:
             try:
                 check_runnable(to, each)
                 runnable.append((to, each))
+            except InvalidArgument:
+                raise
             except InceptiveError as error:
+                why = str(error)
                 progress.say(f"{to}:{each} is left out: {error}")
     int8 = any(each == "int8" for _, each in runnable)
     data = _export_data(classifier, calibrate, int8, progress, needed=False)
     if int8 and not len(data.calibration):
-        progress.say(f"int8 is left out: {NO_IMAGES}")
+        why = NO_IMAGES
+        progress.say(f"int8 is left out: {why}")
         runnable = [(to, each) for to, each in runnable if each != "int8"]
     if not runnable:
-        raise InceptiveError("no engine can be exported to here: pip install 'inceptive[export]'")
+        raise InceptiveError(f"nothing can be exported here: {why}")
     written, failed = [], None
     for to, each in runnable:
         try:
@@ -205,7 +209,13 @@ def _export(
     progress: Progress,
 ) -> Export:
     path = classifier.path
-    weights = records.fingerprint(path) if path and path.is_file() else ""
+    # Of a model that was changed since, the folder is not to answer with the file.
+    same = (
+        path
+        and path.is_file()
+        and Classifier.load(path.parent).fingerprint == classifier.fingerprint
+    )
+    weights = records.fingerprint(path) if path and same else ""
     options = precision, data, max_drop, weights, progress.say
     if to == WEB:
         written = Export.from_record(folder, write_site(classifier, folder, *options))

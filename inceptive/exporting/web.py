@@ -13,12 +13,13 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import inceptive
+from inceptive.data.layout import hidden
+from inceptive.engines import onnx as onnx_runtime
 from inceptive.engines.classifier import Classifier
 from inceptive.engines.open import file_name
 from inceptive.engines.records import Record
@@ -119,7 +120,9 @@ def check_ready(folder: Path) -> None:
 
 def _check_writable(folder: Path) -> None:
     try:
-        others = [path.name for path in folder.iterdir() if not _is_ours(path)]
+        others = [
+            path.name for path in folder.iterdir() if not (_is_ours(path) or hidden(path.name))
+        ]
         service_worker = folder / "sw.js"
         ours = service_worker.is_file() and service_worker.read_bytes().startswith(MARK)
     except FileNotFoundError:
@@ -215,11 +218,10 @@ def _description(classifier: Classifier, precision: str) -> dict[str, Any]:
 def _licences() -> bytes:
     """ONNX Runtime's licence and notices, as its Python package has them: npm's has neither."""
     texts = [f"This site runs ONNX Runtime Web {VERSION}, under the MIT licence:\n"]
-    package = distribution("onnxruntime")
+    package = Path(onnx_runtime.package().__file__).parent
     for name in ("LICENSE", "ThirdPartyNotices.txt"):
-        for file in package.files or []:
-            if file.as_posix() == f"onnxruntime/{name}":
-                texts.append(Path(str(file.locate())).read_text(encoding="utf-8", errors="replace"))
+        if (file := package / name).is_file():
+            texts.append(file.read_text(encoding="utf-8", errors="replace"))
     return "\n".join(texts).encode()
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from inceptive.arguments import NonNegativeInt, PositiveInt, checked
+from inceptive.arguments import Allowed, PositiveInt, Seed, checked
 from inceptive.errors import InceptiveError, InvalidArgument, printable
 from inceptive.fidelity.features import FeatureNet, Runner, extract, open_net
 from inceptive.fidelity.frechet import LEAST, Statistics, frechet_distance, infinite_distance
@@ -32,9 +32,10 @@ SEED = 2020
 
 @dataclass(frozen=True)
 class Settings:
-    """What metrics depend on beside the pictures: see `fid`. runner: what computed the features."""
+    """What metrics depend on beside the pictures: see `fid`. runner: what computed the features; it and
+    resize are "" where all came from files of statistics, which do not say."""
 
-    resize: Resize = "pytorch"
+    resize: Resize | Literal[""] = "pytorch"
     dims: int = 2048
     kid_subsets: int = 100
     kid_subset_size: int = 1000
@@ -116,10 +117,10 @@ def fid(
     stats: str | Path | None = None,
     runner: Runner = "auto",
     kid_subsets: PositiveInt = 100,
-    kid_subset_size: PositiveInt = 1000,
+    kid_subset_size: Annotated[int, Allowed("a whole number from 2", lambda n: n >= 2)] = 1000,
     splits: PositiveInt = 10,
     neighbours: PositiveInt = 5,
-    seed: NonNegativeInt = SEED,
+    seed: Seed = SEED,
     strict: bool = False,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Fidelity:
@@ -170,8 +171,8 @@ def fid(
             only.name, "", only.statistics.count, None, unreadable=_unreadable(measured)
         )
     settings = Settings(
-        resize, len(measured[0].statistics.mean), kid_subsets, kid_subset_size, splits, neighbours, seed,
-        net.runner if net else "",
+        resize if net else "", len(measured[0].statistics.mean), kid_subsets, kid_subset_size,
+        splits, neighbours, seed, net.runner if net else "",
     )  # fmt: skip
     return _compared(measured[0], measured[1], asked, settings, net, progress)
 
@@ -203,14 +204,18 @@ def _measure(
     if path and path.exists():
         measured = read_stats(path)
         refuse_other(path, measured, net.digest, side.digest)
-        return replace(measured, name=side.name)
-    features = extract(net, side, partial(progress.advance, f"{what} pictures"))
-    if features.unreadable:
+        kept, features = replace(measured, name=side.name), measured.features
+    else:
+        kept, features = None, extract(net, side, partial(progress.advance, f"{what} pictures"))
+    if features and features.unreadable:
         text = f"{len(features.unreadable)} of {len(side)} pictures cannot be read"
         text = f"{side.name}: {text}, the first: {features.unreadable[0]}"
         if strict or len(features.values) < 2:
             raise InceptiveError(text)
         progress.say(f"note: {text}; they are left out")
+    if kept:
+        return kept
+    assert features
     if len(features.values) < 2:
         raise InceptiveError(f"{side.name}: holds one picture; a distribution needs two or more")
     measured = MeasuredSet(

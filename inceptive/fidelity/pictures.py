@@ -13,7 +13,7 @@ import numpy as np
 
 from inceptive.data.cache import signature
 from inceptive.data.layout import list_images
-from inceptive.data.shards.member import Member, at_path
+from inceptive.data.shards.member import Member, at_path, refuse_unended
 from inceptive.engines.prediction import as_source, is_array
 from inceptive.errors import InceptiveError, printable, reason
 from inceptive.images import AT_ONCE, SUFFIXES, DeepPicture, Source, read_picture, to_eight_bits
@@ -123,6 +123,10 @@ def _of_tar(path: Path) -> Pictures:
                 for each in archive
                 if each.isreg() and PurePosixPath(each.name).suffix.lower() in SUFFIXES
             ]
+            end = archive.offset  # type: ignore[attr-defined]
+        with tar.open() as file:
+            file.seek(end)
+            refuse_unended(str(path), file.read(tarfile.BLOCKSIZE), end, tar.size)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise InceptiveError(
             f"{name}: is no tar, or a damaged or compressed one ({reason(error)})"

@@ -82,7 +82,7 @@ class Cluster:
                     raise InceptiveError(error)
                 yield Written(**answer)
         except self.ray.exceptions.RayActorError:
-            raise InceptiveError(DIED) from None
+            raise InceptiveError(DIED.format("Ray's logs say how")) from None
         except self.ray.exceptions.RayError as error:
             raise InceptiveError(f"Ray gave up: {reason(error, 300)}") from None
 

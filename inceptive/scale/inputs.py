@@ -49,16 +49,20 @@ def find(name: str, out: str = "", note: Callable[[str], None] = lambda _: None)
     path = storage.local(name)
     remote = storage.is_uri(path)
     files, chosen = _remote(path) if remote else _local(os.path.expanduser(path), out, note)
+    own = _own_files(out, remote)
     kinds: dict[Kind, list[FileInfo]] = {}
     for file in files:
+        if own(file.path):
+            continue
         kind = _kind(file.path) or ("images" if chosen else None)  # one chosen by name is tried
         if kind:
             kinds.setdefault(kind, []).append(file)
+    title = printable(storage.redact(name))
     if not kinds:
-        raise InceptiveError(f"{printable(name)}: holds no images, tar shards or Parquet files")
+        raise InceptiveError(f"{title}: holds no images, tar shards or Parquet files")
     if len(kinds) > 1:
         raise InceptiveError(
-            f"{printable(name)}: holds files of several kinds ({', '.join(sorted(kinds))}); "
+            f"{title}: holds files of several kinds ({', '.join(sorted(kinds))}); "
             "name those of one kind with a glob in quotes"
         )
     [(kind, chosen_files)] = kinds.items()
@@ -66,6 +70,17 @@ def find(name: str, out: str = "", note: Callable[[str], None] = lambda _: None)
     for file in chosen_files:
         digest.update(f"{file.size} {file.changed} ".encode() + os.fsencode(file.path) + b"\0")
     return Input(kind, tuple(file.path for file in chosen_files), digest.hexdigest())
+
+
+def _own_files(out: str, remote: bool) -> Callable[[str], bool]:
+    """Whether a path, or with `remote` a URI, lies in the folder `out`."""
+    if not out or storage.is_uri(out) != remote:
+        return lambda path: False
+    if remote:
+        folder = storage.split_query(out)[0].rstrip("/") + "/"
+        return lambda path: path.startswith(folder)
+    folder = os.path.join(os.path.abspath(out), "")
+    return lambda path: os.path.abspath(path).startswith(folder)
 
 
 def split_work(input: Input, size: int) -> Iterator[list[WorkItem]]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
+from inceptive.data.shards.member import refuse_unended
 from inceptive.engines.prediction import Decoded, load
 from inceptive.errors import InceptiveError, printable, reason
 from inceptive.images import MAX_BYTES, SUFFIXES, Preprocessing
@@ -67,22 +68,28 @@ def _tar(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
                 content = tar.extractfile(member)
                 assert content is not None
                 yield partial(_loaded, name, content.read(), preprocessing)
-            if any(end.last):  # tarfile takes a file that stops between two members for a whole one
-                raise tarfile.ReadError("it ends without the mark that ends a tar")
-    except network_errors(tarfile.TarError, InceptiveError) as error:
+            at = tar.offset  # type: ignore[attr-defined]
+            refuse_unended(name_of_file, end.block(at), at)
+    except network_errors(tarfile.TarError, InceptiveError, ValueError, EOFError) as error:
         yield partial(_refused, name_of_file, error)
 
 
 class _End(io.RawIOBase):
-    """A stream that remembers its last block."""
+    """A stream that remembers what was read last."""
 
     def __init__(self, file: Any):
-        self.file, self.last = file, b""
+        self.file, self.read_bytes, self.last = file, 0, b""
 
     def read(self, size: int = -1) -> bytes:
         content = bytes(self.file.read(size))
-        self.last = (self.last + content)[-tarfile.BLOCKSIZE :]
+        self.read_bytes += len(content)
+        self.last = (self.last + content)[-2 * tarfile.RECORDSIZE :]
         return content
+
+    def block(self, at: int) -> bytes:
+        """The block at byte `at`, which was read not long ago."""
+        first = at - (self.read_bytes - len(self.last))
+        return self.last[first : first + tarfile.BLOCKSIZE]
 
 
 def _parquet(piece: WorkItem, preprocessing: Preprocessing) -> Iterator[Load]:
@@ -121,6 +128,8 @@ def _rows(file: Any, piece: WorkItem) -> Iterator[tuple[int, bytes | None, str |
             here = columns[0] and not (content is None and path)  # else the path is all there is
             yield number, (content or b"") if here else None, path
         row += len(batch)
+        if row >= end:
+            break
 
 
 def _value(row: dict[str, Any], name: str | None) -> Any:

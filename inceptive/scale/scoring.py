@@ -5,13 +5,16 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import inceptive
-from inceptive.engines.embedding import Embedder, Pool
+from inceptive.arguments import PositiveInt, checked
+from inceptive.engines.embedding import Embedder, Pool, most_images
 from inceptive.engines.open import open_engine
+from inceptive.engines.protocol import Engine
 from inceptive.errors import InceptiveError, InvalidArgument, printable
 from inceptive.io import store as storage
 from inceptive.io.cores import cores
@@ -22,26 +25,24 @@ from inceptive.scale.parts import Summary, Written
 from inceptive.scale.plan import Plan
 from inceptive.scale.worker import Job, Local
 
-if TYPE_CHECKING:
-    from inceptive.engines.classifier import Classifier
-
 THREADS = 8
 """CPUs of a worker at most, unless asked for: more share one interpreter too long."""
 
 
+@checked
 def score(
-    model: "str | Path | Classifier",
+    model: str | Path | Engine,
     images: str | Path,
     out: str | Path,
     *,
     engine: str = "auto",
-    top: int = 5,
+    top: PositiveInt = 5,
     layer: str | None = None,
     pool: Pool = "mean",
-    batch_size: int = 32,
-    part_size: int = 1000,
-    workers: int | None = None,
-    threads: int | None = None,
+    batch_size: PositiveInt = 32,
+    part_size: PositiveInt = 1000,
+    workers: PositiveInt | None = None,
+    threads: PositiveInt | None = None,
     address: str | None = None,
     progress: Progress | None = ON_STANDARD_ERROR,
 ) -> Summary:
@@ -70,6 +71,8 @@ def score(
     opened = open_engine(model, engine, progress.say)
     embedder = None if layer is None else Embedder(opened, layer, pool)
     files = inputs.find(str(images), folder, progress.say)
+    if embedder:  # the features of a part are held in memory
+        part_size = min(part_size, most_images(embedder))
     plan = Plan(
         input=files.fingerprint,
         model=opened.fingerprint,
@@ -98,7 +101,8 @@ def score(
         run: dict[str, Any] = {}
         if missing:
             file = model if isinstance(model, str | Path) else _saved(model, address, stack)
-            job = Job(str(file), folder, os.getcwd(), plan, threads or min(THREADS, cores()))
+            each = threads or (min(THREADS, cores()) if address else _threads_of(workers))
+            job = Job(str(file), folder, os.getcwd(), plan, each)
             run = _run(job, missing, workers, address, progress)
         scored = parts.read(folder, range(plan.parts))
         summary = Summary(
@@ -108,7 +112,7 @@ def score(
             last_run=run,
             model=_name(model),
             engine=plan.engine,
-            input=str(images),
+            input=storage.redact(str(images)),
             fingerprints={"model": plan.model, "input": plan.input},
             versions={"inceptive": inceptive.__version__, "python": platform.python_version()},
         )
@@ -116,21 +120,33 @@ def score(
     return summary
 
 
-def _saved(classifier: "Classifier", address: str | None, stack: ExitStack) -> str:
-    """A folder for the workers to read `classifier` from, until `stack` is closed."""
+def _threads_of(workers: int | None) -> int:
+    """How many CPUs each of so many workers takes, so that all take all: THREADS at most."""
+    return max(1, min(THREADS, cores() // (workers or ceil(cores() / THREADS))))
+
+
+def _saved(engine: Engine, address: str | None, stack: ExitStack) -> str:
+    """A folder for the workers to read a Classifier from, until `stack` is closed."""
+    from inceptive.engines.classifier import Classifier
+
+    if not isinstance(engine, Classifier):
+        raise InvalidArgument(
+            f"model is run by {engine.name}: name its folder or file for the workers"
+        )
     if address:
         raise InceptiveError(
             "a cluster reads the model itself: save it where the machines see it, and name the folder"
         )
     folder = stack.enter_context(TemporaryDirectory(prefix="inceptive-"))
-    classifier.save(folder)
+    engine.save(folder)
     return folder
 
 
-def _name(model: "str | Path | Classifier") -> str:
+def _name(model: str | Path | Engine) -> str:
     if isinstance(model, str | Path):
         return str(model)
-    return str(model.path.parent) if model.path else model.model.net.name
+    path = getattr(model, "path", None)
+    return str(path.parent) if path else model.net.name if model.net else model.name
 
 
 def _refuse_foreign(folder: str) -> None:
@@ -177,7 +193,8 @@ def _start(
         from inceptive.scale.cluster import Cluster
 
         cluster = stack.enter_context(Cluster(address))
-        count = min(workers or cluster.workers(job.threads), len(missing))
+        room = cluster.workers(job.threads)
+        count = min(workers or room, room, len(missing))
         return count, cluster.scored(job, missing, count)
     count = min(workers or max(1, cores() // job.threads), len(missing))
     return count, stack.enter_context(Local(job, count)).scored(missing)

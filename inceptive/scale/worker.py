@@ -66,6 +66,10 @@ class Worker:
         try:
             name = "auto" if is_peer(job.model) else job.plan.engine
             self.engine = open_engine(job.model, name, threads=job.threads)
+            if self.engine.fingerprint != job.plan.model:
+                raise InceptiveError(
+                    f"{job.model}: is another model than the one that the answers were begun with"
+                )
             layer, pool = job.plan.layer, job.plan.pool
             self.embedder = Embedder(self.engine, layer, pool) if layer else None
         except InceptiveError as error:

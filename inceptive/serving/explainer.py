@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
 CHANNELS, COLUMNS = 16, 4
 """Maps on one sheet, and beside one another: legible on a phone."""
-PACKAGES = ("captum", "matplotlib")
 
 
 def can_explain() -> bool:
-    """Whether the extra `explain` is installed."""
-    return all(map(find_spec, PACKAGES))
+    """Whether what draws is installed, which the extra `explain` brings."""
+    return find_spec("matplotlib") is not None
 
 
 class Explainer:

@@ -2,7 +2,7 @@
 (`batching`), and no request data is stored."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -40,6 +40,9 @@ class InferenceService:
         self.models, self.limits = {model.name: model for model in models}, limits
         self._batchers: dict[str, Batcher] = {}
         self._decoders = ThreadPoolExecutor(cores(), "decode")
+        self._explaining = ThreadPoolExecutor(
+            1, "explain"
+        )  # one picture at a time: see `Explainer`
 
     def start(self) -> None:
         for name, model in self.models.items():
@@ -48,7 +51,8 @@ class InferenceService:
     async def stop(self) -> None:
         for batcher in self._batchers.values():
             await run_in_threadpool(batcher.close)
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._decoders, self._explaining):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def waiting(self) -> int:
         """Images in the queues."""
@@ -76,15 +80,15 @@ class InferenceService:
         square = await self._square(served, request)
         if label:
             try:
-                number = class_number(label, served.engine.labels, len(served.engine.labels))
+                number = class_number(label, served.labels, len(served.labels))
             except InceptiveError as error:
                 raise Refused(422, str(error)) from None
         else:
             [future] = self._submit(served, [square])
             probs, _ = await self._within(asyncio.wrap_future(future))
             number = int(probs.argmax())
-        png = await self._within(run_in_threadpool(explainer.heat, square, number))
-        return png, served.engine.labels[number]
+        png = await self._explained(explainer.heat, square, number)
+        return png, served.labels[number]
 
     async def features(self, request: Request, model: str, layer: str) -> bytes:
         """Return a PNG of the maps of `layer`, by default the last."""
@@ -93,7 +97,12 @@ class InferenceService:
             layers = ", ".join(explainer.layers)
             raise Refused(422, f"{served.name} has no maps {layer}; there are: {layers}")
         square = await self._square(served, request)
-        work = run_in_threadpool(explainer.features, square, layer or explainer.layers[-1])
+        return await self._explained(explainer.features, square, layer or explainer.layers[-1])
+
+    async def _explained(self, look: Callable[..., bytes], *args: Any) -> bytes:
+        """What `look` draws, in its turn; what is too late is not begun."""
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._explaining, look, *args)
         return cast(bytes, await self._within(work))
 
     async def _square(self, served: ServedModel, request: Request) -> np.ndarray:

@@ -13,6 +13,7 @@ from inceptive.engines.header import WEIGHTS
 from inceptive.engines.open import is_exported, open_engine
 from inceptive.engines.prediction import Decoded, load
 from inceptive.engines.protocol import Engine
+from inceptive.io.paths import as_unicode
 from inceptive.metrics import EVEN, choose_threshold
 from inceptive.serving.batching import Answer
 from inceptive.serving.explainer import Explainer, can_explain
@@ -57,6 +58,11 @@ class ServedModel:
         whole = opened.engine if isinstance(opened, EarlyExitEngine) else opened
         return cls(name, opened, *sure, Explainer(model, layers, whole) if explainable else None)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes, also where they come from folders whose names are not UTF-8."""
+        return tuple(map(as_unicode, self.engine.labels))
+
     def to_dict(self) -> dict[str, Any]:
         """The response of `/v1/model`."""
         account = self.engine.account()
@@ -66,7 +72,7 @@ class ServedModel:
             "engine": self.engine.name,
             "data": {k: v for k, v in self.engine.data.items() if k != "pictures"},
             "early_exit": bool(self.engine.exit_shares()),
-            "labels": list(self.engine.labels),
+            "labels": list(self.labels),
             "preprocessing": self.engine.preprocessing.to_dict(),
             "temperature": self.engine.temperature,
             "sure_from": self.sure_from,
@@ -87,7 +93,7 @@ class ServedModel:
         if answer is not None:
             probs, novel = answer
             best = np.argsort(-probs, kind="stable")[:top]
-            ranked = [{"label": self.engine.labels[k], "prob": float(probs[k])} for k in best]
+            ranked = [{"label": self.labels[k], "prob": float(probs[k])} for k in best]
             sure = bool(probs[best[0]] >= self.sure_from) and not novel
             values = {"top": ranked, "sure": sure, "novel": novel, "error": ""}
         return {"image": image.name, **values, "notes": list(image.notes)}

@@ -25,7 +25,7 @@ Change = Callable[[Tensor, slice], Tensor]
 
 @dataclass(frozen=True)
 class Augment:
-    """images (N, C, S, S) of uint8 -> (N, C, size, size) of float32, 0-255, randomly augmented.
+    """images (N, C, size, size) of 0-255 -> the same of float32, randomly augmented.
 
     They are already randomly cropped: area and aspect belong to `data.loading.RandomCrop`. If the images
     are a `share` of a batch, the same is drawn for them as in a single process.
@@ -39,9 +39,8 @@ class Augment:
         draw = _Draw(len(images), images.device, generator, self.share)
         changes: list[Change] = []
         turned: Change | None = None
-        if self._moves or images.shape[-1] != self.size:
-            sized = images.shape[-1] == self.size and images.device.type == "cpu"
-            exact = sized and not self._resamples
+        if self._moves:
+            exact = images.device.type == "cpu" and not self._resamples
             move = self._move(draw, exact)
             if exact:
                 turned = move  # bytes, a quarter of what floats are

@@ -69,9 +69,8 @@ def is_there(data: str | Path | Data) -> bool:
 
 def is_builtin(data: str | Path | Data) -> bool:
     """Whether `data` is a built-in dataset, which has its own recipe."""
-    if not isinstance(data, Data) and Path(data).is_dir():
-        return False
-    return str(getattr(data, "name", data)).partition(":")[0] in FITTING
+    name = str(getattr(data, "name", data))
+    return name.partition(":")[0] in FITTING and not Path(name).is_dir()
 
 
 def refuse_unfit(recipe: Recipe, net: Net | None) -> None:

@@ -138,11 +138,11 @@ class Learner:
         return losses, (logits.argmax(1) == hard).sum()
 
     def _resized(self, images: Tensor) -> Tensor:
-        """Images (N, C, S, S) as small as this moment's are, with the border that is cut off."""
+        """Images (N, C, S, S) as small as this moment's are."""
         if self.size == self.recipe.image_size:
             return images
-        side = round(images.shape[-1] * self.size / self.recipe.image_size)
-        return F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+        side = self.size, self.size
+        return F.interpolate(images.float(), side, mode="bilinear", antialias=True)
 
     def _unsent(self) -> AbstractContextManager[None]:
         """In this block gradients stay in this process."""

@@ -106,6 +106,10 @@ class Run:
         table = AugmentTable() if views else recipe.augment  # views are changed before
         augment = Augment(table, recipe.image_size, share)
         self.learner = Learner(recipe, data, model, self.preprocessing, augment, self.world, after)
+        self.state = RunState()
+        self.epoch_state: EpochState | None = None
+        if state:  # before the maps of its frozen layers are computed
+            self._restore(state)
         frozen = start.frozen if start and after else None
         if after and frozen is None:
             cache = user_cache() if recipe.data.cache else None
@@ -119,20 +123,16 @@ class Run:
                 f"{len(self.loaders.train)} batches, so nothing would be learned; gather fewer, or set "
                 "a smaller batch_size"
             )
-        self.state = RunState()
         if start:
             self.state.begin_behind(start.row, len(data.split("val")))
             self.state.details = start.details
-        self.epoch_state: EpochState | None = None
         self.judging = 0.0
         """Seconds that the last validation took."""
         self.best_logits = start.logits if start else None
         """Of the validation images, by the model that is kept; None if another process found it."""
         self.saved = time.monotonic()
-        self.state.seconds = self.state.before = self.saved - self.started
-        if state:
-            self._restore(state)
-        else:  # from now on the training can be resumed, whatever ends it
+        if not state:  # from now on the training can be resumed, whatever ends it
+            self.state.seconds = self.state.before = self.saved - self.started
             if start:
                 start.save(out)
             self._write_checkpoint()

@@ -13,7 +13,8 @@ class Objective(nn.Module):
     total = loss of the logits + aux_weight * the sum of the auxiliary heads' losses
     (arXiv:1409.4842, section 5: 0.3). Cross-entropy with label smoothing; class_weight (K,) scales
     the loss of each class and averages to 1 over the training images. labels are (N,) of int64, or
-    (N, K) of probabilities. With `after`, images are the maps of that part: see `Model.endpoints`.
+    (N, K) of probabilities. With `after`, images are the maps of that part (see `Model.endpoints`), and
+    heads count that read a later one.
     """
 
     def __init__(
@@ -30,7 +31,10 @@ class Objective(nn.Module):
         self.class_weight: Tensor | None
         self.register_buffer("class_weight", class_weight, persistent=False)
         self.main = model.net.last
-        self.heads = [self.main, *model.net.heads()] if aux_weight else [self.main]
+        parts = [name for name, _ in model.net.body]
+        behind = parts[parts.index(after) + 1 :] if after else parts
+        heads = [head for head, (part, _) in model.net.heads().items() if part in behind]
+        self.heads = [self.main, *heads] if aux_weight else [self.main]
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         outputs = self.model.endpoints(images, self.heads, self.after)

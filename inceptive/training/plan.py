@@ -37,6 +37,8 @@ BEHIND = 0.64
 """Of the size of a probe's images, at least, for epochs behind it: at half of it they lose accuracy."""
 STEP = 16
 """Pixels between the sizes that images may have."""
+SAVED = 0.25
+"""Of the time to fit a probe: if images take less, smaller ones save nothing."""
 SIZES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32)
 """Shares of the recipe's image size that are tried, until the time is enough."""
 WRITING, AT_MOST = 15.0, 0.1
@@ -63,9 +65,11 @@ def spread(indices: np.ndarray, count: int) -> np.ndarray:
 
 
 def some_of_each(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Indices of about PILOT labels (N,), as many of each class as possible."""
-    each = max(2, PILOT // classes)
-    chosen = [spread(np.flatnonzero(labels == label), each) for label in range(classes)]
+    """Indices of about PILOT labels (N,), as many of each class as possible; of very many classes, some
+    of PILOT classes."""
+    some = spread(np.arange(classes), PILOT)
+    each = max(2, PILOT // len(some))
+    chosen = [spread(np.flatnonzero(labels == label), each) for label in some]
     return np.sort(np.concatenate(chosen))
 
 
@@ -104,7 +108,7 @@ def planned(
         needed = spent + WRITING + fitting + (images + judged) * end
         chosen, view = size, images * frozen
         epoch = (images * BACKWARD + judged) * (end - frozen)
-        if needed <= budget:
+        if needed <= budget or (images + judged) * end < SAVED * fitting:
             break
     left = budget - needed - judged * end  # which are judged once more in the end
     views, epochs, freeze = recipe.finetune.views, recipe.epochs, window[0]
@@ -277,7 +281,7 @@ def _seconds_per_image(
     augment = Augment(recipe.augment, recipe.image_size, world.share)
     learner = Learner(recipe, data, model, preprocessing, augment, world)
     learner.set_training()
-    batch, side = min(len(data.split("train")), recipe.batch_size), preprocessing.resize
+    batch, side = min(len(data.split("train")), recipe.batch_size), recipe.image_size
     count = max(2, batch // world.share.world)
     images = torch.zeros((count, preprocessing.channels, side, side), dtype=torch.uint8)
     labels, draws = torch.zeros(count, dtype=torch.int64, device=world.device), torch.Generator()
@@ -288,7 +292,10 @@ def _seconds_per_image(
     ):  # small ones first: what has never run is slow in the beginning
         learner.set_size(epoch)
         times: list[float] = []
-        while learner.size not in seconds and len(times) < 3 and sum(times) < PATIENCE / 2:
+        # Decided by one process: each step is one of all of them.
+        while learner.size not in seconds and world.broadcast(
+            lambda: len(times) < 3 and sum(times) < PATIENCE / 2  # noqa: B023
+        ):
             before = time.monotonic()
             learner.step(images, labels, draws)[0].tolist()  # an accelerator has then done its work
             times.append(time.monotonic() - before)

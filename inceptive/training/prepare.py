@@ -1,7 +1,6 @@
 """From a recipe and a labelled set to the inputs of the loop: batches, net, preprocessing."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -173,9 +172,8 @@ def net_for(recipe: Recipe, data: Data, channels: int, net: Net | None = None) -
     """
     count = len(data.classes)
     if net is None and recipe.weights and recipe.net not in nets.NETS:
-        learned, _ = described(
-            Path(recipe.weights)
-        )  # a net of one's own is had from where it was trained
+        # A net of one's own is had from where it was trained.
+        learned, _ = described(expand(recipe.weights))
         net = learned.with_classes(count) if learned.name == recipe.net else None
     net = net or nets.open_net(recipe.net, count, channels)
     if (net.num_classes, net.channels) != (count, channels):
@@ -287,7 +285,7 @@ def optimizer_for(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.O
 
 
 def frozen_parts(net: Net, last: str) -> list[str]:
-    """The parts of the body up to and including `last`, and the heads that read them; [] for ""."""
+    """The parts of the body up to and including `last`; [] for ""."""
     names = [name for name, _ in net.body]
     if not last:
         return []

@@ -8,7 +8,7 @@ ordinary value (`Net.reading`) with an ordinary model, and cheaper than the whol
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inceptive.arch.account import account, shapes
-from inceptive.arch.spec import Add, Group, Net, gives_vector
+from inceptive.arch.spec import Add, AvgPool, Chain, Concat, Group, Linear, Net, gives_vector
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data
@@ -39,7 +39,6 @@ from inceptive.training.objective import class_weights
 from inceptive.training.plan import (
     CHOOSING,
     ENLARGED_BEHIND,
-    PILOT,
     not_much_enlarged,
     planned,
     shorter_side,
@@ -62,10 +61,12 @@ TIMED, TIMED_STEPS, TRIES = 512, 10, 4
 """Images and steps that tell how long a probe takes, and how often they are tried."""
 SPAN = 5
 """Modules in a row that are read together."""
+HISTORY = 2**30
+"""Bytes that L-BFGS keeps of earlier steps, about: two vectors of all weights for each."""
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearProbe:
     """logits = features @ weight.T + bias: weight (K, F), bias (K,)."""
 
     weight: Tensor
@@ -133,13 +134,13 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
 
     def probed(
         last: int, penalty: float, some: Tensor | slice = slice(None), steps: int = STEPS
-    ) -> tuple[dict[str, float], Linear, Tensor, np.ndarray]:
-        def learned(features: Tensor, targets: Tensor) -> Linear:
+    ) -> tuple[dict[str, float], LinearProbe, Tensor, np.ndarray]:
+        def learned(features: Tensor, targets: Tensor) -> LinearProbe:
             return fit(features, targets, len(data.classes), penalty, weights, steps)
 
-        read = torch.cat([train_features[module][some] for module in modules[:last]], 1)
+        read = _joined(train_features, modules[:last], some)
         linear = learned(read, targets[some])
-        features = torch.cat([val_features[module] for module in modules[:last]], 1)
+        features = _joined(val_features, modules[:last])
         answers = linear(features)
         if folds is not None:
             answers = _answers(learned, read, targets, features, folds)
@@ -163,7 +164,8 @@ def probe(recipe: Recipe, data: Data, progress: Progress | None = ON_STANDARD_ER
     penalty = FIRST if folds is not None else max(PENALTIES, key=partial(rank, best))
     row, linear, features, logits = probed(best, penalty)
     end = modules[best - 1]
-    advice = _feedback(train_features[end], val_features[end], penalty, data, folds, progress)
+    pair = train_features[end].float(), val_features[end].float()
+    advice = _feedback(*pair, penalty, data, folds, progress)
     model = _model(source, modules[:best], linear).eval()
     seconds = time.monotonic() - started
     row = {"epoch": 0, **row, "seconds": round(seconds, 2)}
@@ -207,7 +209,7 @@ def _sides(folds: Tensor | None) -> list[tuple[Tensor | slice, Tensor | slice]]:
 
 
 def _answers(
-    fit: Callable[[Tensor, Tensor], Linear],
+    fit: Callable[[Tensor, Tensor], LinearProbe],
     features: Tensor,
     targets: Tensor,
     judged: Tensor,
@@ -237,7 +239,7 @@ def _feedback(
     if len(samples) * len(classes) > FEEDBACK:
         return {}
 
-    def fitted(some: Tensor, labels: Tensor) -> Linear:
+    def fitted(some: Tensor, labels: Tensor) -> LinearProbe:
         return fit(some, labels, len(classes), penalty)
 
     labels, truth = torch.from_numpy(samples.labels), torch.from_numpy(val.labels)
@@ -265,11 +267,30 @@ def _source(recipe: Recipe, progress: Progress) -> Classifier:
             f"weights {recipe.weights}: are for {net.name}, not for {recipe.net}; a probe learns from "
             "the maps of the net they were trained in: leave net out"
         )
+    if isinstance(dict(net.body).get("read"), Concat):  # of a probe: its modules stand side by side
+        source = replace(source, model=_trunk(source.model))
+        net = source.model.net
     account(net, recipe.image_size)  # too small a picture is refused here, in words
     if not modules_of(net):
         raise InceptiveError(f"{net.name} has no modules whose maps a probe could learn from")
     source.model.to(device())
     return source
+
+
+def _trunk(model: Model) -> Model:
+    """The net of a probe (`Net.reading`) with its modules in a row, as they were before: with their
+    weights, and a last layer that knows nothing."""
+    net = model.net
+    parts = {
+        full: (full.rpartition(".")[2], part)
+        for full, part in net.trunk()
+        if full.rpartition(".")[2] not in ("read", net.last)
+    }
+    end = ("pool", AvgPool(grid=1)), ("fc", Linear(net.num_classes))
+    trunk = build(replace(net, body=Chain.of((*parts.values(), *end)), aux=()))
+    for full, (name, _) in parts.items():
+        trunk.get_submodule(name).load_state_dict(model.get_submodule(full).state_dict())
+    return trunk.eval()
 
 
 def _planned(
@@ -291,9 +312,12 @@ def _planned(
     )
     features, labels, seconds, count = [], [], 0.0, 0
     folded = is_cross_validated(data)
-    for split in ("train",) if folded else ("train", "val"):
-        samples = data.split(split)
-        samples = samples.take(some_of_each(samples.labels, classes))
+    looked_at = [
+        samples.take(some_of_each(samples.labels, classes))
+        for samples in map(data.split, ("train",) if folded else ("train", "val"))
+    ]
+    total = sum(map(len, looked_at))
+    for samples in looked_at:
         folds = torch.from_numpy(folds_of(samples)) if folded else None
         labels.append(torch.from_numpy(samples.labels))
         read = []
@@ -303,7 +327,7 @@ def _planned(
             if count:  # the first batch is slower than all others
                 seconds += time.monotonic() - before
             count += len(squares)
-            progress.advance("a first look", count, 2 * PILOT)
+            progress.advance("a first look", count, total)
         features.append(_columns(torch.cat(read), model, modules))
     scores = {}
     judged, many = labels[-1], len(labels[0]) * classes > FIRST_LOOK
@@ -311,7 +335,7 @@ def _planned(
     if many and folds is not None:
         folds = folds % 2
     for at in range(len(modules)):
-        read = [torch.cat([split[m] for m in modules[at : at + SPAN]], 1) for split in features]
+        read = [_joined(split, modules[at : at + SPAN]) for split in features]
         logits = _answers(learned, read[0], labels[0], read[-1], folds)
         loss = float(F.cross_entropy(logits, judged))
         scores[at] = loss, float((logits.argmax(1) == judged).float().mean())
@@ -328,7 +352,7 @@ def _planned(
         f"learn from, {scores[best][1]:.0%} of {len(judged)} {kind_of(data)} images right"
     )
     window = modules[best : best + SPAN]
-    through = seconds / max(count - BATCH, 1)
+    through = max(seconds, 1e-6) / max(count - BATCH, 1)
     numbers = sum(features[0][module].shape[1] for module in window)
     learned_from = len(data.split("train"))
     if fits_in_span(learned_from, numbers, classes, STEPS):
@@ -361,11 +385,17 @@ def modules_of(net: Net) -> list[str]:
 
 
 def _columns(read: Tensor, model: Model, modules: Sequence[str]) -> dict[str, Tensor]:
-    """What was read of each of `modules`: (N, 2 C) in float32, out of (N, F, 1, 1) of all of them."""
+    """What was read of each of `modules`: (N, 2 C), out of (N, F, 1, 1) of all of them."""
     after = shapes(model.net, model.net.image_size)
     widths = [2 * after[module][0] for module in modules]
-    columns = torch.split(read.flatten(1).float(), widths, 1)
-    return dict(zip(modules, columns, strict=True))
+    return dict(zip(modules, torch.split(read.flatten(1), widths, 1), strict=True))
+
+
+def _joined(
+    columns: dict[str, Tensor], modules: Sequence[str], some: Tensor | slice = slice(None)
+) -> Tensor:
+    """`some` rows of the columns of `modules`, side by side in float32."""
+    return torch.cat([columns[module][some] for module in modules], 1).float()
 
 
 def fit(
@@ -375,7 +405,7 @@ def fit(
     penalty: float,
     class_weight: Tensor | None = None,
     steps: int = STEPS,
-) -> Linear:
+) -> LinearProbe:
     """Fit a multinomial logistic regression of targets (N,), or (N, K) of probabilities, on (N, F).
 
     It minimises the class-weighted mean cross-entropy plus `penalty` times the sum of squared weights,
@@ -383,7 +413,7 @@ def fit(
     original features.
     """
     mean, deviation = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
-    scaled = (features - mean) / deviation
+    scaled = (features - mean).div_(deviation)
     if targets.ndim == 1:
         targets = F.one_hot(targets, classes).float()
     shares = targets if class_weight is None else targets * class_weight
@@ -393,7 +423,7 @@ def fit(
         weight = weight @ basis.T
     else:
         weight, bias = regression(scaled, shares, penalty, steps)
-    return Linear(weight / deviation, bias - weight @ (mean / deviation))
+    return LinearProbe(weight / deviation, bias - weight @ (mean / deviation))
 
 
 def fits_in_span(images: int, numbers: int, classes: int, steps: int) -> bool:
@@ -408,7 +438,10 @@ def regression(scaled: Tensor, shares: Tensor, penalty: float, steps: int) -> tu
     of the classes (N, K)."""
     weight = torch.zeros(shares.shape[1], scaled.shape[1], requires_grad=True)
     bias = torch.zeros(shares.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn="strong_wolfe")
+    history = max(10, min(100, HISTORY // (8 * weight.numel())))
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=steps, history_size=history, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         optimizer.zero_grad()
@@ -421,7 +454,7 @@ def regression(scaled: Tensor, shares: Tensor, penalty: float, steps: int) -> tu
     return weight.detach(), bias.detach()
 
 
-def _model(source: Classifier, modules: Sequence[str], linear: Linear) -> Model:
+def _model(source: Classifier, modules: Sequence[str], linear: LinearProbe) -> Model:
     """The net that reads `modules`, with the weights of `source` and `linear` at its end."""
     whole = source.model
     model = build(whole.net.without_aux().reading(modules).with_classes(len(linear.bias)))

@@ -70,7 +70,8 @@ def train(
     folder, by default "runs/" and the name of the data. recipe: a shipped recipe's name, a TOML file
     or a Recipe, by default one that fits the data. net: a net's name, "mynet.py:mynet" or a Net,
     instead of the recipe's. weights: a model folder or published name to start from, the default for
-    photographs; "none": from scratch. minutes and epochs: upper limits, by default the recipe's.
+    photographs; "none": from scratch. minutes: the time that is planned for (a probe takes what it
+    needs); epochs: how many at most; by default the recipe's.
     changes: {"optimizer.lr": 0.1}, applied after the recipe. strict: an unreadable image is an error.
 
     resume: continue from the checkpoint in `out`, with its recipe and the arguments given here; what
@@ -114,6 +115,11 @@ def train(
                 world.broadcast(lambda: refuse_to_overwrite(out))
             chosen = choose_recipe(data, recipe, pairs, progress, value)
             say_unused(chosen, pairs, progress)
+        if chosen.finetune.probe and not (resume or world.is_single):
+            raise InceptiveError(
+                "a probe is trained by one process: start it without torchrun, leave it out "
+                "(finetune.probe=false), or train from scratch (weights none)"
+            )
         data = _opened(data, chosen, strict, progress)
         # Not before the data is read: the folder may lie within, and is made here.
         with training_lock(out) if world.is_main else nullcontext():
@@ -176,11 +182,6 @@ def _probed(
     progress: Progress,
 ) -> tuple[Recipe, Start]:
     """A probe, which is saved in `out`, and the recipe of the epochs that follow it, if any."""
-    if not world.is_single:
-        raise InceptiveError(
-            "a probe is trained by one process: start it without torchrun, or leave it out "
-            "(finetune.probe=false)"
-        )
     if is_cross_validated(data):  # no images are left to choose an epoch by
         recipe = recipe.model_copy(update={"epochs": 0})
     start = probe(recipe, data, progress)

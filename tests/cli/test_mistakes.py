@@ -157,3 +157,13 @@ def test_interrupted_before_it_began_it_says_stopped():
     code = "import inceptive.cli as c; c.stoppable(lambda: (_ for _ in ()).throw(KeyboardInterrupt()))()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "inceptive: stopped\n")
+
+
+@pytest.mark.parametrize("words", [
+    ["table", "googlenet", "--json", "--format", "csv"],
+    ["predict", "googlenet.torchvision", "a.png", "--json", "--format", "csv"],
+    ["compare", "a", "b", "c", "--json", "--format", "csv"],
+])  # fmt: skip
+def test_two_formats_at_once_are_refused(words):
+    done = command(*words)
+    assert done.returncode == 2 and "--json and --format csv contradict each other" in done.stderr

@@ -556,3 +556,37 @@ def test_all_engines_of_one_model_stand_side_by_side(trained, stripes, tmp_path)
     assert [row["model"] for row in found["models"]] == [f"{folder} torch", f"{folder} onnx:f32"]
     assert [row["engine"] for row in found["models"]] == ["torch", "onnx:f32"]
     assert found["disagreements"] == 0
+
+
+def test_one_picture_in_an_array_is_compared_as_one(trained, worse):
+    """Its rows were, as so many grey pictures."""
+    array = np.asarray(picture("down", 702).convert("RGB"))
+    assert len(compare([trained[0], worse], array, seconds=0, progress=None).images) == 1
+
+
+def test_a_folder_that_is_no_model_is_named_whatever_the_engine(trained, stripes, tmp_path):
+    """Alone it ended in a traceback, beside a model it was left out in silence."""
+    (tmp_path / "empty").mkdir()
+    for models in ([tmp_path / "empty"], [trained[0], tmp_path / "empty"]):
+        done = command("compare", *models, stripes, "--engine", "all", "--seconds", 0)
+        assert done.returncode == 1 and "empty" in done.stderr and "Traceback" not in done.stderr
+
+
+@with_onnx
+def test_a_file_that_opens_and_does_not_run_is_refused_in_one_line(tmp_path):
+    from onnx import TensorProto, checker, helper, numpy_helper, save
+
+    matrix = numpy_helper.from_array(np.zeros((3 * 8 * 8, 2), np.float32), "matrix")
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "matrix"], ["y"]),
+    ]
+    of_any_size = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", 3, "H", "W"))
+    answers = helper.make_tensor_value_info("y", TensorProto.FLOAT, ("N", 2))
+    graph = helper.make_graph(nodes, "theirs", [of_any_size], [answers], [matrix])
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    checker.check_model(model)
+    save(model, tmp_path / "eight.onnx")
+    with pytest.raises(InceptiveError, match=r"does not classify images of 224 pixels"):
+        open_engine(tmp_path / "eight.onnx")

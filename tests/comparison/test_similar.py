@@ -121,7 +121,7 @@ def test_features_on_disk_are_used_again_by_the_model_that_made_them(trained, ph
         image, tmp_path / "made.npy", trained[0], layer="inception_3a", progress=None
     )
     assert found.matches[0][0].endswith("down4.png") and found.matches[0][1] > 0.999
-    with pytest.raises(InceptiveError, match="name the model"):
+    with pytest.raises(InceptiveError, match="are of inception_3a, not of conv1: name that layer"):
         inceptive.similar(image, tmp_path / "made.npy", trained[0], layer="conv1", progress=None)
 
 
@@ -167,3 +167,23 @@ def test_usage(photos, tmp_path):
     assert done.returncode == 1 and "holds no images" in done.stderr
     with pytest.raises(InceptiveError, match="no other image"):
         inceptive.similar("0.png", embeddings([[1, 0]]), progress=None)
+
+
+def test_features_of_another_layer_are_refused(trained, photos, tmp_path):
+    """Of one width, they were compared all the same: 4b and 4c of googlenet are."""
+    made = inceptive.embed(trained[0], sorted(photos.glob("*.png")), "inception_4b", progress=None)
+    picture("down", 9).save(tmp_path / "new.png")
+    inceptive.similar(tmp_path / "new.png", made, trained[0], progress=None)
+    with pytest.raises(
+        InceptiveError, match="the features are of inception_4b, not of inception_4c"
+    ):
+        inceptive.similar(
+            tmp_path / "new.png", made, trained[0], layer="inception_4c", progress=None
+        )
+
+
+def test_one_picture_in_an_array_is_one(trained, photos):
+    """Its rows were compared."""
+    array = np.zeros((24, 24, 3), np.uint8)
+    found = inceptive.similar(photos / "down1.png", array, trained[0], progress=None)
+    assert found.compared == 1

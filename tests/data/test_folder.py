@@ -1033,7 +1033,7 @@ def test_a_table_of_something_else_does_not_hide_the_labels(tmp_path):
     )
     data = read(tmp_path)
     assert labelled(data) == dict(PAIRS)
-    assert "sizes.csv holds no labels, and is left out" in data.notes
+    note(data, "not used as a list of labels", "sizes.csv")
 
 
 def test_a_table_of_pairs_does_not_hide_the_labels(tmp_path):
@@ -1043,7 +1043,7 @@ def test_a_table_of_pairs_does_not_hide_the_labels(tmp_path):
     (tmp_path / "pairs.csv").write_text("first,second\n" + pairs)
     data = read(tmp_path)
     assert labelled(data) == dict(PAIRS)
-    assert "pairs.csv holds no labels, and is left out" in data.notes
+    note(data, "not used as a list of labels", "pairs.csv")
 
 
 def test_a_single_list_of_a_test_set_is_all_there_is_to_learn_from(tmp_path):
@@ -1156,3 +1156,77 @@ def test_every_image_is_in_one_split_or_counted_as_left_out_exactly_once(files):
             if (match := re.search(r"(?:^|with its )(\d+) images(?: lie|$)", note))
         )
         assert len(placed_paths) + len(data.unreadable) + left_out == len(images), data.notes
+
+
+def test_placeholders_for_answers_are_no_labels(tmp_path):
+    """A competition's list of zeros was taken for the labels of its test images."""
+    put(tmp_path, *(f"train/{n}" for n in NAMES), "test/90.png", "test/91.png")
+    rows = "".join(f"{n[:2]},{c}\n" for n, c in PAIRS)
+    (tmp_path / "train_labels.csv").write_text(f"id,label\n{rows}")
+    (tmp_path / "sample_submission.csv").write_text("id,label\n90,0\n91,0\n")
+    data = read(tmp_path, val=0)
+    assert labelled(data) == {f"train/{n}": c for n, c in PAIRS}
+    note(data, "sample_submission.csv holds answers of a model")
+
+
+def test_a_test_folder_without_labels_and_another_folder_make_no_classes(tmp_path):
+    """Its images, which lie in it directly, made classes of all three folders."""
+    put(tmp_path, *(f"train/{c}/{k}.png" for c in "ab" for k in range(3)))
+    put(tmp_path, "test/0.png", "extra/0.png")
+    assert read(tmp_path).classes == ("a", "b")
+
+
+def test_folders_named_by_a_split_and_listed_beside_are_no_classes(tmp_path):
+    """As APTOS and Cassava come: the classes were train_images and test_images."""
+    put(tmp_path, *(f"train_images/{n}" for n in NAMES), "test_images/90.png")
+    rows = "".join(f"{n[:2]},{c}\n" for n, c in PAIRS)
+    (tmp_path / "train.csv").write_text(f"id_code,diagnosis\n{rows}")
+    data = read(tmp_path, val=0)
+    assert labelled(data) == {f"train_images/{n}": c for n, c in PAIRS}
+    (tmp_path / "train.csv").unlink()
+    (tmp_path / "labels.csv").write_text(f"id,label\n{rows}90,cat\n")
+    data = read(tmp_path, val=0)
+    assert files(data, "test") == {"test_images/90.png"} and len(placed(data)) == 9
+
+
+def test_a_list_that_is_not_clear_is_named_beside_folders(tmp_path):
+    put(tmp_path, "part_1/1.png", "part_1/2.png", "part_2/3.png", "part_2/4.png")
+    rows = "".join(f"lesion{k},{k},nv,{30 + k}\n" for k in range(1, 5))
+    (tmp_path / "metadata.csv").write_text(f"lesion_id,image_id,dx,age\n{rows}")
+    said = note(read(tmp_path), "not used as a list of labels", "metadata.csv")
+    assert "which column holds the class is not clear" in said
+
+
+@pytest.mark.parametrize("content", [b"caf\xe9,1\n", b"file,mask\n00.png," + b"1 " * 70000])
+def test_a_list_that_cannot_be_read_does_not_hide_the_labels(tmp_path, content):
+    put(tmp_path, *NAMES)
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{n},{c}\n" for n, c in PAIRS))
+    write(tmp_path / "other.csv", content)
+    data = read(tmp_path)
+    assert labelled(data) == dict(PAIRS)
+    note(data, "not used as a list of labels", "other.csv")
+
+
+def test_a_list_names_files_in_either_form_of_unicode(tmp_path):
+    """As a Mac unpacks them: all were "not in labels.csv"."""
+    names = [unicodedata.normalize("NFD", f"caf\u00e9{k}.png") for k in range(8)]
+    put(tmp_path, *names)
+    rows = "".join(
+        f"{unicodedata.normalize('NFC', n)},{'ab'[k % 2]}\n" for k, n in enumerate(names)
+    )
+    (tmp_path / "labels.csv").write_text("file,label\n" + rows, encoding="utf-8")
+    assert labelled(read(tmp_path)) == {n: "ab"[k % 2] for k, n in enumerate(names)}
+
+
+def test_a_split_folder_that_cannot_be_read_is_refused_in_a_line(tmp_path, monkeypatch):
+    fill(tmp_path / "train", a=2, b=2)
+    put(tmp_path, "test/a/1.png")
+    inside = Path.iterdir
+
+    def closed(folder):
+        if folder.name == "test":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return inside(folder)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    assert "test: cannot be read (Permission denied)" in refusal(read, tmp_path)

@@ -456,3 +456,21 @@ def test_judged_images_are_those_in_memory(tmp_path, shown):
 def test_torch_may_write_to_what_a_net_is_shown(tmp_path, shown):
     samples = noise(tmp_path, 1)
     assert shown.load(samples.source(0)).flags.writeable
+
+
+def test_a_picture_of_one_pixel_can_be_cropped():
+    """One draw in twenty began behind it, and torch refused a picture of no width."""
+    crop = RandomCrop(Preprocessing(8), (0.08, 1.0), (0.75, 1.3333))
+    one = np.full((1, 1, 3), 7, np.uint8)
+    assert all((crop(one, (0, 0, k)) == 7).all() for k in range(200))
+
+
+def test_without_random_crops_a_net_learns_from_the_square_that_it_is_judged_by(tmp_path):
+    """It learned from the whole picture, and was judged by its middle."""
+    samples = noise(tmp_path, 2)
+    middle = dataclasses.replace(SHOWN, crop=0.5)
+    crop = RandomCrop(middle)
+    for k in range(2):
+        square = crop(crop.spec(samples.source(k)), (0, 0, k))
+        assert np.array_equal(square, middle.load(samples.source(k)))
+    assert crop.empty(3).shape == (3, *square.shape)

@@ -6,6 +6,7 @@ import gc
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -30,7 +31,8 @@ from test_resume import RECIPE, in_a_process, told
 from inceptive.data import loading, streaming
 from inceptive.data.loading import RandomCrop, Rank
 from inceptive.data.open import open_data
-from inceptive.data.shards import scan
+from inceptive.data.shards import scan, writing
+from inceptive.data.shards.index import Shard, read_table, table_name
 from inceptive.data.shards.member import TarImages, at_path
 from inceptive.data.shards.reading import split_of
 from inceptive.data.shards.writing import Cut, write_shards
@@ -770,3 +772,61 @@ def test_without_webdataset_the_extra_is_named(stripes, tmp_path, monkeypatch):
     assert done.returncode == 1 and "pip install 'inceptive[scale]'" in done.stderr
     monkeypatch.undo()
     assert command("shards", stripes, "--out", tmp_path / "out").returncode == 0
+
+
+def test_a_table_that_lies_is_refused_in_one_line(mine):
+    """One in another format, and a label of billions, which was counted up to."""
+    index = json.loads((mine / "index.json").read_bytes())
+    shard = Shard.model_validate(index["splits"]["train"][0])
+    table = np.load(mine / table_name(shard.file))
+    packed, far = io.BytesIO(), io.BytesIO()
+    np.savez(packed, table)
+    table["label"] = 2**32
+    np.save(far, table)
+    for content in (packed.getvalue(), b"", far.getvalue()):
+        known = shard.model_copy(update={"members": hashlib.sha256(content).hexdigest()})
+        with pytest.raises(InceptiveError, match="is no table of a shard"):
+            read_table(content, known, "table")
+
+
+def test_images_with_their_archive_beside_them_are_no_shards(tmp_path):
+    for k in range(8):
+        Image.open(io.BytesIO(png(k))).save(tmp_path / f"{k}.png")
+    rows = "".join(f"{k}.png,{'ab'[k % 2]}\n" for k in range(8))
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}")
+    (tmp_path / "photos.tar").write_bytes(bytes(10240))
+    assert open_data(str(tmp_path), progress=None).classes == ("a", "b")
+
+
+def test_classes_txt_may_come_from_notepad(tmp_path):
+    """The first class began with a mark of the encoding, and a blank line was a class."""
+    write_foreign(tmp_path)
+    (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\ncow\r\n\r\n")
+    assert open_data(str(tmp_path), progress=None).classes == ("cat", "dog", "cow")
+
+
+def test_other_pixels_under_the_same_names_do_not_go_on_in_the_same_folder(tmp_path):
+    """Of a set divided by its person, where a changed image changes nothing else."""
+    for split, name, k in itertools.product(("train", "val"), "ab", range(2)):
+        path = tmp_path / "set" / split / name / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(io.BytesIO(png(len(list(tmp_path.rglob("*.png")))))).save(path)
+    plans = []
+    for _ in range(2):
+        data = open_data(str(tmp_path / "set"), progress=None)
+        plans.append(writing._plan(data, data.splits, Cut(), 0))
+        Image.open(io.BytesIO(png(99))).save(tmp_path / "set" / "train" / "a" / "0.png")
+    assert plans[0] != plans[1]
+
+
+def test_files_without_a_suffix_can_be_written_and_huge_ones_are_named(tmp_path, monkeypatch):
+    paths = [tmp_path / f"picture{k}" for k in range(6)]
+    for k, path in enumerate(paths):
+        path.write_bytes(png(k))
+    data = open_data((paths, [0, 1] * 3, ("a", "b")), progress=None)
+    write_shards(data, tmp_path / "out", progress=None)
+    read = open_data(str(tmp_path / "out"), progress=None)
+    assert sum(map(len, read.splits.values())) == 6
+    monkeypatch.setattr(writing, "LARGEST", 10)
+    with pytest.raises(InceptiveError, match=r"picture\d: is larger than 0 MiB, the most"):
+        write_shards(data, tmp_path / "more", progress=None)

@@ -567,3 +567,20 @@ def test_what_is_wrong_is_said_in_one_line(folder, tmp_path):
         done = command("explain", folder, *words, "--out", tmp_path / "out")
         assert done.returncode == (1 if words else 2) and message in done.stderr, done.stderr
         assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_picture_smaller_than_the_net_takes_is_dreamt_larger(clf):
+    """It ended in torch's words."""
+    picture = Image.fromarray(np.full((8, 12, 3), 128, np.uint8))
+    found = explain(clf, picture, method="deepdream", steps=1, progress=None)
+    assert min(found.pictures) and "deepdream" in repr(found)
+    with pytest.raises(InceptiveError, match="is too long and thin"):
+        explain(clf, Image.new("RGB", (2000, 4)), method="deepdream", steps=1, progress=None)
+
+
+def test_a_layer_of_a_head_has_no_evidence_for_the_answer():
+    model = inceptive.build(inceptive.NETS["googlenet.bn"](2, 1)).eval()
+    shown = inceptive.Preprocessing(64, channels=1, mean=(0.5,), std=(0.5,))
+    clf = Classifier(model, shown, ("a", "b"))
+    with pytest.raises(InceptiveError, match="is of an auxiliary head, which the answer does not"):
+        explain(clf, np.zeros((64, 64), np.uint8), layer="aux_4a.conv", progress=None)

@@ -29,11 +29,12 @@ from inceptive.engines.exported import ExportedEngine
 from inceptive.engines.graph import NORMALISE, onnx_graph
 from inceptive.engines.metadata import KEY, Metadata
 from inceptive.engines.open import open_engine, open_exported
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.exporting import check
 from inceptive.exporting import export as exporting
 from inceptive.exporting.calibration import ExportData, from_data, synthetic
 from inceptive.exporting.check import compare_outputs
+from inceptive.exporting.export import export_all
 from inceptive.images import Preprocessing
 from inceptive.metrics import softmax
 
@@ -688,3 +689,32 @@ def test_the_images_of_a_check_are_named_and_those_learned_are_counted(trained, 
     )
     del engine.info["data"]["pictures"]
     assert from_data(engine, whole, False).description == "60 images of stripes"
+
+
+def test_a_model_changed_in_memory_leaves_no_export_for_its_folder(trained, quick, tmp_path):
+    """The file answered for the folder, with the other labels."""
+    folder = shutil.copytree(trained[0], tmp_path / "model")
+    clf = Classifier.load(folder)
+    clf.labels = clf.labels[::-1]
+    clf.export("onnx", progress=None)
+    notes = []
+    assert open_engine(folder, note=notes.append).name == "torch"
+    assert "made from other weights" in notes[0]
+
+
+def test_why_nothing_can_be_exported_is_said(trained, quick, monkeypatch):
+    """It was always the extra that is missing."""
+    with pytest.raises(InvalidArgument, match="f16"):
+        export_all(trained[0], "f16", progress=None)
+    monkeypatch.setattr(open_vino, "has_bf16", lambda: False)
+    with pytest.raises(InceptiveError, match=r"nothing can be exported here: .*bf16"):
+        export_all(trained[0], "bf16", progress=None)
+
+
+def test_an_engine_that_is_given_is_not_exchanged_in_silence(trained):
+    clf = Classifier.load(trained[0])
+    assert open_engine(clf, "torch") is clf
+    with pytest.raises(InceptiveError, match="engine onnx: the model is run by torch already"):
+        open_engine(clf, "onnx")
+    with pytest.raises(InceptiveError, match="no head answers early there"):
+        open_engine(clf, early_exit=True)

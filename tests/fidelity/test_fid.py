@@ -65,7 +65,8 @@ def test_the_command_prints_the_answer_alone(two_files):
     values = json.loads(command("fid", *two_files, "--json").stdout)
     assert values["fid"] == pytest.approx(11)
     assert values["real"] == {"name": str(two_files[0]), "count": None}
-    assert values["settings"]["resize"] == "pytorch" and "kid" not in values
+    assert values["settings"]["resize"] == "" and "kid" not in values
+    assert "resized" not in done.stdout  # which a file does not tell
 
 
 def test_statistics_alone_give_no_other_metric(two_files):
@@ -185,3 +186,25 @@ def test_every_path_may_be_called_anything(name, tiny_net, tmp_path, monkeypatch
         done = command("fid", real, made, "--stats", known, "--weights", place / "net.pth")
         assert done.returncode == 0, done.stderr
     assert known.is_file() and {each.name for each in tmp_path.iterdir()} == {name}
+
+
+@pytest.mark.usefixtures("tiny_net")
+def test_what_kept_statistics_leave_out_is_said_again(folders, tmp_path):
+    """With --strict, too, an unreadable picture counted only while they were made."""
+    real, made = folders
+    (real / "zz.jpg").write_text("no picture")
+    asked = ["fid", real, made, "--stats", tmp_path / "real.npz"]
+    assert command(*asked).returncode == 0
+    assert "1 of 21 pictures cannot be read" in command(*asked).stderr
+    done = command(*asked, "--strict")
+    assert done.returncode == 1 and "zz.jpg" in done.stderr
+
+
+def test_what_no_metric_takes_is_refused(two_files):
+    with pytest.raises(
+        InvalidArgument, match="kid_subset_size = 1: expected a whole number from 2"
+    ):
+        inceptive.fid(*two_files, kid_subset_size=1)
+    with pytest.raises(InvalidArgument, match="seed = "):
+        inceptive.fid(*two_files, seed=2**32)
+    assert command("fid", *two_files, "--seed", 2**32).returncode == 2

@@ -100,3 +100,17 @@ def test_what_holds_no_pictures_is_refused(tmp_path):
     for channels in (3, 4):  # it was 64 pictures in grey, 3 pixels wide
         with pytest.raises(InceptiveError, match="is one picture"):
             open_pictures(np.zeros((64, 64, channels), np.uint8))
+
+
+def test_a_tar_with_a_damaged_header_is_refused(folder, tmp_path):
+    """Pictures behind it were left out in silence."""
+    tar = tmp_path / "some.tar"
+    with tarfile.open(tar, "w") as archive:
+        archive.add(folder, "some")
+    with tarfile.open(tar) as archive:
+        last = archive.getmembers()[-1].offset
+    content = bytearray(tar.read_bytes())
+    content[last + 150] ^= 1
+    tar.write_bytes(content)
+    with pytest.raises(InceptiveError, match=f"is damaged at byte {last}"):
+        open_pictures(tar)

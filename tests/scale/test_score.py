@@ -30,10 +30,10 @@ from conftest import command, logo, picture
 
 import inceptive.scale
 from inceptive.engines.peers import package
-from inceptive.errors import InceptiveError
+from inceptive.errors import InceptiveError, InvalidArgument
 from inceptive.images import Preprocessing
 from inceptive.io import store as storage
-from inceptive.scale import inputs, parts, reading, worker
+from inceptive.scale import inputs, parts, reading, scoring, worker
 from inceptive.scale.answers import as_parquet
 from inceptive.scale.plan import Plan, read_part
 
@@ -413,6 +413,9 @@ def test_the_options_of_a_store_are_told_from_a_glob():
     assert storage.join("s3://key:secret@b/c/?x=y", "d") == "s3://key:secret@b/c/d?x=y"
     assert storage.redact("s3://key:secret@b/c?x=y") == "s3://b/c"
     assert storage.redact("disk/c?x=y") == "disk/c?x=y"
+    signed = "https://h/c?Policy=a&X-Amz-Signature=secret&Key-Pair-Id=K"
+    assert storage.redact(signed) == "https://h/c"
+    assert storage.join(signed, "d").startswith("https://h/c/d?Policy=a&X-Amz")
     fsspec.filesystem("memory").pipe("/optional/a.png", png(1))
     assert inputs.find("memory://optional/?.png").files == ("memory://optional/a.png",)
 
@@ -692,3 +695,51 @@ def test_the_same_bits_however_the_batches_were_decoded(many):
     found = list(answered(engine, map(late, range(50)), 1, 16, threads=4, full=True))
     assert engine.seen == [16, 16, 16, 2]
     assert [one.image for one in found] == [str(number) for number in range(50)]
+
+
+def test_no_damaged_header_of_a_tar_loses_images_in_silence(tmp_path):
+    """A small tar is read to its end by then, which looked like the mark that ends a tar."""
+    path = tmp_path / "a.tar"
+    write_tar(path, 3)
+    content = bytearray(path.read_bytes())
+    with tarfile.open(path) as tar:
+        second = tar.getmembers()[1].offset
+    content[second + 150] ^= 1  # of its checksum
+    path.write_bytes(content)
+    found = read("tar", [inputs.WorkItem(str(path))])
+    assert len(found) == 2 and f"is damaged at byte {second}" in found[1][1]
+    sparse = tarfile.TarInfo("b.png")
+    sparse.pax_headers = {"GNU.sparse.size": "x"}
+    path.write_bytes(sparse.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    assert "is truncated or damaged" in read("tar", [inputs.WorkItem(str(path))])[0][1]
+
+
+def test_the_answers_of_a_glob_and_of_a_store_are_no_input(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(1))
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "part-0.parquet").write_bytes(b"")
+    found = inputs.find(f"{tmp_path}/**/*", str(tmp_path / "answers"))
+    assert found.files == (str(tmp_path / "a.png"),)
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/own/a.png", png(1))
+    memory.pipe("/own/answers/part-0.parquet", b"")
+    assert inputs.find("memory://own", "memory://own/answers").files == ("memory://own/a.png",)
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"part_size": -1}, {"threads": 0}, {"pool": "avg"}]
+)
+def test_what_no_run_can_have_is_refused(trained, stripes, tmp_path, options):
+    """No batch hung for ever, no part was 0 images in all, and another pool was the maximum."""
+    [name] = options
+    with pytest.raises(InvalidArgument, match=f"{name} = "):
+        inceptive.scale.score(trained[0], stripes, tmp_path / "out", progress=None, **options)
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "threads"),
+    [(2, None, 2), (12, None, 6), (15, None, 7), (8, 4, 2), (1, 3, 1)],
+)
+def test_the_workers_of_a_machine_take_all_its_cores(count, workers, threads, monkeypatch):
+    monkeypatch.setattr(scoring, "cores", lambda: count)
+    assert scoring._threads_of(workers) == threads

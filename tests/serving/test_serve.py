@@ -708,3 +708,41 @@ def test_sixty_four_clients_for_a_minute_get_answers_and_no_memory_is_lost(train
         for name, found, seconds in (("1", alone, 5), ("64", taken, 60)):
             p99 = sorted(found)[int(0.99 * len(found))]
             print(f"{name} clients: {len(found) / seconds:.0f}/s, p99 {1000 * p99:.0f} ms")
+
+
+def test_what_is_looked_at_too_late_is_not_begun():
+    """It went on in threads, which uploads needed too, long after the answer was refused."""
+    from inceptive.serving.inference import InferenceService, Refused
+    from inceptive.serving.limits import Limits
+
+    begun, finish = [], threading.Event()
+
+    def look(number):
+        begun.append(number)
+        finish.wait(20)
+        return b""
+
+    async def all_at_once():
+        service = InferenceService([], Limits(seconds=0.2))
+        work = [service._explained(look, k) for k in range(8)]
+        answers = await asyncio.gather(*work, return_exceptions=True)
+        finish.set()
+        await service.stop()
+        return answers
+
+    assert all(isinstance(answer, Refused) for answer in asyncio.run(all_at_once()))
+    assert begun == [0]
+
+
+def test_classes_whose_names_are_not_utf_8_are_served(trained, tmp_path):
+    """Each request was a server error."""
+    from inceptive.engines.classifier import Classifier
+    from inceptive.serving.model import ServedModel
+
+    clf = Classifier.load(trained[0])
+    clf.labels = ("caf\udce9", "down")
+    clf.save(tmp_path / "model")
+    served = ServedModel.open(str(tmp_path / "model"), "m", "torch", False, None, print)
+    answer = served.prediction(served.decode("a", png("down", 1)), (np.array([0.9, 0.1]), None), 2)
+    said = json.dumps([served.to_dict(), answer], ensure_ascii=False).encode()
+    assert b"caf\\\\xe9" in said

@@ -118,3 +118,20 @@ def test_a_view_is_the_same_in_every_epoch_that_shows_it(stripes, trained):
         )
         assert np.array_equal(batches.picture(1, index), batches.picture(4, index))
         assert not np.array_equal(batches.picture(1, index), batches.picture(2, index))
+
+
+@pytest.mark.training
+def test_maps_after_a_pause_are_those_of_the_weights_that_it_began_with(
+    stripes, tiny, tmp_path, trained
+):
+    """They were of a net that had not been restored yet."""
+    changes = [*CHANGES, "speed.precision=f32", "epochs=2", f"weights={trained[0]}"]
+    recipe, data = Recipe.read(str(tiny), changes), open_data(str(stripes), progress=None)
+    whole = Run(recipe, data, tmp_path / "whole", progress=None).run()
+    paused = Run(recipe, data, tmp_path / "cut", progress=None, should_stop=lambda: True)
+    with pytest.raises(loop.Paused):
+        paused.run()
+    cut = Run(recipe, data, tmp_path / "cut", resume=True, progress=None).run()
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, cut.model.state_dict()[key]), key
+    assert cut.info["metrics"] == whole.info["metrics"]

@@ -134,3 +134,11 @@ def test_the_mean_weight_over_the_images_is_1(counts, balance):
 def test_half_a_balance_weighs_by_the_square_root():
     weights = class_weights(torch.tensor([100, 400]), 0.5)
     assert float(weights[0] / weights[1]) == pytest.approx(2)
+
+
+def test_heads_that_read_what_is_computed_once_do_not_count():
+    """They were asked of maps that lie behind them, after all these were computed."""
+    model = inceptive.build(inceptive.NETS["googlenet.bn"](2))
+    assert Objective(model, 0.3, after="inception_4a").heads == ["fc", "aux_4d"]
+    assert Objective(model, 0.3, after="inception_3b").heads == ["fc", "aux_4a", "aux_4d"]
+    assert Objective(model, 0.3).heads == ["fc", "aux_4a", "aux_4d"]

@@ -3,6 +3,7 @@
 import csv
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from inceptive.engines.classifier import Classifier
 from inceptive.errors import InceptiveError
 from inceptive.io.progress import Silent
 from inceptive.training.calibration import wants_bf16
-from inceptive.training.choose import choose_recipe
+from inceptive.training.choose import choose_recipe, is_builtin
 from inceptive.training.distributed import World
 from inceptive.training.learner import Learner
 from inceptive.training.plan import (
@@ -352,3 +353,28 @@ def test_the_most_epochs_are_not_exceeded_and_the_rate_ends_with_them(stripes, t
     inceptive.train(stripes, tmp_path / "m", recipe=tiny, changes=changes, progress=None)
     rates = [float(row["lr"]) for row in history(tmp_path / "m")]
     assert len(rates) == 4 and rates[-1] < rates[0] / 10
+
+
+def test_images_are_not_made_smaller_where_that_saves_nothing(stripes):
+    """With a thousand classes, nearly all of the time is the probe's, whatever their size."""
+    data = open_data(str(stripes), progress=None)
+    recipe = Recipe.read("finetune", {"stop.minutes": 1, "weights": "x"})
+    net, window = NETS["inception_v3.nsfwjs"](num_classes=5), ["mixed_6b", "mixed_6e"]
+    progress = mock.Mock(spec=Silent)
+    told = planned(recipe, data, net, 1e-4, time.monotonic(), window, 1e3, progress)
+    assert told.image_size == 224
+
+
+def test_a_first_look_at_very_many_classes_is_at_some_of_them():
+    """Of 1,000 classes it was at 4,000 images, before anything was planned."""
+    labels = np.arange(5000) % 1000
+    chosen = some_of_each(labels, 1000)
+    assert len(chosen) == 256 and len(set(labels[chosen].tolist())) == 128
+
+
+def test_an_opened_folder_called_like_a_built_in_set_is_a_folder(stripes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(stripes, tmp_path / "digits")
+    assert not is_builtin("digits") and not is_builtin(open_data("digits", progress=None))
+    monkeypatch.chdir("/")
+    assert is_builtin("digits") and is_builtin(open_data("digits", progress=None))

@@ -5,6 +5,7 @@ import tomllib
 from itertools import pairwise
 from math import cos, pi
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LinearLR,
 from inceptive.arch import nets
 from inceptive.errors import InceptiveError
 from inceptive.training.recipe import Recipe, ScheduleTable, shipped
-from inceptive.training.schedule import lr_factor
+from inceptive.training.schedule import lr_factor, size_at
 
 SHIPPED = sorted(shipped())
 TABLES = (
@@ -432,3 +433,13 @@ def test_the_final_share_is_reached_at_the_end_and_not_before(kind, warmup, fina
     assert all(a > b for a, b in pairwise(falling) if a < 1)
     assert falling[-1] == pytest.approx(final, abs=1e-12)
     assert lr_factor(table, 13, 12) == pytest.approx(final, abs=1e-12)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_few_epochs_have_the_size_that_is_used_and_a_rate_that_falls(epochs):
+    """One epoch of recipe photos was all at half the pixels, with a rate that only rose."""
+    table = Recipe.read("photos").schedule
+    assert {size_at(table, k, epochs, 128) for k in range(epochs)} == {128}
+    factors = [lr_factor(table, epochs * k / 20, epochs) for k in range(21)]
+    assert max(factors) == pytest.approx(1, abs=0.01) and np.argmax(factors) == 5
+    assert factors[-1] == pytest.approx(table.final, abs=0.01)

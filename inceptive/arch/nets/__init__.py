@@ -1,6 +1,7 @@
 """Every net of the family by name. `NETS["googlenet"](num_classes=10, channels=3)` makes one."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def open_net(text: str, num_classes: int = 1000, channels: int = 3) -> Net:
         raise InceptiveError(f"{text}: name the function that returns the net: {text}:FUNCTION")
     if not colon or not path.endswith(".py"):
         return NETS[text](num_classes, channels)
-    make = getattr(_run(Path(path).expanduser()), function, None)
+    make = getattr(_run(Path(os.path.expanduser(path))), function, None)
     if not callable(make):
         raise InceptiveError(f"{path}: there is no function {function!r}")
     try:

@@ -89,7 +89,10 @@ VARIANTS = {
     ),
     "googlenet.bn": Variant(
         norm=BatchNorm(),
-        departures=("Not in the paper; what `inceptive train --weights none` takes by default.",),
+        departures=(
+            "Not in the paper; what `inceptive train --weights none` takes by default for photographs "
+            "of more than 48 pixels.",
+        ),
     ),
     "googlenet.torchvision": Variant(
         source="torchvision 0.28, models/googlenet.py",

@@ -11,6 +11,7 @@ import io
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
@@ -140,10 +141,14 @@ def read_table(content: bytes, shard: Shard, title: str) -> tuple[np.ndarray, np
         for name in PLACE:
             places[name] = rows[name]
         labels = rows["label"].astype(np.int64)
+        if labels.size and labels.max() >= len(shard.counts):
+            raise ValueError("a label beyond its classes")
         counts = np.bincount(labels, minlength=len(shard.counts)).tolist()
         first, length = places["offset"], places["length"]
         inside = (first >= 0) & (first <= shard.bytes - length) & (length > 0) & (length <= LARGEST)
-    except (ValueError, KeyError, TypeError, IndexError, MemoryError) as error:
+    except (
+        ValueError, KeyError, TypeError, IndexError, MemoryError, AttributeError, EOFError, BadZipFile,
+    ) as error:  # fmt: skip
         raise InceptiveError(f"{title}: is no table of a shard ({error})") from None
     if counts != shard.counts or not inside.all():
         raise InceptiveError(f"{title}: is not the table of the shard that the index tells of")

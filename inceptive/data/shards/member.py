@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import tarfile
 from dataclasses import dataclass
 from typing import IO
 
@@ -51,6 +52,15 @@ def at_path(path: str, descriptor: int | None = None) -> Tar:
     if not stat.S_ISREG(status.st_mode):  # a pipe might be waited for forever
         raise OSError(errno.EINVAL, "it is not a file", path)
     return Tar(path, status.st_size, status.st_mtime_ns)
+
+
+def refuse_unended(name: str, block: bytes, at: int, size: int | None = None) -> None:
+    """Raise InceptiveError unless `block`, at byte `at` of the tar `name`, is the mark that ends a tar:
+    tarfile takes a damaged header, and a file that stops between two members, for the end."""
+    if block != bytes(tarfile.BLOCKSIZE):
+        kind = "is damaged" if len(block) == tarfile.BLOCKSIZE else "is cut short"
+        of = "" if size is None else f" of {size}"
+        raise InceptiveError(f"{printable(name)}: {kind} at byte {at}{of}; fetch it again")
 
 
 @dataclass(frozen=True)

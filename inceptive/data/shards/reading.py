@@ -26,6 +26,7 @@ from inceptive.data.shards.member import Tar, TarImages, at_path, place_type
 from inceptive.data.shards.scan import TarContents, read_tar, recall
 from inceptive.data.source import SPLITS, Data, Samples, SplitFractions
 from inceptive.errors import InceptiveError, printable, readable, reason
+from inceptive.images import SUFFIXES
 from inceptive.io.cores import cores
 from inceptive.io.progress import Advance
 
@@ -34,11 +35,14 @@ MOST_CLASSES = 100_000
 
 
 def is_shards(root: Path) -> bool:
-    """Whether the folder `root` holds shards: tars or an index.json, and no folders."""
+    """Whether the folder `root` holds shards: tars or an index.json, no folders, and no images that are
+    listed beside them, such as those unpacked from a tar."""
     try:
         inside = [path for path in root.iterdir() if not hidden(path.name)]
-        tars = any(path.suffix == ".tar" or path.name == INDEX for path in inside)
-        return tars and not any(path.is_dir() for path in inside)
+        kinds = {path.suffix.lower() for path in inside}
+        tars, index = ".tar" in kinds, any(path.name == INDEX for path in inside)
+        listed = bool(kinds & SUFFIXES) and bool(kinds & {".csv", ".tsv"} or not tars)
+        return (tars or index) and not listed and not any(path.is_dir() for path in inside)
     except OSError:
         return False  # whoever reads it as a folder says why
 
@@ -149,7 +153,7 @@ def _classes(root: Path, labels: np.ndarray) -> tuple[str, ...]:
     count, path = int(labels.max()) + 1, root / CLASSES
     if path.exists():
         with readable(path, ValueError):
-            names = path.read_text(encoding="utf-8").splitlines()
+            names = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
         if len(names) < count or len(set(names)) < len(names):
             raise InceptiveError(
                 f"{printable(path)}: must name {count} classes or more, one a line, each once"

@@ -22,7 +22,7 @@ import numpy as np
 
 from inceptive.data.cache import decoders, settled, short_hash, signature
 from inceptive.data.scan import ScannedImage, as_rows, from_row, scan_content
-from inceptive.data.shards.member import Tar, place_type
+from inceptive.data.shards.member import Tar, place_type, refuse_unended
 from inceptive.errors import InceptiveError, printable
 from inceptive.images import SUFFIXES
 from inceptive.io.atomic import atomic_write
@@ -172,12 +172,7 @@ def _members(file: "_Hashed", tar: Tar, errors: list[str]) -> Iterator[tuple[tar
         end = archive.offset
     with tar.open() as again:
         again.seek(end)
-        block = again.read(tarfile.BLOCKSIZE)
-    if block != bytes(tarfile.BLOCKSIZE):  # tarfile takes any such place for the end
-        kind = "is damaged" if len(block) == tarfile.BLOCKSIZE else "is cut short"
-        raise InceptiveError(
-            f"{printable(tar.path)}: {kind} at byte {end} of {tar.size}; fetch it again"
-        )
+        refuse_unended(tar.path, again.read(tarfile.BLOCKSIZE), end, tar.size)
 
 
 @contextlib.contextmanager

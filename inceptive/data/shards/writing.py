@@ -24,10 +24,10 @@ from PIL import Image
 from inceptive import __version__
 from inceptive.data.shards.index import INDEX, Index, Shard, as_table, table_name
 from inceptive.data.shards.member import at_path
-from inceptive.data.shards.scan import parts, read_through
+from inceptive.data.shards.scan import LARGEST, parts, read_through
 from inceptive.data.source import SPLITS, ArrayImages, Data, Samples
 from inceptive.errors import InceptiveError, printable, readable, reason, requires
-from inceptive.images import Stored
+from inceptive.images import SUFFIXES, Stored
 from inceptive.io.atomic import as_json, atomic_write, write_bytes, write_json
 from inceptive.io.progress import ON_STANDARD_ERROR, Progress, Silent
 
@@ -117,6 +117,7 @@ def _plan(data: Data, splits: dict[str, Samples], cut: Cut, seed: int) -> str:
     for name, samples in splits.items():
         digest.update(f"{name} {len(samples)}".encode())
         digest.update(samples.images.fingerprint())
+        digest.update(samples.images.digests().tobytes())
         digest.update(np.ascontiguousarray(samples.labels).data)
     return digest.hexdigest()
 
@@ -198,9 +199,18 @@ def _entries(samples: Samples, order: np.ndarray) -> Iterator[tuple[str, str, by
     arrays = isinstance(samples.images, ArrayImages)
     for index in order.tolist():
         name = samples.name(index)
-        extension = "png" if arrays else name.rpartition(".")[2].lower()
+        suffix = Path(name).suffix.lower()
+        extension = (
+            "png" if arrays else (suffix if suffix in SUFFIXES else ".jpg").removeprefix(".")
+        )
         key = f"{index:08}" if arrays else f"{index:08}_{_readable(name)}"
-        yield key, extension, _content(samples, index), int(samples.labels[index])
+        content = _content(samples, index)
+        if len(content) > LARGEST:
+            raise InceptiveError(
+                f"{printable(name)}: is larger than {LARGEST >> 20} MiB, the most that a shard may hold "
+                "of one image; remove it"
+            )
+        yield key, extension, content, int(samples.labels[index])
 
 
 def _readable(name: str) -> str:

@@ -15,7 +15,7 @@ def local(path: str) -> str:
 
 def split_query(uri: str) -> tuple[str, str]:
     """Split `uri` into the part before its query, and the query: "?region=eu-west-1". Not in globs."""
-    query = re.search(r"\?\w+=[^/?&]*(&\w+=[^/?&]*)*$", uri) if is_uri(uri) else None
+    query = re.search(r"\?[\w.-]+=[^/?&]*(&[\w.-]+=[^/?&]*)*$", uri) if is_uri(uri) else None
     return (uri, "") if query is None else (uri[: query.start()], query[0])
 
 

@@ -133,7 +133,7 @@ def _limited(weights: Iterator[tuple[str, Any]], size: int) -> Iterator[tuple[st
         size -= data.nbytes
         if size < 0:
             raise ValueError("its weights claim more bytes than there are")
-        yield name, np.asarray(data[()])
+        yield name, np.asarray(data[()], data.dtype.newbyteorder("="))
 
 
 if __name__ == "__main__":
