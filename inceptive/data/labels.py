@@ -8,7 +8,7 @@ import re
 import unicodedata
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,9 +39,11 @@ Row = dict[str, str]
 
 class LabelList(NamedTuple):
     """A list that names images: its rows, and which columns tell the file, the split ("": none) and the
-    label (several: one of 0 and 1 for each class). word: the split that its own name tells, or ""."""
+    label (several: one of 0 and 1 for each class). word: the split that its own name tells, or "".
+    images: the image that each way to name one means there."""
 
     path: Path
+    images: Mapping[str, str]
     rows: Sequence[Row]
     file: str
     split: str
@@ -55,8 +57,9 @@ def read_lists(
     """(split, class, path) of each of `images` labelled by the lists in `root`, and notes; None if
     there is no such list. parts: the splits of folders that are called by one, such as train_images.
     Raises InceptiveError, naming the list and row, if one is ambiguous."""
-    index, notes = _index(root, images), list[str]()
-    lists = _lists(root, index, notes)
+    notes = list[str]()
+    folders = {image: _folder_split(image, root, parts or {}) for image in images}
+    lists = _lists(root, folders, notes)
     if all(each.word in ("val", "test") for each in lists):  # of a set with nothing to learn from
         lists = [each._replace(word="") for each in lists]
     labels: dict[str, tuple[str, str]] = {}
@@ -64,7 +67,7 @@ def read_lists(
     for each in lists:
         for number, row in enumerate(each.rows, 1):
             where, named = f"{printable(each.path)}: row {number}", row.get(each.file, "")
-            image = index.get(_way(named))
+            image = each.images.get(_way(named))
             if image is None:
                 missing.append(named)
                 continue
@@ -74,12 +77,7 @@ def read_lists(
                     f"{where}: split {printable(own)} is none of {', '.join(SPLIT_FOLDERS)}"
                 )
             # What the list says, then the list's own name, then the folder the image lies in.
-            folders = Path(os.path.relpath(image, root)).parts[:-1]
-            part = next(
-                (word for path, word in (parts or {}).items() if path in Path(image).parents), ""
-            )
-            words = (own, each.word, part, *map(str.lower, folders))
-            split = next(filter(None, (_split_of(word) for word in words)), "")
+            split = _split_of(own) or each.word or folders[image]
             answer = split, _label(row, each.labels, where)
             if labels.setdefault(image, answer) != answer:
                 raise InceptiveError(f"{where}: {printable(named)} has two labels or splits")
@@ -99,17 +97,27 @@ def read_lists(
     return [(split, label, path) for path, (split, label) in sorted(labels.items())], notes
 
 
-def _lists(root: Path, index: Mapping[str, str], notes: list[str]) -> list[LabelList]:
-    """The lists in `root` that label images of the `index`, and notes on those that name them only.
+def _lists(root: Path, folders: Mapping[str, str], notes: list[str]) -> list[LabelList]:
+    """The lists in `root` that label images, and notes on those that name them only. folders: the split
+    of each image by its folder: a list called by a split means its images where names are not clear.
 
     Raises InceptiveError if there is only a list of which it is not clear what it tells.
     """
     lists: list[LabelList] = []
+    every = _index(root, folders)
+    indices = {"": every}
     unclear: list[InceptiveError] = []
     beside = root / "annotations"  # as COCO has it
     for path in sorted([*root.iterdir(), *(beside.iterdir() if beside.is_dir() else ())]):
         if path.suffix.lower() not in LIST_SUFFIXES or path.name.startswith("."):
             continue
+        parts = re.split(r"[\W_]+|(?<=[a-z])(?=[A-Z])", path.stem)
+        words = set(filter(None, (_split_of(part.lower()) for part in parts)))
+        word = words.pop() if len(words) == 1 else ""
+        if word not in indices:
+            inside = [image for image, split in folders.items() if split == word]
+            indices[word] = every | _index(root, inside)
+        index = indices[word]
         try:
             rows = _rows(path)
             if rows and any(_way(name) in index for name in rows[0]):  # without a header
@@ -128,17 +136,22 @@ def _lists(root: Path, index: Mapping[str, str], notes: list[str]) -> list[Label
         except InceptiveError as error:  # of something else, if another list tells the labels
             unclear.append(error)
             continue
-        parts = re.split(r"[\W_]+", path.stem.lower())
-        words = set(filter(None, (_split_of(part) for part in parts)))
-        word = words.pop() if len(words) == 1 else ""
-        lists.append(LabelList(path, rows, file, split, labels, word))
+        lists.append(LabelList(path, index, rows, file, split, labels, word))
     if unclear and not lists:
         raise unclear[0]
     notes += [f"not used as a list of labels: {error}" for error in unclear]
     return lists
 
 
-def _index(root: Path, images: Sequence[str]) -> dict[str, str]:
+def _folder_split(image: str, root: Path, parts: Mapping[Path, str]) -> str:
+    """The split that the folder of an image tells; "" if none."""
+    around = Path(image).parents
+    part = next((word for path, word in parts.items() if path in around), "")
+    folders = Path(os.path.relpath(image, root)).parts[:-1]
+    return part or next(filter(None, (_split_of(name.lower()) for name in folders)), "")
+
+
+def _index(root: Path, images: Iterable[str]) -> dict[str, str]:
     """The image that each way to name it means: below `root`, by its name, or without suffix."""
     ways: dict[str, set[str]] = defaultdict(set)
     for image in images:

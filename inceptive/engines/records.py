@@ -13,8 +13,10 @@ from inceptive.engines.header import fingerprint as fingerprint
 from inceptive.engines.header import read as read_header
 from inceptive.errors import InceptiveError, reason
 from inceptive.io.atomic import write_json
+from inceptive.io.locks import lock
 
 EXPORTS = "exports.json"
+LOCK = f".{EXPORTS}.lock"
 ENGINES = {"onnx": ".onnx", "openvino": ".xml"}
 """The engines that run exported files, and the ending of their files."""
 
@@ -80,15 +82,17 @@ def _sound(record: Record) -> bool:
 
 def keep(folder: Path, record: Record) -> None:
     """Write `record`, replacing an earlier one of the same file."""
-    others = [each for each in read(folder) if each.file != record.file]
-    write_json(folder / EXPORTS, [asdict(each) for each in [*others, record]])
+    with lock(folder / LOCK):
+        others = [each for each in read(folder) if each.file != record.file]
+        write_json(folder / EXPORTS, [asdict(each) for each in [*others, record]])
 
 
 def drop(folder: Path, file: str) -> None:
     """Remove the record of `file`, before the file is rewritten."""
-    entries = read(folder)
-    if any(each.file == file for each in entries):
-        write_json(folder / EXPORTS, [asdict(each) for each in entries if each.file != file])
+    with lock(folder / LOCK):
+        entries = read(folder)
+        if any(each.file == file for each in entries):
+            write_json(folder / EXPORTS, [asdict(each) for each in entries if each.file != file])
 
 
 DEPLOYED = ("labels", "preprocessing", "temperature", "novelty")

@@ -1230,3 +1230,13 @@ def test_a_split_folder_that_cannot_be_read_is_refused_in_a_line(tmp_path, monke
 
     monkeypatch.setattr(Path, "iterdir", closed)
     assert "test: cannot be read (Permission denied)" in refusal(read, tmp_path)
+
+
+def test_a_list_called_by_a_split_means_the_images_of_that_folder(tmp_path):
+    """Kaggle's CIFAR-10 has numbers as names in both: no name was clear, and nothing labelled."""
+    put(tmp_path, *(f"train/{k}.png" for k in range(8)), *(f"test/{k}.png" for k in range(8)))
+    rows = "".join(f"{k},{'ab'[k % 2]}\n" for k in range(8))
+    (tmp_path / "trainLabels.csv").write_text(f"id,label\n{rows}")
+    (tmp_path / "sampleSubmission.csv").write_text("id,label\n0,a\n1,a\n")
+    data = read(tmp_path, val=0)
+    assert labelled(data) == {f"train/{k}.png": "ab"[k % 2] for k in range(8)}

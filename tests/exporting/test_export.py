@@ -10,7 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -718,3 +720,17 @@ def test_an_engine_that_is_given_is_not_exchanged_in_silence(trained):
         open_engine(clf, "onnx")
     with pytest.raises(InceptiveError, match="no head answers early there"):
         open_engine(clf, early_exit=True)
+
+
+def test_exports_at_once_keep_all_their_records(tmp_path):
+    records_ = [
+        records.Record(file=f"model.{k}.onnx", engine="onnx", precision="f32", weights="", passed=True,
+                       check={}, speed={"images_per_second": 1.0})
+        for k in range(8)
+    ]  # fmt: skip
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            list(pool.map(partial(records.keep, tmp_path), records_))
+            assert len(records.read(tmp_path)) == 8
+            list(pool.map(lambda record: records.drop(tmp_path, record.file), records_))
+            assert records.read(tmp_path) == []
