@@ -179,22 +179,22 @@ def test_where_minutes_are_left_all_that_the_probe_reads_learns_on(
     monkeypatch.setattr("inceptive.training.history.RunState.better", lambda *_: True)
     changes, rows = {"image_size": 32, "optimizer.lr": 1e-5, "finetune.few": 0}, []
     clf = inceptive.train(
-        stripes, tmp_path / "on", weights=trained[0], minutes=5, epochs=2, changes=changes,
+        stripes, tmp_path / "on", weights=trained[0], minutes=5, epochs=3, changes=changes,
         callbacks=[mock.Mock(spec=Callback, on_epoch_end=lambda row, better: rows.append(row))],
     )  # fmt: skip
     said = capsys.readouterr().err
-    assert re.search("plan: 32 pixels, a probe of .*; then at most 2 epochs behind", said)
+    assert re.search("plan: 32 pixels, a probe of .*; then at most 3 epochs behind", said)
     assert "plan: 32 pixels (24 in the" in said
     history = (tmp_path / "on" / "history.csv").read_text().splitlines()
-    assert [line.partition(",")[0] for line in history] == ["epoch", "0", "1", "2"]
-    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [line.partition(",")[0] for line in history] == ["epoch", "0", "1", "2", "3"]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert min(row["val_top1"] for row in rows) >= 0.9  # it goes on from where the probe is
     assert "curve" in clf.info["training"]["feedback"]
     recipe = clf.info["recipe"]
     parts = [part for part, _ in NETS["googlenet.bn"](2).body]
     first = clf.info["training"]["probe"]["modules"][0]
     assert recipe["finetune"]["freeze"] == parts[parts.index(first) - 1]
-    assert recipe["epochs"] == 2
+    assert recipe["epochs"] == 3
     none = inceptive.train(stripes, tmp_path / "none", weights=trained[0], minutes=5, epochs=0,
                            changes=changes)  # fmt: skip
     assert none.info["training"]["epoch"] == 0

@@ -376,7 +376,7 @@ def test_more_batches_than_an_epoch_has_are_not_gathered(stripes, recipe, tmp_pa
 
 def test_a_shipped_recipe_named_again_keeps_what_the_plan_decided(stripes, tmp_path):
     """The command of a training, with --resume added, was refused: small_net cannot change."""
-    words = {"weights": "none", "minutes": 0.2, "progress": None, "should_stop": lambda: True}
+    words = {"weights": "none", "minutes": 5, "progress": None, "should_stop": lambda: True}
     kept = []
     for resume in (False, True):
         with pytest.raises(Paused):
