@@ -536,6 +536,17 @@ class Net(Word):
         mark = "+".join(parts)
         return self._ending_with(("read", read), self.body.parts[: ends[0]], mark)
 
+    def unread(self) -> "Net":
+        """Return the net that `reading` was made of: its parts in a row, then the average of each of the
+        last one's maps, and a linear layer. Any other net is returned as it is."""
+        *_, (name, read), _ = (("", None), *self.body)
+        if name != "read" or not isinstance(read, Concat) or {*dict(read)} not in READS:
+            return self
+        parts = ((full.rpartition(".")[2], part) for full, part in self.trunk())
+        row = (each for each in parts if each[0] not in ("read", self.last))
+        end = ("pool", AvgPool(grid=1)), ("fc", Linear(self.num_classes))
+        return replace(self, body=Chain.of((*row, *end)), aux=())
+
     def _upto(self, part: str) -> tuple[tuple[str, Node], ...]:
         """The parts of the body up to and with `part`, which stands before the classifier."""
         before = [name for name, _ in self.body.parts[:-1]]
@@ -571,6 +582,8 @@ class Net(Word):
         return replace(self, aux=tuple((name, chain) for name in before if name in wanted))
 
 
+READS = ({"mean", "max"}, {"here", "on"})
+"""Branches of a Concat that `Net.reading` makes: of the last part that is read, and of those before."""
 RESERVED = ("images", "logits", "normalise", "novelty")
 """What a net reads and gives, and what stands before its first part in an exported graph."""
 

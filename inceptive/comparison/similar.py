@@ -145,6 +145,11 @@ def similar(
             with suppress(InceptiveError):
                 model = open_engine(model, embeddings.engine, progress.say)
         query = _embed(model, [image], layer, pool, options)
+        if embeddings.engine != query.engine:
+            progress.say(
+                f"note: the features are of {embeddings.engine or 'an unknown engine'}, those of "
+                f"{name} of {query.engine}: whether one model made both cannot be told"
+            )
         embeddings = _joined(embeddings, query, name, is_default=model is None)
         index = len(embeddings) - 1
     if embeddings.errors[index]:

@@ -133,7 +133,9 @@ def _split_names(folders: Sequence[Path]) -> dict[Path, str]:
         train = [folder for split, folder in group if split == "train"]
         several = len({split for split, _ in group}) > 1
         sound = (
-            not stem or not any(map(_loose, train)) or any(_lists(path.parent) for path in train)
+            not stem
+            or not any(map(_loose, train))
+            or any(_list_files(path.parent) for path in train)
         )
         if several and train and sound:
             plain.update({folder: split for split, folder in group})
@@ -251,7 +253,7 @@ def _loose(folder: Path) -> list[Path]:
     )
 
 
-def _lists(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     """Files in `folder` that may be lists of labels."""
     return [
         path for path in folder.iterdir() if path.suffix.lower() in LIST_SUFFIXES and path.is_file()
@@ -311,7 +313,7 @@ def _note_deeper(listed: Iterable[LabelledImage], notes: list[str]) -> None:
 
 def _note_unused(root: Path, listed: Sequence[LabelledImage], notes: list[str]) -> None:
     """Note a list of labels in `root` that contradicts the folders, which count."""
-    lists = _lists(root)
+    lists = _list_files(root)
     if not lists or sum(path.stat().st_size for path in lists) > MOST_READ:
         return
     classes = {path: name for _, name, path in listed}

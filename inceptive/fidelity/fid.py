@@ -10,7 +10,7 @@ import numpy as np
 
 from inceptive.arguments import Allowed, PositiveInt, Seed, checked
 from inceptive.errors import InceptiveError, InvalidArgument, printable
-from inceptive.fidelity.features import FeatureNet, Runner, extract, open_net
+from inceptive.fidelity.features import FeatureNet, Features, Runner, extract, open_net
 from inceptive.fidelity.frechet import LEAST, Statistics, frechet_distance, infinite_distance
 from inceptive.fidelity.kernel import kernel_distance
 from inceptive.fidelity.pictures import Pictures, open_pictures
@@ -202,20 +202,13 @@ def _measure(
     for note in side.notes:
         progress.say(f"note: {note}")
     if path and path.exists():
-        measured = read_stats(path)
+        measured = replace(read_stats(path), name=side.name)
         refuse_other(path, measured, net.digest, side.digest)
-        kept, features = replace(measured, name=side.name), measured.features
-    else:
-        kept, features = None, extract(net, side, partial(progress.advance, f"{what} pictures"))
-    if features and features.unreadable:
-        text = f"{len(features.unreadable)} of {len(side)} pictures cannot be read"
-        text = f"{side.name}: {text}, the first: {features.unreadable[0]}"
-        if strict or len(features.values) < 2:
-            raise InceptiveError(text)
-        progress.say(f"note: {text}; they are left out")
-    if kept:
-        return kept
-    assert features
+        if measured.features:
+            _say_unreadable(side, measured.features, strict, progress)
+        return measured
+    features = extract(net, side, partial(progress.advance, f"{what} pictures"))
+    _say_unreadable(side, features, strict, progress)
     if len(features.values) < 2:
         raise InceptiveError(f"{side.name}: holds one picture; a distribution needs two or more")
     measured = MeasuredSet(
@@ -225,6 +218,17 @@ def _measure(
         write_stats(path, measured)
         progress.say(f"written: {printable(path)}")
     return measured
+
+
+def _say_unreadable(side: Pictures, features: Features, strict: bool, progress: Progress) -> None:
+    """Say what is left out. Raises InceptiveError if nothing may be, or fewer than two are left."""
+    if not features.unreadable:
+        return
+    text = f"{len(features.unreadable)} of {len(side)} pictures cannot be read"
+    text = f"{side.name}: {text}, the first: {features.unreadable[0]}"
+    if strict or len(features.values) < 2:
+        raise InceptiveError(text)
+    progress.say(f"note: {text}; they are left out")
 
 
 def _unreadable(measured: Sequence[MeasuredSet]) -> tuple[str, ...]:

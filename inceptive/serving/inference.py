@@ -40,9 +40,8 @@ class InferenceService:
         self.models, self.limits = {model.name: model for model in models}, limits
         self._batchers: dict[str, Batcher] = {}
         self._decoders = ThreadPoolExecutor(cores(), "decode")
-        self._explaining = ThreadPoolExecutor(
-            1, "explain"
-        )  # one picture at a time: see `Explainer`
+        # One picture at a time: see `Explainer`.
+        self._explaining = ThreadPoolExecutor(1, "explain")
 
     def start(self) -> None:
         for name, model in self.models.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class ServedModel:
         whole = opened.engine if isinstance(opened, EarlyExitEngine) else opened
         return cls(name, opened, *sure, Explainer(model, layers, whole) if explainable else None)
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, also where they come from folders whose names are not UTF-8."""
         return tuple(map(as_unicode, self.engine.labels))

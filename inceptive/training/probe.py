@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inceptive.arch.account import account, shapes
-from inceptive.arch.spec import Add, AvgPool, Chain, Concat, Group, Linear, Net, gives_vector
+from inceptive.arch.spec import Add, Group, Net, gives_vector
 from inceptive.data.cache import user_cache
 from inceptive.data.pictures import in_order
 from inceptive.data.source import Data
@@ -267,9 +267,8 @@ def _source(recipe: Recipe, progress: Progress) -> Classifier:
             f"weights {recipe.weights}: are for {net.name}, not for {recipe.net}; a probe learns from "
             "the maps of the net they were trained in: leave net out"
         )
-    if isinstance(dict(net.body).get("read"), Concat):  # of a probe: its modules stand side by side
-        source = replace(source, model=_trunk(source.model))
-        net = source.model.net
+    source = replace(source, model=_trunk(source.model))
+    net = source.model.net
     account(net, recipe.image_size)  # too small a picture is refused here, in words
     if not modules_of(net):
         raise InceptiveError(f"{net.name} has no modules whose maps a probe could learn from")
@@ -278,18 +277,15 @@ def _source(recipe: Recipe, progress: Progress) -> Classifier:
 
 
 def _trunk(model: Model) -> Model:
-    """The net of a probe (`Net.reading`) with its modules in a row, as they were before: with their
-    weights, and a last layer that knows nothing."""
-    net = model.net
-    parts = {
-        full: (full.rpartition(".")[2], part)
-        for full, part in net.trunk()
-        if full.rpartition(".")[2] not in ("read", net.last)
-    }
-    end = ("pool", AvgPool(grid=1)), ("fc", Linear(net.num_classes))
-    trunk = build(replace(net, body=Chain.of((*parts.values(), *end)), aux=()))
-    for full, (name, _) in parts.items():
-        trunk.get_submodule(name).load_state_dict(model.get_submodule(full).state_dict())
+    """The model that a probe was made of, its modules in a row, with a last layer that knows nothing;
+    any other as it is."""
+    net = model.net.unread()
+    if net is model.net:
+        return model
+    trunk, parts = build(net), dict(net.body)
+    for full, _ in model.net.trunk():
+        if (name := full.rpartition(".")[2]) in parts and name != net.last:
+            trunk.get_submodule(name).load_state_dict(model.get_submodule(full).state_dict())
     return trunk.eval()
 
 

@@ -210,3 +210,18 @@ def test_a_part_that_stands_behind_another_is_found_before_a_layer_of_its_name()
         InceptiveError, match=r"layers called b, such as one\.b; there are: one, read"
     ):
         two.layer("b")
+
+
+def test_what_reads_parts_is_put_in_a_row_again_and_no_other_net():
+    net = NETS["googlenet.bn"](num_classes=3)
+    for parts in (["inception_3a"], ["inception_3a", "inception_4a"]):
+        row = net.without_aux().reading(parts).unread()
+        assert [name for name, _ in row.body][-3:] == [parts[-1], "pool", "fc"]
+        assert list(row.body)[:-2] == list(net.without_aux()._upto(parts[-1]))
+    assert net.unread() is net
+    last = list(net.body)[-1]
+    own = Concat(a=AvgPool(grid=1), b=MaxPool())  # a part of that name which is none of `reading`
+    named = replace(
+        net.without_aux(), name="own", body=Chain.of((("c", Conv(4, 1)), ("read", own), last))
+    )
+    assert named.unread() is named

@@ -1,6 +1,7 @@
 """`similar`: the nearest images by features, contact sheets, and groups of near-copies."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -187,3 +188,12 @@ def test_one_picture_in_an_array_is_one(trained, photos):
     array = np.zeros((24, 24, 3), np.uint8)
     found = inceptive.similar(photos / "down1.png", array, trained[0], progress=None)
     assert found.compared == 1
+
+
+def test_that_two_engines_cannot_tell_whether_one_model_made_both_is_said(trained, photos, capsys):
+    made = inceptive.embed(trained[0], sorted(photos.glob("down*")), progress=None)
+    theirs = replace(made, engine="onnx:f32")
+    inceptive.similar(picture("down", 9), theirs, inceptive.Classifier.load(trained[0]))
+    assert "whether one model made both cannot be told" in capsys.readouterr().err
+    inceptive.similar(picture("down", 9), made, trained[0])
+    assert "cannot be told" not in capsys.readouterr().err

@@ -743,3 +743,10 @@ def test_what_no_run_can_have_is_refused(trained, stripes, tmp_path, options):
 def test_the_workers_of_a_machine_take_all_its_cores(count, workers, threads, monkeypatch):
     monkeypatch.setattr(scoring, "cores", lambda: count)
     assert scoring._threads_of(workers) == threads
+
+
+def test_a_worker_with_another_model_than_the_one_begun_with_writes_nothing(trained, tmp_path):
+    """As after a training into the same folder: answers of two models stood side by side."""
+    job = worker.Job(str(trained[0]), str(tmp_path), "", PLAN, 1)
+    assert "is another model than the one" in worker.Worker(job).score(0)["error"]
+    assert not list(tmp_path.iterdir())

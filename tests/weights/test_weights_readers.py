@@ -765,3 +765,13 @@ def test_a_torchscript_program_is_refused_in_words(tmp_path):
     torch.jit.script(torch.nn.Linear(2, 3)).save(tmp_path / "net.pt")
     with pytest.raises(InceptiveError, match="TorchScript program; save its state_dict"):
         readers.read(tmp_path / "net.pt")
+
+
+def test_a_keras_file_in_the_other_order_of_bytes(tmp_path):
+    """torch takes no array of it."""
+    turned = {name: value.astype(value.dtype.newbyteorder(">")) for name, value in KERAS.items()}
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        keras_layout(file, turned)
+    read = readers.read(tmp_path / "x.h5")
+    same(read, KERAS)
+    assert all(torch.from_numpy(value) is not None for value in read.values())
