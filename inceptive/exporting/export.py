@@ -125,12 +125,12 @@ def export(
     """
     check_runnable(to, precision)
     progress = progress or Silent()
-    classifier, folder = _open(model, out, progress)
+    classifier, folder, weights = _open(model, out, progress)
     if to == WEB:
         folder = folder if out is not None else folder / "site"
         check_ready(folder)
     data = _export_data(classifier, calibrate, precision == "int8", progress)
-    return _export(classifier, folder, to, precision, data, max_drop, progress)
+    return _export(classifier, folder, weights, to, precision, data, max_drop, progress)
 
 
 @checked
@@ -152,7 +152,7 @@ def export_all(
     ['onnx:f32', 'openvino:f32']
     """
     progress = progress or Silent()
-    classifier, folder = _open(model, out, progress)
+    classifier, folder, weights = _open(model, out, progress)
     runnable, why = [], ""
     for to in ENGINES:
         for each in (precision,) if precision else PRECISIONS:
@@ -175,7 +175,7 @@ def export_all(
     written, failed = [], None
     for to, each in runnable:
         try:
-            written.append(_export(classifier, folder, to, each, data, max_drop, progress))
+            written.append(_export(classifier, folder, weights, to, each, data, max_drop, progress))
         except InceptiveError as error:  # one engine's trouble is not the others'
             progress.say(f"{to}:{each} failed: {error}")
             failed = error
@@ -186,36 +186,39 @@ def export_all(
 
 def _open(
     model: str | Path | Classifier, out: str | Path | None, progress: Progress
-) -> tuple[Classifier, Path]:
-    """The classifier, and the folder for its files."""
-    classifier = (
-        model if isinstance(model, Classifier) else Classifier.load(model, progress=progress)
-    )
+) -> tuple[Classifier, Path, str]:
+    """The classifier, the folder for its files, and the fingerprint of the weights that it was loaded
+    from: "" if it was changed since, so that no file answers for what is on the disk."""
+    if isinstance(model, Classifier):
+        classifier, path = model, model.path
+        if (
+            path
+            and path.is_file()
+            and Classifier.load(path.parent).fingerprint != model.fingerprint
+        ):
+            path = None
+    else:
+        classifier = Classifier.load(model, progress=progress)
+        path = classifier.path
+    weights = records.fingerprint(path) if path and path.is_file() else ""
     if out is not None:
-        return classifier, expand(out)
+        return classifier, expand(out), weights
     if classifier.path is None:
         name = classifier.model.net.name if isinstance(model, Classifier) else model
         raise InceptiveError(f"{name} is no folder: name one for the file (out)")
-    return classifier, classifier.path.parent
+    return classifier, classifier.path.parent, weights
 
 
 def _export(
     classifier: Classifier,
     folder: Path,
+    weights: str,
     to: str,
     precision: str,
     data: ExportData,
     max_drop: float,
     progress: Progress,
 ) -> Export:
-    path = classifier.path
-    # Of a model that was changed since, the folder is not to answer with the file.
-    same = (
-        path
-        and path.is_file()
-        and Classifier.load(path.parent).fingerprint == classifier.fingerprint
-    )
-    weights = records.fingerprint(path) if path and same else ""
     options = precision, data, max_drop, weights, progress.say
     if to == WEB:
         written = Export.from_record(folder, write_site(classifier, folder, *options))
