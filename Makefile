@@ -14,6 +14,9 @@ demo: $(VENV)/installed
 # Bytecode is kept, whatever the machine's habit: hundreds of processes import the same modules.
 export PYTHONDONTWRITEBYTECODE :=
 
+# Memory in huge pages, as the command asks for them (inceptive/__main__.py).
+export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
+
 # Two processes of one thread each beat one of two: most tests are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 

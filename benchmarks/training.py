@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import peers
+from benchmarks.apart import apart
 from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.peers import Peer
 from benchmarks.setting import Say, Setting
@@ -60,8 +62,8 @@ def benchmarks(setting: Setting) -> list[Benchmark]:
 def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
     """A step of `net` with batches of the setting's size: the peers' nets, then ours.
 
-    Of each peer its defaults and what its user can set; of ours what is chosen on this machine and,
-    without heads, all it was chosen from.
+    Of each peer its defaults and what its user can set; of ours what is chosen on this machine, in a
+    process that starts as the command does, and, without heads, all it was chosen from.
     """
     batch, classes, device = setting.batch_size, setting.num_classes, setting.device
     bf16 = wants_bf16("auto", torch.device(device))
@@ -95,13 +97,13 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
             }
         macs = step_macs(name, size, batch, classes, heads)
         for words, speed in speeds.items():
-            told = f"{words}: {described(speed)}" if words == "chosen here" else words
+            chosen = words == "chosen here"
+            told = f"{words}: {described(speed)}, huge pages" if chosen else words
+            build = partial(apart, our_step) if chosen else our_step
             candidates.append(
                 Candidate(
                     f"inceptive {name}, {told}",
-                    lambda name=name, speed=speed: our_step(  # type: ignore[misc]
-                        name, size, batch, classes, heads, speed
-                    ),
+                    partial(build, name, size, batch, classes, heads, speed),
                     macs, batch, "bf16" if speed.precision == "bf16" else "f32",
                 )
             )  # fmt: skip

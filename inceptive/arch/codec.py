@@ -39,19 +39,19 @@ def first_difference(a: object, b: object, path: str = "") -> str:
 
     Accepts nets or any words. Parts are compared in order.
     """
-    here = path or "the value"
+    place = path or "the value"
     left, right = _children(a), _children(b)
     if type(a) is not type(b) or left is None or right is None:
-        return "" if a == b else f"{here} is {a!r}, not {b!r}"
+        return "" if a == b else f"{place} is {a!r}, not {b!r}"
     for k, (name, child) in enumerate(left):
         if k == len(right):
-            return f"{here} has a part {name} too many"
+            return f"{place} has a part {name} too many"
         other, twin = right[k]
         if name != other:
-            return f"{here} has the part {name} where {other} should be"
+            return f"{place} has the part {name} where {other} should be"
         if difference := first_difference(child, twin, f"{path}.{name}".lstrip(".")):
             return difference
-    return f"{here} has no part {right[len(left)][0]}" if len(left) < len(right) else ""
+    return f"{place} has no part {right[len(left)][0]}" if len(left) < len(right) else ""
 
 
 def _children(value: object) -> list[tuple[str, object]] | None:

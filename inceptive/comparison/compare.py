@@ -330,8 +330,10 @@ def _unlabelled(
             for k in order
         ]
         command = command or f"inceptive.compare({list(engines)!r}, ...)"
-        shown = next(iter(engines.values())).preprocessing.sample_range
-        page = AnswersData(data, len(rows), len(different), values["models"], rows, command, shown)
+        sample_range = next(iter(engines.values())).preprocessing.sample_range
+        page = AnswersData(
+            data, len(rows), len(different), values["models"], rows, command, sample_range
+        )
         write_json(folder / "compare.json", values)
         write_text(folder / "answers.csv", comparison.answers_csv())
         write_text(folder / REPORT, answers_page(page))

@@ -66,10 +66,10 @@ def read_lists(
     missing: list[str] = []
     for each in lists:
         for number, row in enumerate(each.rows, 1):
-            where, named = f"{printable(each.path)}: row {number}", row.get(each.file, "")
-            image = each.images.get(_way(named))
+            where, image_name = f"{printable(each.path)}: row {number}", row.get(each.file, "")
+            image = each.images.get(_way(image_name))
             if image is None:
-                missing.append(named)
+                missing.append(image_name)
                 continue
             own = row.get(each.split, "").lower() if each.split else ""
             if own and own not in SPLIT_FOLDERS:
@@ -80,7 +80,7 @@ def read_lists(
             split = _split_of(own) or each.word or folders[image]
             answer = split, _label(row, each.labels, where)
             if labels.setdefault(image, answer) != answer:
-                raise InceptiveError(f"{where}: {printable(named)} has two labels or splits")
+                raise InceptiveError(f"{where}: {printable(image_name)} has two labels or splits")
     if not labels:
         return None
     names = " and ".join(printable(each.path.name) for each in lists)
@@ -242,11 +242,11 @@ def _file_column(rows: Sequence[Row], index: Mapping[str, str], path: Path) -> s
 
     def count(column: str) -> tuple[int, int]:
         """Of different images: those named with suffix, and all."""
-        named = [
+        names = [
             (row[column], image) for row, image in zip(rows, images[column], strict=True) if image
         ]
-        whole = {image for name, image in named if Path(name).suffix}
-        return len(whole), len({image for _, image in named})
+        whole = {image for name, image in names if Path(name).suffix}
+        return len(whole), len({image for _, image in names})
 
     best = max(columns, key=count)
     if not count(best)[1]:
@@ -274,9 +274,9 @@ def _split_column(rows: Sequence[Row]) -> str:
 def _label_columns(rows: Sequence[Row], known: Sequence[str], path: Path) -> list[str]:
     """The column of the labels, or one column of 0 and 1 for each class, beside the `known` ones."""
     others = [column for column in rows[0] if column not in (*known, "")]
-    named = [column for column in others if column.lower() in LABEL_COLUMNS]
-    if len(named) == 1 or len(others) == 1:
-        return named or others
+    label_columns = [column for column in others if column.lower() in LABEL_COLUMNS]
+    if len(label_columns) == 1 or len(others) == 1:
+        return label_columns or others
     if others and all(row.get(column) in ("0", "1") for row in rows for column in others):
         return others
     raise InceptiveError(

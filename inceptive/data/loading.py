@@ -55,8 +55,8 @@ class Resized:
 
     @property
     def name(self) -> str:
-        shown = f"{self.channels} {self.sample_range} {self.interpolation}"
-        return f"whole {self.shorter} {shown} {decoders()}"
+        pixels = f"{self.channels} {self.sample_range} {self.interpolation}"
+        return f"whole {self.shorter} {pixels} {decoders()}"
 
     def __call__(self, source: Source, name: str = "") -> np.ndarray:
         with AT_ONCE.decoding():

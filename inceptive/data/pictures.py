@@ -48,8 +48,8 @@ class ModelInputs:
     def name(self) -> str:
         p = self.preprocessing
         kind = "squashed" if p.squash else "square"
-        shown = f"{p.channels} {p.sample_range} {p.interpolation}"
-        return f"{kind} {p.size} of {p.crop} {shown} {decoders()}"
+        pixels = f"{p.channels} {p.sample_range} {p.interpolation}"
+        return f"{kind} {p.size} of {p.crop} {pixels} {decoders()}"
 
     def __call__(self, source: Source, name: str = "") -> np.ndarray:
         return self.preprocessing.load(source, name)

@@ -82,8 +82,10 @@ def scan_content(path: str, content: bytes) -> ScannedImage:
         if isinstance(picture, DeepPicture):
             # By its own range, whatever the set's will be: copies are compared whatever their light.
             extent = picture.extent()
-            shown = replace(picture, declared=picture.declared or extent or picture.type_range)
-            image = to_eight_bits(shown, 3, None, path, shorter, notes.add)
+            whole_range = replace(
+                picture, declared=picture.declared or extent or picture.type_range
+            )
+            image = to_eight_bits(whole_range, 3, None, path, shorter, notes.add)
             pixels = pixels_digest(picture.content())
             samples, floats = None if picture.declared else extent, picture.floats
         else:

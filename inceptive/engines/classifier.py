@@ -112,10 +112,10 @@ class Classifier(Engine):
         refuse_imitation(self.model.net)
 
     def __repr__(self) -> str:
-        shown = ", ".join(self.labels[:5]) + (", ..." if len(self.labels) > 5 else "")
+        first_labels = ", ".join(self.labels[:5]) + (", ..." if len(self.labels) > 5 else "")
         side, channels = self.preprocessing.size, self.preprocessing.channels
         return (
-            f"<Classifier {self.model.net.name}: {len(self.labels)} classes ({shown}), images of "
+            f"<Classifier {self.model.net.name}: {len(self.labels)} classes ({first_labels}), images of "
             f"{side} x {side} pixels, {channels} channel{'s' if channels > 1 else ''}>"
         )
 

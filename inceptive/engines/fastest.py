@@ -31,19 +31,19 @@ def fastest_first(
     If all were measured on a machine like this one, their own figures count. Otherwise each is measured
     for SECONDS, once: the cache keeps it. What cannot be opened is tried again the next time.
     """
-    here = machine()
-    if len(records) < 2 or all(record.machine == here for record in records):
+    this_machine = machine()
+    if len(records) < 2 or all(record.machine == this_machine for record in records):
         return sorted(records, key=lambda record: -record.images_per_second)
-    known = measured.recall(MEASURED, here)
+    speeds = measured.recall(MEASURED, this_machine)
     keys = {record.file: _key(folder / record.file) for record in records}
-    new = [record for record in records if keys[record.file] not in known]
+    new = [record for record in records if keys[record.file] not in speeds]
     if new:
         note(f"measuring {len(new)} exports on this machine, once")
         for record in new:
             with contextlib.suppress(InceptiveError):  # whoever opens it says why it cannot be
-                known[keys[record.file]] = _images_per_second(open_file(folder / record.file))
-        measured.keep(MEASURED, here, known)
-    return sorted(records, key=lambda record: -known.get(keys[record.file], 0.0))
+                speeds[keys[record.file]] = _images_per_second(open_file(folder / record.file))
+        measured.keep(MEASURED, this_machine, speeds)
+    return sorted(records, key=lambda record: -speeds.get(keys[record.file], 0.0))
 
 
 def _key(file: Path) -> str:

@@ -147,9 +147,9 @@ def ending_at(file: bytes, tensor: str) -> bytes | None:
         needed.add(name)
     nodes = [node for node in model.graph.node if needed.intersection(node.output)]
     weights = [weight for weight in model.graph.initializer if weight.name in needed]
-    for old, kept in ((model.graph.node, nodes), (model.graph.initializer, weights)):
+    for old, new in ((model.graph.node, nodes), (model.graph.initializer, weights)):
         del old[:]
-        old.extend(kept)
+        old.extend(new)
     del model.graph.output[:]
     model.graph.output.append(
         onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None)

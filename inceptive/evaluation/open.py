@@ -84,8 +84,10 @@ def open_models_and_data(
         else:
             engines[k] = open_engine(named.model, note=progress.say, classes=labelled.classes)
             # What others' nets see of deep pictures is nobody's word but the data's, or our model's.
-            shown = first.preprocessing.sample_range if first else range_for(labelled.depth, None)
-            engines[k].preprocessing = replace(engines[k].preprocessing, sample_range=shown)
+            sample_range = (
+                first.preprocessing.sample_range if first else range_for(labelled.depth, None)
+            )
+            engines[k].preprocessing = replace(engines[k].preprocessing, sample_range=sample_range)
         for note in evaluation_notes(
             labelled.depth, engines[k].preprocessing.sample_range, named.name
         ):

@@ -120,8 +120,8 @@ def _open(
     options = {"size": size, "seed": seed, "classes": classes, "published": published or None}
 
     def refuse_all_but(takes: tuple[str, ...], why: str) -> None:
-        given = [option for option, value in options.items() if value is not None]
-        if unused := [option for option in given if option not in takes]:
+        options_given = [option for option, value in options.items() if value is not None]
+        if unused := [option for option in options_given if option not in takes]:
             raise InvalidArgument(f"{why}: leave out {', '.join(unused)}")
 
     if isinstance(model, Net):

@@ -41,8 +41,8 @@ def from_data(engine: Engine, data: Data, calibrate: bool) -> ExportData:
     calibration = (
         _squares(_some(others, CALIBRATION), engine.preprocessing) if calibrate else images[:0]
     )
-    known = Learned.from_record(engine.data)
-    learned = int(known.trained_on(checked).sum()) if known else 0
+    images_learned = Learned.from_record(engine.data)
+    learned = int(images_learned.trained_on(checked).sum()) if images_learned else 0
     return ExportData(
         f"{len(checked)} {images_of(split)} of {data.name}"
         + (f", of which it learned {learned}" if learned else ""),

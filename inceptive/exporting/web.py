@@ -100,9 +100,9 @@ def write_site(
             write_bytes(folder / version / name, content)
         page = _asset("index.html").replace(b"VERSION", version.encode())
         page = page.replace(b'content="CSP"', f'content="{CSP}"'.encode())
-        kept = {f"{version}/{name}": value for name, value in contents.items()}
-        del kept[f"{version}/licences.txt"]  # nobody waits for it
-        write_bytes(folder / "sw.js", _service_worker({"index.html": page} | kept))
+        cached = {f"{version}/{name}": value for name, value in contents.items()}
+        del cached[f"{version}/licences.txt"]  # nobody waits for it
+        write_bytes(folder / "sw.js", _service_worker({"index.html": page} | cached))
         write_bytes(folder / "index.html", page)
         for old in folder.iterdir():
             if old.is_dir() and old.name != version and _is_ours(old):

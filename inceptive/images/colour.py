@@ -95,8 +95,12 @@ def _converter(profile: bytes, base: str) -> Convert | None:
         raise DamagedProfile
     if base == "L":
         levels = np.arange(256, dtype=np.uint8)[None]
-        shown = convert(Image.fromarray(levels).convert(mode)).convert("L")
-        return None if _alike(levels, shown) else lambda image: image.point(list(shown.tobytes()))
+        converted = convert(Image.fromarray(levels).convert(mode)).convert("L")
+        return (
+            None
+            if _alike(levels, converted)
+            else lambda image: image.point(list(converted.tobytes()))
+        )
     if base == "RGB":
         steps = np.linspace(0, 255, 18, dtype=np.uint8)
         colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)

@@ -272,8 +272,8 @@ def _open(data: bytes, name: str, shorter: int | None) -> Image.Image | DeepPict
 
 def _without(data: bytes, kinds: tuple[bytes, ...]) -> bytes:
     """A PNG file without chunks of such kinds."""
-    kept = [data[start:end] for kind, start, end in _chunks(data) if kind not in kinds]
-    return b"".join([PNG, *kept])
+    chunks = [data[start:end] for kind, start, end in _chunks(data) if kind not in kinds]
+    return b"".join([PNG, *chunks])
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

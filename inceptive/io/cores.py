@@ -19,9 +19,9 @@ FLAGS = (
 def processor(cpuinfo: Path = CPUINFO) -> tuple[str, tuple[str, ...]]:
     """The processor's name and its FLAGS, from Linux's list; elsewhere the name alone."""
     lines = (line.partition(":") for line in _text(cpuinfo).splitlines())
-    told = {key.strip(): value.strip() for key, _, value in lines}
-    flags = told.get("flags", told.get("Features", "")).split()
-    name = told.get("model name") or platform.processor() or platform.machine()
+    fields = {key.strip(): value.strip() for key, _, value in lines}
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    name = fields.get("model name") or platform.processor() or platform.machine()
     return name, tuple(flag for flag in FLAGS if flag in flags)
 
 

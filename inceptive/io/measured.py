@@ -27,14 +27,14 @@ def recall(kind: str, machine: str) -> dict[str, float]:
 
 def keep(kind: str, machine: str, measured: dict[str, float]) -> None:
     """Keep the measurements of `kind` on `machine`; where that fails, they are made again."""
-    kept = _read(kind) | {machine: dict(list(measured.items())[-MOST:])}
+    numbers = _read(kind) | {machine: dict(list(measured.items())[-MOST:])}
     with contextlib.suppress(InceptiveError):
-        write_json(cache_folder() / f"{kind}.json", kept)
+        write_json(cache_folder() / f"{kind}.json", numbers)
 
 
 def _read(kind: str) -> dict[str, Any]:
     try:
-        kept = json.loads((cache_folder() / f"{kind}.json").read_text(encoding="utf-8"))
+        numbers = json.loads((cache_folder() / f"{kind}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return kept if isinstance(kept, dict) else {}
+    return numbers if isinstance(numbers, dict) else {}

@@ -20,9 +20,9 @@ def expand(path: str | os.PathLike[str]) -> Path:
     text = os.fspath(path)
     measured = str if os.name == "nt" else os.fsencode
     if "\0" in text or any(len(measured(part)) > LONGEST for part in Path(text).parts):
-        shown = printable(text[:80]) + "..." * (len(text) > 80)
+        beginning = printable(text[:80]) + "..." * (len(text) > 80)
         raise InceptiveError(
-            f"{shown}: cannot be written or read: a name in it has over {LONGEST} bytes, or NUL"
+            f"{beginning}: cannot be written or read: a name in it has over {LONGEST} bytes, or NUL"
         )
     try:
         return Path(path).expanduser()

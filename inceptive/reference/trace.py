@@ -210,7 +210,7 @@ def _probability(of: str, z: Array, channel: int, label: int) -> Stage:
     gradient = -1.0 / float(p[label]) if channel == label else 0.0
     alone = gradient * p[channel] * ((np.arange(len(z)) == channel) - p)
     order = np.argsort(-z, kind="stable")
-    shown = [channel, *(int(k) for k in order if k != channel)][: CHANNELS["numbers"]]
+    channels = [channel, *(int(k) for k in order if k != channel)][: CHANNELS["numbers"]]
 
     def number(value: float) -> Array:
         return np.full((1, 1), value)
@@ -227,9 +227,9 @@ def _probability(of: str, z: Array, channel: int, label: int) -> Stage:
             number(alone[k]),
             number(whole[k]),
         )
-        for k in shown
+        for k in channels
     )
-    others = np.delete(exponentials, shown)
+    others = np.delete(exponentials, channels)
     total, own = float(exponentials.sum()), float(exponentials[channel])
     steps = (
         Step(

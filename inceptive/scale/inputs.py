@@ -147,10 +147,10 @@ def _local(path: str, out: str, note: Callable[[str], None]) -> tuple[Iterable[F
         return map(storage.stat, sorted([*images, *others])), False
     if os.path.exists(path):
         return [storage.stat(path)], True
-    named = glob.glob(path, recursive=True)
-    files = sorted(file for file in named if os.path.isfile(file))
+    matches = glob.glob(path, recursive=True)
+    files = sorted(file for file in matches if os.path.isfile(file))
     if not files:
-        what = "names folders only; add /*" if named else "there is no such file or folder"
+        what = "names folders only; add /*" if matches else "there is no such file or folder"
         raise InceptiveError(f"{printable(path)}: {what}")
     return map(storage.stat, files), True
 

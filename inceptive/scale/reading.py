@@ -125,8 +125,10 @@ def _rows(file: Any, piece: WorkItem) -> Iterator[tuple[int, bytes | None, str |
         rows = batch.slice(first, max(min(end - row, len(batch)) - first, 0))
         for number, values in enumerate(rows.to_pylist(), row + first):
             content, path = (_value(values, name) for name in columns)
-            here = columns[0] and not (content is None and path)  # else the path is all there is
-            yield number, (content or b"") if here else None, path
+            is_image = columns[0] and not (
+                content is None and path
+            )  # else the path is all there is
+            yield number, (content or b"") if is_image else None, path
         row += len(batch)
         if row >= end:
             break

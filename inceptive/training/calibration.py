@@ -98,16 +98,16 @@ class Steps:
         """The fastest of `ways` here; the first one, unless another is CLEARLY faster."""
         if len(ways) == 1:
             return ways[0]
-        here = machine()
-        known = measured.recall(MEASURED, here)
+        this_machine = machine()
+        seconds_of = measured.recall(MEASURED, this_machine)
         keys = [f"{self.name}, {described(way)}" for way in ways]
-        if new := not all(key in known for key in keys):
+        if new := not all(key in seconds_of for key in keys):
             self.progress.say(
                 f"measuring how {self.model.net.name} is fastest on this machine, once"
             )
-            known |= dict(zip(keys, self._measure(ways), strict=True))
-            measured.keep(MEASURED, here, known)
-        seconds = [known[key] for key in keys]
+            seconds_of |= dict(zip(keys, self._measure(ways), strict=True))
+            measured.keep(MEASURED, this_machine, seconds_of)
+        seconds = [seconds_of[key] for key in keys]
         best = min(range(len(ways)), key=seconds.__getitem__)
         if seconds[0] <= CLEARLY * seconds[best]:
             best = 0

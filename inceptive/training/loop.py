@@ -1,9 +1,9 @@
 """The training loop, to be read from top to bottom.
 
-A run is a folder. After every epoch, in long ones every SAVE_SECONDS, and when asked to stop,
-`checkpoint.pt` holds all that is needed to resume, and at every new validation best the model
-folder is written next to it. A resumed run is bit-identical to an uninterrupted one, unless minutes
-are given: what the clock decides, it decides anew.
+A run is a folder. At its start, after epochs (SAVE_SHARE), in long ones every SAVE_SECONDS, and when
+asked to stop, `checkpoint.pt` is written, which holds all that is needed to resume, and at every new
+validation best the model folder is written next to it. A resumed run is bit-identical to an
+uninterrupted one, unless minutes are given: what the clock decides, it decides anew.
 
 Several processes may share a run (`distributed`): each takes its part of every batch, one writes.
 """
@@ -54,7 +54,9 @@ from inceptive.training.recipe import AugmentTable, Recipe, refuse_unresumable
 LOOK_STEPS = 10
 """Steps between two looks at the loss: each look makes an accelerator wait."""
 SAVE_SECONDS = 600.0
-"""What is lost of a long epoch at most, if the process is killed."""
+"""What is lost at most, if the process is killed."""
+SAVE_SHARE = 0.02
+"""Share of the time that goes to checkpoints after short epochs: of some, none is written."""
 
 
 class Paused(Exception):
@@ -130,7 +132,8 @@ class Run:
         """Seconds that the last validation took."""
         self.best_logits = start.logits if start else None
         """Of the validation images, by the model that is kept; None if another process found it."""
-        self.saved = time.monotonic()
+        self.saved, self.saving = time.monotonic(), 0.0
+        """When a checkpoint was written, and the seconds that it took."""
         if not state:  # from now on the training can be resumed, whatever ends it
             self.state.seconds = self.state.before = self.saved - self.started
             if start:
@@ -161,7 +164,10 @@ class Run:
                     self._classifier(logits).save(self.out)
                     self.best_logits = logits
                 write_text(self.out / "history.csv", as_csv(state.history))
-            self._write_checkpoint()
+            soon = min(self.saving / SAVE_SHARE, SAVE_SECONDS)
+            stop, save = self.world.any(self.should_stop(), self._unsaved_for(soon))
+            if stop or save:
+                self._write_checkpoint()
             for callback in self.callbacks:
                 callback.on_epoch_end(row, better)
             # What they added is read again without pickle.
@@ -169,7 +175,7 @@ class Run:
             if reason := self._stop_reason():
                 self.progress.say(reason)
                 break
-            if state.epoch < self.most_epochs and any(self.world.any(self.should_stop())):
+            if stop and state.epoch < self.most_epochs:
                 raise Paused(f"after epoch {state.epoch} of {max(state.epoch, recipe.epochs)}")
         if self.world.is_main:
             (self.out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
@@ -270,9 +276,11 @@ class Run:
 
     def _poll_stop(self) -> list[bool]:
         """Whether any process is out of time, asked to stop, and in need of a checkpoint."""
-        now = time.monotonic()
-        out_of_time, save = self._out_of_time(now - self.started), now - self.saved >= SAVE_SECONDS
-        return self.world.any(out_of_time, self.should_stop(), save)
+        out_of_time = self._out_of_time(time.monotonic() - self.started)
+        return self.world.any(out_of_time, self.should_stop(), self._unsaved_for(SAVE_SECONDS))
+
+    def _unsaved_for(self, seconds: float) -> bool:
+        return time.monotonic() - self.saved >= seconds
 
     def _save_checkpoint(self, stop: bool) -> None:
         """A checkpoint between two steps; then Paused is raised, if training is to stop."""
@@ -362,6 +370,7 @@ class Run:
 
         Raises InceptiveError if a weight is not finite: from such a checkpoint nobody could go on.
         """
+        began = time.monotonic()
         tensors = self.learner.state()
         floats = (value for value in tensors["model"].values() if value.is_floating_point())
         finite = all(bool(value.isfinite().all()) for value in floats)
@@ -383,6 +392,7 @@ class Run:
             checkpoint.save(self.out, state | tensors)
         self.world.wait()
         self.saved = time.monotonic()
+        self.saving = self.saved - began
 
     def _refuse_other(self, state: dict[str, Any], net: Net | None) -> None:
         """Raises InceptiveError if the checkpoint `state` is of other data, net or recipe."""

@@ -340,9 +340,9 @@ def summary(classifier: Classifier) -> str:
     warning = ""
     if metrics["top1"] <= metrics["baseline"]:
         warning = f"; always answering the largest class is right for {metrics['baseline']:.2%}"
-    kept = f"best epoch {training['epoch']}" if training["epoch"] else "linear probe"
+    best = f"best epoch {training['epoch']}" if training["epoch"] else "linear probe"
     return (
-        f"{kept}: {metrics['top1']:.2%} of {metrics['count']} "
+        f"{best}: {metrics['top1']:.2%} of {metrics['count']} "
         f"{JUDGED[metrics['split']][0]} images right "
         f"(95 % interval {low:.1%} to {high:.1%}), after {duration(training['seconds'])}{warning}"
     )

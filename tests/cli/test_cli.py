@@ -9,11 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import command, logo, picture
 
 import inceptive
+from inceptive.__main__ import HUGE_PAGES
 from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
 from inceptive.weights.catalogue import catalogue
@@ -401,20 +403,51 @@ def test_ctrl_c_while_the_command_is_imported_prints_nothing():
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
+TWICE = """
+import os, sys
+print(os.environ.get("GLIBC_TUNABLES"), flush=True)
+sys.argv = [os.environ["STARTED_AS"], "--version"]
+from inceptive.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("started", "set_before", "expected"),
+    [
+        ("/usr/bin/inceptive", None, ["None", "glibc.malloc.hugetlb=1"]),
+        (
+            "inceptive/__main__.py",
+            "glibc.malloc.check=0",
+            ["glibc.malloc.check=0", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"],
+        ),
+        ("inceptive", "glibc.malloc.hugetlb=0", ["glibc.malloc.hugetlb=0"]),
+        ("script_of_mine.py", None, ["None"]),
+    ],
+)
+def test_it_starts_anew_with_huge_pages_where_linux_gives_them_on_request(
+    started, set_before, expected
+):
+    try:
+        on_request = "[madvise]" in Path(HUGE_PAGES).read_text()
+    except OSError:
+        on_request = False
+    own = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
+    own |= {"STARTED_AS": started} | ({"GLIBC_TUNABLES": set_before} if set_before else {})
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, env=own,
+                          timeout=60, check=True)  # fmt: skip
+    *seen, version = done.stdout.splitlines()
+    assert version == f"inceptive {inceptive.__version__}" and done.stderr == ""
+    assert seen == (expected if on_request else expected[:1])
+
+
 STOPPED = """
 import os, signal, sys, threading, time
 from inceptive.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell starts all with &
-checkpoint, how = sys.argv.pop(1), int(sys.argv.pop(1))
-def written():
-    try:
-        return os.stat(checkpoint).st_mtime_ns
-    except FileNotFoundError:
-        return 0
+history, how = sys.argv.pop(1), int(sys.argv.pop(1))
 def stop():
-    while not (first := written()):
-        time.sleep(0.001)
-    while written() == first:
+    while not os.path.exists(history):
         time.sleep(0.001)
     os.kill(os.getpid(), how)
 threading.Thread(target=stop, daemon=True).start()
@@ -423,9 +456,9 @@ main()
 
 
 def stopped_training(data, recipe, out, how):
-    """A training that is sent `how` at its second checkpoint, the first after a step, on a busy machine
-    too: who watches from outside may see nothing until it has ended."""
-    words = [out / "checkpoint.pt", int(how), "train", data, "--recipe", recipe, "--out", out]
+    """A training that is sent `how` at the end of its first epoch, on a busy machine too: who watches
+    from outside may see nothing until it has ended."""
+    words = [out / "history.csv", int(how), "train", data, "--recipe", recipe, "--out", out]
     return subprocess.run([sys.executable, "-c", STOPPED, *map(str, words)],
                           capture_output=True, text=True, timeout=240, check=False)  # fmt: skip
 

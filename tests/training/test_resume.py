@@ -105,7 +105,9 @@ def one_training(recipe, data, out, streamed, workers, dies):
         os.fsync, os.replace = counted(os.fsync), counted(os.replace)
     if how == "time":
         threading.Timer(when[0], die).start()
-    loop.SAVE_SECONDS = 0.0 if how in ("call", "time") else 600.0
+    if how in ("call", "time"):  # after every step, else after every epoch
+        loop.SAVE_SECONDS = 0.0
+    loop.SAVE_SHARE = 1e9
     read = Recipe.read(recipe, [f"data.workers={workers}"])
     resume = (out / "checkpoint.pt").exists()
     labelled = open_data(str(data), shares(read))
@@ -199,6 +201,19 @@ def test_paused_after_every_step_it_ends_with_the_same_bits(
         "table": "faults", "what": "training paused after each step", "tried": len(places),
         "survived": len(places), "lost": "nothing", "note": "ends with the same bits",
     }))  # fmt: skip
+
+
+@pytest.mark.parametrize(("share", "count"), [(1e-9, 1), (1e9, 3)])
+def test_checkpoints_take_their_share_of_the_time_only(
+    recipe, stripes, tmp_path, monkeypatch, share, count
+):
+    """One after every epoch took a third of a training on sixty pictures."""
+    written = []
+    monkeypatch.setattr(loop, "SAVE_SHARE", share)
+    monkeypatch.setattr(checkpoint, "save", lambda *_: written.append(1))
+    read = Recipe.read(recipe, ["epochs=2"])
+    Run(read, open_data(str(stripes), shares(read)), tmp_path / "m").run()
+    assert len(written) == count  # the first at the start
 
 
 def paused(data, out, recipe, changes=()):
