@@ -15,10 +15,10 @@ demo: $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 # Memory in huge pages, as the command asks for them (inceptive/__main__.py).
-export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
+HUGE := GLIBC_TUNABLES=$${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
 
 # Two processes of one thread each beat one of two: most tests are small.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(HUGE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # What a test needs beyond this process, a core and seconds (pyproject.toml says what each means).
 NEEDS := faults or scale or peers or browser or training or nets
@@ -120,7 +120,7 @@ screenshots: $(VENV)/tested
 
 # build/site: the book, its cells executed, and the documents; a warning is an error.
 docs: $(VENV)/documented
-	$(BIN)/python -m sphinx -q -T -W --keep-going -c docs -d build/doctrees . build/site
+	$(HUGE) $(BIN)/python -m sphinx -q -T -W --keep-going -c docs -d build/doctrees . build/site
 
 $(VENV)/documented: $(VENV)/installed
 	$(PIP) -e '.[docs]'

@@ -10,12 +10,14 @@ from unittest import mock
 import torch
 
 from inceptive.__main__ import huge_pages
+from inceptive.errors import InceptiveError
 
 
 def apart(build: Callable[..., Callable[[], object]], *args: Any) -> Callable[[], None]:
-    """What `build(*args)` returns, called in a process that ends with this one.
+    """What `build(*args)` returns, called in a process that ends when it is no longer held.
 
-    Both are pickled: a function of a module, and values.
+    Both are pickled: a function of a module, and values. Raises InceptiveError if build does, or if
+    the process ends.
     """
     spawn = get_context("spawn")  # of a process that is forked glibc is set up already
     ours, theirs = spawn.Pipe()
@@ -23,12 +25,21 @@ def apart(build: Callable[..., Callable[[], object]], *args: Any) -> Callable[[]
         spawn.Process(
             target=_answer, args=(theirs, torch.get_num_threads(), build, args), daemon=True
         ).start()
-    ours.recv()
+    theirs.close()
+
+    def wait() -> None:
+        try:
+            problem = ours.recv()
+        except EOFError:
+            problem = "its process ended"
+        if problem:
+            raise InceptiveError(problem)
 
     def call() -> None:
-        ours.send(None)
-        ours.recv()
+        ours.send("")
+        wait()
 
+    wait()
     return call
 
 
@@ -39,8 +50,15 @@ def _answer(
     args: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(threads)
-    call = build(*args)
-    while True:
-        calls.send(None)
-        calls.recv()
-        call()
+    try:
+        call = build(*args)
+        while True:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            calls.send("")
+            calls.recv()
+            call()
+    except InceptiveError as error:
+        calls.send(str(error))
+    except (EOFError, BrokenPipeError):
+        return

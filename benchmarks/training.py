@@ -1,5 +1,6 @@
 """Section train: one step of training, ours as `inceptive train` makes it, beside the peers' loops."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -16,6 +17,7 @@ from benchmarks.apart import apart
 from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.peers import Peer
 from benchmarks.setting import Say, Setting
+from inceptive.__main__ import huge_pages
 from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
 from inceptive.data.source import ArrayImages, Data, Samples
@@ -98,7 +100,8 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
         macs = step_macs(name, size, batch, classes, heads)
         for words, speed in speeds.items():
             chosen = words == "chosen here"
-            told = f"{words}: {described(speed)}, huge pages" if chosen else words
+            pages = ", huge pages" if huge_pages(os.environ) else ""
+            told = f"{words}: {described(speed)}{pages}" if chosen else words
             build = partial(apart, our_step) if chosen else our_step
             candidates.append(
                 Candidate(

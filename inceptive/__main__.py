@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
 """Where Linux says who gets memory in pages of 2 MB: all, nobody, or who asks for it ("madvise")."""
-ASKED_FOR = "glibc.malloc.hugetlb"
+ASKED_FOR, ANEW = "glibc.malloc.hugetlb", "inceptive_anew"
 
 
 def main() -> None:
@@ -30,11 +30,13 @@ def ask_for_huge_pages() -> None:
     With small ones a training step takes 1.2 times as long, and on a busy machine twice (docs/log.md):
     torch returns large maps after use, and for each page of new ones the kernel has to step in.
     """
-    started = os.path.splitext(os.path.basename(sys.argv[0]))[0] in ("inceptive", "__main__")
-    if started and sys.executable and (more := huge_pages(os.environ)):
+    if not sys.argv[0].endswith(("/bin/inceptive", "/inceptive/__main__.py")):
+        return  # another program's
+    # Told by an option, too: from a process with more rights than its user glibc takes the variable.
+    if sys.executable and ANEW not in sys._xoptions and (more := huge_pages(os.environ)):
         os.environ |= more
         with contextlib.suppress(OSError):
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+            os.execv(sys.executable, [sys.executable, "-X", ANEW, *sys.orig_argv[1:]])
 
 
 def huge_pages(environment: Mapping[str, str]) -> dict[str, str]:

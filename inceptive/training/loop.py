@@ -1,8 +1,8 @@
 """The training loop, to be read from top to bottom.
 
-A run is a folder. At its start, after epochs (SAVE_SHARE), in long ones every SAVE_SECONDS, and when
-asked to stop, `checkpoint.pt` is written, which holds all that is needed to resume, and at every new
-validation best the model folder is written next to it. A resumed run is bit-identical to an
+A run is a folder. At every new validation best the model folder is written, and next to it, at the
+start too, after other epochs (SAVE_SHARE), in long ones every SAVE_SECONDS, and when asked to stop,
+`checkpoint.pt`, which holds all that is needed to resume. A resumed run is bit-identical to an
 uninterrupted one, unless minutes are given: what the clock decides, it decides anew.
 
 Several processes may share a run (`distributed`): each takes its part of every batch, one writes.
@@ -56,7 +56,7 @@ LOOK_STEPS = 10
 SAVE_SECONDS = 600.0
 """What is lost at most, if the process is killed."""
 SAVE_SHARE = 0.02
-"""Share of the time that goes to checkpoints after short epochs: of some, none is written."""
+"""Share of the time that goes to checkpoints of short epochs that found no better model."""
 
 
 class Paused(Exception):
@@ -165,8 +165,8 @@ class Run:
                     self.best_logits = logits
                 write_text(self.out / "history.csv", as_csv(state.history))
             soon = min(self.saving / SAVE_SHARE, SAVE_SECONDS)
-            stop, save = self.world.any(self.should_stop(), self._unsaved_for(soon))
-            if stop or save:
+            # With a better model always: one that it does not know of would be replaced by a worse one.
+            if better or any(self.world.any(self._unsaved_for(soon))):
                 self._write_checkpoint()
             for callback in self.callbacks:
                 callback.on_epoch_end(row, better)
@@ -175,7 +175,8 @@ class Run:
             if reason := self._stop_reason():
                 self.progress.say(reason)
                 break
-            if stop and state.epoch < self.most_epochs:
+            if state.epoch < self.most_epochs and any(self.world.any(self.should_stop())):
+                self._write_checkpoint()
                 raise Paused(f"after epoch {state.epoch} of {max(state.epoch, recipe.epochs)}")
         if self.world.is_main:
             (self.out / checkpoint.CHECKPOINT).unlink(missing_ok=True)

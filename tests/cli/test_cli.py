@@ -15,7 +15,7 @@ import pytest
 from conftest import command, logo, picture
 
 import inceptive
-from inceptive.__main__ import HUGE_PAGES
+from inceptive.__main__ import HUGE_PAGES, ask_for_huge_pages
 from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
 from inceptive.weights.catalogue import catalogue
@@ -417,11 +417,12 @@ main()
     [
         ("/usr/bin/inceptive", None, ["None", "glibc.malloc.hugetlb=1"]),
         (
-            "inceptive/__main__.py",
+            "/lib/inceptive/__main__.py",
             "glibc.malloc.check=0",
             ["glibc.malloc.check=0", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"],
         ),
-        ("inceptive", "glibc.malloc.hugetlb=0", ["glibc.malloc.hugetlb=0"]),
+        ("/usr/bin/inceptive", "glibc.malloc.hugetlb=0", ["glibc.malloc.hugetlb=0"]),
+        ("/lib/mine/__main__.py", None, ["None"]),
         ("script_of_mine.py", None, ["None"]),
     ],
 )
@@ -439,6 +440,22 @@ def test_it_starts_anew_with_huge_pages_where_linux_gives_them_on_request(
     *seen, version = done.stdout.splitlines()
     assert version == f"inceptive {inceptive.__version__}" and done.stderr == ""
     assert seen == (expected if on_request else expected[:1])
+
+
+def test_it_starts_anew_once_only_where_the_environment_does_not_survive(monkeypatch):
+    """As of a Python with capabilities of its own: it would have started for ever."""
+    started = []
+    monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
+    monkeypatch.setattr("inceptive.__main__.huge_pages", lambda _: {"GLIBC_TUNABLES": "x"})
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/inceptive", "nets"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "/usr/bin/inceptive", "nets"])
+    monkeypatch.setenv("GLIBC_TUNABLES", "")
+    ask_for_huge_pages()
+    [words] = started
+    assert words == [sys.executable, "-X", words[2], "/usr/bin/inceptive", "nets"]
+    monkeypatch.setattr(sys, "_xoptions", {words[2]: True})
+    ask_for_huge_pages()
+    assert len(started) == 1
 
 
 STOPPED = """

@@ -209,6 +209,8 @@ def test_checkpoints_take_their_share_of_the_time_only(
 ):
     """One after every epoch took a third of a training on sixty pictures."""
     written = []
+    monkeypatch.setattr("inceptive.training.history.RunState.better", lambda *_: False)
+    monkeypatch.setattr(Run, "_best", lambda _: None)  # there is none
     monkeypatch.setattr(loop, "SAVE_SHARE", share)
     monkeypatch.setattr(checkpoint, "save", lambda *_: written.append(1))
     read = Recipe.read(recipe, ["epochs=2"])
@@ -362,10 +364,11 @@ SHORT = ["epochs=2", "speed.accumulate=1"]
 
 @pytest.mark.parametrize("failing", [1, 2])
 def test_what_a_callback_adds_or_breaks_keeps_no_training_from_its_end(
-    stripes, recipe, tmp_path, failing
+    stripes, recipe, tmp_path, failing, monkeypatch
 ):
     """A NumPy number in a row made the checkpoint unreadable; after the last epoch, nothing was left
     to do, and that was refused."""
+    monkeypatch.setattr(loop, "SAVE_SHARE", 1e9)
     with pytest.raises(ValueError, match="no more"):
         train(
             stripes,
