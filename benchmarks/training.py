@@ -101,11 +101,11 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
         for words, speed in speeds.items():
             chosen = words == "chosen here"
             pages = ", huge pages" if huge_pages(os.environ) else ""
-            told = f"{words}: {described(speed)}{pages}" if chosen else words
+            way = f"{words}: {described(speed)}{pages}" if chosen else words
             build = partial(apart, our_step) if chosen else our_step
             candidates.append(
                 Candidate(
-                    f"inceptive {name}, {told}",
+                    f"inceptive {name}, {way}",
                     partial(build, name, size, batch, classes, heads, speed),
                     macs, batch, "bf16" if speed.precision == "bf16" else "f32",
                 )

@@ -166,7 +166,8 @@ class Run:
                 write_text(self.out / "history.csv", as_csv(state.history))
             soon = min(self.saving / SAVE_SHARE, SAVE_SECONDS)
             # With a better model always: one that it does not know of would be replaced by a worse one.
-            if better or any(self.world.any(self._unsaved_for(soon))):
+            save = better or any(self.world.any(self._unsaved_for(soon)))
+            if save:
                 self._write_checkpoint()
             for callback in self.callbacks:
                 callback.on_epoch_end(row, better)
@@ -176,7 +177,8 @@ class Run:
                 self.progress.say(reason)
                 break
             if state.epoch < self.most_epochs and any(self.world.any(self.should_stop())):
-                self._write_checkpoint()
+                if not save:
+                    self._write_checkpoint()
                 raise Paused(f"after epoch {state.epoch} of {max(state.epoch, recipe.epochs)}")
         if self.world.is_main:
             (self.out / checkpoint.CHECKPOINT).unlink(missing_ok=True)

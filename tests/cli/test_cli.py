@@ -15,7 +15,7 @@ import pytest
 from conftest import command, logo, picture
 
 import inceptive
-from inceptive.__main__ import HUGE_PAGES, ask_for_huge_pages
+from inceptive.__main__ import HUGE_PAGES, ask_for_huge_pages, huge_pages
 from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
 from inceptive.weights.catalogue import catalogue
@@ -440,6 +440,30 @@ def test_it_starts_anew_with_huge_pages_where_linux_gives_them_on_request(
     *seen, version = done.stdout.splitlines()
     assert version == f"inceptive {inceptive.__version__}" and done.stderr == ""
     assert seen == (expected if on_request else expected[:1])
+
+
+@pytest.mark.parametrize(
+    ("linux", "before", "expected"),
+    [
+        ("always [madvise] never", {}, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
+        ("[always] madvise never", {}, {}),
+        ("always madvise [never]", {}, {}),
+        (None, {}, {}),
+        ("always [madvise] never", {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=2"}, {}),
+        (
+            "always [madvise] never",
+            {"GLIBC_TUNABLES": "glibc.malloc.check=0"},
+            {"GLIBC_TUNABLES": "glibc.malloc.check=0:glibc.malloc.hugetlb=1"},
+        ),
+    ],
+)
+def test_huge_pages_are_asked_for_where_linux_waits_for_it(
+    linux, before, expected, tmp_path, monkeypatch
+):
+    if linux:
+        (tmp_path / "enabled").write_text(f"{linux}\n")
+    monkeypatch.setattr("inceptive.__main__.HUGE_PAGES", str(tmp_path / "enabled"))
+    assert huge_pages(before) == expected
 
 
 def test_it_starts_anew_once_only_where_the_environment_does_not_survive(monkeypatch):

@@ -203,14 +203,17 @@ def test_paused_after_every_step_it_ends_with_the_same_bits(
     }))  # fmt: skip
 
 
-@pytest.mark.parametrize(("share", "count"), [(1e-9, 1), (1e9, 3)])
+@pytest.mark.parametrize(
+    ("better", "share", "count"), [(False, 1e-9, 1), (False, 1e9, 3), (True, 1e-9, 3)]
+)
 def test_checkpoints_take_their_share_of_the_time_only(
-    recipe, stripes, tmp_path, monkeypatch, share, count
+    recipe, stripes, tmp_path, monkeypatch, better, share, count
 ):
-    """One after every epoch took a third of a training on sixty pictures."""
+    """One after every epoch took a third of a training on sixty pictures. Each better model has one: a
+    training that goes on with another rate would else put a worse one in its place."""
     written = []
-    monkeypatch.setattr("inceptive.training.history.RunState.better", lambda *_: False)
-    monkeypatch.setattr(Run, "_best", lambda _: None)  # there is none
+    monkeypatch.setattr("inceptive.training.history.RunState.better", lambda *_: better)
+    monkeypatch.setattr(Run, "_best", lambda _: None)  # there may be none
     monkeypatch.setattr(loop, "SAVE_SHARE", share)
     monkeypatch.setattr(checkpoint, "save", lambda *_: written.append(1))
     read = Recipe.read(recipe, ["epochs=2"])
