@@ -112,8 +112,10 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
             )  # fmt: skip
     facts = {"net": net, "image_size": size, "batch_size": batch, "heads": heads,
              "num_classes": classes}  # fmt: skip
-    told = "with auxiliary heads" if heads else "no heads"
-    return Benchmark(SECTION, f"{net}, {size} px, batch {batch}, {told}", tuple(candidates), facts)
+    heads_words = "with auxiliary heads" if heads else "no heads"
+    return Benchmark(
+        SECTION, f"{net}, {size} px, batch {batch}, {heads_words}", tuple(candidates), facts
+    )
 
 
 def speed_here(setting: Setting, net: str, size: int, batch: int, classes: int) -> SpeedTable:

@@ -23,8 +23,8 @@ def inceptive(*words: object) -> None:
     """Print the command and run it; leave with its status if it fails."""
     line = shlex.join(["inceptive", *map(str, words)])
     print(f"\n$ {line}", flush=True)
-    code = "from inceptive.cli import main; main()"
-    status = subprocess.run([sys.executable, "-c", code, *map(str, words)], check=False).returncode
+    words = (sys.executable, "-m", "inceptive", *map(str, words))
+    status = subprocess.run(words, check=False).returncode
     if status:
         sys.exit(status)
 

@@ -169,15 +169,17 @@ def minimum_size(net: Net, above: int = 0) -> int:
         [(numbers.setdefault(node, len(numbers)), node) for node in (part, *heads.values())]
         for _, part, heads in net.walk()
     ]
-    known: dict[tuple[int, Shape], Shape | None] = {}  # most sizes give later parts the same maps
+    computed: dict[
+        tuple[int, Shape], Shape | None
+    ] = {}  # most sizes give later parts the same maps
 
     def after(number: int, part: Node, shape: Shape) -> Shape | None:
-        if (number, shape) not in known:
+        if (number, shape) not in computed:
             try:
-                known[number, shape] = out_shape(part, shape)
+                computed[number, shape] = out_shape(part, shape)
             except InceptiveError:
-                known[number, shape] = None
-        return known[number, shape]
+                computed[number, shape] = None
+        return computed[number, shape]
 
     for size in range(above + 1, above + 1024):
         shape: Shape | None = (net.channels, size, size)

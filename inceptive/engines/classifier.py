@@ -355,10 +355,10 @@ class Classifier(Engine):
 
     def stages(self, heads: Sequence[str]) -> list[Stage]:
         """The model cut after the parts that `heads` read: see `early_exit.answer`."""
-        known = self.model.net.heads()
-        if unknown := [head for head in heads if head not in known]:
+        places_of = self.model.net.heads()
+        if unknown := [head for head in heads if head not in places_of]:
             raise InceptiveError(f"{self.model.net.name} has no head {', '.join(unknown)}")
-        places = ["", *(known[head][0] for head in heads)]
+        places = ["", *(places_of[head][0] for head in heads)]
         return [
             partial(self._stage, after, head)
             for after, head in zip(places, [*heads, ""], strict=True)

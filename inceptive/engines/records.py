@@ -140,8 +140,10 @@ def usable(folder: Path, note: Callable[[str], None]) -> list[Record]:
             note(f"note: {', '.join(stale)}: made from other weights; export again to use them")
         passed = [each for each in passed if each.weights == weights]
         now = {deployed(folder), deployed(folder, early_exit=True)}
-        known = "" not in now
-        stale = [each.file for each in passed if known and each.config and each.config not in now]
+        all_readable = "" not in now
+        stale = [
+            each.file for each in passed if all_readable and each.config and each.config not in now
+        ]
         if stale:
             note(
                 f"note: {', '.join(stale)}: made before labels, temperature or other settings of the "

@@ -335,8 +335,8 @@ def label_order(classes: tuple[str, ...], labels: tuple[str, ...]) -> tuple[str,
 
     Raises InceptiveError, naming them, if some classes are unknown to the model.
     """
-    known = set(class_indices(classes, labels).tolist())
-    return (*classes, *(label for k, label in enumerate(labels) if k not in known))
+    indices = set(class_indices(classes, labels).tolist())
+    return (*classes, *(label for k, label in enumerate(labels) if k not in indices))
 
 
 def columns(order: tuple[str, ...], labels: tuple[str, ...]) -> list[int]:

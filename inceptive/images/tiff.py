@@ -96,8 +96,8 @@ def is_plain(tags: Tags) -> bool:
     forms = tags.get(FORMAT, (1,))
     form = forms[:1] if len(set(forms)) == 1 else forms
     kind = (tags.get(PHOTOMETRIC, 0), form, bits_of(tags), tags.get(EXTRA, ()))
-    known = any((*key[1:3], *key[4:]) == kind for key in TiffImagePlugin.OPEN_INFO)
-    return known and _packed(tags) in CODECS
+    is_pillows = any((*key[1:3], *key[4:]) == kind for key in TiffImagePlugin.OPEN_INFO)
+    return is_pillows and _packed(tags) in CODECS
 
 
 def kind_of(tags: Tags) -> str:

@@ -63,7 +63,7 @@ class Nets(dict[str, Maker]):
     def __missing__(self, name: object) -> Maker:
         near = get_close_matches(str(name).lower(), self, n=1)
         hint = f"; the nearest is {near[0]!r}" if near else ""
-        there = ", ".join(known for known in self if "." not in known)
+        there = ", ".join(net for net in self if "." not in net)
         raise UnknownNet(
             f"no net is called {printable(repr(name))}; there are: {there} and variants of these, all "
             f"listed by `inceptive nets`{hint}"
