@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from threading import Barrier
 
 import torch
 from torch import Tensor
@@ -51,20 +52,18 @@ class Augment:
         if self.table.erase:
             changes.append(self._erase(draw))
         changed = torch.empty((*images.shape[:2], self.size, self.size), device=images.device)
-        step = CHUNK if images.device.type == "cpu" else len(images)
+        on_cpu = images.device.type == "cpu"
+        step = CHUNK if on_cpu else len(images)
 
-        def change_all() -> None:
-            for at in range(0, len(images), step):
-                some = slice(at, at + step)
-                x = torch.div(turned(images[some], some) if turned else images[some], 255)
-                for change in changes:
-                    x = change(x, some)
-                torch.mul(x, 255, out=changed[some])
+        def change_some(at: int) -> None:
+            some = slice(at, at + step)
+            x = torch.div(turned(images[some], some) if turned else images[some], 255)
+            for change in changes:
+                x = change(x, some)
+            torch.mul(x, 255, out=changed[some])
 
-        if images.device.type == "cpu":
-            _worker(os.getpid(), torch.get_num_threads()).submit(change_all).result()
-        else:
-            change_all()
+        each = _workers(os.getpid(), torch.get_num_threads()).map if on_cpu else map
+        list(each(change_some, range(0, len(images), step)))
         return changed
 
     @property
@@ -167,14 +166,20 @@ class Augment:
 
 
 @cache
-def _worker(process: int, threads: int) -> ThreadPoolExecutor:
-    """A thread whose operations take half of torch's `threads`: others decode meanwhile, and operations
-    this small would wait for the slowest of all. In a thread of its own, since each change of their
-    number makes torch forget the convolutions that it has prepared."""
-    worker = ThreadPoolExecutor(1, "augment", torch.set_num_threads, (max(1, threads // 2),))
-    worker.submit(int).result()
+def _workers(process: int, threads: int) -> ThreadPoolExecutor:
+    """So many threads, whose operations take one each: once a second thread has divided one, libgomp
+    counts more threads than processors, and those of the training steps sleep between operations."""
+    workers, all_begun = ThreadPoolExecutor(threads, "augment"), Barrier(threads)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # else it takes the number of all threads when it first needs it
+        all_begun.wait()
+
+    for begun in [workers.submit(begin) for _ in range(threads)]:
+        begun.result()
     torch.set_num_threads(threads)  # that of threads begun later
-    return worker
+    return workers
 
 
 def _turned(turns: list[int], mirrors: list[float]) -> Change:

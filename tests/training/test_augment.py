@@ -1,12 +1,13 @@
 """Random changes to pictures, against NumPy's symmetries, torch's resizing and plain geometry."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-from inceptive.training.augment import Augment
+from inceptive.training.augment import Augment, _workers
 from inceptive.training.recipe import AugmentTable
 
 # The NTSC matrix as printed in most textbooks: luma, and two differences of colour.
@@ -334,6 +335,21 @@ def test_how_many_are_changed_at_a_time_changes_nothing(chunk, monkeypatch):
     expected = changed(images, **asked)
     monkeypatch.setattr("inceptive.training.augment.CHUNK", chunk)
     torch.testing.assert_close(changed(images, **asked), expected, rtol=0, atol=1e-3)
+
+
+def test_what_changes_pictures_divides_no_operation():
+    """Told to take one thread, it took two with its first operation: libgomp then counted three for two
+    processors and put those of the training step to sleep 4,000 times in each."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        workers = _workers(os.getpid(), 3)
+        for _ in range(12):
+            assert (
+                workers.submit(lambda: (noise(1).sum(), torch.get_num_threads())[1]).result() == 1
+            )
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_torch_s_threads_are_left_as_they_are(monkeypatch):
