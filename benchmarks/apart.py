@@ -1,7 +1,7 @@
-"""A call in a process of its own, started as `inceptive` starts itself: with memory in huge pages."""
+"""A call in a process of its own, started with more in its environment."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -9,19 +9,20 @@ from unittest import mock
 
 import torch
 
-from inceptive.__main__ import huge_pages
 from inceptive.errors import InceptiveError
 
 
-def apart(build: Callable[..., Callable[[], object]], *args: Any) -> Callable[[], None]:
+def apart(
+    environment: Mapping[str, str], build: Callable[..., Callable[[], object]], *args: Any
+) -> Callable[[], None]:
     """What `build(*args)` returns, called in a process that ends when it is no longer held.
 
-    Both are pickled: a function of a module, and values. Raises InceptiveError if build does, or if
-    the process ends.
+    It starts with `environment` besides. build and args are pickled: a function of a module, and
+    values. Raises InceptiveError if build does, or if the process ends.
     """
     spawn = get_context("spawn")  # of a process that is forked glibc is set up already
     ours, theirs = spawn.Pipe()
-    with mock.patch.dict(os.environ, huge_pages(os.environ)):
+    with mock.patch.dict(os.environ, environment):
         spawn.Process(
             target=_answer, args=(theirs, torch.get_num_threads(), build, args), daemon=True
         ).start()

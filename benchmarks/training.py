@@ -64,33 +64,38 @@ def benchmarks(setting: Setting) -> list[Benchmark]:
 def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
     """A step of `net` with batches of the setting's size: the peers' nets, then ours.
 
-    Of each peer its defaults and what its user can set; of ours what is chosen on this machine, in a
-    process that starts as the command does, and, without heads, all it was chosen from.
+    Of each peer its defaults and what its user can set; of ours what is chosen on this machine and,
+    without heads, all it was chosen from. Each in a process of its own, ours as the command starts
+    itself: whoever divides operations in several threads slows down all others in the process.
     """
     batch, classes, device = setting.batch_size, setting.num_classes, setting.device
     bf16 = wants_bf16("auto", torch.device(device))
-    ways = [(False, False), (True, False), *([(True, True)] if bf16 else [])]
-    ours = [net]
+    more = huge_pages(os.environ)
+    pages = ", huge pages" if more else ""
     candidates = []
+
+    def add(name: str, macs: int, half: bool, step: Callable[..., Any], *args: Any) -> None:
+        environment = more if name.endswith(pages) else {}
+        build = partial(step, *args) if setting.quick else partial(apart, environment, step, *args)
+        candidates.append(Candidate(name, build, macs, batch, "bf16" if half else "f32"))
+
+    ways = [(False, False, ""), (True, False, "")]
+    if bf16:
+        ways += [(True, True, way) for way in dict.fromkeys(("", pages))]
+    ours = [net]
     for peer in peers.equivalents(net):
         if heads and not peer.heads:
             continue
         macs = step_macs(peer.counts, size, batch, classes, heads)
-        for last, half in ways:
+        for last, half, way in ways:
             layout, kind = "channels-last" if last else "eager", "bf16" if half else "f32"
-            candidates.append(
-                Candidate(
-                    f"{peer.package} {peer.name}, {layout}, {kind}",
-                    lambda peer=peer, last=last, half=half: peer_step(  # type: ignore[misc]
-                        peer, size, batch, classes, heads, device, last, half
-                    ),
-                    macs, batch, "bf16" if half else "f32",
-                )
-            )  # fmt: skip
+            name = f"{peer.package} {peer.name}, {layout}, {kind}{way}"
+            add(name, macs, half, peer_step, peer, size, batch, classes, heads, device, last, half)
         if peer.counts not in ours:
             ours.append(peer.counts)  # so that one of ours does exactly the peer's work
     for name in ours:
-        speeds = {"chosen here": speed_here(setting, name, size, batch, classes)}
+        speed = speed_here(setting, name, size, batch, classes)
+        speeds = {f"chosen here: {described(speed)}": speed}
         if name == net and not heads:
             speeds |= {
                 described(fixed): fixed
@@ -99,17 +104,9 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
             }
         macs = step_macs(name, size, batch, classes, heads)
         for words, speed in speeds.items():
-            chosen = words == "chosen here"
-            pages = ", huge pages" if huge_pages(os.environ) else ""
-            way = f"{words}: {described(speed)}{pages}" if chosen else words
-            build = partial(apart, our_step) if chosen else our_step
-            candidates.append(
-                Candidate(
-                    f"inceptive {name}, {way}",
-                    partial(build, name, size, batch, classes, heads, speed),
-                    macs, batch, "bf16" if speed.precision == "bf16" else "f32",
-                )
-            )  # fmt: skip
+            way = f"inceptive {name}, {words}{pages}"
+            half = speed.precision == "bf16"
+            add(way, macs, half, our_step, name, size, batch, classes, heads, speed)
     facts = {"net": net, "image_size": size, "batch_size": batch, "heads": heads,
              "num_classes": classes}  # fmt: skip
     heads_words = "with auxiliary heads" if heads else "no heads"
