@@ -14,11 +14,11 @@ demo: $(VENV)/installed
 # Bytecode is kept, whatever the machine's habit: hundreds of processes import the same modules.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Memory in huge pages, as the command asks for them (inceptive/__main__.py).
-HUGE := GLIBC_TUNABLES=$${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
+# Memory as the command has it (inceptive/__main__.py).
+KEPT := GLIBC_TUNABLES=$${GLIBC_TUNABLES-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000}
 
 # Two processes of one thread each beat one of two: most tests are small.
-PYTEST := $(HUGE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(KEPT) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # What a test needs beyond this process, a core and seconds (pyproject.toml says what each means).
 NEEDS := faults or scale or peers or browser or training or nets
@@ -120,7 +120,7 @@ screenshots: $(VENV)/tested
 
 # build/site: the book, its cells executed, and the documents; a warning is an error.
 docs: $(VENV)/documented
-	$(HUGE) $(BIN)/python -m sphinx -q -T -W --keep-going -c docs -d build/doctrees . build/site
+	$(KEPT) $(BIN)/python -m sphinx -q -T -W --keep-going -c docs -d build/doctrees . build/site
 
 $(VENV)/documented: $(VENV)/installed
 	$(PIP) -e '.[docs]'

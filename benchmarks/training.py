@@ -17,7 +17,7 @@ from benchmarks.apart import apart
 from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.peers import Peer
 from benchmarks.setting import Say, Setting
-from inceptive.__main__ import huge_pages
+from inceptive.__main__ import memory_kept
 from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
 from inceptive.data.source import ArrayImages, Data, Samples
@@ -70,18 +70,18 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
     """
     batch, classes, device = setting.batch_size, setting.num_classes, setting.device
     bf16 = wants_bf16("auto", torch.device(device))
-    more = huge_pages(os.environ)
-    pages = ", huge pages" if more else ""
+    more = memory_kept(os.environ)
+    kept = ", memory kept" if more else ""
     candidates = []
 
     def add(name: str, macs: int, half: bool, step: Callable[..., Any], *args: Any) -> None:
-        environment = more if name.endswith(pages) else {}
+        environment = more if name.endswith(kept) else {}
         build = partial(step, *args) if setting.quick else partial(apart, environment, step, *args)
         candidates.append(Candidate(name, build, macs, batch, "bf16" if half else "f32"))
 
     ways = [(False, False, ""), (True, False, "")]
     if bf16:
-        ways += [(True, True, way) for way in dict.fromkeys(("", pages))]
+        ways += [(True, True, way) for way in dict.fromkeys(("", kept))]
     ours = [net]
     for peer in peers.equivalents(net):
         if heads and not peer.heads:
@@ -104,7 +104,7 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
             }
         macs = step_macs(name, size, batch, classes, heads)
         for words, speed in speeds.items():
-            way = f"inceptive {name}, {words}{pages}"
+            way = f"inceptive {name}, {words}{kept}"
             half = speed.precision == "bf16"
             add(way, macs, half, our_step, name, size, batch, classes, heads, speed)
     facts = {"net": net, "image_size": size, "batch_size": batch, "heads": heads,

@@ -6,9 +6,10 @@ import signal
 import sys
 from collections.abc import Mapping
 
-HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
-"""Where Linux says who gets memory in pages of 2 MB: all, nobody, or who asks for it ("madvise")."""
-ASKED_FOR, ANEW = "glibc.malloc.hugetlb", "inceptive_anew"
+ALLOCATION = {"hugetlb": 1, "mmap_max": 0, "trim_threshold": 10**12}
+"""How glibc allocates: in pages of 2 MB where Linux has them, and it keeps what torch frees after each
+step, which is needed again in the next. It reads them when a process starts."""
+ANEW = "inceptive_anew"
 
 
 def main() -> None:
@@ -16,7 +17,7 @@ def main() -> None:
     interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    ask_for_huge_pages()
+    start_with_memory_kept()
     from inceptive.cli import main as command
 
     if interrupts:
@@ -24,32 +25,28 @@ def main() -> None:
     command()
 
 
-def ask_for_huge_pages() -> None:
-    """Start this process anew with memory in huge pages, where Linux gives them to those who ask.
+def start_with_memory_kept() -> None:
+    """Start this process anew with glibc's ALLOCATION, where it is not the user's own choice.
 
-    With small ones a training step takes 1.2 times as long, and on a busy machine twice (docs/log.md):
-    torch returns large maps after use, and for each page of new ones the kernel has to step in.
+    A training step takes 1.05 to 1.3 times as long otherwise (docs/log.md): for each page of memory that
+    was given back the kernel has to step in, and clear it.
     """
     if not sys.argv[0].endswith(("/bin/inceptive", "/inceptive/__main__.py")):
         return  # another program's
     # Told by an option, too: from a process with more rights than its user glibc takes the variable.
-    if sys.executable and ANEW not in sys._xoptions and (more := huge_pages(os.environ)):
+    if sys.executable and ANEW not in sys._xoptions and (more := memory_kept(os.environ)):
         os.environ |= more
         with contextlib.suppress(OSError):
             os.execv(sys.executable, [sys.executable, "-X", ANEW, *sys.orig_argv[1:]])
 
 
-def huge_pages(environment: Mapping[str, str]) -> dict[str, str]:
-    """What has to be in the environment of a process from its start, so that glibc asks for them."""
+def memory_kept(environment: Mapping[str, str]) -> dict[str, str]:
+    """What has to be in the environment of a process from its start for ALLOCATION."""
     tunables = environment.get("GLIBC_TUNABLES", "")
-    try:
-        with open(HUGE_PAGES) as file:
-            on_request = "[madvise]" in file.read()
-    except OSError:
-        on_request = False
-    if not on_request or ASKED_FOR in tunables:
+    if sys.platform != "linux" or "glibc.malloc." in tunables:
         return {}
-    return {"GLIBC_TUNABLES": f"{tunables}:{ASKED_FOR}=1".lstrip(":")}
+    ours = ":".join(f"glibc.malloc.{name}={value}" for name, value in ALLOCATION.items())
+    return {"GLIBC_TUNABLES": f"{tunables}:{ours}".lstrip(":")}
 
 
 if __name__ == "__main__":

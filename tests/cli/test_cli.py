@@ -4,18 +4,18 @@ import csv
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import command, logo, picture
 
 import inceptive
-from inceptive.__main__ import HUGE_PAGES, ask_for_huge_pages, huge_pages
+from inceptive.__main__ import memory_kept, start_with_memory_kept
 from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
 from inceptive.weights.catalogue import catalogue
@@ -412,73 +412,74 @@ main()
 """
 
 
+KEPT = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000"
+
+
 @pytest.mark.parametrize(
     ("started", "set_before", "expected"),
     [
-        ("/usr/bin/inceptive", None, ["None", "glibc.malloc.hugetlb=1"]),
+        ("/usr/bin/inceptive", None, ["None", KEPT]),
         (
             "/lib/inceptive/__main__.py",
-            "glibc.malloc.check=0",
-            ["glibc.malloc.check=0", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"],
+            "glibc.cpu.x86_ibt=off",
+            ["glibc.cpu.x86_ibt=off", f"glibc.cpu.x86_ibt=off:{KEPT}"],
         ),
         ("/usr/bin/inceptive", "glibc.malloc.hugetlb=0", ["glibc.malloc.hugetlb=0"]),
         ("/lib/mine/__main__.py", None, ["None"]),
         ("script_of_mine.py", None, ["None"]),
     ],
 )
-def test_it_starts_anew_with_huge_pages_where_linux_gives_them_on_request(
-    started, set_before, expected
-):
-    try:
-        on_request = "[madvise]" in Path(HUGE_PAGES).read_text()
-    except OSError:
-        on_request = False
+def test_it_starts_anew_with_memory_kept_where_the_user_says_nothing(started, set_before, expected):
     own = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
     own |= {"STARTED_AS": started} | ({"GLIBC_TUNABLES": set_before} if set_before else {})
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, env=own,
                           timeout=60, check=True)  # fmt: skip
     *seen, version = done.stdout.splitlines()
     assert version == f"inceptive {inceptive.__version__}" and done.stderr == ""
-    assert seen == (expected if on_request else expected[:1])
+    assert seen == (expected if sys.platform == "linux" else expected[:1])
 
 
-@pytest.mark.parametrize(
-    ("linux", "before", "expected"),
-    [
-        ("always [madvise] never", {}, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
-        ("[always] madvise never", {}, {}),
-        ("always madvise [never]", {}, {}),
-        (None, {}, {}),
-        ("always [madvise] never", {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=2"}, {}),
-        (
-            "always [madvise] never",
-            {"GLIBC_TUNABLES": "glibc.malloc.check=0"},
-            {"GLIBC_TUNABLES": "glibc.malloc.check=0:glibc.malloc.hugetlb=1"},
-        ),
-    ],
-)
-def test_huge_pages_are_asked_for_where_linux_waits_for_it(
-    linux, before, expected, tmp_path, monkeypatch
-):
-    if linux:
-        (tmp_path / "enabled").write_text(f"{linux}\n")
-    monkeypatch.setattr("inceptive.__main__.HUGE_PAGES", str(tmp_path / "enabled"))
-    assert huge_pages(before) == expected
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_only_linux_has_glibc(system, monkeypatch):
+    monkeypatch.setattr(sys, "platform", system)
+    assert memory_kept({}) == {}
+
+
+AGAIN = """
+import resource
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for k in range(4):
+    before = faults()
+    block = bytearray(100 * 2**20)
+    del block
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
+def test_memory_is_kept_for_the_next_step():
+    own = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
+    faults = [
+        int(subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True,
+                           env=own | more, timeout=60, check=True).stdout)
+        for more in ({}, memory_kept({}))
+    ]  # fmt: skip
+    assert faults[0] > 40 and faults[1] < 10
 
 
 def test_it_starts_anew_once_only_where_the_environment_does_not_survive(monkeypatch):
     """As of a Python with capabilities of its own: it would have started for ever."""
     started = []
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
-    monkeypatch.setattr("inceptive.__main__.huge_pages", lambda _: {"GLIBC_TUNABLES": "x"})
+    monkeypatch.setattr("inceptive.__main__.memory_kept", lambda _: {"GLIBC_TUNABLES": "x"})
     monkeypatch.setattr(sys, "argv", ["/usr/bin/inceptive", "nets"])
     monkeypatch.setattr(sys, "orig_argv", ["python", "/usr/bin/inceptive", "nets"])
     monkeypatch.setenv("GLIBC_TUNABLES", "")
-    ask_for_huge_pages()
+    start_with_memory_kept()
     [words] = started
     assert words == [sys.executable, "-X", words[2], "/usr/bin/inceptive", "nets"]
     monkeypatch.setattr(sys, "_xoptions", {words[2]: True})
-    ask_for_huge_pages()
+    start_with_memory_kept()
     assert len(started) == 1
 
 
