@@ -64,8 +64,8 @@ def benchmarks(setting: Setting) -> list[Benchmark]:
 def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
     """A step of `net` with batches of the setting's size: the peers' nets, then ours.
 
-    Of each peer its defaults and what its user can set; of ours what is chosen on this machine and,
-    without heads, all it was chosen from. Each in a process of its own, ours as the command starts
+    Of each peer its defaults and what its user can set; of ours what is chosen on this machine and, of
+    the setting's net without heads, all it was chosen from. Each in a process of its own, ours as the command starts
     itself: whoever divides operations in several threads slows down all others in the process.
     """
     batch, classes, device = setting.batch_size, setting.num_classes, setting.device
@@ -96,7 +96,7 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
     for name in ours:
         speed = speed_here(setting, name, size, batch, classes)
         speeds = {f"chosen here: {described(speed)}": speed}
-        if name == net and not heads:
+        if name == net == setting.net and not heads:  # of larger nets they would fill the memory
             speeds |= {
                 described(fixed): fixed
                 for precision, last in product(("bf16", "f32") if bf16 else ("f32",), (True, False))
