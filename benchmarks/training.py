@@ -65,8 +65,9 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
     """A step of `net` with batches of the setting's size: the peers' nets, then ours.
 
     Of each peer its defaults and what its user can set; of ours what is chosen on this machine and, of
-    the setting's net without heads, all it was chosen from. Each in a process of its own, ours as the command starts
-    itself: whoever divides operations in several threads slows down all others in the process.
+    the setting's net without heads, all it was chosen from. Each in a process of its own, ours as the
+    command starts itself: whoever divides operations in several threads slows down all others in the
+    process.
     """
     batch, classes, device = setting.batch_size, setting.num_classes, setting.device
     bf16 = wants_bf16("auto", torch.device(device))
