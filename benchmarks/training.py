@@ -72,26 +72,32 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
     batch, classes, device = setting.batch_size, setting.num_classes, setting.device
     bf16 = wants_bf16("auto", torch.device(device))
     more = memory_kept(os.environ)
-    kept = ", memory kept" if more else ""
     candidates = []
 
-    def add(name: str, macs: int, half: bool, step: Callable[..., Any], *args: Any) -> None:
-        environment = more if name.endswith(kept) else {}
+    def add(
+        environment: dict[str, str],
+        name: str,
+        macs: int,
+        half: bool,
+        step: Callable[..., Any],
+        *args: Any,
+    ) -> None:
         build = partial(step, *args) if setting.quick else partial(apart, environment, step, *args)
         candidates.append(Candidate(name, build, macs, batch, "bf16" if half else "f32"))
 
-    ways = [(False, False, ""), (True, False, "")]
+    ways: list[tuple[bool, bool, dict[str, str]]] = [(False, False, {}), (True, False, {})]
     if bf16:
-        ways += [(True, True, way) for way in dict.fromkeys(("", kept))]
+        ways += [(True, True, {}), *([(True, True, more)] if more else [])]
     ours = [net]
     for peer in peers.equivalents(net):
         if heads and not peer.heads:
             continue
         macs = step_macs(peer.counts, size, batch, classes, heads)
-        for last, half, way in ways:
+        for last, half, kept in ways:
             layout, kind = "channels-last" if last else "eager", "bf16" if half else "f32"
-            name = f"{peer.package} {peer.name}, {layout}, {kind}{way}"
-            add(name, macs, half, peer_step, peer, size, batch, classes, heads, device, last, half)
+            name = f"{peer.package} {peer.name}, {layout}, {kind}{', memory kept' if kept else ''}"
+            theirs = peer, size, batch, classes, heads, device, last, half
+            add(kept, name, macs, half, peer_step, *theirs)
         if peer.counts not in ours:
             ours.append(peer.counts)  # so that one of ours does exactly the peer's work
     for name in ours:
@@ -105,9 +111,10 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
             }
         macs = step_macs(name, size, batch, classes, heads)
         for words, speed in speeds.items():
-            way = f"inceptive {name}, {words}{kept}"
-            half = speed.precision == "bf16"
-            add(way, macs, half, our_step, name, size, batch, classes, heads, speed)
+            args = name, size, batch, classes, heads, speed
+            add(
+                more, f"inceptive {name}, {words}", macs, speed.precision == "bf16", our_step, *args
+            )
     facts = {"net": net, "image_size": size, "batch_size": batch, "heads": heads,
              "num_classes": classes}  # fmt: skip
     heads_words = "with auxiliary heads" if heads else "no heads"

@@ -52,7 +52,9 @@ TITLES = {
         "Ours is the step of `inceptive train`, from images of uint8 on; the peers' begin with "
         "normalised images. Of each peer: a plain loop with its defaults, and the same in "
         "channels-last and bf16 (timm's train.py has options for both). `googlenet.torchvision` does "
-        "exactly the work of torchvision's net.",
+        "exactly the work of torchvision's net. Since 30 November each has a process of its own, ours "
+        "with memory kept as the command keeps it (docs/training.md), the peer's best setting without "
+        "and with it.",
     ),
     "inference": (
         "Inference",
