@@ -17,7 +17,7 @@ from benchmarks.apart import apart
 from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.peers import Peer
 from benchmarks.setting import Say, Setting
-from inceptive.__main__ import set_up
+from inceptive.__main__ import environment_for_speed
 from inceptive.arch import nets
 from inceptive.arch.account import account, minimum_size
 from inceptive.data.source import ArrayImages, Data, Samples
@@ -71,7 +71,7 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
     """
     batch, classes, device = setting.batch_size, setting.num_classes, setting.device
     bf16 = wants_bf16("auto", torch.device(device))
-    more = set_up(os.environ)
+    more = environment_for_speed(os.environ)
     candidates = []
 
     def add(

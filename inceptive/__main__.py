@@ -20,7 +20,7 @@ def main() -> None:
     interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    start_set_up()
+    start_anew()
     from inceptive.cli import main as command
 
     if interrupts:
@@ -28,7 +28,7 @@ def main() -> None:
     command()
 
 
-def start_set_up() -> None:
+def start_anew() -> None:
     """Start this process anew with glibc's ALLOCATION and libgomp's SPINS, unless the user set glibc's.
 
     A training step takes 1.05 to 1.3 times as long otherwise (docs/log.md): for each page of memory that
@@ -37,13 +37,13 @@ def start_set_up() -> None:
     if not sys.argv[0].endswith(("/bin/inceptive", "/inceptive/__main__.py")):
         return  # another program's
     # Told by an option, too: from a process with more rights than its user glibc takes the variable.
-    if sys.executable and ANEW not in sys._xoptions and (more := set_up(os.environ)):
+    if sys.executable and ANEW not in sys._xoptions and (more := environment_for_speed(os.environ)):
         os.environ |= more
         with contextlib.suppress(OSError):
             os.execv(sys.executable, [sys.executable, "-X", ANEW, *sys.orig_argv[1:]])
 
 
-def set_up(environment: Mapping[str, str]) -> dict[str, str]:
+def environment_for_speed(environment: Mapping[str, str]) -> dict[str, str]:
     """What has to be in the environment of a process from its start besides."""
     tunables = environment.get("GLIBC_TUNABLES", "")
     if sys.platform != "linux" or "glibc.malloc." in tunables:

@@ -10,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import command, logo, picture
 
 import inceptive
-from inceptive.__main__ import set_up, start_set_up
+from inceptive.__main__ import environment_for_speed, start_anew
 from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
 from inceptive.weights.catalogue import catalogue
@@ -442,14 +443,17 @@ def test_it_starts_anew_with_memory_kept_where_the_user_says_nothing(started, se
 @pytest.mark.parametrize("system", ["darwin", "win32"])
 def test_only_linux_has_glibc(system, monkeypatch):
     monkeypatch.setattr(sys, "platform", system)
-    assert set_up({}) == {}
+    assert environment_for_speed({}) == {}
 
 
 def test_how_long_threads_wait_is_left_to_a_user_who_says_so(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
-    assert set_up({}) == {"GLIBC_TUNABLES": KEPT, "GOMP_SPINCOUNT": "20000"}
+    assert environment_for_speed({}) == {"GLIBC_TUNABLES": KEPT, "GOMP_SPINCOUNT": "20000"}
+    assert (
+        KEPT in (Path(__file__).parents[2] / "Makefile").read_text()
+    )  # tests and book run so, too
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
-        assert set_up({name: "1"}) == {"GLIBC_TUNABLES": KEPT}
+        assert environment_for_speed({name: "1"}) == {"GLIBC_TUNABLES": KEPT}
 
 
 AGAIN = """
@@ -469,7 +473,7 @@ def test_memory_is_kept_for_the_next_step():
     faults = [
         int(subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True,
                            env=own | more, timeout=60, check=True).stdout)
-        for more in ({}, set_up({}))
+        for more in ({}, environment_for_speed({}))
     ]  # fmt: skip
     assert faults[0] > 40 and faults[1] < 10
 
@@ -478,15 +482,17 @@ def test_it_starts_anew_once_only_where_the_environment_does_not_survive(monkeyp
     """As of a Python with capabilities of its own: it would have started for ever."""
     started = []
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
-    monkeypatch.setattr("inceptive.__main__.set_up", lambda _: {"GLIBC_TUNABLES": "x"})
+    monkeypatch.setattr(
+        "inceptive.__main__.environment_for_speed", lambda _: {"GLIBC_TUNABLES": "x"}
+    )
     monkeypatch.setattr(sys, "argv", ["/usr/bin/inceptive", "nets"])
     monkeypatch.setattr(sys, "orig_argv", ["python", "/usr/bin/inceptive", "nets"])
     monkeypatch.setenv("GLIBC_TUNABLES", "")
-    start_set_up()
+    start_anew()
     [words] = started
     assert words == [sys.executable, "-X", words[2], "/usr/bin/inceptive", "nets"]
     monkeypatch.setattr(sys, "_xoptions", {words[2]: True})
-    start_set_up()
+    start_anew()
     assert len(started) == 1
 
 
