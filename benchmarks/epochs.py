@@ -1,5 +1,6 @@
 """Section epochs: a folder's images on their way into training, and whether the net waits for them."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,10 +12,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import peers
+from benchmarks.apart import apart
 from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.pictures import photographs
 from benchmarks.setting import Say, Setting
 from benchmarks.training import learner_of, our_step
+from inceptive.__main__ import environment_for_speed
 from inceptive.arch import nets
 from inceptive.arch.account import minimum_size
 from inceptive.data.cache import Cache
@@ -47,69 +50,102 @@ def measure(setting: Setting, peaks: Peaks, say: Say) -> Iterator[dict[str, Any]
 
 def loading(setting: Setting, files: list[Path], origin: str, side: int) -> Benchmark:
     """A whole epoch of crops, mirrored, their colours changed and normalised, and no net."""
+    workers = max(1, setting.threads)
+    batch = min(BATCH, len(files))
+    count = len(files) // batch * batch  # both leave a smaller last batch out
+    args = setting, files, side
+    candidates = (
+        Candidate(
+            f"timm's loader, {workers} workers",
+            partial(theirs, files, side, batch, workers),
+            images=count,
+        ),
+        Candidate("inceptive, the first epoch", as_command(setting, first, *args), images=count),
+        Candidate("inceptive, later epochs", as_command(setting, later, *args), images=count),
+    )
+    facts = {"images": origin, "image_size": side}
+    return Benchmark(SECTION, f"training batches of {side} px: {origin}", candidates, facts)
+
+
+def as_command(setting: Setting, build: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    """Build in a process of its own that is started as `inceptive train` is."""
+    if setting.quick:
+        return partial(build, *args)
+    return partial(apart, environment_for_speed(os.environ), build, *args)
+
+
+def first(setting: Setting, files: list[Path], side: int) -> Callable[[], object]:
+    """An epoch whose images are all decoded, into a cache that is empty."""
+    folder, augmented = setting.folder / "first-epoch", augmentation(side)
+
+    def epoch() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        augmented(ours(setting, files, side, folder)(0))
+
+    return epoch
+
+
+def later(setting: Setting, files: list[Path], side: int) -> Callable[[], object]:
+    """An epoch whose images are all in the cache."""
+    augmented = augmentation(side)
+    batches = ours(setting, files, side, setting.folder / "later-epochs")
+    augmented(batches(0))
+    return lambda: augmented(batches(1))
+
+
+def augmentation(side: int) -> Callable[[Iterator[tuple[Tensor, Tensor]]], None]:
+    """What makes of an epoch's batches those that the net sees."""
     table = AugmentTable(flip=True, brightness=JITTER, contrast=JITTER, saturation=JITTER)
     augment, draws = Augment(table, side), torch.Generator().manual_seed(0)
     scale, shift = map(torch.from_numpy, Preprocessing(side).scale_and_shift())
 
-    def whole(batches: Batches, number: int) -> None:
-        for images, _ in batches(number):
+    def augmented(batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+        for images, _ in batches:
             augment(images, draws).mul_(scale).add_(shift)
 
-    def first() -> Callable[[], object]:
-        folder = setting.folder / "first-epoch"
-
-        def epoch() -> None:
-            shutil.rmtree(folder, ignore_errors=True)
-            whole(ours(setting, files, side, folder), 0)
-
-        return epoch
-
-    def later() -> Callable[[], object]:
-        batches = ours(setting, files, side, setting.folder / "later-epochs")
-        whole(batches, 0)
-        return partial(whole, batches, 1)
-
-    workers = max(1, setting.threads)
-    batch = min(BATCH, len(files))
-    count = len(files) // batch * batch  # both leave a smaller last batch out
-    timm = partial(theirs, files, side, batch, workers)
-    candidates = (
-        Candidate(f"timm's loader, {workers} workers", timm, images=count),
-        Candidate("inceptive, the first epoch", first, images=count),
-        Candidate("inceptive, later epochs", later, images=count),
-    )
-    facts = {"images": origin, "image_size": side}
-    return Benchmark(SECTION, f"training batches of {side} px: {origin}", candidates, facts)
+    return augmented
 
 
 def steps(setting: Setting, files: list[Path], origin: str, side: int) -> Benchmark:
     """As many training steps as an epoch has: on one batch in memory, and on the folder's images."""
     batch, net = setting.batch_size, setting.net
     count = len(files) // batch
-
-    def at_hand() -> Callable[[], object]:
-        step = our_step(net, side, batch, setting.num_classes, heads=False)
-        return lambda: [step() for _ in range(count)]
-
-    def from_files() -> Callable[[], object]:
-        learner = learner_of(net, side, batch, setting.num_classes, heads=False)
-        batches = ours(setting, files, side, setting.folder / "later-epochs", batch)
-        for _ in batches(0):
-            pass
-
-        def epoch() -> None:
-            for images, labels in batches(1):
-                learner.step(images, labels.to(learner.device), torch.Generator())
-
-        return epoch
-
     candidates = (
-        Candidate("one batch in memory, again and again", at_hand, images=count * batch),
-        Candidate("inceptive, a later epoch from files", from_files, images=count * batch),
+        Candidate(
+            "one batch in memory, again and again",
+            as_command(setting, at_hand, setting, count, side),
+            images=count * batch,
+        ),
+        Candidate(
+            "inceptive, a later epoch from files",
+            as_command(setting, from_files, setting, files, side),
+            images=count * batch,
+        ),
     )
     facts = {"images": origin, "image_size": side, "batch_size": batch, "net": net}
     title = f"{count} training steps of {net}, {side} px, batch {batch}: {origin}"
     return Benchmark(SECTION, title, candidates, facts)
+
+
+def at_hand(setting: Setting, count: int, side: int) -> Callable[[], object]:
+    """So many steps on one batch."""
+    step = our_step(setting.net, side, setting.batch_size, setting.num_classes, heads=False)
+    return lambda: [step() for _ in range(count)]
+
+
+def from_files(setting: Setting, files: list[Path], side: int) -> Callable[[], object]:
+    """An epoch's steps on images of the cache."""
+    batch = setting.batch_size
+    learner = learner_of(setting.net, side, batch, setting.num_classes, heads=False)
+    batches = ours(setting, files, side, setting.folder / "later-epochs", batch)
+    for _ in batches(0):
+        pass
+
+    def epoch() -> None:
+        for images, labels in batches(1):
+            learner.step(images, labels.to(learner.device), torch.Generator())
+
+    return epoch
 
 
 def ours(

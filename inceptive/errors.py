@@ -11,7 +11,10 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 def printable(path: str | os.PathLike[str]) -> str:
     """Return a path, or any text, as one line: control characters and undecodable bytes escaped."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in os.fsdecode(path))
+    text = os.fsdecode(path)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def printable_lines(text: str) -> str:

@@ -49,14 +49,16 @@ PATIENCE = 30.0
 """Seconds to wait for another process that writes."""
 SETTLED = 2_000_000_000
 """Nanoseconds after which a change of a file shows in its times: FAT counts them in two seconds."""
-LAYOUT = 2
+PAGE = 4096
+"""Bytes that a checksum of pixels takes at a time."""
+LAYOUT = 3
 """To be raised when the rows change."""
 DECODING = 5
 """To be raised when a change of the code changes the pixels that a file gives."""
 
 ROW = np.dtype(
     [("digest", np.uint8, 32), ("file", np.int32), ("offset", np.int64), ("shape", np.int32, 3),
-     ("pixels_crc", np.uint32), ("crc", np.uint32)]
+     ("pixels_sum", np.uint32), ("crc", np.uint32)]
 )  # fmt: skip
 """Where the pixels of a content lie; `file` is a number that a Cache gives, -1 for none."""
 
@@ -171,7 +173,7 @@ class Cache:
         if mapped is None or min(len(mapped), mapped.size()) < end:
             return None
         pixels = np.frombuffer(mapped, np.uint8, end - start, start)
-        if check and zlib.crc32(pixels.data) != row["pixels_crc"]:
+        if check and _checksum(pixels) != row["pixels_sum"]:
             return None
         return pixels.reshape(tuple(row["shape"]))
 
@@ -312,16 +314,23 @@ def _checksums(rows: np.ndarray) -> np.ndarray:
     return np.array([zlib.crc32(row.tobytes()[:-4]) for row in rows], np.uint32)
 
 
+def _checksum(pixels: np.ndarray) -> int:
+    """A checksum of bytes (N,): the CRC of the sums of its pages, in a third of the time of its own."""
+    whole = len(pixels) // PAGE * PAGE
+    sums = pixels[:whole].view(np.uint64).reshape(-1, PAGE // 8).sum(1)
+    return zlib.crc32(pixels[whole:].data, zlib.crc32(sums.data))
+
+
 def _append_pixels(path: Path, pictures: dict[bytes, np.ndarray]) -> None:
     """Write pictures, by digest, behind those at `path`, then their rows."""
     rows, start = np.zeros(len(pictures), ROW), _stat(path)[0]
     try:
         with open(path, "ab") as file:
             for row, (digest, pixels) in zip(rows, pictures.items(), strict=True):
-                content = np.ascontiguousarray(pixels).reshape(-1).data
+                content = np.ascontiguousarray(pixels).reshape(-1)
                 row["digest"], row["offset"] = np.frombuffer(digest, np.uint8), file.tell()
-                row["shape"], row["pixels_crc"] = pixels.shape, zlib.crc32(content)
-                file.write(content)
+                row["shape"], row["pixels_sum"] = pixels.shape, _checksum(content)
+                file.write(content.data)
     except OSError:
         with contextlib.suppress(OSError):
             os.truncate(path, start)

@@ -14,7 +14,6 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from PIL import (
@@ -196,7 +195,7 @@ def source_name(source: Source, name: str = "") -> str:
 def read_image(path: str | os.PathLike[str]) -> bytes:
     """The bytes of an image file. InceptiveError if unreadable, or more than MAX_BYTES."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             # a pipe might be waited for forever
             raise InceptiveError(f"{printable(path)}: cannot be read (it is not a file)")
@@ -205,7 +204,8 @@ def read_image(path: str | os.PathLike[str]) -> bytes:
                 f"{printable(path)}: is too large to decode safely ({status.st_size / 1e9:.1f} GB; "
                 f"at most {MAX_BYTES / 1e9:.1f})"
             )
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         # A Path has lost one of the two slashes.
         web = os.fspath(path).lower().startswith(("http:/", "https:/"))

@@ -26,9 +26,10 @@ from inceptive.data.pictures import CachedImages, ModelInputs, in_order
 from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import as_rows, scan, scan_all
 from inceptive.data.source import ArrayImages, PathImages, Samples, SplitFractions
+from inceptive.data.split import digest
 from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing
+from inceptive.images import Preprocessing, read_image
 from inceptive.io.locks import lock
 from inceptive.training.loop import Run
 from inceptive.training.recipe import Recipe
@@ -301,6 +302,29 @@ def test_a_file_that_changes_between_two_epochs_is_decoded_again(tmp_path):
     assert not decoded and as_decoded(samples, found)
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_file_as_it_was_scanned_is_not_hashed_again(tmp_path, monkeypatch, changed):
+    samples, cache, hashed = files(tmp_path / "set", 1), Cache(tmp_path / "cache"), []
+    known = scanned(samples, cache)
+
+    def reads(path):
+        if changed:  # after its times were looked at
+            picture(70).save(path)
+        return read_image(path)
+
+    def hashes(content):
+        hashed.append(content)
+        return digest(content)
+
+    monkeypatch.setattr("inceptive.data.pictures.read_image", reads)
+    monkeypatch.setattr("inceptive.data.pictures.digest", hashes)
+    with CachedImages(known, SQUARES, cache) as pictures:
+        assert as_decoded(samples, [pictures[0]])
+    assert len(hashed) == changed
+    found, decoded = read(samples, cache)
+    assert not decoded and as_decoded(samples, found)
+
+
 def test_without_a_scan_pictures_are_decoded_once_a_run(tmp_path):
     samples, cache = files(tmp_path / "set", 3), Cache(tmp_path / "cache")
     for _ in range(2):
@@ -479,6 +503,22 @@ def test_damaged_pixels_are_noticed_and_decoded_again(tmp_path, damage, lost):
     for wanted in (lost, 0):
         found, decoded = read(samples, cache)
         assert decoded == wanted and as_decoded(samples, found)
+
+
+@pytest.mark.parametrize("at", [0, 4095, 4096, 3 * 4096 - 1, 3 * 4096, 3 * 65 * 65 - 1])
+def test_damage_of_any_page_is_noticed(tmp_path, at):
+    spec = Resized(3, 65, "bilinear")  # three pages and a part of one
+    samples = files(tmp_path / "set", 1)
+    picture(3, (65, 65)).save(samples.source(0))
+    read(samples, Cache(tmp_path / "cache"), spec)
+    (pack,) = pixel_files(Cache(tmp_path / "cache"))
+    content = bytearray(pack.read_bytes())
+    assert len(content) == 3 * 65 * 65
+    content[at] ^= 128
+    pack.write_bytes(content)
+    for wanted in (1, 0):
+        found, decoded = read(samples, Cache(tmp_path / "cache"), spec)
+        assert decoded == wanted and as_decoded(samples, found, spec)
 
 
 def test_pixels_that_are_cut_off_in_the_middle_of_a_run_do_not_end_it(tmp_path):
@@ -677,7 +717,7 @@ from inceptive.data.cache import Cache
 from inceptive.data.scan import as_rows, scan_all
 from inceptive.data.pictures import CachedImages, ModelInputs
 from inceptive.data.source import PathImages, Samples
-from inceptive.images import Preprocessing
+from inceptive.images import Preprocessing, read_image
 
 cache_module.SETTLED = -(10**18)
 pictures_module.FLUSH = 3 * 16 * 16 * 2
