@@ -47,7 +47,7 @@ def _without_weights(name: str, checkpointing: bool) -> Recipe:
 
 def _recipe_step(recipe: Recipe) -> Callable[[], object]:
     learner = training.learner_for(recipe, 10)
-    side, count = learner.preprocessing.resize, recipe.batch_size
+    side, count = learner.preprocessing.size, recipe.batch_size
     images = torch.zeros((count, learner.preprocessing.channels, side, side), dtype=torch.uint8)
     labels, draws = torch.arange(count) % 10, torch.Generator()
     return lambda: learner.step(images, labels.to(learner.device), draws)
