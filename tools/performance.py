@@ -64,7 +64,9 @@ TITLES = {
         "Images on their way into training",
         "First without a net: random crops, mirrored, their colours changed and normalised, as timm's "
         "train.py has them. `the first epoch` decodes and fills the cache, `later epochs` read it. Then "
-        "with one: a ratio of 1 to steps on a batch in memory says that the net never waits.",
+        "with one: a ratio of 1 to steps on a batch in memory says that the net never waits. Each of "
+        "ours has a process of its own, started as the command starts itself (not yet on the AMD "
+        "machines); timm's loader takes as long in one.",
     ),
     "pipeline": (
         "A folder of photographs to answers",

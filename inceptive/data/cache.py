@@ -315,9 +315,10 @@ def _checksums(rows: np.ndarray) -> np.ndarray:
 
 
 def _checksum(pixels: np.ndarray) -> int:
-    """A checksum of bytes (N,): the CRC of the sums of its pages, in a third of the time of its own."""
+    """A checksum of bytes (N,): the CRC of sums along and across its pages, faster than its own."""
     whole = len(pixels) // PAGE * PAGE
-    sums = pixels[:whole].view(np.uint64).reshape(-1, PAGE // 8).sum(1)
+    words = pixels[:whole].view(np.uint64).reshape(-1, PAGE // 8)
+    sums = np.concatenate([words.sum(1), words.sum(0)])
     return zlib.crc32(pixels[whole:].data, zlib.crc32(sums.data))
 
 

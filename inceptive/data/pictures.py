@@ -116,10 +116,7 @@ class CachedImages:
         if self.cache is None or not isinstance(source, str):
             return self.spec(source)
         before = signature(source)
-        as_scanned = before is not None and before == tuple(
-            self._files[index]["signature"].tolist()
-        )
-        if as_scanned:
+        if before and before == tuple(self._files[index]["signature"].tolist()):
             row = self._rows[index].copy()
             pixels = self.cache.at(row, check=not self._checked[index])
             if pixels is not None:
@@ -131,16 +128,13 @@ class CachedImages:
             content = read_image(source)
         except InceptiveError:
             return self.spec(source)
-        as_scanned = as_scanned and before == signature(source)  # then its digest is known
-        found = None if as_scanned else np.frombuffer(digest(content), np.uint8)
-        pixels = self.spec(content, source)
+        pixels, found = self.spec(content, source), digest(content)
         with self._lock:
             self._rows[index]["file"] = -1  # first: another thread may look
-            if found is not None:
-                # Of a file that was written just now, the times may not tell of the next change.
-                trusted = before if settled(before) else (0, 0, 0, 0)
-                self._files[index]["signature"] = trusted
-                self._files[index]["digest"] = found
+            # Of a file that was written just now, the times may not tell of the next change.
+            trusted = before if settled(before) else (0, 0, 0, 0)
+            self._files[index]["signature"] = trusted
+            self._files[index]["digest"] = np.frombuffer(found, np.uint8)
             self._waiting[index] = pixels
             self._bytes += pixels.nbytes
             much = self._bytes >= FLUSH

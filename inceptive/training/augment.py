@@ -19,7 +19,7 @@ from inceptive.data.loading import Rank
 from inceptive.training.recipe import AugmentTable
 
 CHUNK = 8
-"""Pictures that a thread changes at a time: few, as what they become on the way stays in its cache."""
+"""Pictures that a thread changes at a time, at most: what they become on the way stays in its cache."""
 Change = Callable[[Tensor, slice], object]
 """Changes some of a batch's pictures (n, C, H, W) in place, as was drawn for that part of the batch."""
 
@@ -48,7 +48,8 @@ class Augment:
         if self.table.erase:
             changes.append(self._erase(draw))
         changed = torch.empty((*images.shape[:2], self.size, self.size), device=images.device)
-        step = CHUNK if on_cpu else len(images)
+        threads = torch.get_num_threads()
+        step = min(CHUNK, -(-len(images) // threads)) if on_cpu else len(images)
 
         def change_some(at: int) -> None:
             some = slice(at, at + step)
@@ -57,7 +58,7 @@ class Augment:
             for change in changes:
                 change(x, some)
 
-        each = _workers(os.getpid(), torch.get_num_threads()).map if on_cpu else map
+        each = _workers(os.getpid(), threads).map if on_cpu else map
         list(each(change_some, range(0, len(images), step)))
         return changed
 

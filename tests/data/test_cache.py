@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,9 @@ from inceptive.data.pictures import CachedImages, ModelInputs, in_order
 from inceptive.data.prefetch import prefetch
 from inceptive.data.scan import as_rows, scan, scan_all
 from inceptive.data.source import ArrayImages, PathImages, Samples, SplitFractions
-from inceptive.data.split import digest
 from inceptive.engines.header import fingerprint
 from inceptive.errors import InceptiveError
-from inceptive.images import Preprocessing, read_image
+from inceptive.images import Preprocessing
 from inceptive.io.locks import lock
 from inceptive.training.loop import Run
 from inceptive.training.recipe import Recipe
@@ -302,27 +302,29 @@ def test_a_file_that_changes_between_two_epochs_is_decoded_again(tmp_path):
     assert not decoded and as_decoded(samples, found)
 
 
-@pytest.mark.parametrize("changed", [False, True])
-def test_a_file_as_it_was_scanned_is_not_hashed_again(tmp_path, monkeypatch, changed):
-    samples, cache, hashed = files(tmp_path / "set", 1), Cache(tmp_path / "cache"), []
-    known = scanned(samples, cache)
+def test_what_a_thread_decoded_of_a_file_that_changed_is_not_kept_as_the_other(tmp_path):
+    samples, cache = files(tmp_path / "set", 1), Cache(tmp_path / "cache")
+    reached, go = threading.Event(), threading.Event()
 
-    def reads(path):
-        if changed:  # after its times were looked at
-            picture(70).save(path)
-        return read_image(path)
+    class Slow(Counted):
+        def __call__(self, source, name=""):
+            if not self.calls:
+                self.calls = 1
+                reached.set()
+                assert go.wait(60)
+            return super().__call__(source, name)
 
-    def hashes(content):
-        hashed.append(content)
-        return digest(content)
-
-    monkeypatch.setattr("inceptive.data.pictures.read_image", reads)
-    monkeypatch.setattr("inceptive.data.pictures.digest", hashes)
-    with CachedImages(known, SQUARES, cache) as pictures:
+    with (
+        CachedImages(scanned(samples, cache), Slow(), cache) as pictures,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        slow = pool.submit(pictures.__getitem__, 0)
+        assert reached.wait(60)
+        picture(70).save(samples.source(0))
         assert as_decoded(samples, [pictures[0]])
-    assert len(hashed) == changed
-    found, decoded = read(samples, cache)
-    assert not decoded and as_decoded(samples, found)
+        go.set()
+        slow.result()
+    assert as_decoded(samples, read(samples, Cache(tmp_path / "cache"))[0])
 
 
 def test_without_a_scan_pictures_are_decoded_once_a_run(tmp_path):
@@ -505,19 +507,35 @@ def test_damaged_pixels_are_noticed_and_decoded_again(tmp_path, damage, lost):
         assert decoded == wanted and as_decoded(samples, found)
 
 
-@pytest.mark.parametrize("at", [0, 4095, 4096, 3 * 4096 - 1, 3 * 4096, 3 * 65 * 65 - 1])
+@pytest.mark.parametrize("at", [[0], [4095], [4096], [3 * 4096 - 1], [3 * 4096], [3 * 65 * 65 - 1],
+                                [7, 15], [7, 4096 + 7]])  # fmt: skip
 def test_damage_of_any_page_is_noticed(tmp_path, at):
+    def flip(content):
+        for place in at:
+            content[place] ^= 128
+
+    damaged_pages(tmp_path, flip)
+
+
+def test_sectors_in_each_others_place_are_noticed(tmp_path):
+    def swap(content):
+        content[:512], content[512:1024] = content[512:1024], content[:512]
+
+    damaged_pages(tmp_path, swap)
+
+
+def damaged_pages(folder, damage):
     spec = Resized(3, 65, "bilinear")  # three pages and a part of one
-    samples = files(tmp_path / "set", 1)
+    samples = files(folder / "set", 1)
     picture(3, (65, 65)).save(samples.source(0))
-    read(samples, Cache(tmp_path / "cache"), spec)
-    (pack,) = pixel_files(Cache(tmp_path / "cache"))
+    read(samples, Cache(folder / "cache"), spec)
+    (pack,) = pixel_files(Cache(folder / "cache"))
     content = bytearray(pack.read_bytes())
     assert len(content) == 3 * 65 * 65
-    content[at] ^= 128
+    damage(content)
     pack.write_bytes(content)
     for wanted in (1, 0):
-        found, decoded = read(samples, Cache(tmp_path / "cache"), spec)
+        found, decoded = read(samples, Cache(folder / "cache"), spec)
         assert decoded == wanted and as_decoded(samples, found, spec)
 
 
@@ -717,7 +735,7 @@ from inceptive.data.cache import Cache
 from inceptive.data.scan import as_rows, scan_all
 from inceptive.data.pictures import CachedImages, ModelInputs
 from inceptive.data.source import PathImages, Samples
-from inceptive.images import Preprocessing, read_image
+from inceptive.images import Preprocessing
 
 cache_module.SETTLED = -(10**18)
 pictures_module.FLUSH = 3 * 16 * 16 * 2
