@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -42,6 +43,13 @@ def apart(
 
     wait()
     return call
+
+
+def maybe_apart(
+    quick: bool, environment: Mapping[str, str], build: Callable[..., Any], *args: Any
+) -> Callable[[], Callable[[], object]]:
+    """How to build it `apart`; if `quick`, in this process."""
+    return partial(build, *args) if quick else partial(apart, environment, build, *args)
 
 
 def _answer(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import peers
-from benchmarks.apart import apart
+from benchmarks.apart import maybe_apart
 from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.pictures import photographs
 from benchmarks.setting import Say, Setting
@@ -69,9 +69,7 @@ def loading(setting: Setting, files: list[Path], origin: str, side: int) -> Benc
 
 def as_command(setting: Setting, build: Callable[..., Any], *args: Any) -> Callable[[], Any]:
     """Build in a process of its own that is started as `inceptive train` is."""
-    if setting.quick:
-        return partial(build, *args)
-    return partial(apart, environment_for_speed(os.environ), build, *args)
+    return maybe_apart(setting.quick, environment_for_speed(os.environ), build, *args)
 
 
 def first(setting: Setting, files: list[Path], side: int) -> Callable[[], object]:

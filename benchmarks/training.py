@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import peers
-from benchmarks.apart import apart
+from benchmarks.apart import maybe_apart
 from benchmarks.benchmark import Benchmark, Candidate, Peaks, run
 from benchmarks.peers import Peer
 from benchmarks.setting import Say, Setting
@@ -82,7 +81,7 @@ def benchmark(setting: Setting, net: str, size: int, heads: bool) -> Benchmark:
         step: Callable[..., Any],
         *args: Any,
     ) -> None:
-        build = partial(step, *args) if setting.quick else partial(apart, environment, step, *args)
+        build = maybe_apart(setting.quick, environment, step, *args)
         candidates.append(Candidate(name, build, macs, batch, "bf16" if half else "f32"))
 
     ways: list[tuple[bool, bool, dict[str, str]]] = [(False, False, {}), (True, False, {})]

@@ -66,7 +66,7 @@ TITLES = {
         "train.py has them. `the first epoch` decodes and fills the cache, `later epochs` read it. Then "
         "with one: a ratio of 1 to steps on a batch in memory says that the net never waits. Each of "
         "ours has a process of its own, started as the command starts itself (not yet on the AMD "
-        "machines); timm's loader takes as long in one.",
+        "machines); timm's loader takes as long, started so.",
     ),
     "pipeline": (
         "A folder of photographs to answers",

@@ -366,3 +366,10 @@ def test_torch_s_threads_are_left_as_they_are(monkeypatch):
             assert another.submit(torch.get_num_threads).result() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("table", [{}, {"flip": True}, {"brightness": 0.2}])
+def test_images_of_another_size_are_no_pixels_that_nobody_wrote(table):
+    images = torch.zeros((4, 3, 12, 12), dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="size"):
+        Augment(AugmentTable(**{"flip": False} | table), 8)(images, torch.Generator())
